@@ -1,0 +1,97 @@
+//! The settings that loops and sessions obey. Every value has been checked against its bounds.
+
+use std::net::IpAddr;
+
+/// Everything that loops, sessions and the front door obey. Units are in the names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A connection's lease: silent for this long, its entries leave with `timeout`.
+    pub presence_ttl_ms: u64,
+    /// How long a connection may stay without signing in or observing a public channel.
+    pub auth_timeout_ms: u64,
+    /// Messages of one connection handled at once, per second, in the long run.
+    pub max_messages_per_second: u32,
+    /// Messages of one connection handled at once in one go before the rate counts.
+    pub message_burst: u32,
+    /// Channels one connection may be subscribed to.
+    pub max_channels_per_connection: usize,
+    /// Entries one channel may hold.
+    pub max_members: usize,
+    /// Bytes of one inbound message, all its fragments together.
+    pub max_frame_bytes: usize,
+    /// Bytes of deltas that may wait for one slow subscriber before a snapshot replaces them.
+    pub outbox_bytes: usize,
+    /// Connections the server holds; above it the upgrade is answered 503.
+    pub max_connections: usize,
+    /// Connections per address that have neither signed in nor joined a public channel; above it
+    /// the upgrade is answered 429.
+    pub max_newcomers_per_address: usize,
+    /// Event loops, one thread each.
+    pub loops: usize,
+    /// Peers behind which many users share one address.
+    pub trusted_proxies: Vec<Network>,
+    /// Peers, loopback aside, that may read `/metrics`.
+    pub metrics_from: Vec<Network>,
+    /// Origins a browser may connect from; empty means any.
+    pub allowed_origins: Vec<String>,
+}
+
+/// An address, or all addresses that share its first `prefix_bits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix_bits: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            presence_ttl_ms: 60_000,
+            auth_timeout_ms: 5_000,
+            max_messages_per_second: 200,
+            message_burst: 400,
+            max_channels_per_connection: 100,
+            max_members: 100_000,
+            max_frame_bytes: 16 * 1024,
+            outbox_bytes: 256 * 1024,
+            max_connections: 1_000_000,
+            max_newcomers_per_address: 64,
+            loops: std::thread::available_parallelism().map_or(1, usize::from),
+            trusted_proxies: Vec::new(),
+            metrics_from: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+impl Network {
+    /// Reads `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = match bits {
+            Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
+            None => width,
+        };
+        Some(Self { address, prefix_bits })
+    }
+
+    /// Whether `peer` is one of these addresses. IPv4 written as IPv6 counts as IPv4.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        match (self.address, peer.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                let differ = ours.to_bits() ^ theirs.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix_bits)
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+                let differ = ours.to_bits() ^ theirs.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix_bits)
+            }
+            _ => false,
+        }
+    }
+}
