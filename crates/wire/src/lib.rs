@@ -3,6 +3,17 @@
 //! Pure: no socket, no clock, no async. Everything that leaves this crate has been checked, and
 //! its type says so.
 
+mod canonical;
+mod code;
+pub mod encode;
+pub mod frame;
 mod ids;
+mod json;
+mod message;
+mod state;
 
-pub use ids::{ChannelError, ChannelName, ConnectionId, Ref, State, UserId};
+pub use code::{CloseCode, ErrorCode, LeaveReason};
+pub use ids::{ChannelError, ChannelName, ConnectionId, Ref, SHARDS, UserId, UserIdError};
+pub use json::JsonError;
+pub use message::{ClientMessage, DefaultChannel, Incoming, Refusal, decode};
+pub use state::{MAX_STATE_BYTES, State, StateError};

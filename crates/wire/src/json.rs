@@ -1,0 +1,431 @@
+//! A strict reader of RFC 8259 that walks a text once and tells a sink what it passes.
+//!
+//! Knows what is JSON, how deep it may nest, and what a JSON string says. It builds no tree: a
+//! caller that wants a value keeps it as the slice it was read from. It knows no field names.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How deep arrays and objects may nest, the message itself included. Bounds the reader's stack.
+pub(crate) const MAX_DEPTH: u8 = 32;
+
+/// Why a text is not taken as JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JsonError {
+    /// The text breaks the grammar of RFC 8259.
+    Syntax,
+    /// The text nests deeper than 32 arrays and objects.
+    TooDeep,
+    /// A number is beyond what a double can hold.
+    NumberOutOfRange,
+}
+
+impl JsonError {
+    /// What is wrong, as a sentence for the peer.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Syntax => "the message is not valid JSON",
+            Self::TooDeep => "the JSON nests deeper than 32 levels",
+            Self::NumberOutOfRange => "the JSON holds a number beyond the range of a double",
+        }
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// What a value turned out to be. What lies inside an array or an object went to the sink.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Value<'a> {
+    Text(Text<'a>),
+    Number(f64),
+    Object,
+    Array,
+    Boolean,
+    Null,
+}
+
+/// Told the parts of a value as the reader passes them.
+pub(crate) trait Sink {
+    fn literal(&mut self, json: &'static str);
+    fn number(&mut self, lexeme: Lexeme<'_>);
+    fn text(&mut self, text: Text<'_>);
+    fn open_array(&mut self);
+    fn end_element(&mut self);
+    fn close_array(&mut self);
+    /// Returns a mark that comes back with [`Sink::close_object`].
+    fn open_object(&mut self) -> usize;
+    fn key(&mut self, key: Text<'_>);
+    fn end_member(&mut self);
+    fn close_object(&mut self, mark: usize);
+}
+
+/// Passes over a value and keeps nothing of it.
+pub(crate) struct Skip;
+
+impl Sink for Skip {
+    fn literal(&mut self, _: &'static str) {}
+    fn number(&mut self, _: Lexeme<'_>) {}
+    fn text(&mut self, _: Text<'_>) {}
+    fn open_array(&mut self) {}
+    fn end_element(&mut self) {}
+    fn close_array(&mut self) {}
+    fn open_object(&mut self) -> usize {
+        0
+    }
+    fn key(&mut self, _: Text<'_>) {}
+    fn end_member(&mut self) {}
+    fn close_object(&mut self, _: usize) {}
+}
+
+/// A number as it was written and as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lexeme<'a> {
+    pub(crate) json: &'a str,
+    pub(crate) value: f64,
+    /// Whether `json` is what a double of this value prints as, known without printing it.
+    pub(crate) is_canonical: bool,
+}
+
+pub(crate) struct Reader<'a> {
+    json: &'a str,
+    at: usize,
+    depth: u8,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(json: &'a str) -> Self {
+        Self { json, at: 0, depth: 0 }
+    }
+
+    /// Whether the next thing is an object.
+    pub(crate) fn is_at_object(&mut self) -> bool {
+        self.skip_blanks();
+        self.peek() == Some(b'{')
+    }
+
+    /// How much of the text is still to be read.
+    pub(crate) fn remaining_bytes(&self) -> usize {
+        self.json.len() - self.at
+    }
+
+    pub(crate) fn value<S: Sink>(&mut self, sink: &mut S) -> Result<Value<'a>, JsonError> {
+        self.skip_blanks();
+        match self.peek().ok_or(JsonError::Syntax)? {
+            b'{' => {
+                let mark = sink.open_object();
+                self.members(|reader, key| {
+                    sink.key(key);
+                    reader.value(sink)?;
+                    sink.end_member();
+                    Ok(())
+                })?;
+                sink.close_object(mark);
+                Ok(Value::Object)
+            }
+            b'[' => self.array(sink),
+            b'"' => {
+                let text = self.text()?;
+                sink.text(text);
+                Ok(Value::Text(text))
+            }
+            b'-' | b'0'..=b'9' => {
+                let lexeme = self.number()?;
+                sink.number(lexeme);
+                Ok(Value::Number(lexeme.value))
+            }
+            b't' => self.literal("true", Value::Boolean, sink),
+            b'f' => self.literal("false", Value::Boolean, sink),
+            b'n' => self.literal("null", Value::Null, sink),
+            _ => Err(JsonError::Syntax),
+        }
+    }
+
+    /// Reads an object; `member` is called after each key and its colon and must read the value.
+    pub(crate) fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Text<'a>) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        self.skip_blanks();
+        self.expect(b'{')?;
+        self.descend()?;
+        self.skip_blanks();
+        if !self.take(b'}') {
+            loop {
+                self.skip_blanks();
+                let key = self.text()?;
+                self.skip_blanks();
+                self.expect(b':')?;
+                member(self, key)?;
+                self.skip_blanks();
+                if self.take(b'}') {
+                    break;
+                }
+                self.expect(b',')?;
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Only blanks may follow.
+    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
+        self.skip_blanks();
+        if self.at == self.json.len() { Ok(()) } else { Err(JsonError::Syntax) }
+    }
+
+    fn array<S: Sink>(&mut self, sink: &mut S) -> Result<Value<'a>, JsonError> {
+        self.expect(b'[')?;
+        self.descend()?;
+        sink.open_array();
+        self.skip_blanks();
+        if !self.take(b']') {
+            loop {
+                self.value(sink)?;
+                sink.end_element();
+                self.skip_blanks();
+                if self.take(b']') {
+                    break;
+                }
+                self.expect(b',')?;
+            }
+        }
+        sink.close_array();
+        self.depth -= 1;
+        Ok(Value::Array)
+    }
+
+    fn literal<S: Sink>(
+        &mut self,
+        word: &'static str,
+        value: Value<'a>,
+        sink: &mut S,
+    ) -> Result<Value<'a>, JsonError> {
+        if !self.json.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return Err(JsonError::Syntax);
+        }
+        self.at += word.len();
+        sink.literal(word);
+        Ok(value)
+    }
+
+    fn text(&mut self) -> Result<Text<'a>, JsonError> {
+        self.expect(b'"')?;
+        let bytes = self.json.as_bytes();
+        let start = self.at;
+        let mut is_escaped = false;
+        loop {
+            self.at += plain_prefix(&bytes[self.at..]);
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    is_escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(JsonError::Syntax),
+            }
+        }
+        let raw = &self.json[start..self.at];
+        self.at += 1;
+        Ok(Text { raw, is_escaped })
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        let escape = &self.json.as_bytes()[self.at..];
+        let bytes = match escape.get(1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') if escape.len() >= 6 && escape[2..6].iter().all(u8::is_ascii_hexdigit) => 6,
+            _ => return Err(JsonError::Syntax),
+        };
+        self.at += bytes;
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Lexeme<'a>, JsonError> {
+        let start = self.at;
+        let is_negative = self.take(b'-');
+        let starts_with_zero = self.peek() == Some(b'0');
+        let integer_digits = self.digits()?;
+        if starts_with_zero && integer_digits > 1 {
+            return Err(JsonError::Syntax);
+        }
+        let integer_end = self.at;
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            self.digits()?;
+        }
+        let json = &self.json[start..self.at];
+        let value: f64 = json.parse().expect("a JSON number is in the grammar of f64");
+        if value.is_infinite() {
+            return Err(JsonError::NumberOutOfRange);
+        }
+        // Every integer of up to 15 digits is exact as a double and prints as itself.
+        let is_canonical =
+            self.at == integer_end && integer_digits <= 15 && !(is_negative && starts_with_zero);
+        Ok(Lexeme { json, value, is_canonical })
+    }
+
+    fn digits(&mut self) -> Result<usize, JsonError> {
+        let rest = &self.json.as_bytes()[self.at..];
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err(JsonError::Syntax) } else { Ok(count) }
+    }
+
+    fn descend(&mut self) -> Result<(), JsonError> {
+        if self.depth == MAX_DEPTH {
+            return Err(JsonError::TooDeep);
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn skip_blanks(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.json.as_bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.take(byte) { Ok(()) } else { Err(JsonError::Syntax) }
+    }
+}
+
+/// A JSON string whose escapes have been checked and not yet read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// What stands between the quotes.
+    pub(crate) raw: &'a str,
+    pub(crate) is_escaped: bool,
+}
+
+/// A stretch of a [`Text`].
+pub(crate) enum Piece<'a> {
+    Plain(&'a str),
+    Character(char),
+    /// Half of a surrogate pair: it can be written in JSON and is no character.
+    LoneSurrogate(u16),
+}
+
+impl<'a> Text<'a> {
+    /// What the string says; `None` where lone surrogates keep it from being text.
+    pub(crate) fn decode(self) -> Option<Cow<'a, str>> {
+        if !self.is_escaped {
+            return Some(Cow::Borrowed(self.raw));
+        }
+        let mut decoded = String::with_capacity(self.raw.len());
+        for piece in self.pieces() {
+            match piece {
+                Piece::Plain(plain) => decoded.push_str(plain),
+                Piece::Character(character) => decoded.push(character),
+                Piece::LoneSurrogate(_) => return None,
+            }
+        }
+        Some(Cow::Owned(decoded))
+    }
+
+    pub(crate) fn pieces(self) -> Pieces<'a> {
+        Pieces { rest: self.raw }
+    }
+}
+
+pub(crate) struct Pieces<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let escape = self.rest.find('\\').unwrap_or(self.rest.len());
+        if escape > 0 {
+            return Some(Piece::Plain(self.skip(escape)));
+        }
+        let &kind = self.rest.as_bytes().get(1)?;
+        if kind == b'u' {
+            return Some(self.unicode_escape());
+        }
+        self.skip(2);
+        Some(Piece::Character(match kind {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            itself => char::from(itself),
+        }))
+    }
+}
+
+impl<'a> Pieces<'a> {
+    fn unicode_escape(&mut self) -> Piece<'a> {
+        let unit = code_unit(self.skip(6));
+        let pair = match (unit, self.rest.get(..6)) {
+            (0xd800..=0xdbff, Some(next)) if next.starts_with("\\u") => [unit, code_unit(next)],
+            _ => [unit, 0],
+        };
+        let mut characters = char::decode_utf16(pair);
+        match characters.next().expect("two units decode to something") {
+            Ok(character) => {
+                if character.len_utf16() == 2 {
+                    self.skip(6);
+                }
+                Piece::Character(character)
+            }
+            Err(_) => Piece::LoneSurrogate(unit),
+        }
+    }
+
+    fn skip(&mut self, bytes: usize) -> &'a str {
+        let (skipped, rest) = self.rest.split_at(bytes);
+        self.rest = rest;
+        skipped
+    }
+}
+
+/// Of an escape `\uXXXX`.
+fn code_unit(escape: &str) -> u16 {
+    u16::from_str_radix(&escape[2..6], 16).expect("the reader has checked the four hex digits")
+}
+
+/// How many bytes from the start stand in a JSON string as they are: no quote, no backslash, no
+/// control character.
+pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let quotes = zero_bytes(word ^ (ONES * u64::from(b'"')));
+        let backslashes = zero_bytes(word ^ (ONES * u64::from(b'\\')));
+        // A borrow can mark a byte falsely, but only above one that is marked rightly.
+        let special = controls | quotes | backslashes;
+        if special != 0 {
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
+    bytes.len() - tail.len() + tail.iter().take_while(is_plain).count()
+}

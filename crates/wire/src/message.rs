@@ -1,0 +1,293 @@
+//! What a client says: from the text of a frame to a message whose parts are all valid, or to a
+//! refusal that says what would be right.
+//!
+//! Decides about size and shape alone. Whether a message is allowed, and what it causes, is not
+//! known here. The order of the checks is fixed: JSON, object, `ref`, `type`, channel, state.
+
+use std::borrow::Cow;
+
+use crate::canonical::{push_number, push_text};
+use crate::code::ErrorCode;
+use crate::ids::{ChannelError, ChannelName, Ref};
+use crate::json::{JsonError, Piece, Reader, Skip, Text, Value};
+use crate::state::{State, StateError, compact_object};
+
+/// A valid message and the token by which its sender knows the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Incoming {
+    /// What is asked.
+    pub message: ClientMessage,
+    /// To be repeated in the reply or the error.
+    pub reference: Option<Ref>,
+}
+
+/// What a client may ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientMessage {
+    /// Sign in, or refresh.
+    Auth {
+        /// `None` where it is missing or no text, which counts as a bad token.
+        token: Option<Box<str>>,
+    },
+    /// Receive the channel's events.
+    Subscribe {
+        /// Of which channel.
+        channel: ChannelName,
+    },
+    /// Receive them no longer; an entry leaves.
+    Unsubscribe {
+        /// Of which channel.
+        channel: ChannelName,
+    },
+    /// Create or replace the connection's entry.
+    Track {
+        /// In which channel.
+        channel: ChannelName,
+        /// The whole new state.
+        state: State,
+    },
+    /// Remove the connection's entry.
+    Untrack {
+        /// In which channel.
+        channel: ChannelName,
+    },
+    /// Send a fresh snapshot.
+    Sync {
+        /// Of which channel.
+        channel: ChannelName,
+    },
+    /// Answer `pong`.
+    Ping,
+}
+
+/// Why a frame holds no valid message: what goes back to its sender as an `error`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The kind of fault.
+    pub code: ErrorCode,
+    /// A sentence that says what would be right.
+    pub message: Cow<'static, str>,
+    /// Where the message got far enough to name one.
+    pub channel: Option<ChannelName>,
+    /// Where the message carried a valid one.
+    pub reference: Option<Ref>,
+}
+
+/// The channel of those messages that name none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DefaultChannel {
+    /// The connection was opened without one.
+    None,
+    /// The connection was opened with one.
+    Named(ChannelName),
+    /// The connection was opened with a bad one: whoever relies on it is told why.
+    Invalid(ChannelError),
+}
+
+impl DefaultChannel {
+    /// From the raw query of the upgrade request, decoded once as `URLSearchParams` does it.
+    pub fn from_query(query: Option<&str>) -> Self {
+        let pairs = query.unwrap_or_default().split('&');
+        let value = pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .find(|(name, _)| form_decode(name) == "channel")
+            .map(|(_, value)| form_decode(value));
+        match value {
+            None => Self::None,
+            Some(empty) if empty.is_empty() => Self::None,
+            Some(wire) => ChannelName::parse(&wire).map_or_else(Self::Invalid, Self::Named),
+        }
+    }
+
+    fn to_channel(&self) -> Result<ChannelName, ChannelError> {
+        match self {
+            Self::None => Err(ChannelError::Missing),
+            Self::Named(channel) => Ok(channel.clone()),
+            Self::Invalid(error) => Err(*error),
+        }
+    }
+}
+
+/// Reads the text of one frame and appends what it holds, in order. Today that is exactly one
+/// message or refusal; the frame of another ecosystem's protocol may hold several.
+pub fn decode(
+    text: &str,
+    default_channel: &DefaultChannel,
+    out: &mut Vec<Result<Incoming, Refusal>>,
+) {
+    out.push(decode_one(text, default_channel));
+}
+
+fn decode_one(text: &str, default_channel: &DefaultChannel) -> Result<Incoming, Refusal> {
+    let fields = Fields::read(text)
+        .map_err(|error| Refusal::new(ErrorCode::InvalidJson, error.sentence()))?
+        .ok_or_else(|| Refusal::new(ErrorCode::InvalidMessage, "a message is a JSON object"))?;
+    let reference = fields.to_reference()?;
+    match fields.into_message(default_channel) {
+        Ok(message) => Ok(Incoming { message, reference }),
+        Err(refusal) => Err(Refusal { reference, ..refusal }),
+    }
+}
+
+/// The fields that mean something, as they were read; of equal ones the last.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<Value<'a>>,
+    reference: Option<Value<'a>>,
+    channel: Option<Value<'a>>,
+    token: Option<Value<'a>>,
+    /// The compact form, where it is an object.
+    state: Option<String>,
+}
+
+impl<'a> Fields<'a> {
+    /// `None` where the text is JSON and no object.
+    fn read(text: &'a str) -> Result<Option<Self>, JsonError> {
+        let mut reader = Reader::new(text);
+        if !reader.is_at_object() {
+            reader.value(&mut Skip)?;
+            reader.end()?;
+            return Ok(None);
+        }
+        let mut fields = Self::default();
+        reader.members(|reader, key| {
+            let field = match key.decode().as_deref() {
+                Some("type") => &mut fields.kind,
+                Some("ref") => &mut fields.reference,
+                Some("channel") => &mut fields.channel,
+                Some("token") => &mut fields.token,
+                Some("state") => {
+                    fields.state = compact_object(reader)?;
+                    return Ok(());
+                }
+                _ => {
+                    reader.value(&mut Skip)?;
+                    return Ok(());
+                }
+            };
+            *field = Some(reader.value(&mut Skip)?);
+            Ok(())
+        })?;
+        reader.end()?;
+        Ok(Some(fields))
+    }
+
+    fn to_reference(&self) -> Result<Option<Ref>, Refusal> {
+        let mut json = String::new();
+        match self.reference {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Number(number)) => push_number(&mut json, number),
+            Some(Value::Text(text)) if utf8_bytes(text) <= Ref::MAX_BYTES => {
+                json.reserve_exact(text.raw.len() + 2);
+                push_text(&mut json, text);
+            }
+            Some(_) => {
+                let expected = "ref must be a number or a string of at most 256 bytes";
+                return Err(Refusal::new(ErrorCode::InvalidMessage, expected));
+            }
+        }
+        Ok(Some(Ref::from_checked_json(json)))
+    }
+
+    fn into_message(self, default_channel: &DefaultChannel) -> Result<ClientMessage, Refusal> {
+        let Some(Value::Text(kind)) = self.kind else {
+            return Err(Refusal::new(ErrorCode::InvalidMessage, "a message needs a string type"));
+        };
+        let kind = kind.decode();
+        let on_channel = match kind.as_deref() {
+            Some("auth") => return Ok(ClientMessage::Auth { token: self.to_token() }),
+            Some("ping") => return Ok(ClientMessage::Ping),
+            Some("subscribe") => |channel| ClientMessage::Subscribe { channel },
+            Some("unsubscribe") => |channel| ClientMessage::Unsubscribe { channel },
+            Some("presence_leave" | "presence_untrack") => {
+                |channel| ClientMessage::Untrack { channel }
+            }
+            Some("presence_sync") => |channel| ClientMessage::Sync { channel },
+            Some("presence_join" | "presence_track" | "presence_update") => {
+                let channel = self.to_channel(default_channel)?;
+                return match self.into_state() {
+                    Ok(state) => Ok(ClientMessage::Track { channel, state }),
+                    Err(refusal) => Err(Refusal { channel: Some(channel), ..refusal }),
+                };
+            }
+            _ => {
+                let unknown = "the type is none that a client sends";
+                return Err(Refusal::new(ErrorCode::UnknownType, unknown));
+            }
+        };
+        self.to_channel(default_channel).map(on_channel)
+    }
+
+    fn to_token(&self) -> Option<Box<str>> {
+        match self.token {
+            Some(Value::Text(token)) => token.decode().map(Cow::into_owned).map(Into::into),
+            _ => None,
+        }
+    }
+
+    fn to_channel(&self, default_channel: &DefaultChannel) -> Result<ChannelName, Refusal> {
+        let channel = match self.channel {
+            None => default_channel.to_channel(),
+            Some(Value::Text(text)) => match text.decode() {
+                Some(wire) => ChannelName::parse(&wire),
+                None => Err(ChannelError::LoneSurrogate),
+            },
+            Some(_) => Err(ChannelError::NotAString),
+        };
+        channel.map_err(|error| Refusal::new(ErrorCode::InvalidChannel, error.sentence()))
+    }
+
+    fn into_state(self) -> Result<State, Refusal> {
+        let compact = self.state.ok_or(StateError::NotAnObject);
+        compact.and_then(|compact| State::from_compact(&compact)).map_err(|error| {
+            let code = match error {
+                StateError::NotJson(_) => ErrorCode::InvalidJson,
+                StateError::NotAnObject => ErrorCode::InvalidState,
+                StateError::TooLarge { .. } => ErrorCode::StateTooLarge,
+            };
+            Refusal::new(code, error.sentence())
+        })
+    }
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), channel: None, reference: None }
+    }
+}
+
+/// The length of a string's text. A lone surrogate counts as the three bytes of its code point.
+fn utf8_bytes(text: Text<'_>) -> usize {
+    let bytes = |piece| match piece {
+        Piece::Plain(plain) => plain.len(),
+        Piece::Character(character) => character.len_utf8(),
+        Piece::LoneSurrogate(_) => 3,
+    };
+    text.pieces().map(bytes).sum()
+}
+
+/// Decodes `application/x-www-form-urlencoded`: `+` is a blank, `%XX` a byte, a stray `%` itself.
+fn form_decode(encoded: &str) -> Cow<'_, str> {
+    if !encoded.contains(['+', '%']) {
+        return Cow::Borrowed(encoded);
+    }
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let (value, used) = match (byte, after) {
+            (b'+', _) => (b' ', 1),
+            (b'%', [high, low, ..]) => match (hex_digit(*high), hex_digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, 3),
+                _ => (byte, 1),
+            },
+            _ => (byte, 1),
+        };
+        decoded.push(value);
+        rest = &rest[used..];
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+fn hex_digit(character: u8) -> Option<u8> {
+    char::from(character).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
