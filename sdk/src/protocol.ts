@@ -1,0 +1,281 @@
+/**
+ * The protocol as the client sees it: names, shapes, sizes and codes.
+ *
+ * Text becomes a `ServerMessage` here and nowhere else; what does not parse, or is not
+ * known to this version, becomes `undefined`, so that a newer server may say more.
+ * Knows nothing of sockets, time or who listens.
+ */
+
+/** A presence state: a JSON object of at most `MAX_STATE_BYTES` bytes. */
+export type State = { readonly [key: string]: unknown };
+
+/** The largest state, in bytes of UTF-8 of its `JSON.stringify`. */
+export const MAX_STATE_BYTES = 1024;
+
+/** The longest channel name, in bytes of UTF-8. */
+export const MAX_NAME_BYTES = 200;
+
+/** A message may nest 32 levels deep, and the state is one level inside of it. */
+export const MAX_STATE_DEPTH = 31;
+
+/** Why an entry left. `unseen` is the client's own word: nobody said why. */
+export type LeaveReason = "disconnect" | "timeout" | "leave" | "kicked" | "unseen";
+
+export interface SnapshotRow {
+  userId: string;
+  connectionId: string;
+  state: State;
+}
+
+export interface Snapshot {
+  type: "presence_sync";
+  channel: string;
+  epoch: number;
+  seq: number;
+  presences: SnapshotRow[];
+}
+
+interface DeltaBase {
+  channel: string;
+  seq: number;
+  epoch?: number;
+  userId: string;
+  connectionId: string;
+}
+
+/** A new entry, or a new state of a known one. */
+export interface Put extends DeltaBase {
+  type: "presence_join" | "presence_update";
+  state: State;
+}
+
+export interface Gone extends DeltaBase {
+  type: "presence_leave";
+  reason: LeaveReason;
+}
+
+export type Delta = Put | Gone;
+
+export type ServerMessage =
+  | Snapshot
+  | Delta
+  | { type: "auth_success"; userId: string; connectionId: string }
+  | { type: "auth_error"; code: string; message: string }
+  | { type: "auth_refreshed"; userId: string; revokedChannels: string[] }
+  | { type: "subscribed"; channel: string }
+  | { type: "unsubscribed"; channel: string; code?: string }
+  | { type: "PRESENCE_RESYNC"; channel: string }
+  | { type: "error"; code: string; message: string; channel?: string }
+  | { type: "pong" | "ack" };
+
+/** Every code an error of this library can carry. A newer server may say others. */
+export type ErrorCode = ServerErrorCode | ClientErrorCode | (string & {});
+
+/** Codes the server gives. */
+export type ServerErrorCode =
+  | "INVALID_JSON"
+  | "UNKNOWN_TYPE"
+  | "INVALID_MESSAGE"
+  | "INVALID_CHANNEL"
+  | "NOT_AUTHENTICATED"
+  | "CHANNEL_ACCESS_DENIED"
+  | "NOT_SUBSCRIBED"
+  | "STATE_TOO_LARGE"
+  | "INVALID_STATE"
+  | "MEMBER_LIMIT"
+  | "CHANNEL_LIMIT"
+  | "RATE_LIMITED"
+  | "AUTH_FAILED"
+  | "AUTH_TIMEOUT"
+  | "AUTH_REFRESH_FAILED"
+  | "AUTH_USER_MISMATCH"
+  | "AUTH_EXPIRED"
+  | "SERVER_ERROR";
+
+/** Codes this library gives: no token could be had, a wrong URL, no WebSocket to use. */
+export type ClientErrorCode = "TOKEN_UNAVAILABLE" | "INVALID_URL" | "NO_WEBSOCKET";
+
+/** What went wrong: `code` for programs, `message` for people. */
+export class PresenceError extends Error {
+  readonly code: ErrorCode;
+  /** The name of the channel it concerns; absent where it concerns the whole connection. */
+  readonly channel: string | undefined;
+
+  constructor(code: ErrorCode, message: string, channel?: string) {
+    super(message);
+    this.name = "PresenceError";
+    this.code = code;
+    this.channel = channel;
+  }
+}
+
+/**
+ * What a client does after a close:
+ * - `soon`: reconnect from the shortest delay,
+ * - `later`: reconnect, from a long delay, since the same would likely happen again at once,
+ * - `new-token`: reconnect with another token, or not at all.
+ */
+export type CloseAdvice = "soon" | "later" | "new-token";
+
+const CLOSE_ADVICE: ReadonlyMap<number, CloseAdvice> = new Map([
+  [1002, "later"], // protocol error: ours or a proxy's
+  [1003, "later"], // binary frame
+  [1007, "later"], // bad UTF-8
+  [1009, "later"], // message too big
+  [1013, "later"], // overloaded
+  [4001, "later"], // auth timeout
+  [4002, "new-token"], // auth failed or expired
+  [4003, "later"], // the server has no key configured
+  [4029, "later"], // abuse
+]);
+
+/** The advice for a close code; 1001, 1006, 1012, 4008 and all unknown ones are `soon`. */
+export function closeAdvice(code: number): CloseAdvice {
+  return CLOSE_ADVICE.get(code) ?? "soon";
+}
+
+/** The delay that a 1012 asks for, in ms, where its reason names one. */
+export function retryAfterMs(reason: string): number | undefined {
+  const hint = parseObject(reason)?.["retryAfterMs"];
+  return isCount(hint) ? Math.min(hint, MAX_RETRY_AFTER_MS) : undefined;
+}
+
+/** A hint beyond this is not believed, in ms. */
+const MAX_RETRY_AFTER_MS = 300_000;
+
+/** The messages a client sends, as text. */
+export const say = {
+  auth: (token: string): string => JSON.stringify({ type: "auth", token }),
+  ping: (): string => '{"type":"ping"}',
+  subscribe: (channel: string): string => JSON.stringify({ type: "subscribe", channel }),
+  unsubscribe: (channel: string): string => JSON.stringify({ type: "unsubscribe", channel }),
+  untrack: (channel: string): string => JSON.stringify({ type: "presence_leave", channel }),
+  /** `stateJson` is the text that was measured: it is sent as it was checked. */
+  track: (channel: string, stateJson: string): string =>
+    `{"type":"presence_join","channel":${JSON.stringify(channel)},"state":${stateJson}}`,
+};
+
+/** `game-room` -> `presence:game-room`; throws `INVALID_CHANNEL` for what no server would take. */
+export function channelOf(name: string): string {
+  const invalid = (why: string): never => {
+    throw new PresenceError("INVALID_CHANNEL", `A channel name ${why}.`);
+  };
+  if (typeof name !== "string" || name === "") return invalid("is a string of at least one character");
+  if (/[\p{Cc}\p{Cs}]/u.test(name)) return invalid("has no control characters and no lone surrogates");
+  const bytes = utf8Bytes(name);
+  if (bytes > MAX_NAME_BYTES) return invalid(`is at most ${MAX_NAME_BYTES} bytes of UTF-8; this one has ${bytes}`);
+  return CHANNEL_PREFIX + name;
+}
+
+/** `presence:game-room` -> `game-room`. */
+export function nameOf(channel: string): string {
+  return channel.slice(CHANNEL_PREFIX.length);
+}
+
+const CHANNEL_PREFIX = "presence:";
+
+/** The JSON text of a state, checked; throws `INVALID_STATE` or `STATE_TOO_LARGE`. */
+export function stateJson(state: unknown): string {
+  if (Object.prototype.toString.call(state) !== "[object Object]") {
+    throw new PresenceError("INVALID_STATE", "A presence state is a plain object, such as { status: 'online' }.");
+  }
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(state);
+  } catch (error) {
+    throw new PresenceError("INVALID_STATE", `The presence state cannot be written as JSON: ${describe(error)}`);
+  }
+  if (json?.[0] !== "{") {
+    throw new PresenceError("INVALID_STATE", "The presence state's toJSON() does not give an object.");
+  }
+  const bytes = utf8Bytes(json);
+  if (bytes > MAX_STATE_BYTES) {
+    throw new PresenceError(
+      "STATE_TOO_LARGE",
+      `The presence state has ${bytes} bytes as JSON; at most ${MAX_STATE_BYTES} are allowed.`,
+    );
+  }
+  if (depth(json) > MAX_STATE_DEPTH) {
+    throw new PresenceError("INVALID_STATE", `A presence state nests at most ${MAX_STATE_DEPTH} levels deep.`);
+  }
+  return json;
+}
+
+/** One frame's text as a message, or `undefined` for what this version does not know. */
+export function parse(text: string): ServerMessage | undefined {
+  const frame = parseObject(text);
+  const shape = frame && SHAPES.get(frame["type"] as string);
+  if (!frame || !shape) return undefined;
+  for (const [field, holds] of shape) {
+    if (!holds(frame[field])) return undefined;
+  }
+  return frame as unknown as ServerMessage;
+}
+
+/** What an error says, whatever was thrown. */
+export function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === "string";
+const isCount = (value: unknown): value is number => typeof value === "number" && value >= 0;
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const listOf = (item: Check): Check => (value) => Array.isArray(value) && value.every(item);
+const maybe = (check: Check): Check => (value) => value === undefined || check(value);
+const isRow: Check = (row) => isObject(row) && isText(row["userId"]) && isText(row["connectionId"]) && isObject(row["state"]);
+
+const DELTA: [string, Check][] = [
+  ["channel", isText],
+  ["seq", isCount],
+  ["epoch", maybe(isCount)],
+  ["userId", isText],
+  ["connectionId", isText],
+];
+const PUT: [string, Check][] = [...DELTA, ["state", isObject]];
+const CHANNEL: [string, Check][] = [["channel", isText]];
+
+/** For each type of message, the fields it must have. Unknown fields are let through and ignored. */
+const SHAPES: ReadonlyMap<string, [string, Check][]> = new Map([
+  ["presence_sync", [...CHANNEL, ["epoch", isCount], ["seq", isCount], ["presences", listOf(isRow)]]],
+  ["presence_join", PUT],
+  ["presence_update", PUT],
+  ["presence_leave", [...DELTA, ["reason", isText]]],
+  ["auth_success", [["userId", isText], ["connectionId", isText]]],
+  ["auth_error", [["code", isText], ["message", isText]]],
+  ["auth_refreshed", [["userId", isText], ["revokedChannels", listOf(isText)]]],
+  ["subscribed", CHANNEL],
+  ["unsubscribed", [...CHANNEL, ["code", maybe(isText)]]],
+  ["PRESENCE_RESYNC", CHANNEL],
+  ["error", [["code", isText], ["message", isText], ["channel", maybe(isText)]]],
+  ["pong", []],
+  ["ack", []],
+]);
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const encoder = new TextEncoder();
+
+function utf8Bytes(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** How deep a JSON text nests; brackets inside of strings do not count. */
+function depth(json: string): number {
+  let level = 0;
+  let deepest = 0;
+  for (const mark of json.replace(/"(?:[^"\\]|\\.)*"/g, "")) {
+    if (mark === "{" || mark === "[") deepest = Math.max(deepest, ++level);
+    else if (mark === "}" || mark === "]") level--;
+  }
+  return deepest;
+}
