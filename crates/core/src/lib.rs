@@ -1,5 +1,32 @@
 //! What happens: every rule of presence, as pure functions of input and time.
+//!
+//! No socket, no clock, no lock, no async, no randomness of its own. A [`Session`] speaks for one
+//! connection, a [`Shard`] for the channels whose names hash to it; each is told things and the
+//! time, and answers with effects for the shell to carry out.
 
+mod audience;
 mod auth;
+mod change;
+mod channel;
+mod collecting;
+mod command;
+mod hash;
+mod lease;
+mod pace;
+mod rate;
+mod session;
+mod shard;
+mod time;
 
+pub use audience::{Audience, Part, Phase, Subscriber};
 pub use auth::Auth;
+pub use change::{Change, Entry, Op, Owner, Snapshot};
+pub use channel::{Channel, Decision, Put};
+pub use collecting::COLLECT_FOR;
+pub use command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Ticket, Verdict};
+pub use lease::{Due, Leases, SCAN_EVERY};
+pub use pace::Pace;
+pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit};
+pub use session::{AuthRefusal, Input, Limits, Question, Right, Ruling, Session, SessionEffect};
+pub use shard::Shard;
+pub use time::Instant;

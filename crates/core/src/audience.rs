@@ -1,0 +1,158 @@
+//! Who of one loop's connections subscribes to what, and what each is owed: deltas, a snapshot, or
+//! nothing until its socket drains. This is the receiving end of a flush; a shard knows loops, only
+//! an audience knows connections.
+
+use std::collections::BTreeMap;
+
+use herenow_wire::ChannelName;
+
+use crate::command::{Ask, Owed};
+
+/// Every subscription of one loop.
+#[derive(Debug, Default)]
+pub struct Audience {
+    channels: BTreeMap<ChannelName, Vec<Subscriber>>,
+    asked: u32,
+    subscriptions: usize,
+}
+
+/// One connection's subscription to one channel. 12 bytes: there may be many millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscriber {
+    /// The loop's handle of the connection.
+    pub slot: u32,
+    /// What it is owed.
+    pub phase: Phase,
+}
+
+/// What a subscriber is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It has a snapshot and every delta since.
+    Live,
+    /// It waits for a snapshot, and gets nothing before.
+    Asked(Ask),
+    /// It has not taken what it was sent. It asks for a snapshot once its socket has drained.
+    Lagging,
+}
+
+/// What to write to a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The changes since the last flush.
+    Deltas,
+    /// The channel whole.
+    Snapshot,
+}
+
+impl Audience {
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// How many channels have a subscriber here.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// The name as it is stored here, so that a channel's name is kept once, not per connection.
+    pub fn canonical(&self, channel: ChannelName) -> ChannelName {
+        match self.channels.get_key_value(&channel) {
+            Some((known, _)) => known.clone(),
+            None => channel,
+        }
+    }
+
+    /// `slot`, which does not yet, subscribes. Returns the wish to pass on. Looks for no
+    /// duplicate: the session knows what it subscribes to.
+    pub fn listen(&mut self, channel: &ChannelName, slot: u32) -> Ask {
+        let ask = self.next_ask();
+        let new = Subscriber { slot, phase: Phase::Asked(ask) };
+        self.subscriptions += 1;
+        match self.channels.get_mut(channel) {
+            Some(subscribers) => subscribers.push(new),
+            None => {
+                self.channels.insert(channel.clone(), vec![new]);
+            }
+        }
+        ask
+    }
+
+    /// `slot` wants a fresh snapshot. `None` where its socket has yet to drain: it will ask by
+    /// itself when it has.
+    pub fn ask_again(&mut self, channel: &ChannelName, slot: u32) -> Option<Ask> {
+        let ask = self.next_ask();
+        match self.find(channel, slot)? {
+            Subscriber { phase: Phase::Lagging, .. } => None,
+            subscriber => {
+                subscriber.phase = Phase::Asked(ask);
+                Some(ask)
+            }
+        }
+    }
+
+    /// `slot` is no subscriber any more. True where it was the last one here.
+    pub fn unlisten(&mut self, channel: &ChannelName, slot: u32) -> bool {
+        let Some(subscribers) = self.channels.get_mut(channel) else { return false };
+        let Some(at) = subscribers.iter().position(|subscriber| subscriber.slot == slot) else {
+            return false;
+        };
+        subscribers.swap_remove(at);
+        self.subscriptions -= 1;
+        let is_last = subscribers.is_empty();
+        if is_last {
+            self.channels.remove(channel);
+        }
+        is_last
+    }
+
+    /// What waited for `slot` was dropped: it gets nothing of the channel until it has drained.
+    pub fn lag(&mut self, channel: &ChannelName, slot: u32) {
+        if let Some(subscriber) = self.find(channel, slot) {
+            subscriber.phase = Phase::Lagging;
+        }
+    }
+
+    /// `slot` has drained. Returns its wish for the snapshot that takes the place of what was
+    /// dropped; `None` where it is no subscriber any more.
+    pub fn catch_up(&mut self, channel: &ChannelName, slot: u32) -> Option<Ask> {
+        let ask = self.next_ask();
+        let subscriber = self.find(channel, slot)?;
+        (subscriber.phase == Phase::Lagging).then(|| {
+            subscriber.phase = Phase::Asked(ask);
+            ask
+        })
+    }
+
+    /// Everybody who subscribes to `channel` here.
+    pub fn subscribers(&mut self, channel: &ChannelName) -> &mut [Subscriber] {
+        self.channels.get_mut(channel).map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    fn next_ask(&mut self) -> Ask {
+        self.asked = self.asked.wrapping_add(1);
+        Ask(self.asked)
+    }
+
+    fn find(&mut self, channel: &ChannelName, slot: u32) -> Option<&mut Subscriber> {
+        self.channels.get_mut(channel)?.iter_mut().find(|subscriber| subscriber.slot == slot)
+    }
+}
+
+impl Subscriber {
+    /// What this subscriber gets of a flush. Who gets the snapshot is up to date from then on.
+    pub fn take(&mut self, owed: Owed) -> Option<Part> {
+        let is_served = match (self.phase, owed) {
+            (Phase::Lagging, _) => return None,
+            (_, Owed::Everybody) => true,
+            (Phase::Asked(ask), Owed::UpTo(answered)) => ask.is_answered_by(answered),
+            _ => false,
+        };
+        if is_served {
+            self.phase = Phase::Live;
+            return Some(Part::Snapshot);
+        }
+        (self.phase == Phase::Live).then_some(Part::Deltas)
+    }
+}

@@ -1,0 +1,79 @@
+//! What can happen to a channel, as plain data: no handle, no time, no local index. It is what
+//! travels between the code that decides and the code that tells, whichever process either is in.
+
+use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
+
+/// Who vouches for an entry. One number for a whole process: when a process is lost, its entries
+/// go in one step.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Owner(pub u32);
+
+/// One connection's presence in one channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Whose it is: the entry's key within its channel.
+    pub connection: ConnectionId,
+    /// The process that vouches for it.
+    pub owner: Owner,
+    /// The user of the verified token.
+    pub user: UserId,
+    /// What it shows.
+    pub state: State,
+    /// The change that last set the state. Rows of a snapshot stand in this order.
+    pub seq: u64,
+}
+
+/// What one change does to one entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// It is there now: a join where it was not before, else an update.
+    Put {
+        /// What stood there before.
+        was: Option<Entry>,
+        /// What stands there now.
+        is: Entry,
+    },
+    /// It is gone.
+    Remove {
+        /// What stood there before.
+        was: Entry,
+        /// Why.
+        reason: LeaveReason,
+        /// The change that took it away.
+        seq: u64,
+    },
+}
+
+impl Op {
+    /// The connection whose entry changes.
+    pub fn connection(&self) -> ConnectionId {
+        match self {
+            Op::Put { is, .. } => is.connection,
+            Op::Remove { was, .. } => was.connection,
+        }
+    }
+}
+
+/// One step in a channel's life.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The life of the map that it belongs to.
+    pub epoch: u64,
+    /// The channel's `seq` before it: who applies it can tell that nothing is missing.
+    pub prev: u64,
+    /// The channel's `seq` after it.
+    pub seq: u64,
+    /// What it does.
+    pub op: Op,
+}
+
+/// The whole of a channel at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Snapshot {
+    /// The life of the map that it shows.
+    pub epoch: u64,
+    /// The last change that it holds.
+    pub seq: u64,
+    /// Every entry, the one tracked longest ago first.
+    pub entries: Vec<Entry>,
+}

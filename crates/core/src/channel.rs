@@ -1,0 +1,228 @@
+//! One channel: the only code that decides what is a join, an update or a leave. `decide` looks
+//! and says what would change; `apply` is the one way in which it does. Knows who is here; knows
+//! nothing of who is told.
+
+use std::collections::HashMap;
+
+use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
+
+use crate::change::{Change, Entry, Op, Owner, Snapshot};
+use crate::hash::ById;
+
+/// Who is present in a channel, and what of that has not been told yet.
+#[derive(Debug, Default)]
+pub struct Channel {
+    epoch: u64,
+    seq: u64,
+    entries: HashMap<ConnectionId, Held, ById>,
+    /// Changes since the last flush, in order. A merged one leaves a hole.
+    untold: Vec<Option<Op>>,
+}
+
+/// An entry and where its mergeable change waits.
+#[derive(Debug)]
+struct Held {
+    entry: Entry,
+    /// Index into `untold` of the change that a next update replaces; `TOLD` where there is none.
+    untold: u32,
+}
+
+const TOLD: u32 = u32::MAX;
+
+/// What a connection asks to show.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Put {
+    /// Whose entry.
+    pub connection: ConnectionId,
+    /// The process that vouches for it.
+    pub owner: Owner,
+    /// The user it acts for.
+    pub user: UserId,
+    /// What it shows.
+    pub state: State,
+}
+
+/// What a request would do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// This happens when it is applied.
+    Change(Change),
+    /// The channel is so already.
+    Unchanged,
+    /// The channel holds as many entries as it may.
+    Full,
+}
+
+impl Channel {
+    /// An empty map that lives in `epoch`, its numbers going on from `seq`.
+    pub fn new(epoch: u64, seq: u64) -> Self {
+        Self { epoch, seq, ..Self::default() }
+    }
+
+    /// The life of this map.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The last change applied.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// How many entries it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether everything that happened has been told.
+    pub fn is_told(&self) -> bool {
+        self.untold.is_empty()
+    }
+
+    /// What showing `put` would change, `seq` being the number the change would get.
+    pub fn decide_put(&self, put: Put, max_members: usize, seq: u64) -> Decision {
+        let was = self.entries.get(&put.connection).map(|held| &held.entry);
+        match was {
+            // The same bytes again: an update would cost every subscriber a frame that says nothing.
+            Some(entry) if entry.state == put.state && entry.user == put.user => {
+                return Decision::Unchanged;
+            }
+            None if self.entries.len() >= max_members => return Decision::Full,
+            _ => {}
+        }
+        let Put { connection, owner, user, state } = put;
+        let is = Entry { connection, owner, user, state, seq };
+        Decision::Change(self.step(seq, Op::Put { was: was.cloned(), is }))
+    }
+
+    /// What taking an entry away would change. An entry of another owner stays: a late goodbye of
+    /// a lost process must not remove what its successor has put there.
+    pub fn decide_remove(
+        &self,
+        connection: ConnectionId,
+        owner: Owner,
+        reason: LeaveReason,
+        seq: u64,
+    ) -> Decision {
+        match self.entries.get(&connection) {
+            Some(held) if held.entry.owner == owner => {
+                let was = held.entry.clone();
+                Decision::Change(self.step(seq, Op::Remove { was, reason, seq }))
+            }
+            _ => Decision::Unchanged,
+        }
+    }
+
+    /// Makes it so. The only way in which a channel changes.
+    pub fn apply(&mut self, change: Change) {
+        debug_assert_eq!(change.epoch, self.epoch, "a change belongs to one life of the map");
+        debug_assert_eq!(change.prev, self.seq, "no change may be missing before this one");
+        self.seq = change.seq;
+        match change.op {
+            Op::Put { was, is } => self.apply_put(was, is),
+            op @ Op::Remove { .. } => {
+                self.entries.remove(&op.connection());
+                // A join or an update that still waits stays as it is: a leave ends the merge.
+                self.untold.push(Some(op));
+            }
+        }
+    }
+
+    /// Makes the map equal to `snapshot` and returns the differences, which wait to be told like
+    /// any others. Nothing changed costs nothing.
+    pub fn replace(&mut self, snapshot: Snapshot, mut draw_seq: impl FnMut() -> u64) -> usize {
+        let mut differences = 0;
+        let mut staying: HashMap<ConnectionId, (), ById> = HashMap::default();
+        for entry in snapshot.entries {
+            staying.insert(entry.connection, ());
+            let Entry { connection, owner, user, state, .. } = entry;
+            let put = Put { connection, owner, user, state };
+            if let Decision::Change(change) = self.decide_put(put, usize::MAX, draw_seq()) {
+                self.apply(change);
+                differences += 1;
+            }
+        }
+        let mut gone: Vec<(u64, ConnectionId, Owner)> = self
+            .entries
+            .values()
+            .filter(|held| !staying.contains_key(&held.entry.connection))
+            .map(|held| (held.entry.seq, held.entry.connection, held.entry.owner))
+            .collect();
+        gone.sort_unstable();
+        for (_, connection, owner) in gone {
+            let reason = LeaveReason::Disconnect;
+            let decision = self.decide_remove(connection, owner, reason, draw_seq());
+            if let Decision::Change(change) = decision {
+                self.apply(change);
+                differences += 1;
+            }
+        }
+        differences
+    }
+
+    /// Everybody who is here, the one tracked longest ago first.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut entries: Vec<Entry> =
+            self.entries.values().map(|held| held.entry.clone()).collect();
+        entries.sort_unstable_by_key(|entry| entry.seq);
+        Snapshot { epoch: self.epoch, seq: self.seq, entries }
+    }
+
+    /// The connections of one owner that are here, in the order of their last track.
+    pub fn owned_by(&self, owner: Owner) -> Vec<ConnectionId> {
+        let mut owned: Vec<(u64, ConnectionId)> = self
+            .entries
+            .values()
+            .filter(|held| held.entry.owner == owner)
+            .map(|held| (held.entry.seq, held.entry.connection))
+            .collect();
+        owned.sort_unstable();
+        owned.into_iter().map(|(_, connection)| connection).collect()
+    }
+
+    /// Moves what has not been told into `out`, oldest first; it counts as told from here on.
+    pub fn tell(&mut self, out: &mut Vec<Op>) {
+        for op in self.untold.drain(..).flatten() {
+            if let Some(held) = self.entries.get_mut(&op.connection()) {
+                held.untold = TOLD;
+            }
+            out.push(op);
+        }
+        // A storm's worth of room is not kept for a quiet channel.
+        if self.untold.capacity() > KEPT_UNTOLD {
+            self.untold.shrink_to(KEPT_UNTOLD);
+        }
+    }
+
+    fn step(&self, seq: u64, op: Op) -> Change {
+        Change { epoch: self.epoch, prev: self.seq, seq, op }
+    }
+
+    fn apply_put(&mut self, was: Option<Entry>, is: Entry) {
+        let next = u32::try_from(self.untold.len()).unwrap_or(TOLD);
+        let first_was = match self.entries.get_mut(&is.connection) {
+            Some(held) => {
+                let merged = self.untold.get_mut(held.untold as usize).and_then(Option::take);
+                *held = Held { entry: is.clone(), untold: next };
+                match merged {
+                    Some(Op::Put { was, .. }) => was,
+                    _ => was,
+                }
+            }
+            None => {
+                let held = Held { entry: is.clone(), untold: next };
+                self.entries.insert(is.connection, held);
+                was
+            }
+        };
+        self.untold.push(Some(Op::Put { was: first_was, is }));
+    }
+}
+
+/// Room for untold changes that a channel keeps between flushes.
+const KEPT_UNTOLD: usize = 16;

@@ -1,0 +1,100 @@
+//! A channel whose map was lost and is being rebuilt: who must still answer, and what has been
+//! sent meanwhile. Changes are held back until all have answered or the time is over.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use herenow_wire::ConnectionId;
+
+use crate::change::{Entry, Owner, Snapshot};
+use crate::channel::{Channel, Put};
+use crate::hash::ById;
+use crate::time::Instant;
+
+/// How long a channel waits for the clients that were in its lost map.
+pub const COLLECT_FOR: Duration = Duration::from_secs(2);
+
+/// Who was in a lost map, and who vouched for them.
+pub(crate) type Trackers = HashMap<ConnectionId, Owner, ById>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Collecting {
+    awaited: Trackers,
+    /// What was sent again, with its place in the order of sending.
+    held: HashMap<ConnectionId, (u64, Put), ById>,
+    sent: u64,
+    until: Instant,
+}
+
+/// Everybody who is in a channel.
+pub(crate) fn trackers_in(channel: &Channel) -> Trackers {
+    channel.snapshot().entries.iter().map(|entry| (entry.connection, entry.owner)).collect()
+}
+
+/// The connections that `owner` vouches for, in a fixed order.
+pub(crate) fn owned_by(trackers: &Trackers, owner: Owner) -> Vec<ConnectionId> {
+    let mut owned: Vec<ConnectionId> = trackers
+        .iter()
+        .filter(|(_, of)| **of == owner)
+        .map(|(connection, _)| *connection)
+        .collect();
+    owned.sort_unstable();
+    owned
+}
+
+impl Collecting {
+    pub(crate) fn new(awaited: Trackers, now: Instant) -> Self {
+        Self { awaited, held: HashMap::default(), sent: 0, until: now + COLLECT_FOR }
+    }
+
+    /// Keeps what a connection shows, its newest. False where the map would be over `max_members`.
+    pub(crate) fn hold(&mut self, put: Put, max_members: usize) -> bool {
+        if self.held.len() >= max_members && !self.held.contains_key(&put.connection) {
+            return false;
+        }
+        self.awaited.remove(&put.connection);
+        self.sent += 1;
+        self.held.insert(put.connection, (self.sent, put));
+        true
+    }
+
+    /// The connection is gone, or shows nothing any more.
+    pub(crate) fn forget(&mut self, connection: ConnectionId, owner: Owner) {
+        if self.awaited.get(&connection) == Some(&owner) {
+            self.awaited.remove(&connection);
+        }
+        if self.held.get(&connection).is_some_and(|(_, put)| put.owner == owner) {
+            self.held.remove(&connection);
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.awaited.is_empty() && self.held.is_empty()
+    }
+
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+
+    /// Who counts as having been in the map, should it be lost once more.
+    pub(crate) fn trackers(&self) -> Trackers {
+        let held = self.held.values().map(|(_, put)| (put.connection, put.owner));
+        self.awaited.iter().map(|(connection, owner)| (*connection, *owner)).chain(held).collect()
+    }
+
+    /// What was sent again, the one sent longest ago first.
+    pub(crate) fn finish(&mut self) -> Snapshot {
+        let mut held: Vec<(u64, Put)> = std::mem::take(&mut self.held).into_values().collect();
+        held.sort_unstable_by_key(|(order, _)| *order);
+        let entries = held.into_iter().map(|(_, put)| {
+            let Put { connection, owner, user, state } = put;
+            Entry { connection, owner, user, state, seq: 0 }
+        });
+        Snapshot { epoch: 0, seq: 0, entries: entries.collect() }
+    }
+}

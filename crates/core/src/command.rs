@@ -1,0 +1,147 @@
+//! What a shard is told and what it wants done, as plain data.
+
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
+
+use crate::change::{Op, Owner, Snapshot};
+use crate::channel::Put;
+use crate::time::Instant;
+
+/// A receiver of flushes: today one loop of this process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Peer(pub u16);
+
+/// The number of a wish for a snapshot. Grows per peer and wraps, so that an answer says which
+/// wishes it fulfils: one that crosses with a newer wish must not count as its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Ask(pub u32);
+
+impl Ask {
+    /// Whether a snapshot made for `answered` may serve who asked with this number.
+    pub fn is_answered_by(self, answered: Ask) -> bool {
+        answered.0.wrapping_sub(self.0) < u32::MAX / 2
+    }
+}
+
+/// Where an answer goes, and the token that comes back with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    /// The loop that holds the connection.
+    pub peer: Peer,
+    /// The loop's own handle of it, given back unread.
+    pub slot: u32,
+    /// Who asked; the slot may have changed hands since.
+    pub connection: ConnectionId,
+    /// The client's `ref`.
+    pub reference: Option<Ref>,
+}
+
+/// What a shard is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// A connection tracks.
+    Put {
+        /// Where.
+        channel: ChannelName,
+        /// Who and what.
+        put: Put,
+        /// How many entries the channel may hold.
+        max_members: u32,
+        /// Who wants to hear of it.
+        ticket: Ticket,
+    },
+    /// An entry goes, if it is there.
+    Remove {
+        /// Where.
+        channel: ChannelName,
+        /// Whose.
+        connection: ConnectionId,
+        /// Who vouched for it.
+        owner: Owner,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A peer wants the channel's changes from here on, and a snapshot first.
+    Subscribe {
+        /// Which.
+        channel: ChannelName,
+        /// Who.
+        peer: Peer,
+        /// The number of the wish.
+        ask: Ask,
+    },
+    /// A peer has no subscriber left.
+    Unsubscribe {
+        /// Of which channel.
+        channel: ChannelName,
+        /// Who.
+        peer: Peer,
+    },
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It is so.
+    Done,
+    /// The channel holds as many entries as it may; nothing changed.
+    Full,
+}
+
+/// What a shard wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// The channel owes its peers a flush. Said once until it is flushed.
+    Dirty {
+        /// Which.
+        channel: ChannelName,
+        /// When it was last flushed.
+        flushed_at: Instant,
+    },
+    /// The answer to a request that asked for one, or that failed.
+    Answer {
+        /// To whom.
+        ticket: Ticket,
+        /// Of which channel.
+        channel: ChannelName,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// The channel's map is lost: whoever tracks sends its state again.
+    Resync {
+        /// Which.
+        channel: ChannelName,
+        /// Whom to tell.
+        peers: Vec<Peer>,
+    },
+}
+
+/// Everything that a channel owes at one moment. Made once, for all receivers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Flush {
+    /// The changes since the last flush, merged, oldest first.
+    pub ops: Vec<Op>,
+    /// The channel after them, where anybody is owed it.
+    pub snapshot: Option<Snapshot>,
+    /// Who receives it, and up to which wish the snapshot answers.
+    pub to: Vec<Receiver>,
+}
+
+/// A receiver of one flush.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receiver {
+    /// Who.
+    pub peer: Peer,
+    /// To whom of its subscribers the snapshot goes.
+    pub owed: Owed,
+}
+
+/// Who is owed the snapshot of a flush.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owed {
+    /// Nobody: all are up to date but for the deltas.
+    Nobody,
+    /// Those whose wish it answers.
+    UpTo(Ask),
+    /// Everybody: the map was rebuilt, and deltas would not lead there.
+    Everybody,
+}

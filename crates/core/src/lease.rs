@@ -1,0 +1,129 @@
+//! Who has been heard from, and for how long not: one dense array for all connections of a loop,
+//! looked over four times a second. A timer per connection would cost more than the connection.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+/// How often the leases are looked over: the most by which an end comes late.
+pub const SCAN_EVERY: Duration = Duration::from_millis(250);
+
+/// How late a look may come before it counts as a pause of the process itself.
+pub const PAUSE_AFTER: Duration = Duration::from_secs(1);
+
+/// What is due for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// It has been silent for half its lease: ping it.
+    Ping(u32),
+    /// It has been silent for its whole lease: it is gone.
+    Ended(u32),
+    /// The deadline set for it has come.
+    Deadline(u32),
+}
+
+/// The leases of all connections of one loop, by slot.
+#[derive(Debug)]
+pub struct Leases {
+    ttl_ms: u32,
+    scanned_at: Instant,
+    leases: Vec<Lease>,
+}
+
+/// 16 bytes a connection.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    /// Milliseconds since the server's start, wrapping after 49 days: only differences count.
+    heard_ms: u32,
+    phase: Phase,
+    deadline: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Vacant,
+    Heard,
+    Pinged,
+}
+
+impl Leases {
+    /// Leases of `ttl` each.
+    pub fn new(ttl: Duration, now: Instant) -> Self {
+        let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX / 2);
+        Self { ttl_ms, scanned_at: now, leases: Vec::new() }
+    }
+
+    /// A connection has taken `slot`.
+    pub fn open(&mut self, slot: u32, now: Instant) {
+        let vacant = Lease { heard_ms: 0, phase: Phase::Vacant, deadline: Instant::NEVER };
+        let slot = slot as usize;
+        if slot >= self.leases.len() {
+            self.leases.resize(slot + 1, vacant);
+        }
+        self.leases[slot] =
+            Lease { heard_ms: wrapping_ms(now), phase: Phase::Heard, deadline: Instant::NEVER };
+    }
+
+    /// The connection in `slot` is gone.
+    pub fn close(&mut self, slot: u32) {
+        if let Some(lease) = self.leases.get_mut(slot as usize) {
+            lease.phase = Phase::Vacant;
+        }
+    }
+
+    /// A whole frame came from `slot`.
+    pub fn renew(&mut self, slot: u32, now: Instant) {
+        if let Some(lease) = self.leases.get_mut(slot as usize)
+            && lease.phase != Phase::Vacant
+        {
+            lease.heard_ms = wrapping_ms(now);
+            lease.phase = Phase::Heard;
+        }
+    }
+
+    /// Sets when `slot` is to be looked at whatever it sends. Met up to one scan late.
+    pub fn set_deadline(&mut self, slot: u32, deadline: Instant) {
+        if let Some(lease) = self.leases.get_mut(slot as usize) {
+            lease.deadline = deadline;
+        }
+    }
+
+    /// When to scan next.
+    pub fn poll_timeout(&self) -> Instant {
+        self.scanned_at + SCAN_EVERY
+    }
+
+    /// Looks everybody over. Where this look itself comes late, the process was paused: nobody
+    /// could be heard meanwhile, so every lease is longer by the pause, once.
+    pub fn scan(&mut self, now: Instant, out: &mut Vec<Due>) {
+        let late = now.since(self.scanned_at + SCAN_EVERY);
+        self.scanned_at = now;
+        let pause_ms = if late > PAUSE_AFTER { late.as_millis() as u32 } else { 0 };
+        let now_ms = wrapping_ms(now);
+        for (slot, lease) in (0u32..).zip(&mut self.leases) {
+            if lease.phase == Phase::Vacant {
+                continue;
+            }
+            if now >= lease.deadline {
+                lease.deadline = Instant::NEVER;
+                out.push(Due::Deadline(slot));
+            }
+            // Who was heard after the pause began gains nothing by it beyond the present.
+            let silent_ms = now_ms.wrapping_sub(lease.heard_ms);
+            let extended = pause_ms.min(silent_ms);
+            lease.heard_ms = lease.heard_ms.wrapping_add(extended);
+            let silent_ms = silent_ms - extended;
+            if silent_ms > self.ttl_ms {
+                lease.phase = Phase::Vacant;
+                out.push(Due::Ended(slot));
+            } else if silent_ms >= self.ttl_ms / 2 && lease.phase == Phase::Heard {
+                lease.phase = Phase::Pinged;
+                out.push(Due::Ping(slot));
+            }
+        }
+    }
+}
+
+fn wrapping_ms(now: Instant) -> u32 {
+    now.as_millis() as u32
+}

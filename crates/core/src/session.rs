@@ -1,0 +1,305 @@
+//! One connection's conversation: who it is, what it may do, how fast, and what it subscribes to.
+//! Judges all that concerns the socket and tells the shards facts. Has no socket: it is handed
+//! decoded messages, decisions and answers, and says what to do about them.
+//!
+//! Messages take effect in the order sent. While a decision on one is awaited, the later ones wait.
+
+mod access;
+mod input;
+mod waiting;
+
+use herenow_wire::encode::Reply;
+use herenow_wire::{
+    ChannelName, ClientMessage, CloseCode, ConnectionId, ErrorCode, Incoming, LeaveReason, Ref,
+    Refusal, State,
+};
+
+pub use self::input::{AuthRefusal, Input, Limits, Question, Right, Ruling, SessionEffect};
+use self::waiting::Waiting;
+use crate::auth::Auth;
+use crate::command::Verdict;
+use crate::rate::Rate;
+use crate::time::Instant;
+
+/// See the module. About a hundred bytes: every connection has one.
+#[derive(Debug)]
+pub struct Session {
+    connection: ConnectionId,
+    auth: Option<Box<Auth>>,
+    subscriptions: Vec<Subscription>,
+    rate: Rate,
+    /// Only while something waits: a decision, the messages behind it, or joins above the rate.
+    waiting: Option<Box<Waiting>>,
+    /// When the token ends, or the time to show one is over.
+    deadline: Instant,
+    has_ended: bool,
+}
+
+/// What a session knows of a channel it subscribes to.
+#[derive(Debug)]
+struct Subscription {
+    channel: ChannelName,
+    /// What it last asked to show. The shard may have refused it; taking it away again is harmless.
+    shown: Option<State>,
+    may_track: bool,
+}
+
+impl Session {
+    /// A connection that has just opened.
+    pub fn new(connection: ConnectionId, limits: &Limits, now: Instant) -> Self {
+        Self {
+            connection,
+            auth: None,
+            subscriptions: Vec::new(),
+            rate: Rate::default(),
+            waiting: None,
+            deadline: now + limits.auth_timeout,
+            has_ended: false,
+        }
+    }
+
+    /// The server's name for this connection.
+    pub fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// Who it is, once it has shown a good token.
+    pub fn auth(&self) -> Option<&Auth> {
+        self.auth.as_deref()
+    }
+
+    /// Whether it has ended and takes no input any more.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The channels it subscribes to, with the state it shows in each.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&ChannelName, Option<&State>)> {
+        self.subscriptions.iter().map(|s| (&s.channel, s.shown.as_ref()))
+    }
+
+    /// Takes in one thing that happened.
+    pub fn handle(
+        &mut self,
+        input: Input,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        if self.has_ended {
+            return;
+        }
+        match input {
+            Input::Frame => {
+                if self.rate.count_frame(limits.rate, now) {
+                    self.close(CloseCode::Abuse, out);
+                }
+            }
+            Input::Decision { channel, ruling } => self.decided(channel, ruling, limits, now, out),
+            Input::Answer { channel, reference, verdict } => {
+                answer(channel, reference, verdict, out)
+            }
+            Input::Review => self.begin_review(None, out),
+            Input::LeaseEnded => {
+                self.end(LeaveReason::Timeout, out);
+                out.push(SessionEffect::Close { code: CloseCode::PresenceTimeout });
+            }
+            Input::Broken => self.end(LeaveReason::Disconnect, out),
+            Input::Message(_) | Input::Auth { .. } | Input::Refused(_) => {
+                self.admit(input, limits, now, out);
+            }
+        }
+    }
+
+    /// When [`Session::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self, limits: &Limits) -> Instant {
+        if self.has_ended {
+            return Instant::NEVER;
+        }
+        match &self.waiting {
+            Some(waiting) if waiting.holds_joins() && !waiting.is_deciding() => {
+                self.deadline.min(self.rate.next(limits.rate))
+            }
+            _ => self.deadline,
+        }
+    }
+
+    /// Applies what the rate held back, and ends what is over.
+    pub fn handle_timeout(&mut self, limits: &Limits, now: Instant, out: &mut Vec<SessionEffect>) {
+        if self.has_ended {
+            return;
+        }
+        self.release_held(limits, now, out);
+        if now < self.deadline {
+            return;
+        }
+        let (code, message, close) = match self.auth {
+            Some(_) => (
+                ErrorCode::AuthExpired,
+                "The token has expired. Send `auth` with a fresh one before it does.",
+                CloseCode::AuthFailed,
+            ),
+            None => (
+                ErrorCode::AuthTimeout,
+                "No valid token came in time. The first message must be `auth`.",
+                CloseCode::AuthTimeout,
+            ),
+        };
+        fail(code, message, None, None, out);
+        self.close(close, out);
+    }
+
+    /// Ends the session: every entry leaves, every subscription ends. The one way out, whatever
+    /// the cause.
+    fn end(&mut self, reason: LeaveReason, out: &mut Vec<SessionEffect>) {
+        self.has_ended = true;
+        self.waiting = None;
+        for subscription in std::mem::take(&mut self.subscriptions) {
+            subscription.finish(reason, out);
+        }
+    }
+
+    /// Ends the session and its socket, for a reason of the server's.
+    fn close(&mut self, code: CloseCode, out: &mut Vec<SessionEffect>) {
+        self.end(LeaveReason::Disconnect, out);
+        out.push(SessionEffect::Close { code });
+    }
+
+    /// Carries out one message whose turn has come.
+    fn perform(
+        &mut self,
+        input: Input,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        match input {
+            Input::Message(incoming) => self.message(incoming, limits, now, out),
+            Input::Auth { verdict, reference } => {
+                self.authenticate(verdict, reference, limits, out);
+            }
+            Input::Refused(refusal) => {
+                let Refusal { code, message, channel, reference } = refusal;
+                fail(code, message, channel, reference, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn message(
+        &mut self,
+        incoming: Incoming,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let Incoming { message, reference } = incoming;
+        match message {
+            ClientMessage::Ping => out.push(SessionEffect::Reply(Reply::Pong, reference)),
+            // The shell verifies tokens; one that was not handed to it counts as missing.
+            ClientMessage::Auth { .. } => {
+                self.authenticate(Err(AuthRefusal::missing()), reference, limits, out);
+            }
+            ClientMessage::Subscribe { channel } => {
+                self.subscribe(channel, reference, limits, out);
+            }
+            ClientMessage::Unsubscribe { channel } => {
+                self.unsubscribe(channel, reference, limits, now, out);
+            }
+            ClientMessage::Track { channel, state } => {
+                self.track(channel, state, reference, limits, out);
+            }
+            ClientMessage::Untrack { channel } => {
+                if let Some(subscription) = self.subscription(&channel)
+                    && subscription.shown.take().is_some()
+                {
+                    out.push(SessionEffect::Remove { channel, reason: LeaveReason::Leave });
+                }
+                acknowledge(reference, out);
+            }
+            ClientMessage::Sync { channel } => {
+                if self.subscription(&channel).is_some() {
+                    acknowledge(reference, out);
+                    out.push(SessionEffect::AskAgain { channel });
+                } else {
+                    not_subscribed(channel, reference, out);
+                }
+            }
+        }
+    }
+
+    fn unsubscribe(
+        &mut self,
+        channel: ChannelName,
+        reference: Option<Ref>,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let Some(at) = self.subscriptions.iter().position(|s| s.channel == channel) else {
+            return not_subscribed(channel, reference, out);
+        };
+        self.subscriptions.remove(at).finish(LeaveReason::Leave, out);
+        out.push(SessionEffect::Reply(Reply::Unsubscribed { channel, code: None }, reference));
+        self.restart_auth_clock(limits, now);
+    }
+
+    /// An observer that watches nothing any more must show a token again, or go.
+    fn restart_auth_clock(&mut self, limits: &Limits, now: Instant) {
+        if self.auth.is_none() && self.subscriptions.is_empty() {
+            self.deadline = now + limits.auth_timeout;
+        }
+    }
+
+    fn subscription(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|s| s.channel == *channel)
+    }
+}
+
+impl Subscription {
+    /// Ends it: the entry leaves, and nothing more of the channel is sent.
+    fn finish(self, reason: LeaveReason, out: &mut Vec<SessionEffect>) {
+        if self.shown.is_some() {
+            out.push(SessionEffect::Remove { channel: self.channel.clone(), reason });
+        }
+        out.push(SessionEffect::Unlisten { channel: self.channel });
+    }
+}
+
+/// A track was answered by the channel's shard.
+fn answer(
+    channel: ChannelName,
+    reference: Option<Ref>,
+    verdict: Verdict,
+    out: &mut Vec<SessionEffect>,
+) {
+    match verdict {
+        Verdict::Done => acknowledge(reference, out),
+        Verdict::Full => {
+            let message = "The channel holds as many entries as it may. You are still subscribed.";
+            fail(ErrorCode::MemberLimit, message, Some(channel), reference, out);
+        }
+    }
+}
+
+fn acknowledge(reference: Option<Ref>, out: &mut Vec<SessionEffect>) {
+    if reference.is_some() {
+        out.push(SessionEffect::Reply(Reply::Ack, reference));
+    }
+}
+
+fn not_subscribed(channel: ChannelName, reference: Option<Ref>, out: &mut Vec<SessionEffect>) {
+    let message = "This connection does not subscribe to the channel. Send `subscribe` first.";
+    fail(ErrorCode::NotSubscribed, message, Some(channel), reference, out);
+}
+
+fn fail(
+    code: ErrorCode,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+    channel: Option<ChannelName>,
+    reference: Option<Ref>,
+    out: &mut Vec<SessionEffect>,
+) {
+    let reply = Reply::Error { code, message: message.into(), channel };
+    out.push(SessionEffect::Reply(reply, reference));
+}

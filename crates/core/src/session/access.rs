@@ -1,0 +1,342 @@
+//! What a session may do: signing in, and every request that a rule decides. A request that needs
+//! a decision is kept as `Pending` and goes on where it stopped when the decision comes.
+
+use std::time::Duration;
+
+use herenow_wire::encode::Reply;
+use herenow_wire::{ChannelName, CloseCode, ErrorCode, LeaveReason, Ref, State};
+
+use super::input::{AuthRefusal, Limits, Question, Right, Ruling, SessionEffect};
+use super::{Session, Subscription, fail};
+use crate::auth::Auth;
+use crate::time::Instant;
+
+/// A request that waits for a decision. The channel comes back with the decision, as the loop
+/// stores its name.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// May it subscribe?
+    Subscribe { reference: Option<Ref> },
+    /// May it subscribe, in order to track?
+    SubscribeToTrack { state: State, reference: Option<Ref> },
+    /// May it track?
+    Track { state: State, reference: Option<Ref> },
+    /// May it keep what it has?
+    Review(Review),
+}
+
+/// All that a connection was granted, asked again channel by channel.
+#[derive(Debug)]
+pub(super) struct Review {
+    /// The `auth` message that caused it; without one, losses are told one by one.
+    refresh: Option<Refresh>,
+    /// The subscription in question.
+    at: usize,
+    right: Right,
+    revoked: Vec<ChannelName>,
+}
+
+/// A review that ends with `auth_refreshed`.
+#[derive(Debug)]
+pub(super) struct Refresh {
+    reference: Option<Ref>,
+}
+
+impl Session {
+    pub(super) fn authenticate(
+        &mut self,
+        verdict: Result<Auth, AuthRefusal>,
+        reference: Option<Ref>,
+        limits: &Limits,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        match (verdict, &self.auth) {
+            (Ok(auth), None) => {
+                let (user, connection) = (auth.user.clone(), self.connection);
+                self.adopt_auth(auth, limits);
+                out.push(SessionEffect::Settled);
+                out.push(SessionEffect::Reply(Reply::AuthSuccess { user, connection }, reference));
+                // What was open to anybody may be closed to this user.
+                self.begin_review(None, out);
+            }
+            (Ok(auth), Some(present)) if auth.user == present.user => {
+                self.adopt_auth(auth, limits);
+                self.begin_review(Some(Refresh { reference }), out);
+            }
+            (Ok(_), Some(_)) => {
+                let message =
+                    "The token is another user's. A connection keeps its user; open another.";
+                fail(ErrorCode::AuthUserMismatch, message, None, reference, out);
+            }
+            (Err(refusal), Some(_)) => {
+                fail(ErrorCode::AuthRefreshFailed, refusal.message(), None, reference, out);
+            }
+            (Err(refusal), None) => {
+                let code = match refusal {
+                    AuthRefusal::Bad(_) => CloseCode::AuthFailed,
+                    AuthRefusal::NoKey => CloseCode::NoKeyConfigured,
+                };
+                let reply = Reply::AuthError { message: refusal.message() };
+                out.push(SessionEffect::Reply(reply, reference));
+                self.close(code, out);
+            }
+        }
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        channel: ChannelName,
+        reference: Option<Ref>,
+        limits: &Limits,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        if self.subscription(&channel).is_some() {
+            let reply = Reply::Subscribed { channel: channel.clone() };
+            out.push(SessionEffect::Reply(reply, reference));
+            out.push(SessionEffect::AskAgain { channel });
+        } else if self.subscriptions.len() >= limits.max_channels {
+            channel_limit(channel, reference, limits, out);
+        } else {
+            self.ask(&channel, Right::Subscribe, out);
+            self.await_decision(Pending::Subscribe { reference });
+        }
+    }
+
+    pub(super) fn track(
+        &mut self,
+        channel: ChannelName,
+        state: State,
+        reference: Option<Ref>,
+        limits: &Limits,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        if self.auth.is_none() {
+            let message = "Only a signed-in connection may track. Send `auth` first.";
+            return fail(ErrorCode::NotAuthenticated, message, Some(channel), reference, out);
+        }
+        match self.subscription(&channel).map(|subscription| subscription.may_track) {
+            Some(true) => self.show(channel, state, reference, out),
+            Some(false) => {
+                self.ask(&channel, Right::Track, out);
+                self.await_decision(Pending::Track { state, reference });
+            }
+            None if self.subscriptions.len() >= limits.max_channels => {
+                channel_limit(channel, reference, limits, out);
+            }
+            None => {
+                self.ask(&channel, Right::Subscribe, out);
+                self.await_decision(Pending::SubscribeToTrack { state, reference });
+            }
+        }
+    }
+
+    /// Goes on with the request that waited for this decision.
+    pub(super) fn decided(
+        &mut self,
+        channel: ChannelName,
+        ruling: Ruling,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let Some(pending) = self.waiting.as_mut().and_then(|waiting| waiting.pending.take()) else {
+            return;
+        };
+        match pending {
+            Pending::Subscribe { reference } => match ruling {
+                Ruling::Granted => {
+                    self.add(channel.clone(), out);
+                    let reply = Reply::Subscribed { channel: channel.clone() };
+                    out.push(SessionEffect::Reply(reply, reference));
+                    out.push(SessionEffect::Listen { channel });
+                }
+                refused => self.refuse(channel, refused, reference, out),
+            },
+            Pending::SubscribeToTrack { state, reference } => match ruling {
+                Ruling::Granted => {
+                    self.ask(&channel, Right::Track, out);
+                    self.await_decision(Pending::Track { state, reference });
+                }
+                refused => self.refuse(channel, refused, reference, out),
+            },
+            Pending::Track { state, reference } => match ruling {
+                Ruling::Granted => self.track_granted(channel, state, reference, out),
+                refused => self.refuse(channel, refused, reference, out),
+            },
+            Pending::Review(review) => self.reviewed(review, ruling, (limits, now), out),
+        }
+        self.resume(limits, now, out);
+    }
+
+    /// Starts to ask again for everything that was granted.
+    pub(super) fn begin_review(&mut self, refresh: Option<Refresh>, out: &mut Vec<SessionEffect>) {
+        if refresh.is_none() && self.subscriptions.is_empty() {
+            return;
+        }
+        let review = Review { refresh, at: 0, right: Right::Subscribe, revoked: Vec::new() };
+        self.go_on_with(review, out);
+    }
+
+    fn reviewed(
+        &mut self,
+        mut review: Review,
+        ruling: Ruling,
+        (limits, now): (&Limits, Instant),
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let next_is_track = match (review.right, ruling) {
+            (Right::Subscribe, Ruling::Denied) => {
+                let lost = self.subscriptions.remove(review.at);
+                review.revoked.push(lost.channel.clone());
+                if review.refresh.is_none() {
+                    let code = Some(self.denial());
+                    let reply = Reply::Unsubscribed { channel: lost.channel.clone(), code };
+                    out.push(SessionEffect::Reply(reply, None));
+                }
+                lost.finish(LeaveReason::Kicked, out);
+                self.restart_auth_clock(limits, now);
+                review.right = Right::Subscribe;
+                return self.go_on_with(review, out);
+            }
+            (Right::Subscribe, _) => self.subscriptions[review.at].may_track,
+            (Right::Track, Ruling::Denied) => {
+                let subscription = &mut self.subscriptions[review.at];
+                subscription.may_track = false;
+                if subscription.shown.take().is_some() {
+                    let channel = subscription.channel.clone();
+                    out.push(SessionEffect::Remove { channel, reason: LeaveReason::Kicked });
+                }
+                false
+            }
+            (Right::Track, _) => false,
+        };
+        if next_is_track {
+            review.right = Right::Track;
+        } else {
+            review.right = Right::Subscribe;
+            review.at += 1;
+        }
+        self.go_on_with(review, out);
+    }
+
+    fn go_on_with(&mut self, review: Review, out: &mut Vec<SessionEffect>) {
+        if let Some(subscription) = self.subscriptions.get(review.at) {
+            let channel = subscription.channel.clone();
+            self.ask(&channel, review.right, out);
+            self.await_decision(Pending::Review(review));
+        } else if let (Some(Refresh { reference }), Some(auth)) = (review.refresh, &self.auth) {
+            let user = auth.user.clone();
+            let reply = Reply::AuthRefreshed { user, revoked: review.revoked };
+            out.push(SessionEffect::Reply(reply, reference));
+        }
+    }
+
+    fn adopt_auth(&mut self, auth: Auth, limits: &Limits) {
+        let after_start = auth.expires_at_unix_ms.saturating_sub(limits.started_at_unix_ms);
+        self.deadline =
+            Instant::default() + Duration::from_millis(after_start) + limits.expiry_leeway;
+        self.auth = Some(Box::new(auth));
+    }
+
+    /// The right to track is there: subscribes where that is still to be done.
+    fn track_granted(
+        &mut self,
+        channel: ChannelName,
+        state: State,
+        reference: Option<Ref>,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let is_new = self.subscription(&channel).is_none();
+        if is_new {
+            self.add(channel.clone(), out);
+        }
+        if let Some(subscription) = self.subscription(&channel) {
+            subscription.may_track = true;
+        }
+        self.show(channel.clone(), state, reference, out);
+        // The entry first, so that the first snapshot holds it.
+        if is_new {
+            out.push(SessionEffect::Listen { channel });
+        }
+    }
+
+    fn show(
+        &mut self,
+        channel: ChannelName,
+        state: State,
+        reference: Option<Ref>,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let Some(user) = self.auth.as_ref().map(|auth| auth.user.clone()) else { return };
+        if let Some(subscription) = self.subscription(&channel) {
+            subscription.shown = Some(state.clone());
+        }
+        out.push(SessionEffect::Put { channel, state, user, reference });
+    }
+
+    fn add(&mut self, channel: ChannelName, out: &mut Vec<SessionEffect>) {
+        if self.auth.is_none() {
+            self.deadline = Instant::NEVER;
+            out.push(SessionEffect::Settled);
+        }
+        // Most connections have one channel: no room is kept for more.
+        self.subscriptions.reserve_exact(1);
+        self.subscriptions.push(Subscription { channel, shown: None, may_track: false });
+    }
+
+    fn ask(&self, channel: &ChannelName, right: Right, out: &mut Vec<SessionEffect>) {
+        let user = self.auth.as_ref().map(|auth| auth.user.clone());
+        out.push(SessionEffect::Authorize(Question { channel: channel.clone(), right, user }));
+    }
+
+    fn refuse(
+        &self,
+        channel: ChannelName,
+        ruling: Ruling,
+        reference: Option<Ref>,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let (code, message) = match ruling {
+            Ruling::Unavailable => {
+                (ErrorCode::ServerError, "The access rule could not be asked. Try again.")
+            }
+            _ => match self.denial() {
+                ErrorCode::NotAuthenticated => (
+                    ErrorCode::NotAuthenticated,
+                    "The channel is not open to everybody. Send `auth` first.",
+                ),
+                code => (code, "The channel's rules do not allow this."),
+            },
+        };
+        fail(code, message, Some(channel), reference, out);
+    }
+
+    /// The code of a denial: who has not signed in yet may be let in once it has.
+    fn denial(&self) -> ErrorCode {
+        match self.auth {
+            Some(_) => ErrorCode::ChannelAccessDenied,
+            None => ErrorCode::NotAuthenticated,
+        }
+    }
+}
+
+fn channel_limit(
+    channel: ChannelName,
+    reference: Option<Ref>,
+    limits: &Limits,
+    out: &mut Vec<SessionEffect>,
+) {
+    let most = limits.max_channels;
+    let message =
+        format!("A connection may use {most} channels at once. Unsubscribe from one first.");
+    fail(ErrorCode::ChannelLimit, message, Some(channel), reference, out);
+}
+
+impl AuthRefusal {
+    fn message(self) -> std::borrow::Cow<'static, str> {
+        match self {
+            AuthRefusal::Bad(message) => message,
+            AuthRefusal::NoKey => "The server has no key to verify tokens with.".into(),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a session has been told and has not done yet: messages behind a decision, and joins above
+//! the rate. Bounded, and absent while nothing waits.
+
+use std::collections::VecDeque;
+
+use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, Ref, State};
+
+use super::access::Pending;
+use super::input::{Input, Limits, SessionEffect};
+use super::{Session, acknowledge, fail};
+use crate::time::Instant;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The one decision in flight.
+    pub(super) pending: Option<Pending>,
+    /// What came after it, in order.
+    queue: VecDeque<Input>,
+    /// Joins above the rate, the newest per channel, in the order in which the channels came.
+    held: VecDeque<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    channel: ChannelName,
+    state: State,
+    reference: Option<Ref>,
+}
+
+impl Waiting {
+    pub(super) fn is_deciding(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    pub(super) fn holds_joins(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.pending.is_none() && self.queue.is_empty() && self.held.is_empty()
+    }
+
+    /// Takes the join that waits for `channel` out.
+    fn take_held(&mut self, channel: &ChannelName) -> Option<Held> {
+        let at = self.held.iter().position(|held| held.channel == *channel)?;
+        self.held.remove(at)
+    }
+}
+
+impl Session {
+    /// Judges a message by the rate. Joins above it wait, the newest per channel; leaving is never
+    /// refused and takes the place of what waits; the rest is refused.
+    pub(super) fn admit(
+        &mut self,
+        input: Input,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        self.release_held(limits, now, out);
+        let is_within = self.rate.take(limits.rate, now);
+        match input {
+            Input::Message(Incoming {
+                message: ClientMessage::Track { channel, state },
+                reference,
+            }) if !is_within => {
+                self.hold(Held { channel, state, reference }, out);
+            }
+            Input::Message(Incoming {
+                message:
+                    ClientMessage::Untrack { ref channel } | ClientMessage::Unsubscribe { ref channel },
+                ..
+            }) => {
+                self.supersede(channel, out);
+                self.enqueue(input, limits, now, out);
+            }
+            Input::Message(Incoming { message: ClientMessage::Auth { .. }, .. })
+            | Input::Auth { .. } => self.enqueue(input, limits, now, out),
+            _ if is_within => self.enqueue(input, limits, now, out),
+            input => refuse_for_rate(input, out),
+        }
+    }
+
+    /// Applies the joins that waited, as far as the rate allows by now.
+    pub(super) fn release_held(
+        &mut self,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        while let Some(waiting) = &mut self.waiting
+            && waiting.holds_joins()
+            && self.rate.take(limits.rate, now)
+        {
+            let Some(Held { channel, state, reference }) = waiting.held.pop_front() else { break };
+            let message = ClientMessage::Track { channel, state };
+            self.enqueue(Input::Message(Incoming { message, reference }), limits, now, out);
+        }
+        self.tidy();
+    }
+
+    /// Goes on with what waited behind a decision, up to the next one.
+    pub(super) fn resume(&mut self, limits: &Limits, now: Instant, out: &mut Vec<SessionEffect>) {
+        while let Some(waiting) = &mut self.waiting
+            && !waiting.is_deciding()
+        {
+            let Some(input) = waiting.queue.pop_front() else { break };
+            self.perform(input, limits, now, out);
+        }
+        self.tidy();
+    }
+
+    pub(super) fn await_decision(&mut self, pending: Pending) {
+        self.waiting.get_or_insert_default().pending = Some(pending);
+    }
+
+    fn enqueue(
+        &mut self,
+        input: Input,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.is_deciding()) else {
+            return self.perform(input, limits, now, out);
+        };
+        // What ends something is let in past the bound: it only ever makes less to do.
+        if waiting.queue.len() < limits.max_waiting_messages || is_never_refused(&input) {
+            waiting.queue.push_back(input);
+        } else {
+            refuse_for_rate(input, out);
+        }
+    }
+
+    fn hold(&mut self, new: Held, out: &mut Vec<SessionEffect>) {
+        let waiting = self.waiting.get_or_insert_default();
+        match waiting.held.iter_mut().find(|held| held.channel == new.channel) {
+            Some(held) => acknowledge(std::mem::replace(held, new).reference, out),
+            None => waiting.held.push_back(new),
+        }
+    }
+
+    /// A later word on `channel` takes the place of the join that waits there.
+    fn supersede(&mut self, channel: &ChannelName, out: &mut Vec<SessionEffect>) {
+        if let Some(held) = self.waiting.as_mut().and_then(|waiting| waiting.take_held(channel)) {
+            acknowledge(held.reference, out);
+        }
+    }
+
+    fn tidy(&mut self) {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.is_idle()) {
+            self.waiting = None;
+        }
+    }
+}
+
+fn is_never_refused(input: &Input) -> bool {
+    match input {
+        Input::Auth { .. } => true,
+        Input::Message(incoming) => matches!(
+            incoming.message,
+            ClientMessage::Auth { .. }
+                | ClientMessage::Untrack { .. }
+                | ClientMessage::Unsubscribe { .. }
+        ),
+        _ => false,
+    }
+}
+
+fn refuse_for_rate(input: Input, out: &mut Vec<SessionEffect>) {
+    let (channel, reference) = match input {
+        Input::Message(Incoming { message, reference }) => (channel_of(message), reference),
+        Input::Refused(refusal) => (refusal.channel, refusal.reference),
+        _ => (None, None),
+    };
+    let message =
+        "Too many messages. Only joins wait until the rate allows; send this again later.";
+    fail(ErrorCode::RateLimited, message, channel, reference, out);
+}
+
+fn channel_of(message: ClientMessage) -> Option<ChannelName> {
+    match message {
+        ClientMessage::Auth { .. } | ClientMessage::Ping => None,
+        ClientMessage::Subscribe { channel }
+        | ClientMessage::Unsubscribe { channel }
+        | ClientMessage::Track { channel, .. }
+        | ClientMessage::Untrack { channel }
+        | ClientMessage::Sync { channel } => Some(channel),
+    }
+}

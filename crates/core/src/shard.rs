@@ -1,0 +1,291 @@
+//! One of 1024 virtual shards: the channels whose names hash to it. It is told facts (who shows
+//! what, who wants to know) and answers with effects; it never sees a socket, a token or a rule.
+//! What it owes its receivers is worked out here, once per flush, for all of them alike.
+
+mod rebuild;
+
+use std::collections::BTreeMap;
+
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
+
+use crate::change::Owner;
+use crate::channel::{Channel, Decision, Put};
+use crate::collecting::{Collecting, Trackers, owned_by};
+use crate::command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Verdict};
+use crate::time::Instant;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shard {
+    /// The life that a map made now belongs to.
+    epoch: u64,
+    /// One counter for all channels: a channel that is freed and made again repeats no pair.
+    seq: u64,
+    channels: BTreeMap<ChannelName, Slot>,
+    /// The channels that collect, so that their deadline costs nothing to the others.
+    collecting: u32,
+    entries: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    map: Map,
+    peers: Vec<Interest>,
+    announced: bool,
+    flushed_at: Instant,
+    heard_at: Instant,
+}
+
+#[derive(Debug)]
+enum Map {
+    Live(Channel),
+    /// Freed after a long silence; who was in it is all that is known.
+    Hibernating(Trackers),
+    /// Lost, and being rebuilt from what the clients send again.
+    Collecting(Box<Collecting>),
+}
+
+#[derive(Debug)]
+struct Interest {
+    peer: Peer,
+    /// The newest wish for a snapshot that has not been answered.
+    ask: Option<Ask>,
+    /// The map was rebuilt since this peer's subscribers last heard.
+    owed_to_all: bool,
+}
+
+impl Shard {
+    /// An empty shard whose first maps live in `epoch_base`, which must grow over restarts.
+    pub fn new(epoch_base: u64) -> Self {
+        Self { epoch: epoch_base, seq: 0, channels: BTreeMap::new(), collecting: 0, entries: 0 }
+    }
+
+    /// How many channels it holds.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// How many entries its channels hold.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Takes in one fact.
+    pub fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
+        match command {
+            Command::Put { channel, put, max_members, ticket } => {
+                let verdict = self.put(&channel, put, max_members, now, out);
+                if verdict != Verdict::Done || ticket.reference.is_some() {
+                    out.push(Effect::Answer { ticket, channel, verdict });
+                }
+            }
+            Command::Remove { channel, connection, owner, reason } => {
+                self.remove(&channel, connection, (owner, reason), now, out);
+            }
+            Command::Subscribe { channel, peer, ask } => {
+                self.subscribe(
+                    &channel,
+                    Interest { peer, ask: Some(ask), owed_to_all: false },
+                    now,
+                    out,
+                );
+            }
+            Command::Unsubscribe { channel, peer } => self.unsubscribe(&channel, peer),
+        }
+    }
+
+    /// Takes every entry of a lost process away.
+    pub fn remove_owner(
+        &mut self,
+        owner: Owner,
+        reason: LeaveReason,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut gone = Vec::new();
+        for (name, slot) in &self.channels {
+            let connections = match &slot.map {
+                Map::Live(channel) => channel.owned_by(owner),
+                Map::Hibernating(trackers) => owned_by(trackers, owner),
+                Map::Collecting(collecting) => owned_by(&collecting.trackers(), owner),
+            };
+            gone.extend(connections.into_iter().map(|connection| (name.clone(), connection)));
+        }
+        for (name, connection) in gone {
+            self.remove(&name, connection, (owner, reason), now, out);
+        }
+    }
+
+    /// Moves what `channel` owes into `out`, which is emptied first. Whoever is owed the snapshot
+    /// gets no delta of this flush.
+    pub fn flush(&mut self, channel: &ChannelName, now: Instant, out: &mut Flush) {
+        out.ops.clear();
+        out.to.clear();
+        out.snapshot = None;
+        let Some(slot) = self.channels.get_mut(channel) else { return };
+        slot.announced = false;
+        let Map::Live(live) = &mut slot.map else { return };
+        slot.flushed_at = now;
+        live.tell(&mut out.ops);
+        let mut is_owed = false;
+        for interest in &mut slot.peers {
+            let owed = match (interest.owed_to_all, interest.ask.take()) {
+                (true, _) => Owed::Everybody,
+                (false, Some(ask)) => Owed::UpTo(ask),
+                (false, None) => Owed::Nobody,
+            };
+            interest.owed_to_all = false;
+            is_owed |= owed != Owed::Nobody;
+            out.to.push(Receiver { peer: interest.peer, owed });
+        }
+        if is_owed {
+            out.snapshot = Some(live.snapshot());
+        }
+        self.free_if_unused(channel);
+    }
+
+    fn put(
+        &mut self,
+        name: &ChannelName,
+        put: Put,
+        max_members: u32,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Verdict {
+        self.wake(name, now, out);
+        let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
+        match &mut slot.map {
+            Map::Live(channel) => {
+                match channel.decide_put(put, max_members as usize, self.seq + 1) {
+                    Decision::Unchanged => return Verdict::Done,
+                    Decision::Full => {
+                        self.free_if_unused(name);
+                        return Verdict::Full;
+                    }
+                    Decision::Change(change) => {
+                        self.seq += 1;
+                        let before = channel.len();
+                        channel.apply(change);
+                        self.entries += channel.len() - before;
+                    }
+                }
+                slot.announce(name, out);
+            }
+            Map::Collecting(collecting) => {
+                if !collecting.hold(put, max_members as usize) {
+                    return Verdict::Full;
+                }
+                self.rebuild_if_complete(name, now, out);
+            }
+            Map::Hibernating(_) => unreachable!("`wake` ran before"),
+        }
+        Verdict::Done
+    }
+
+    fn remove(
+        &mut self,
+        name: &ChannelName,
+        connection: ConnectionId,
+        (owner, reason): (Owner, LeaveReason),
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        match self.channels.get(name).map(|slot| &slot.map) {
+            None => return,
+            // Only a loss that subscribers must hear of is worth waking them for.
+            Some(Map::Hibernating(trackers)) if !trackers.contains_key(&connection) => return,
+            Some(_) => self.wake(name, now, out),
+        }
+        let Some(slot) = self.channels.get_mut(name) else { return };
+        match &mut slot.map {
+            Map::Live(channel) => {
+                let decision = channel.decide_remove(connection, owner, reason, self.seq + 1);
+                if let Decision::Change(change) = decision {
+                    self.seq += 1;
+                    channel.apply(change);
+                    self.entries -= 1;
+                    slot.announce(name, out);
+                }
+            }
+            Map::Collecting(collecting) => {
+                collecting.forget(connection, owner);
+                self.rebuild_if_complete(name, now, out);
+            }
+            Map::Hibernating(_) => unreachable!("`wake` ran before"),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        name: &ChannelName,
+        wish: Interest,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.wake(name, now, out);
+        let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
+        match slot.peers.iter_mut().find(|interest| interest.peer == wish.peer) {
+            Some(interest) => interest.ask = wish.ask,
+            None => {
+                slot.peers.reserve_exact(1);
+                slot.peers.push(wish);
+            }
+        }
+        slot.announce(name, out);
+    }
+
+    fn unsubscribe(&mut self, name: &ChannelName, peer: Peer) {
+        if let Some(slot) = self.channels.get_mut(name) {
+            slot.peers.retain(|interest| interest.peer != peer);
+            self.free_if_unused(name);
+        }
+    }
+
+    /// The channel's slot, made where there is none, and marked as heard from.
+    fn slot<'a>(
+        channels: &'a mut BTreeMap<ChannelName, Slot>,
+        name: &ChannelName,
+        (epoch, seq): (u64, u64),
+        now: Instant,
+    ) -> &'a mut Slot {
+        if !channels.contains_key(name) {
+            let slot = Slot {
+                map: Map::Live(Channel::new(epoch, seq)),
+                peers: Vec::new(),
+                announced: false,
+                flushed_at: Instant::default(),
+                heard_at: now,
+            };
+            channels.insert(name.clone(), slot);
+        }
+        let slot = channels.get_mut(name).expect("it was inserted where it was missing");
+        slot.heard_at = now;
+        slot
+    }
+
+    fn free_if_unused(&mut self, name: &ChannelName) {
+        let Some(slot) = self.channels.get(name) else { return };
+        let is_empty = match &slot.map {
+            Map::Live(channel) => channel.is_empty(),
+            Map::Hibernating(trackers) => trackers.is_empty(),
+            Map::Collecting(collecting) => collecting.is_empty(),
+        };
+        if is_empty && slot.peers.is_empty() {
+            if matches!(slot.map, Map::Collecting(_)) {
+                self.collecting -= 1;
+            }
+            self.channels.remove(name);
+        }
+    }
+}
+
+impl Slot {
+    /// Asks for a flush, once, where there is somebody to tell and something to say.
+    fn announce(&mut self, name: &ChannelName, out: &mut Vec<Effect>) {
+        if self.announced || !matches!(self.map, Map::Live(_)) {
+            return;
+        }
+        self.announced = true;
+        out.push(Effect::Dirty { channel: name.clone(), flushed_at: self.flushed_at });
+    }
+}

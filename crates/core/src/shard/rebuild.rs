@@ -1,0 +1,132 @@
+//! Losing a channel's map, by long silence or by a fault, and rebuilding it from what the clients
+//! send again.
+
+use std::time::Duration;
+
+use herenow_wire::ChannelName;
+
+use super::{Map, Shard, Slot};
+use crate::channel::Channel;
+use crate::collecting::{Collecting, trackers_in};
+use crate::command::Effect;
+use crate::time::Instant;
+
+impl Shard {
+    /// When [`Shard::handle_timeout`] is next worth a call. `hibernate_after` is `None` where
+    /// channels never hibernate.
+    pub fn has_deadlines(&self, hibernate_after: Option<Duration>) -> bool {
+        self.collecting > 0 || (hibernate_after.is_some() && !self.channels.is_empty())
+    }
+
+    /// Ends collections whose time is over and lets silent channels hibernate.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        hibernate_after: Option<Duration>,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut over = Vec::new();
+        let mut silent = Vec::new();
+        for (name, slot) in &self.channels {
+            match &slot.map {
+                Map::Collecting(collecting) if collecting.is_over(now) => over.push(name.clone()),
+                Map::Live(channel)
+                    if !slot.announced
+                        && channel.is_told()
+                        && hibernate_after
+                            .is_some_and(|after| now.since(slot.heard_at) >= after) =>
+                {
+                    silent.push(name.clone());
+                }
+                _ => {}
+            }
+        }
+        for name in over {
+            self.rebuild(&name, now, out);
+        }
+        for name in silent {
+            self.hibernate(&name);
+        }
+    }
+
+    /// Loses every map of the shard, as after a fault in the code that owns it, and starts to
+    /// rebuild them. The subscribers stay.
+    pub fn lose_all(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let names: Vec<ChannelName> = self.channels.keys().cloned().collect();
+        for name in names {
+            self.hibernate(&name);
+            self.wake(&name, now, out);
+        }
+    }
+
+    /// Frees a channel's map. Who is subscribed and who tracked stays known.
+    fn hibernate(&mut self, name: &ChannelName) {
+        let Some(slot) = self.channels.get_mut(name) else { return };
+        let trackers = match &slot.map {
+            Map::Live(channel) => {
+                self.entries -= channel.len();
+                trackers_in(channel)
+            }
+            Map::Hibernating(_) => return,
+            Map::Collecting(collecting) => {
+                self.collecting -= 1;
+                collecting.trackers()
+            }
+        };
+        slot.map = Map::Hibernating(trackers);
+        slot.announced = false;
+        self.free_if_unused(name);
+    }
+
+    /// Starts to rebuild the map of a channel that hibernates.
+    pub(super) fn wake(&mut self, name: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
+        let Some(slot) = self.channels.get_mut(name) else { return };
+        slot.heard_at = now;
+        let Map::Hibernating(trackers) = &mut slot.map else { return };
+        // A new life begins: no pair of the old one is ever repeated.
+        self.epoch += 1;
+        let collecting = Collecting::new(std::mem::take(trackers), now);
+        slot.map = Map::Collecting(Box::new(collecting));
+        self.collecting += 1;
+        for interest in &mut slot.peers {
+            interest.owed_to_all = true;
+        }
+        let peers = slot.peers.iter().map(|interest| interest.peer).collect();
+        out.push(Effect::Resync { channel: name.clone(), peers });
+        self.rebuild_if_complete(name, now, out);
+    }
+
+    pub(super) fn rebuild_if_complete(
+        &mut self,
+        name: &ChannelName,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(Slot { map: Map::Collecting(collecting), .. }) = self.channels.get(name)
+            && collecting.is_complete()
+        {
+            self.rebuild(name, now, out);
+        }
+    }
+
+    /// Ends a collection: who answered is the map, and everybody is told it whole.
+    fn rebuild(&mut self, name: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
+        let Some(slot) = self.channels.get_mut(name) else { return };
+        let Map::Collecting(collecting) = &mut slot.map else { return };
+        let snapshot = collecting.finish();
+        self.collecting -= 1;
+        let mut channel = Channel::new(self.epoch, self.seq);
+        let seq = &mut self.seq;
+        channel.replace(snapshot, || {
+            *seq += 1;
+            *seq
+        });
+        // Everybody gets the snapshot: the joins that led to it are nobody's deltas.
+        channel.tell(&mut Vec::new());
+        self.entries += channel.len();
+        slot.map = Map::Live(channel);
+        slot.heard_at = now;
+        slot.announce(name, out);
+        self.free_if_unused(name);
+    }
+}
