@@ -1,0 +1,292 @@
+//! The messages as a client sees them: text to value for what the server says, value to text for
+//! what a client says. Knows shapes, not what follows from them.
+//!
+//! A server newer than this client may send types, codes and reasons that are not known here: they
+//! are kept as text or come out as [`ServerMessage::Unknown`], and are never an error.
+
+use std::sync::Arc;
+
+use herenow_wire::{ChannelName, State};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What a server said in one frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// The token was good.
+    AuthSuccess {
+        /// The user that the token names.
+        user_id: Arc<str>,
+        /// This connection's id.
+        connection_id: Arc<str>,
+    },
+    /// The token was refused; a close follows.
+    AuthError(Failure),
+    /// A second token was taken on the same socket.
+    AuthRefreshed {
+        /// The channels that the new token may no longer see.
+        revoked: Vec<ChannelName>,
+    },
+    /// This connection now receives the channel's events.
+    Subscribed {
+        /// Which channel.
+        channel: ChannelName,
+    },
+    /// This connection no longer receives the channel's events.
+    Unsubscribed {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why, where the server did it unasked.
+        code: Option<Box<str>>,
+    },
+    /// The complete set.
+    Sync(Snapshot),
+    /// A new entry.
+    Join(Delta),
+    /// An entry's state was replaced.
+    Update(Delta),
+    /// An entry is gone.
+    Leave(Departure),
+    /// The server lost the channel's map: who tracks sends its state again.
+    Resync {
+        /// Which channel.
+        channel: ChannelName,
+    },
+    /// A request failed.
+    Error(Failure),
+    /// A ping was answered.
+    Pong,
+    /// A request that has no other reply was done.
+    Ack,
+    /// A type that this client does not know, or a shape that it does not.
+    Unknown,
+}
+
+/// One life of a channel's map, and how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The life; it differs after every loss and every restart.
+    pub epoch: u64,
+    /// Grows with the channel's changes within one life.
+    pub seq: u64,
+}
+
+/// A tracked state as the compact JSON text that the server sent.
+pub type StateText = Arc<str>;
+
+/// One entry of a snapshot, or the entry that a delta speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Whose entry.
+    pub user_id: Arc<str>,
+    /// Of which of the user's connections.
+    pub connection_id: Arc<str>,
+    /// What it tracked.
+    pub state: StateText,
+}
+
+/// `presence_sync`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Which channel.
+    pub channel: ChannelName,
+    /// What the snapshot covers.
+    pub position: Position,
+    /// The entries, the one tracked last at the end.
+    pub rows: Vec<Row>,
+}
+
+/// `presence_join` and `presence_update`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// Which channel.
+    pub channel: ChannelName,
+    /// Named only where the channel's map began a new life.
+    pub epoch: Option<u64>,
+    /// The change's number.
+    pub seq: u64,
+    /// The entry as it is now.
+    pub row: Row,
+}
+
+/// `presence_leave`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Which channel.
+    pub channel: ChannelName,
+    /// Named only where the channel's map began a new life.
+    pub epoch: Option<u64>,
+    /// The change's number.
+    pub seq: u64,
+    /// Whose entry went.
+    pub user_id: Arc<str>,
+    /// Which of the user's connections it was of.
+    pub connection_id: Arc<str>,
+    /// `disconnect`, `timeout`, `leave` or `kicked`.
+    pub reason: Box<str>,
+}
+
+/// `error` and `auth_error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The code of the protocol's table.
+    pub code: Box<str>,
+    /// A sentence for the developer.
+    pub message: Box<str>,
+    /// The channel that the request spoke of.
+    pub channel: Option<ChannelName>,
+}
+
+impl ServerMessage {
+    /// Reads one text frame. What is not understood is [`ServerMessage::Unknown`].
+    pub fn parse(text: &str) -> Self {
+        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else { return Self::Unknown };
+        frame.into_message().unwrap_or(Self::Unknown)
+    }
+}
+
+/// `auth`.
+pub fn auth(token: &str) -> String {
+    format!(r#"{{"type":"auth","token":{}}}"#, quoted(token))
+}
+
+/// `subscribe`.
+pub fn subscribe(channel: &ChannelName) -> String {
+    of_channel("subscribe", channel)
+}
+
+/// `unsubscribe`.
+pub fn unsubscribe(channel: &ChannelName) -> String {
+    of_channel("unsubscribe", channel)
+}
+
+/// `presence_join`: create or replace this connection's entry.
+pub fn track(channel: &ChannelName, state: &State) -> String {
+    let channel = quoted(&channel.to_string());
+    format!(r#"{{"type":"presence_join","channel":{channel},"state":{}}}"#, state.as_str())
+}
+
+/// `presence_leave`: remove this connection's entry.
+pub fn untrack(channel: &ChannelName) -> String {
+    of_channel("presence_leave", channel)
+}
+
+/// `ping`.
+pub fn ping() -> String {
+    r#"{"type":"ping"}"#.to_owned()
+}
+
+fn of_channel(kind: &str, channel: &ChannelName) -> String {
+    format!(r#"{{"type":"{kind}","channel":{}}}"#, quoted(&channel.to_string()))
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string always has a JSON form")
+}
+
+/// Every field that any message of the server may carry. It never leaves this file: which of them
+/// a type needs is decided in `into_message`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Frame<'a> {
+    #[serde(rename = "type")]
+    kind: Box<str>,
+    channel: Option<Box<str>>,
+    epoch: Option<u64>,
+    seq: Option<u64>,
+    user_id: Option<Arc<str>>,
+    connection_id: Option<Arc<str>>,
+    #[serde(borrow)]
+    state: Option<&'a RawValue>,
+    reason: Option<Box<str>>,
+    #[serde(borrow)]
+    presences: Option<Vec<FrameRow<'a>>>,
+    code: Option<Box<str>>,
+    message: Option<Box<str>>,
+    revoked_channels: Option<Vec<Box<str>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FrameRow<'a> {
+    user_id: Arc<str>,
+    connection_id: Arc<str>,
+    #[serde(borrow)]
+    state: &'a RawValue,
+}
+
+impl Frame<'_> {
+    fn into_message(self) -> Option<ServerMessage> {
+        Some(match &*self.kind {
+            "auth_success" => ServerMessage::AuthSuccess {
+                user_id: self.user_id?,
+                connection_id: self.connection_id?,
+            },
+            "auth_error" => ServerMessage::AuthError(self.into_failure()?),
+            "auth_refreshed" => {
+                let revoked = self.revoked_channels.unwrap_or_default();
+                let revoked = revoked.iter().filter_map(|name| ChannelName::parse(name).ok());
+                ServerMessage::AuthRefreshed { revoked: revoked.collect() }
+            }
+            "subscribed" => ServerMessage::Subscribed { channel: self.channel_name()? },
+            "unsubscribed" => {
+                ServerMessage::Unsubscribed { channel: self.channel_name()?, code: self.code }
+            }
+            "presence_sync" => ServerMessage::Sync(self.into_snapshot()?),
+            "presence_join" => ServerMessage::Join(self.into_delta()?),
+            "presence_update" => ServerMessage::Update(self.into_delta()?),
+            "presence_leave" => ServerMessage::Leave(self.into_departure()?),
+            "PRESENCE_RESYNC" => ServerMessage::Resync { channel: self.channel_name()? },
+            "error" => ServerMessage::Error(self.into_failure()?),
+            "pong" => ServerMessage::Pong,
+            "ack" => ServerMessage::Ack,
+            _ => return None,
+        })
+    }
+
+    fn channel_name(&self) -> Option<ChannelName> {
+        ChannelName::parse(self.channel.as_deref()?).ok()
+    }
+
+    fn into_snapshot(self) -> Option<Snapshot> {
+        let rows = self.presences.as_ref()?.iter().map(|row| Row {
+            user_id: row.user_id.clone(),
+            connection_id: row.connection_id.clone(),
+            state: row.state.get().into(),
+        });
+        Some(Snapshot {
+            channel: self.channel_name()?,
+            position: Position { epoch: self.epoch?, seq: self.seq? },
+            rows: rows.collect(),
+        })
+    }
+
+    fn into_delta(self) -> Option<Delta> {
+        Some(Delta {
+            channel: self.channel_name()?,
+            epoch: self.epoch,
+            seq: self.seq?,
+            row: Row {
+                user_id: self.user_id?,
+                connection_id: self.connection_id?,
+                state: self.state?.get().into(),
+            },
+        })
+    }
+
+    fn into_departure(self) -> Option<Departure> {
+        Some(Departure {
+            channel: self.channel_name()?,
+            epoch: self.epoch,
+            seq: self.seq?,
+            user_id: self.user_id?,
+            connection_id: self.connection_id?,
+            reason: self.reason.unwrap_or_default(),
+        })
+    }
+
+    fn into_failure(self) -> Option<Failure> {
+        let channel = self.channel_name();
+        Some(Failure { code: self.code?, message: self.message.unwrap_or_default(), channel })
+    }
+}
