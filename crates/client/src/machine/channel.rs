@@ -1,0 +1,74 @@
+//! What a client wants of one channel, and how far the server has followed.
+
+use std::time::Instant;
+
+use herenow_wire::{ChannelName, ErrorCode, State};
+
+use super::{Moment, Output, RETRY_CAP};
+use crate::protocol;
+use crate::roster::Roster;
+
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    pub(super) listening: bool,
+    /// The newest state, kept so that it can be sent again whenever the server lost it.
+    pub(super) tracked: Option<State>,
+    /// Whether the server said no; asking again is for another socket or another token.
+    pub(super) refused: bool,
+    /// When to ask again, after the server could not decide.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) roster: Roster,
+}
+
+impl Channel {
+    pub(super) fn is_wanted(&self) -> bool {
+        self.listening || self.tracked.is_some()
+    }
+
+    /// Says what is wanted. Tracking subscribes as well, so one message does for both.
+    pub(super) fn request(&mut self, name: &ChannelName, out: &mut Vec<Output>) {
+        self.retry_at = None;
+        let message = self.again(name).unwrap_or_else(|| protocol::subscribe(name));
+        out.push(Output::Send(message));
+    }
+
+    /// The message that tells the server the state that it lost.
+    pub(super) fn again(&self, name: &ChannelName) -> Option<String> {
+        self.tracked.as_ref().map(|state| protocol::track(name, state))
+    }
+
+    pub(super) fn unlisten(&mut self, name: &ChannelName) -> Option<String> {
+        let was_listening = std::mem::take(&mut self.listening);
+        (was_listening && self.tracked.is_none()).then(|| protocol::unsubscribe(name))
+    }
+
+    pub(super) fn untrack(&mut self, name: &ChannelName) -> Option<String> {
+        self.tracked.take()?;
+        let message = if self.listening { protocol::untrack } else { protocol::unsubscribe };
+        Some(message(name))
+    }
+
+    /// The socket is gone. The list stays until the next one's snapshot.
+    pub(super) fn detach(&mut self) {
+        self.refused = false;
+        self.retry_at = None;
+        self.roster.suspend();
+    }
+
+    pub(super) fn refused(&mut self, code: &str, moment: Moment) {
+        let is_waiting = self.roster.position().is_none();
+        let is = |known: ErrorCode| code == known.as_str();
+        // Tracks are never refused for their rate, so that was a subscribe; without another try
+        // the listener would wait for ever.
+        if is(ErrorCode::ServerError) || is_waiting && is(ErrorCode::RateLimited) {
+            self.retry(moment);
+        }
+        let is_denied = is(ErrorCode::ChannelAccessDenied) || is(ErrorCode::NotAuthenticated);
+        self.refused |= is_waiting && is_denied;
+    }
+
+    fn retry(&mut self, moment: Moment) {
+        // At least half of the cap, so that a loaded server is not asked in a tight loop.
+        self.retry_at = Some(moment.now + RETRY_CAP.mul_f64((1.0 + moment.random) / 2.0));
+    }
+}
