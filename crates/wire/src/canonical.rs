@@ -4,7 +4,8 @@
 //! order in which they first came, whole numbers among them too. It is fed by the reader, so it
 //! knows that what it is told is valid.
 
-use crate::json::{Lexeme, Piece, Sink, Text, plain_prefix};
+use crate::json::{Lexeme, Sink};
+use crate::text::{Piece, Text, plain_prefix};
 
 /// A sink that writes what it is told.
 pub(crate) struct Canonical {

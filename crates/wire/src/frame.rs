@@ -3,10 +3,16 @@
 //! Knows frames, fragments and which of them break the rules; knows nothing of what messages say.
 //! It has no socket: the caller hands it what was read and sends what was written.
 
-use std::fmt;
+mod header;
+mod write;
+
 use std::ops::Range;
 
-use crate::code::CloseCode;
+pub use header::{FrameError, Opcode};
+pub(crate) use write::header;
+pub use write::{write_close, write_header, write_ping, write_pong};
+
+use header::FrameHeader;
 
 /// Turns what arrives on one connection into whole messages.
 ///
@@ -41,36 +47,6 @@ pub enum Inbound<'a> {
 pub struct CloseFrame {
     /// The peer's code: one that may be sent.
     pub code: u16,
-}
-
-/// Why a connection cannot be read further. It must be closed with [`FrameError::close_code`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FrameError {
-    /// A rule of RFC 6455 is broken; the text names the rule.
-    Protocol(&'static str),
-    /// A binary message came; the protocol is text only.
-    Binary,
-    /// A text message or the reason of a close is not UTF-8.
-    NotUtf8,
-    /// A message is longer than is taken.
-    TooBig,
-}
-
-/// What kind of frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Opcode {
-    /// A further part of a message.
-    Continuation,
-    /// A text message or its first part.
-    Text,
-    /// A binary message or its first part.
-    Binary,
-    /// The end of the connection.
-    Close,
-    /// Asks for a pong.
-    Ping,
-    /// Answers a ping, or comes unasked.
-    Pong,
 }
 
 impl<'a> Chunk<'a> {
@@ -115,11 +91,6 @@ impl Reader {
             }
         }
         Ok(None)
-    }
-
-    /// Whether a message has begun and not ended. Without one, the peer's end of the stream falls between messages.
-    pub fn is_unfinished(&self) -> bool {
-        self.unfinished.is_some()
     }
 
     /// Takes the next whole frame, checks it against what came before, and unmasks it.
@@ -260,131 +231,6 @@ enum Place {
     Kept(Range<usize>),
 }
 
-#[derive(Clone, Copy)]
-struct FrameHeader {
-    is_final: bool,
-    opcode: Opcode,
-    mask: [u8; 4],
-    header_bytes: usize,
-    payload_bytes: usize,
-}
-
-impl FrameHeader {
-    /// `None` where bytes are missing. What is there is checked at once: a peer that breaks the
-    /// rules is not waited for.
-    fn parse(
-        bytes: &[u8],
-        fragments_bytes: Option<usize>,
-        max_message_bytes: usize,
-    ) -> Result<Option<Self>, FrameError> {
-        let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-        let is_final = first & 0x80 != 0;
-        let opcode = Opcode::parse(first)?;
-        if second & 0x80 == 0 {
-            return Err(FrameError::Protocol("a client's frames must be masked"));
-        }
-        let short_length = second & 0x7f;
-        opcode.check_order(is_final, short_length, fragments_bytes.is_some())?;
-        let length_bytes = match short_length {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let Some((length, rest)) = rest.split_at_checked(length_bytes) else { return Ok(None) };
-        let payload_bytes = payload_length(short_length, length)?;
-        let has_room = |limit: usize| payload_bytes <= limit as u64;
-        let kept_bytes = fragments_bytes.unwrap_or(0);
-        if !opcode.is_control() && !has_room(max_message_bytes.saturating_sub(kept_bytes)) {
-            return Err(FrameError::TooBig);
-        }
-        let Some(mask) = rest.first_chunk() else { return Ok(None) };
-        Ok(Some(Self {
-            is_final,
-            opcode,
-            mask: *mask,
-            header_bytes: 2 + length_bytes + mask.len(),
-            payload_bytes: usize::try_from(payload_bytes).map_err(|_| FrameError::TooBig)?,
-        }))
-    }
-
-    fn frame_bytes(self) -> usize {
-        self.header_bytes + self.payload_bytes
-    }
-}
-
-impl Opcode {
-    fn parse(first: u8) -> Result<Self, FrameError> {
-        if first & 0x70 != 0 {
-            return Err(FrameError::Protocol("a reserved bit is set and no extension was agreed"));
-        }
-        Ok(match first & 0x0f {
-            0x0 => Self::Continuation,
-            0x1 => Self::Text,
-            0x2 => return Err(FrameError::Binary),
-            0x8 => Self::Close,
-            0x9 => Self::Ping,
-            0xa => Self::Pong,
-            _ => return Err(FrameError::Protocol("the opcode is reserved")),
-        })
-    }
-
-    const fn number(self) -> u8 {
-        match self {
-            Self::Continuation => 0x0,
-            Self::Text => 0x1,
-            Self::Binary => 0x2,
-            Self::Close => 0x8,
-            Self::Ping => 0x9,
-            Self::Pong => 0xa,
-        }
-    }
-
-    fn is_control(self) -> bool {
-        self.number() >= 0x8
-    }
-
-    fn check_order(
-        self,
-        is_final: bool,
-        short_length: u8,
-        in_fragments: bool,
-    ) -> Result<(), FrameError> {
-        match self {
-            control if control.is_control() => {
-                if !is_final {
-                    return Err(FrameError::Protocol("a control frame must not be fragmented"));
-                }
-                if short_length > MAX_CONTROL_BYTES as u8 {
-                    return Err(FrameError::Protocol("a control frame carries at most 125 bytes"));
-                }
-                Ok(())
-            }
-            Self::Continuation if !in_fragments => {
-                Err(FrameError::Protocol("a continuation needs a message to continue"))
-            }
-            Self::Text | Self::Binary if in_fragments => {
-                Err(FrameError::Protocol("a message began before the last one ended"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn payload_length(short_length: u8, extended: &[u8]) -> Result<u64, FrameError> {
-    let length = match extended.len() {
-        0 => return Ok(u64::from(short_length)),
-        _ => extended.iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
-    };
-    if length >> 63 != 0 {
-        return Err(FrameError::Protocol("a length must not have its highest bit set"));
-    }
-    let fits_shorter = if extended.len() == 2 { length < 126 } else { length <= 0xffff };
-    if fits_shorter {
-        return Err(FrameError::Protocol("a length must be written in its shortest form"));
-    }
-    Ok(length)
-}
-
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -424,80 +270,3 @@ fn close(payload: &[u8]) -> Result<Option<CloseFrame>, FrameError> {
     std::str::from_utf8(reason).map_err(|_| FrameError::NotUtf8)?;
     Ok(Some(CloseFrame { code }))
 }
-
-impl FrameError {
-    /// With which code the connection must be closed.
-    pub const fn close_code(self) -> CloseCode {
-        match self {
-            Self::Protocol(_) => CloseCode::ProtocolError,
-            Self::Binary => CloseCode::BinaryFrame,
-            Self::NotUtf8 => CloseCode::InvalidUtf8,
-            Self::TooBig => CloseCode::MessageTooBig,
-        }
-    }
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Protocol(rule) => rule,
-            Self::Binary => "the protocol is text only",
-            Self::NotUtf8 => "a text message must be UTF-8",
-            Self::TooBig => "the message is longer than the server takes",
-        })
-    }
-}
-
-impl std::error::Error for FrameError {}
-
-/// Appends the header of a whole, unmasked frame whose payload of `payload_bytes` follows.
-pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_bytes: usize) {
-    let (bytes, used) = header(opcode, payload_bytes);
-    out.extend_from_slice(&bytes[..used]);
-}
-
-/// Appends a ping without a payload.
-pub fn write_ping(out: &mut Vec<u8>) {
-    write_header(out, Opcode::Ping, 0);
-}
-
-/// Appends the answer to a ping that carried `payload`, which has at most 125 bytes.
-pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
-    debug_assert!(payload.len() <= MAX_CONTROL_BYTES, "the reader takes no longer ping");
-    write_header(out, Opcode::Pong, payload.len());
-    out.extend_from_slice(payload);
-}
-
-/// Appends a close. A reason of more than 123 bytes is cut between two characters.
-pub fn write_close(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
-    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_BYTES - 2)];
-    write_header(out, Opcode::Close, 2 + reason.len());
-    out.extend_from_slice(&code.number().to_be_bytes());
-    out.extend_from_slice(reason.as_bytes());
-}
-
-/// The header in the front of the array, and its length.
-pub(crate) fn header(opcode: Opcode, payload_bytes: usize) -> ([u8; 10], usize) {
-    let mut bytes = [0; 10];
-    bytes[0] = 0x80 | opcode.number();
-    let used = match payload_bytes {
-        0..=125 => {
-            bytes[1] = payload_bytes as u8;
-            2
-        }
-        126..=0xffff => {
-            bytes[1] = 126;
-            bytes[2..4].copy_from_slice(&(payload_bytes as u16).to_be_bytes());
-            4
-        }
-        _ => {
-            bytes[1] = 127;
-            bytes[2..].copy_from_slice(&(payload_bytes as u64).to_be_bytes());
-            10
-        }
-    };
-    (bytes, used)
-}
-
-/// The most bytes that a control frame may carry.
-const MAX_CONTROL_BYTES: usize = 125;

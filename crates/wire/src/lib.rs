@@ -11,6 +11,7 @@ mod ids;
 mod json;
 mod message;
 mod state;
+mod text;
 
 pub use code::{CloseCode, ErrorCode, LeaveReason};
 pub use ids::{ChannelError, ChannelName, ConnectionId, Ref, SHARDS, UserId, UserIdError};

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use crate::canonical::{push_number, push_text};
 use crate::code::ErrorCode;
 use crate::ids::{ChannelError, ChannelName, Ref};
-use crate::json::{JsonError, Piece, Reader, Skip, Text, Value};
+use crate::json::{JsonError, Reader, Skip, Value};
 use crate::state::{State, StateError, compact_object};
+use crate::text::{Piece, Text};
 
 /// A valid message and the token by which its sender knows the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
