@@ -1,0 +1,283 @@
+/**
+ * One channel of one client: what is wanted of it, what the server was told, and what it said.
+ *
+ * Many `presence(name)` handles share it. Wanting goes up at the end of the microtask and down one task later, so
+ * that a component which unmounts and mounts again (React's StrictMode, a change of route) is seen by nobody.
+ */
+import { afterTask, Listeners, type Unsubscribe } from "./listeners.js";
+import { type LeaveReason, nameOf, PresenceError, say, type ServerMessage, type State } from "./protocol.js";
+import { type Outcome, Roster, type User } from "./roster.js";
+
+export type SyncListener<S extends object = State> = (users: readonly User<S>[]) => void;
+export type JoinListener<S extends object = State> = (
+  userId: string,
+  connectionId: string,
+  state: S,
+  more: { first: boolean },
+) => void;
+export type UpdateListener<S extends object = State> = (userId: string, connectionId: string, state: S) => void;
+export type LeaveListener = (userId: string, connectionId: string, more: { reason: LeaveReason; last: boolean }) => void;
+
+/** What a channel asks of its client. */
+export interface ChannelHost {
+  readonly isOpen: boolean;
+  send(text: string): void;
+  /** This connection's own id, once it has one. */
+  readonly connectionId: string | undefined;
+  failed(error: PresenceError): void;
+  forget(channel: { readonly channel: string }): void;
+}
+
+/**
+ * Where this connection stands with the channel: nothing asked; a subscription asked for, alone or by tracking;
+ * granted; refused.
+ */
+type Standing = "none" | "asked" | "asked-by-track" | "granted" | "refused";
+
+/** Refusals that say nothing about the right to be here: the same is asked again after a while. */
+const PASSING_CODES: ReadonlySet<string> = new Set(["SERVER_ERROR", "RATE_LIMITED"]);
+
+/** The wait before that, random between half of this and this, doubled each time up to the most. In ms. */
+const FIRST_RETRY_MS = 2_000;
+const MAX_RETRY_MS = 30_000;
+
+export class Channel<S extends object = State> {
+  /** `presence:<name>`, as on the wire. */
+  readonly channel: string;
+  readonly onSync = new Listeners<Parameters<SyncListener<S>>>();
+  readonly onJoin = new Listeners<Parameters<JoinListener<S>>>();
+  readonly onUpdate = new Listeners<Parameters<UpdateListener<S>>>();
+  readonly onLeave = new Listeners<Parameters<LeaveListener>>();
+  #host: ChannelHost;
+  #roster = new Roster<S>();
+  /** The state that each handle tracks, as JSON, the newest last: that one is this connection's entry. */
+  #tracked = new Map<object, string>();
+  /** Whether the newest state is still to be sent. */
+  #isDue = false;
+  /** Whether this connection has, or asked for, an entry. */
+  #hasEntry = false;
+  #standing: Standing = "none";
+  #isSyncDue = false;
+  #retries = 0;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(channel: string, host: ChannelHost) {
+    this.channel = channel;
+    this.#host = host;
+  }
+
+  /** Whether anybody listens or tracks. */
+  get isWanted(): boolean {
+    return this.#tracked.size > 0 || this.#isListening;
+  }
+
+  users(): readonly User<S>[] {
+    return this.#roster.users();
+  }
+
+  /** Adds one of the four kinds of listeners that make this client a subscriber. */
+  listen<A extends unknown[]>(listeners: Listeners<A>, call: (...args: A) => void): Unsubscribe {
+    const end = listeners.add(call);
+    // Who listens anew deserves an answer of its own, be it the same refusal.
+    if (this.#standing === "refused") this.#standing = "none";
+    this.#raiseSoon();
+    return () => {
+      end();
+      this.#lowerLater();
+    };
+  }
+
+  /** Listens to the list; told at once, after the present microtask, where one is known. */
+  listenSync(call: SyncListener<S>): Unsubscribe {
+    let isEnded = false;
+    const end = this.listen(this.onSync, call);
+    queueMicrotask(() => {
+      // A list that has just changed is told to all listeners in a moment, this one included.
+      if (this.#roster.known && !this.#isSyncDue && !isEnded) call(this.users());
+    });
+    return () => {
+      isEnded = true;
+      end();
+    };
+  }
+
+  /** `json` was checked; `owner` is the handle whose state it is. */
+  track(owner: object, json: string): void {
+    this.#tracked.delete(owner);
+    this.#tracked.set(owner, json);
+    this.#isDue = true;
+    this.#raiseSoon();
+  }
+
+  untrack(owner: object): void {
+    const wasNewest = [...this.#tracked.keys()].at(-1) === owner;
+    if (!this.#tracked.delete(owner)) return;
+    if (wasNewest && this.#tracked.size > 0) {
+      this.#isDue = true;
+      this.#raiseSoon();
+    }
+    this.#lowerLater();
+  }
+
+  /** A new connection knows nothing of this channel. The list stays until its snapshot. */
+  opened(): void {
+    clearTimeout(this.#retryTimer);
+    this.#retries = 0;
+    this.#roster.reconnected();
+    this.#standing = "none";
+    this.#hasEntry = false;
+    this.#raise();
+  }
+
+  /** The same user's new token may open what was refused. */
+  refreshed(): void {
+    if (this.#standing === "refused") this.#standing = "none";
+    this.#raise();
+  }
+
+  received(message: ServerMessage): void {
+    switch (message.type) {
+      case "presence_sync":
+        this.#granted();
+        this.#tell(this.#roster.snapshot(message));
+        break;
+      case "presence_join":
+      case "presence_update":
+        this.#tell(this.#roster.delta(message));
+        break;
+      case "presence_leave":
+        // Taken away: told as any other leave, and tracked again when a new token may allow it.
+        if (message.reason === "kicked" && message.connectionId === this.#host.connectionId) this.#hasEntry = false;
+        this.#tell(this.#roster.delta(message));
+        break;
+      case "subscribed":
+        this.#granted();
+        break;
+      case "unsubscribed":
+        if (message.code !== undefined) this.lost(message.code);
+        break;
+      case "PRESENCE_RESYNC":
+        this.#isDue = true;
+        this.#raise();
+        break;
+      case "error":
+        this.#refused(message.code, message.message);
+        break;
+    }
+  }
+
+  /** The server ended the subscription. What is wanted stays wanted, for a new token or connection. */
+  lost(code: string): void {
+    if (this.#standing === "refused") return;
+    this.#standing = "refused";
+    this.#hasEntry = false;
+    this.#tell(this.#roster.lost());
+    this.#fail(code, `The server ended the subscription of ${this.channel}.`);
+  }
+
+  /** Ends all that would still happen by itself. */
+  stop(): void {
+    clearTimeout(this.#retryTimer);
+  }
+
+  get #isListening(): boolean {
+    return this.onSync.size + this.onJoin.size + this.onUpdate.size + this.onLeave.size > 0;
+  }
+
+  #raiseSoon(): void {
+    queueMicrotask(() => this.#raise());
+  }
+
+  /** Says what is wanted and not yet said. Tracking subscribes, and its snapshot then holds the own entry. */
+  #raise(): void {
+    if (!this.#host.isOpen) return;
+    const state = [...this.#tracked.values()].at(-1);
+    if (state !== undefined) {
+      if (this.#hasEntry && !this.#isDue) return;
+      this.#isDue = false;
+      this.#hasEntry = true;
+      if (this.#standing === "none") this.#standing = "asked-by-track";
+      this.#host.send(say.track(this.channel, state));
+    } else if (this.#isListening && this.#standing === "none") {
+      this.#subscribe();
+    }
+  }
+
+  #subscribe(): void {
+    this.#standing = "asked";
+    this.#host.send(say.subscribe(this.channel));
+  }
+
+  #lowerLater(): void {
+    afterTask(() => this.#lower());
+  }
+
+  /** Takes back what nobody wants any more. */
+  #lower(): void {
+    if (!this.isWanted) {
+      clearTimeout(this.#retryTimer);
+      if (this.#standing !== "none" && this.#standing !== "refused") this.#host.send(say.unsubscribe(this.channel));
+      this.#standing = "none";
+      this.#hasEntry = false;
+      this.#host.forget(this);
+    } else if (this.#tracked.size === 0 && this.#hasEntry) {
+      this.#hasEntry = false;
+      this.#host.send(say.untrack(this.channel));
+    }
+  }
+
+  #granted(): void {
+    this.#standing = "granted";
+    this.#retries = 0;
+  }
+
+  #refused(code: string, message: string): void {
+    // Should it have been the state, then that is still to be sent, once there is a reason to try again.
+    this.#isDue = true;
+    if (PASSING_CODES.has(code)) {
+      this.#retryLater();
+    } else if (this.#standing === "asked-by-track") {
+      // Who may not appear may still be allowed to watch.
+      if (this.#isListening) this.#subscribe();
+      else this.#standing = "refused";
+    } else if (this.#standing === "asked") {
+      this.#standing = "refused";
+    }
+    this.#fail(code, message);
+  }
+
+  #retryLater(): void {
+    clearTimeout(this.#retryTimer);
+    const most = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#retries);
+    this.#retries += 1;
+    this.#retryTimer = setTimeout(() => {
+      if (this.#standing !== "granted") this.#standing = "none";
+      this.#isDue = true;
+      this.#raise();
+    }, most * (0.5 + Math.random() / 2));
+  }
+
+  #fail(code: string, message: string): void {
+    this.#host.failed(new PresenceError(code, message, nameOf(this.channel)));
+  }
+
+  #tell({ events, changed }: Outcome<S>): void {
+    for (const event of events) {
+      const { userId, connectionId } = event;
+      if (event.type === "join") this.onJoin.emit(userId, connectionId, event.state, { first: event.first });
+      else if (event.type === "update") this.onUpdate.emit(userId, connectionId, event.state);
+      else this.onLeave.emit(userId, connectionId, { reason: event.reason, last: event.last });
+    }
+    if (changed) this.#syncSoon();
+  }
+
+  /** Once for all frames of a task: a storm of joins is one list, not one for each. */
+  #syncSoon(): void {
+    if (this.#isSyncDue) return;
+    this.#isSyncDue = true;
+    afterTask(() => {
+      this.#isSyncDue = false;
+      this.onSync.emit(this.users());
+    });
+  }
+}

@@ -1,0 +1,13 @@
+/**
+ * Who is here now: the client library of the Herenow presence server.
+ */
+export { createClient } from "./client.js";
+export type { Client, ClientOptions } from "./client.js";
+export type { JoinListener, LeaveListener, SyncListener, UpdateListener } from "./channel.js";
+export type { Unsubscribe } from "./listeners.js";
+export type { ErrorListener, Presence, StatusListener } from "./presence.js";
+export { MAX_STATE_BYTES, PresenceError } from "./protocol.js";
+export type { ClientErrorCode, ErrorCode, LeaveReason, ServerErrorCode, State } from "./protocol.js";
+export type { Connection, User } from "./roster.js";
+export type { Status, WebSocketClass, WebSocketLike } from "./socket.js";
+export type { GetToken } from "./token.js";

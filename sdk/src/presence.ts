@@ -1,0 +1,94 @@
+/**
+ * What an application holds of a channel. Each handle has its own listeners and its own tracked state; all handles
+ * of one name share one subscription, and closing one touches no other.
+ */
+import type { Channel, JoinListener, LeaveListener, SyncListener, UpdateListener } from "./channel.js";
+import type { Listeners, Unsubscribe } from "./listeners.js";
+import { type PresenceError, type State, stateJson } from "./protocol.js";
+import type { User } from "./roster.js";
+import type { Status } from "./socket.js";
+
+export type ErrorListener = (error: PresenceError) => void;
+export type StatusListener = (status: Status) => void;
+
+/** One channel's presence. `S` is the shape of the states; it is believed, not checked. */
+export interface Presence<S extends object = State> {
+  readonly name: string;
+  /**
+   * Shows this connection in the channel with `state`, which replaces the one before. Throws at once
+   * `STATE_TOO_LARGE` or `INVALID_STATE`. Kept over reconnects until `untrack()`.
+   */
+  track(state: S): void;
+  /** Takes back what this handle tracked. */
+  untrack(): void;
+  /** The present list, one row per user, at each change; at once where a list is known. */
+  onSync(listener: SyncListener<S>): Unsubscribe;
+  /** A connection began to track; `first` where its user came with it. */
+  onJoin(listener: JoinListener<S>): Unsubscribe;
+  /** A connection's state was replaced. */
+  onUpdate(listener: UpdateListener<S>): Unsubscribe;
+  /** A connection stopped tracking or is gone; `last` where its user went with it. */
+  onLeave(listener: LeaveListener): Unsubscribe;
+  /** What the server refused here, and what went wrong with the connection. */
+  onError(listener: ErrorListener): Unsubscribe;
+  /** The connection's status, at once and at each change. */
+  onStatus(listener: StatusListener): Unsubscribe;
+  /** The present list: empty until the first snapshot. The same array until it changes. */
+  users(): readonly User<S>[];
+  /** Ends this handle's listeners and its tracking. */
+  close(): void;
+}
+
+/** What a handle asks of its client. */
+export interface PresenceHost {
+  /** The shared channel, connecting where nothing did yet. */
+  channel(channel: string): Channel;
+  /** The shared channel, where anybody uses it. */
+  existing(channel: string): Channel | undefined;
+  onError(listener: ErrorListener): Unsubscribe;
+  onStatus(listener: StatusListener): Unsubscribe;
+}
+
+const NOBODY: readonly never[] = [];
+
+export function presenceOf<S extends object>(name: string, channel: string, host: PresenceHost): Presence<S> {
+  const owner = {};
+  const ends = new Set<Unsubscribe>();
+  const kept = (end: Unsubscribe): Unsubscribe => {
+    const once = (): void => {
+      if (ends.delete(once)) end();
+    };
+    ends.add(once);
+    return once;
+  };
+  // The shape of the states is the application's own claim, made in these two lines.
+  const shared = (): Channel<S> => host.channel(channel) as unknown as Channel<S>;
+  const existing = (): Channel<S> | undefined => host.existing(channel) as Channel<S> | undefined;
+  const listen = <A extends unknown[]>(
+    of: (channel: Channel<S>) => Listeners<A>,
+    listener: (...args: A) => void,
+  ): Unsubscribe => {
+    const channel = shared();
+    return channel.listen(of(channel), listener);
+  };
+  const concerns = (error: PresenceError): boolean => error.channel === undefined || error.channel === name;
+  return {
+    name,
+    track(state) {
+      const json = stateJson(state);
+      shared().track(owner, json);
+    },
+    untrack: () => existing()?.untrack(owner),
+    onSync: (listener) => kept(shared().listenSync(listener)),
+    onJoin: (listener) => kept(listen((channel) => channel.onJoin, listener)),
+    onUpdate: (listener) => kept(listen((channel) => channel.onUpdate, listener)),
+    onLeave: (listener) => kept(listen((channel) => channel.onLeave, listener)),
+    onError: (listener) => kept(host.onError((error) => concerns(error) && listener(error))),
+    onStatus: (listener) => kept(host.onStatus(listener)),
+    users: () => existing()?.users() ?? NOBODY,
+    close() {
+      for (const end of [...ends]) end();
+      existing()?.untrack(owner);
+    },
+  };
+}

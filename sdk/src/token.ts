@@ -1,0 +1,68 @@
+/**
+ * Where tokens come from, and how long one is good. Reads `exp` and nothing else of a token; whether it is
+ * valid is for the server to say.
+ */
+import { describe, PresenceError } from "./protocol.js";
+
+/** Gives a token, at once or later; null, undefined or "" to connect without one. */
+export type GetToken = () => string | null | undefined | Promise<string | null | undefined>;
+
+/** A token that ends sooner than this is not used for a new connection, in ms. */
+const MIN_REMAINING_MS = 30_000;
+
+/** `getToken` must answer within this time, in ms: one that hangs must not stop all reconnecting. */
+const TOKEN_TIMEOUT_MS = 15_000;
+
+export class Tokens {
+  #getToken: GetToken | undefined;
+  #held: string | undefined;
+
+  constructor(token: string | undefined, getToken: GetToken | undefined) {
+    this.#held = token || undefined;
+    this.#getToken = getToken;
+  }
+
+  /** Whether another token can be had when this one ends or is refused. */
+  get isRenewable(): boolean {
+    return this.#getToken !== undefined;
+  }
+
+  /** The token for a new connection: the held one while it is good, else a new one. */
+  async usable(): Promise<string | undefined> {
+    if (!this.#getToken) return this.#held;
+    const ends = this.#held === undefined ? undefined : expiresAt(this.#held);
+    return ends !== undefined && ends - Date.now() > MIN_REMAINING_MS ? this.#held : this.renew();
+  }
+
+  /** A new token; throws `TOKEN_UNAVAILABLE`. */
+  async renew(): Promise<string | undefined> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`no answer in ${TOKEN_TIMEOUT_MS} ms`)), TOKEN_TIMEOUT_MS);
+      });
+      this.#held = (await Promise.race([this.#getToken?.(), late])) || undefined;
+      return this.#held;
+    } catch (error) {
+      throw new PresenceError("TOKEN_UNAVAILABLE", `getToken() gave no token: ${describe(error)}`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The server refused the held token: the next connection asks for another. */
+  refused(): void {
+    if (this.#getToken) this.#held = undefined;
+  }
+}
+
+/** When a JWT ends, in ms since 1970, where it says so readably. */
+export function expiresAt(token: string): number | undefined {
+  try {
+    const payload = token.split(".")[1] ?? "";
+    const claims = JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))) as { exp?: unknown } | null;
+    return typeof claims?.exp === "number" ? claims.exp * 1000 : undefined;
+  } catch {
+    return undefined;
+  }
+}
