@@ -270,3 +270,58 @@ fn close(payload: &[u8]) -> Result<Option<CloseFrame>, FrameError> {
     std::str::from_utf8(reason).map_err(|_| FrameError::NotUtf8)?;
     Ok(Some(CloseFrame { code }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads all of `bytes`, a fragment of which the mask is zero.
+    fn read(reader: &mut Reader, bytes: &[u8]) -> usize {
+        let mut bytes = bytes.to_vec();
+        let mut chunk = Chunk::new(&mut bytes);
+        let mut count = 0;
+        while reader.next(&mut chunk, 1000).expect("the test sends nothing faulty").is_some() {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_reader_is_one_pointer_and_owns_nothing_between_messages() {
+        assert_eq!(size_of::<Reader>(), size_of::<usize>());
+        let mut reader = Reader::default();
+        let whole = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+        assert_eq!(read(&mut reader, &whole), 1);
+        assert!(reader.unfinished.is_none(), "a whole frame is never kept");
+        for cut in 1..whole.len() {
+            assert_eq!(read(&mut reader, &whole[..cut]), 0);
+            assert!(reader.unfinished.is_some());
+            assert_eq!(read(&mut reader, &whole[cut..]), 1);
+            assert!(reader.unfinished.is_none(), "cut after {cut}");
+        }
+        let fragments = [0x01, 0x81, 0, 0, 0, 0, b'h', 0x80, 0x81, 0, 0, 0, 0, b'i'];
+        for cut in 1..fragments.len() {
+            read(&mut reader, &fragments[..cut]);
+            assert_eq!(read(&mut reader, &fragments[cut..]), 1);
+            assert!(reader.unfinished.is_none(), "cut after {cut}");
+        }
+    }
+
+    #[test]
+    fn empty_fragments_without_end_and_a_promised_length_cost_no_memory() {
+        let mut reader = Reader::default();
+        read(&mut reader, &[0x01, 0x80, 0, 0, 0, 0]);
+        let empty_and_ping = [0x00, 0x80, 0, 0, 0, 0, 0x89, 0x81, 0, 0, 0, 0, b'p'];
+        for byte in empty_and_ping.repeat(1000) {
+            read(&mut reader, &[byte]);
+        }
+        let kept = reader.unfinished.as_ref().expect("the message goes on");
+        assert_eq!(kept.fragments.as_ref().map(Vec::capacity), Some(0));
+        assert_eq!(kept.frame.capacity(), 0);
+
+        let mut reader = Reader::default();
+        read(&mut reader, &[0x81, 0xfe, 0x03, 0xe8, 0, 0, 0, 0, b'x']);
+        let kept = reader.unfinished.as_ref().expect("the frame goes on");
+        assert!(kept.frame.capacity() < 100, "only what came is kept, not what was promised");
+    }
+}

@@ -1,0 +1,462 @@
+//! What a client's frame means, and with which code it is refused.
+
+use herenow_wire::{
+    ChannelName, ClientMessage, DefaultChannel, ErrorCode, Incoming, Refusal, State, decode,
+};
+
+fn read_with(default: &DefaultChannel, text: &str) -> Result<Incoming, Refusal> {
+    let mut out = Vec::new();
+    decode(text, default, &mut out);
+    assert_eq!(out.len(), 1, "one frame, one message");
+    out.remove(0)
+}
+
+fn read(text: &str) -> Result<Incoming, Refusal> {
+    read_with(&DefaultChannel::None, text)
+}
+
+fn message(text: &str) -> ClientMessage {
+    read(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}")).message
+}
+
+fn refusal(text: &str) -> Refusal {
+    read(text).expect_err(text)
+}
+
+fn code(text: &str) -> ErrorCode {
+    refusal(text).code
+}
+
+fn lobby() -> ChannelName {
+    ChannelName::parse("presence:lobby").unwrap()
+}
+
+fn ref_of(text: &str) -> Option<String> {
+    let reference = match read(text) {
+        Ok(incoming) => incoming.reference,
+        Err(refusal) => refusal.reference,
+    };
+    reference.map(|reference| reference.as_json().to_owned())
+}
+
+#[test]
+fn every_message_and_every_alias_is_understood() {
+    let channel = lobby;
+    let state = || State::parse("{}").unwrap();
+    for (kind, expected) in [
+        ("subscribe", ClientMessage::Subscribe { channel: channel() }),
+        ("unsubscribe", ClientMessage::Unsubscribe { channel: channel() }),
+        ("presence_join", ClientMessage::Track { channel: channel(), state: state() }),
+        ("presence_track", ClientMessage::Track { channel: channel(), state: state() }),
+        ("presence_update", ClientMessage::Track { channel: channel(), state: state() }),
+        ("presence_leave", ClientMessage::Untrack { channel: channel() }),
+        ("presence_untrack", ClientMessage::Untrack { channel: channel() }),
+        ("presence_sync", ClientMessage::Sync { channel: channel() }),
+        ("ping", ClientMessage::Ping),
+        ("auth", ClientMessage::Auth { token: Some("t".into()) }),
+    ] {
+        let text = format!(
+            r#"{{"type":"{kind}","channel":"realtime:presence:lobby","state":{{}},"token":"t"}}"#
+        );
+        assert_eq!(message(&text), expected, "{kind}");
+    }
+}
+
+#[test]
+fn fields_come_in_any_order_with_blanks_escapes_and_repetitions_the_last_of_which_counts() {
+    let expected =
+        ClientMessage::Track { channel: lobby(), state: State::parse(r#"{"a":2}"#).unwrap() };
+    for text in [
+        r#"{"state":{"a":2},"channel":"presence:lobby","type":"presence_join"}"#,
+        " {\t\"type\" :\r\n\"presence_join\" , \"channel\":\"presence:lobby\",\"state\" : { \"a\" : 2 } } ",
+        r#"{"\u0074ype":"presence\u005fjoin","ch\u0061nnel":"presence:l\u006fbby","st\u0061te":{"\u0061":2}}"#,
+        r#"{"type":"ping","type":"presence_join","channel":7,"channel":"presence:lobby","state":[],"state":{"a":1,"a":2}}"#,
+    ] {
+        assert_eq!(message(text), expected, "{text}");
+    }
+    assert_eq!(
+        code(r#"{"type":"presence_join","channel":"presence:lobby","state":{"a":2},"state":null}"#),
+        ErrorCode::InvalidState
+    );
+}
+
+#[test]
+fn what_a_client_says_of_itself_and_unknown_fields_are_ignored() {
+    let text = r#"{"type":"presence_leave","channel":"presence:lobby","userId":{"x":[1]},"connectionId":5,"more":null,"\ud800":1}"#;
+    assert_eq!(message(text), ClientMessage::Untrack { channel: lobby() });
+}
+
+#[test]
+fn what_is_no_json_is_invalid_json() {
+    for text in [
+        "",
+        " ",
+        "{",
+        "}",
+        "{\"type\":\"ping\"",
+        "{\"type\":\"ping\"}x",
+        "{\"type\":\"ping\"}{}",
+        "\u{feff}{\"type\":\"ping\"}",
+        "{type:\"ping\"}",
+        "{'type':'ping'}",
+        "{\"type\":\"ping\",}",
+        "{,\"type\":\"ping\"}",
+        "{\"type\" \"ping\"}",
+        "{\"type\":\"ping\" \"a\":1}",
+        "{\"a\":}",
+        "{\"type\":\"pi\nng\"}",
+        "{\"type\":\"p\\x\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\\u12g4\"}",
+        "{\"a\":\"\\",
+        "{\"a\":\"\\u",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "{\"a\":.5}",
+        "{\"a\":+1}",
+        "{\"a\":-}",
+        "{\"a\":1e}",
+        "{\"a\":1e+}",
+        "{\"a\":0x1}",
+        "{\"a\":NaN}",
+        "{\"a\":Infinity}",
+        "{\"a\":-Infinity}",
+        "{\"a\":1e400}",
+        "{\"a\":-1e400}",
+        "{\"a\":[1e309]}",
+        "{\"a\":nul}",
+        "{\"a\":truefalse}",
+        "{\"a\":TRUE}",
+        "{\"a\":[1,]}",
+        "{\"a\":[,1]}",
+        "{\"a\":[1 2]}",
+        "{\"a\":[}",
+        "{\"a\":1]",
+        "{\"a\":{}",
+        "{1:2}",
+        "{null:1}",
+        "[",
+        "\"",
+        "ping",
+        "{\"type\":\"ping\"}\0",
+        "\u{a0}{}",
+        "{\"a\":1}//",
+        "{\"a\":\"\u{1f}\"}",
+        "{\"a\":--1}",
+        "{\"a\":00}",
+        "{\"a\":-01}",
+        "{\"a\":1.5.5}",
+        "{\"a\":1e5e5}",
+        "{\"a\":\u{ff11}}",
+    ] {
+        let refusal = refusal(text);
+        assert_eq!(refusal.code, ErrorCode::InvalidJson, "{text:?}");
+        assert_eq!((refusal.channel, refusal.reference), (None, None), "{text:?}");
+    }
+}
+
+#[test]
+fn json_may_nest_32_levels_the_message_included() {
+    let nested = |levels: usize| {
+        let inner = levels - 1;
+        format!("{{\"type\":\"ping\",\"a\":{}{}}}", "[".repeat(inner), "]".repeat(inner))
+    };
+    assert_eq!(message(&nested(32)), ClientMessage::Ping);
+    assert_eq!(code(&nested(33)), ErrorCode::InvalidJson);
+    let bare = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(code(&bare(32)), ErrorCode::InvalidMessage);
+    assert_eq!(code(&bare(33)), ErrorCode::InvalidJson);
+    assert_eq!(code(&"[".repeat(16_384)), ErrorCode::InvalidJson);
+    let state = |levels: usize| {
+        let inner = levels - 1;
+        let objects = format!("{}1{}", "{\"a\":".repeat(inner), "}".repeat(inner));
+        format!(r#"{{"type":"presence_join","channel":"presence:lobby","state":{objects}}}"#)
+    };
+    assert!(matches!(message(&state(32)), ClientMessage::Track { .. }));
+    assert_eq!(code(&state(33)), ErrorCode::InvalidJson);
+    let siblings = format!("{{\"type\":\"ping\",\"a\":[{}[]]}}", "[[]],".repeat(100));
+    assert_eq!(message(&siblings), ClientMessage::Ping);
+}
+
+#[test]
+fn json_that_is_no_object_or_has_no_text_as_type_is_an_invalid_message() {
+    for text in [
+        "null",
+        "true",
+        "1",
+        "\"ping\"",
+        "[]",
+        "[{\"type\":\"ping\"}]",
+        "{}",
+        r#"{"type":null}"#,
+        r#"{"type":1}"#,
+        r#"{"type":["ping"]}"#,
+        r#"{"type":{}}"#,
+        r#"{"Type":"ping"}"#,
+        r#"{"type":"ping","type":null}"#,
+    ] {
+        assert_eq!(code(text), ErrorCode::InvalidMessage, "{text}");
+    }
+}
+
+#[test]
+fn a_type_that_no_client_sends_is_unknown() {
+    for kind in [
+        "",
+        "Ping",
+        "ping ",
+        "join",
+        "auth_success",
+        "auth_error",
+        "auth_refreshed",
+        "subscribed",
+        "unsubscribed",
+        "pong",
+        "ack",
+        "error",
+        "PRESENCE_RESYNC",
+        "FILTER_RESYNC",
+        "\\ud800",
+        "\\u0000ping",
+        "__proto__",
+    ] {
+        let text = format!(r#"{{"type":"{kind}","channel":"presence:lobby","ref":3}}"#);
+        let refusal = refusal(&text);
+        assert_eq!(refusal.code, ErrorCode::UnknownType, "{text}");
+        assert_eq!(refusal.reference.unwrap().as_json(), "3");
+    }
+}
+
+#[test]
+fn a_ref_is_a_number_or_a_text_of_at_most_256_bytes_and_comes_back_with_message_and_refusal() {
+    let long = format!("\"{}\"", "x".repeat(256));
+    let wide = format!("\"{}\"", "ü".repeat(128));
+    let controls = format!("\"{}\"", "\\u0001".repeat(256));
+    for (reference, repeated) in [
+        ("\"a\"", "\"a\""),
+        ("\"\"", "\"\""),
+        ("0", "0"),
+        ("-0", "0"),
+        ("1.50", "1.5"),
+        ("1e3", "1000"),
+        ("\"\\u0041\\/\\n\\u0001\"", "\"A/\\n\\u0001\""),
+        ("\"\\uD83D\\uDE00\"", "\"\u{1f600}\""),
+        ("\"\\uD83D\"", "\"\\ud83d\""),
+        (&long, &long),
+        (&wide, &wide),
+        (&controls, &controls),
+    ] {
+        for rest in
+            [r#""type":"ping""#, r#""type":"presence_leave""#, r#""type":"nonsense""#, r#""a":1"#]
+        {
+            let text = format!("{{\"ref\":{reference},{rest}}}");
+            assert_eq!(ref_of(&text).as_deref(), Some(repeated), "{text}");
+        }
+    }
+    assert_eq!(ref_of(r#"{"type":"ping","ref":null}"#), None);
+    assert_eq!(ref_of(r#"{"type":"ping"}"#), None);
+    assert_eq!(ref_of(r#"{"type":"ping","ref":1,"ref":2}"#).as_deref(), Some("2"));
+}
+
+#[test]
+fn any_other_ref_makes_the_message_invalid_before_its_type_is_looked_at() {
+    let long = format!("\"{}\"", "x".repeat(257));
+    let wide = format!("\"{}\"", "ü".repeat(129));
+    let halves = format!("\"{}\"", "\\ud800".repeat(86));
+    for reference in ["true", "[]", "{}", "[1]", &long, &wide, &halves] {
+        let refusal = refusal(&format!(r#"{{"type":"nonsense","ref":{reference}}}"#));
+        assert_eq!(refusal.code, ErrorCode::InvalidMessage, "{reference}");
+        assert_eq!(refusal.reference, None);
+    }
+}
+
+#[test]
+fn a_channel_that_is_there_must_be_one_whatever_the_default() {
+    let default = DefaultChannel::Named(lobby());
+    for channel in [
+        "null",
+        "7",
+        "[]",
+        "{}",
+        "true",
+        "\"\"",
+        "\"lobby\"",
+        "\"presence:\"",
+        "\"presence:\\u0000\"",
+        "\"presence:\\u007f\"",
+        "\"presence:\\ud800\"",
+        "\"presence:\\udc00\\ud800\"",
+        &format!("\"presence:{}\"", "x".repeat(201)),
+    ] {
+        for kind in ["subscribe", "unsubscribe", "presence_join", "presence_leave", "presence_sync"]
+        {
+            let text = format!(r#"{{"type":"{kind}","channel":{channel},"ref":1}}"#);
+            let refusal = read_with(&default, &text).expect_err(&text);
+            assert_eq!(refusal.code, ErrorCode::InvalidChannel, "{text}");
+            assert_eq!(refusal.reference.unwrap().as_json(), "1");
+            assert_eq!(refusal.channel, None);
+        }
+    }
+}
+
+#[test]
+fn a_message_without_a_channel_is_about_the_default_one() {
+    let text = r#"{"type":"subscribe"}"#;
+    let named = read_with(&DefaultChannel::Named(lobby()), text).unwrap().message;
+    assert_eq!(named, ClientMessage::Subscribe { channel: lobby() });
+    let missing = read_with(&DefaultChannel::None, text).unwrap_err();
+    assert_eq!(missing.code, ErrorCode::InvalidChannel);
+    let bad = DefaultChannel::from_query(Some("channel=lobby"));
+    let invalid = read_with(&bad, text).unwrap_err();
+    assert_eq!(invalid.code, ErrorCode::InvalidChannel);
+    assert!(invalid.message.contains("presence:<name>"), "{}", invalid.message);
+    let own = r#"{"type":"subscribe","channel":"presence:lobby"}"#;
+    assert!(read_with(&bad, own).is_ok(), "a message that names its own does not rely on it");
+}
+
+#[test]
+fn auth_and_ping_do_not_look_at_the_channel() {
+    for kind in ["auth", "ping"] {
+        assert!(read(&format!(r#"{{"type":"{kind}","channel":null}}"#)).is_ok());
+    }
+}
+
+#[test]
+fn a_token_that_is_missing_or_no_text_is_none() {
+    let token = |text| match message(text) {
+        ClientMessage::Auth { token } => token,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(token(r#"{"type":"auth","token":"a.b\u002ec"}"#).as_deref(), Some("a.b.c"));
+    assert_eq!(token(r#"{"type":"auth","token":""}"#).as_deref(), Some(""));
+    for text in [
+        r#"{"type":"auth"}"#,
+        r#"{"type":"auth","token":null}"#,
+        r#"{"type":"auth","token":1}"#,
+        r#"{"type":"auth","token":["a"]}"#,
+        r#"{"type":"auth","token":"\ud800"}"#,
+    ] {
+        assert_eq!(token(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_state_that_is_no_object_is_refused_and_the_channel_named() {
+    for state in [r#""x":0"#, r#""state":null"#, r#""state":[]"#, r#""state":"{}""#, r#""state":1"#]
+    {
+        let text =
+            format!(r#"{{"type":"presence_join","channel":"presence:lobby","ref":"r",{state}}}"#);
+        let refusal = refusal(&text);
+        assert_eq!(refusal.code, ErrorCode::InvalidState, "{state}");
+        assert_eq!(refusal.channel, Some(lobby()));
+        assert_eq!(refusal.reference.unwrap().as_json(), "\"r\"");
+    }
+}
+
+#[test]
+fn a_bad_channel_is_told_before_a_bad_state() {
+    let text = r#"{"type":"presence_join","channel":"x","state":1}"#;
+    assert_eq!(code(text), ErrorCode::InvalidChannel);
+}
+
+#[test]
+fn a_state_has_at_most_1024_bytes_in_compact_form_however_it_was_written() {
+    let track = |state: &str| {
+        read(&format!(r#"{{"type":"presence_join","channel":"presence:lobby","state":{state}}}"#))
+    };
+    let of = |unit: &str, count: usize| format!("{{ \"a\" : \"{}\" }}", unit.repeat(count));
+    let overhead = r#"{"a":""}"#.len();
+    let room = 1024 - overhead;
+    for (unit, bytes) in
+        [("x", 1), ("\\u0078", 1), ("\\/", 1), ("\\n", 2), ("\\u000a", 2), ("\\u0000", 6)]
+    {
+        let fitting = room / bytes;
+        assert!(track(&of(unit, fitting)).is_ok(), "{unit}");
+        let refusal = track(&of(unit, fitting + 1)).expect_err(unit);
+        assert_eq!(refusal.code, ErrorCode::StateTooLarge, "{unit}");
+        assert_eq!(refusal.channel, Some(lobby()));
+        let size = (overhead + (fitting + 1) * bytes).to_string();
+        assert!(
+            refusal.message.contains("1024") && refusal.message.contains(&size),
+            "{}",
+            refusal.message
+        );
+    }
+    let last_wins = format!(r#"{{"a":"{}","a":1}}"#, "x".repeat(5000));
+    assert!(track(&last_wins).is_ok());
+    let numbers = format!(r#"{{"a":[{}1]}}"#, "1.0000000000,".repeat(400));
+    assert!(track(&numbers).is_ok());
+}
+
+#[test]
+fn the_default_channel_is_decoded_once_from_the_query() {
+    let named = |name: &str| {
+        DefaultChannel::Named(ChannelName::parse(&format!("presence:{name}")).unwrap())
+    };
+    for (query, expected) in [
+        ("channel=presence:a", named("a")),
+        ("channel=presence%3Aa", named("a")),
+        ("channel=realtime%3apresence%3aa", named("a")),
+        ("x=1&channel=presence:a&channel=presence:b", named("a")),
+        ("&&channel=presence:a", named("a")),
+        ("ch%61nnel=presence:a", named("a")),
+        ("channel=presence:a+b%2Bc%20d", named("a b+c d")),
+        ("channel=presence:a%2541", named("a%41")),
+        ("channel=presence:a=b", named("a=b")),
+        ("channel=presence:100%", named("100%")),
+        ("channel=presence:%zz%4", named("%zz%4")),
+        ("channel=presence:%C3%BC", named("ü")),
+        ("channel=presence:%ff", named("\u{fffd}")),
+        ("channel=presence:\u{fc}", named("ü")),
+        ("channel=", DefaultChannel::None),
+        ("channel", DefaultChannel::None),
+        ("channel=&channel=presence:a", DefaultChannel::None),
+        ("Channel=presence:a", DefaultChannel::None),
+        ("", DefaultChannel::None),
+    ] {
+        assert_eq!(DefaultChannel::from_query(Some(query)), expected, "{query}");
+    }
+    assert_eq!(DefaultChannel::from_query(None), DefaultChannel::None);
+    for bad in ["channel=a", "channel=presence:", "channel=presence:%00", "channel=+presence:a"] {
+        assert!(
+            matches!(DefaultChannel::from_query(Some(bad)), DefaultChannel::Invalid(_)),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn a_hostile_frame_of_16_kib_costs_no_more_than_its_length_deserves() {
+    const FRAME_BYTES: usize = 16 * 1024;
+    let fill = |unit: &dyn Fn(usize) -> String| {
+        let mut members = String::new();
+        for number in 0.. {
+            let member = unit(number);
+            if members.len() + member.len() > FRAME_BYTES - 100 {
+                break;
+            }
+            members.push_str(&member);
+        }
+        members
+    };
+    let same = fill(&|_| "\"a\":1,".into());
+    let distinct = fill(&|number| format!("\"{number}\":1,"));
+    let prefixed = fill(&|number| format!("\"{}{number}\":1,", "x".repeat(60)));
+    let halves = fill(&|_| "\"\\ud800\":\"\\ud800\",".into());
+    let started = std::time::Instant::now();
+    const ROUNDS: u32 = 20;
+    for members in [&same, &distinct, &prefixed, &halves] {
+        let state = format!(
+            r#"{{"type":"presence_join","channel":"presence:a","state":{{{members}"z":1}}}}"#
+        );
+        let states =
+            format!("{{\"type\":\"ping\",{}\"z\":1}}", members.replace("\"a\"", "\"state\""));
+        for _ in 0..ROUNDS {
+            assert!(!matches!(read(&state), Err(Refusal { code: ErrorCode::InvalidJson, .. })));
+            assert!(read(&states).is_ok());
+        }
+    }
+    // Quadratic work would be some ten times above this in an unoptimised build.
+    let each = started.elapsed() / (ROUNDS * 8);
+    assert!(each < std::time::Duration::from_millis(20), "{each:?} for each frame");
+}
