@@ -1,1 +1,140 @@
-fn main() {}
+//! `herenow-bench`: starts presence servers, loads them and tells what they cost.
+//!
+//! Beside this project's server it measures yardsticks in the same run: rivals that
+//! speak the same protocol, and a floor that only writes. Figures move with the
+//! machine; what holds are their ratios. Linux only: it reads the kernel's books.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::floor::Writing;
+use crate::run::Plan;
+use crate::scenarios::Effort;
+use crate::server::{Places, Server};
+
+mod audit;
+mod crowd;
+mod driver;
+mod floor;
+mod frames;
+mod histogram;
+mod inbound;
+mod ledger;
+mod measure;
+mod messages;
+mod process;
+mod report;
+mod run;
+mod scenarios;
+mod server;
+mod targets;
+
+/// Measures presence servers side by side, each on one core, driven from another.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs scenarios and prints a table.
+    Run(RunArgs),
+    /// The yardstick server that only writes; the bench starts it itself.
+    Floor {
+        #[arg(long)]
+        port: u16,
+        /// each, turn, or a delay in milliseconds
+        #[arg(long)]
+        writing: Writing,
+    },
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Scenarios to run, all by default: idle, connect, quiet, busy, hot, full, storm,
+    /// churn, audience, slow-reader.
+    scenarios: Vec<String>,
+    /// Only cases whose name begins like this, for example "1 x 100,".
+    #[arg(long, default_value = "")]
+    case: String,
+    /// The sizes and times of the documentation instead of the few minutes' form.
+    #[arg(long)]
+    full: bool,
+    /// herenow, herenow@LOOPS, bun, node-ws, floor, floor@turn or floor@MS.
+    #[arg(long, value_delimiter = ',', default_value = "herenow,bun,floor")]
+    servers: Vec<Server>,
+    /// Runs of each case on each server, instead of each case's own number.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Writes all numbers, those of single runs included, to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    places: PlaceArgs,
+}
+
+#[derive(Args)]
+struct PlaceArgs {
+    /// The server's binary, by default the one beside this program.
+    #[arg(long)]
+    herenow: Option<PathBuf>,
+    /// The folder of the rivals, with their packages installed.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/rivals"))]
+    rivals: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run(args),
+        Command::Floor { port, writing } => {
+            floor::serve(port, writing).map_err(|error| format!("the floor ended: {error}"))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("herenow-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: RunArgs) -> Result<(), String> {
+    let effort = if args.full { Effort::Full } else { Effort::Short };
+    let mut cases = scenarios::cases(effort);
+    for name in &args.scenarios {
+        if !cases.iter().any(|case| case.scenario == name) {
+            return Err(format!("there is no scenario {name}; --help lists them"));
+        }
+    }
+    cases.retain(|case| {
+        (args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == case.scenario))
+            && case.name.starts_with(&args.case)
+    });
+    let plan =
+        Plan { cases, servers: args.servers, places: args.places.into_places()?, runs: args.runs };
+    let rows = plan.run(|line| eprintln!("{line}"))?;
+    let verdicts = targets::verdicts(&rows);
+    print!("{}", report::text(&rows, &verdicts));
+    if let Some(path) = args.json {
+        let text = format!("{:#}\n", report::json(&rows, &verdicts));
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl PlaceArgs {
+    fn into_places(self) -> Result<Places, String> {
+        let herenow = match self.herenow {
+            Some(path) => path,
+            None => std::env::current_exe()
+                .map_err(|error| format!("cannot find the folder of this program: {error}"))?
+                .with_file_name("herenow"),
+        };
+        Ok(Places { herenow, rivals: self.rivals })
+    }
+}

@@ -1,0 +1,122 @@
+//! What the driver says to a server: tokens, states and the messages around them.
+//!
+//! Knows the protocol's client side and makes each message without allocating once its
+//! buffer has grown. Refuses to know what a server answers.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::frames;
+
+/// The secret that servers are started with and tokens are signed with.
+pub const TOKEN_SECRET: &str = "a secret of the bench, known to everybody who reads this";
+/// Long enough for any run.
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// A token for the user that stands for `member`.
+pub fn token(member: usize) -> String {
+    let expires = (SystemTime::now() + TOKEN_LIFE)
+        .duration_since(UNIX_EPOCH)
+        .expect("no clock that runs the bench stands before 1970")
+        .as_secs();
+    let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+    let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"u{member:06}","exp":{expires}}}"#));
+    let signed = format!("{head}.{claims}");
+    let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN_SECRET.as_bytes())
+        .expect("HMAC takes a key of any length");
+    mac.update(signed.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    format!("{signed}.{signature}")
+}
+
+/// The wire name of the channel with this number.
+pub fn channel_name(channel: usize) -> String {
+    format!("presence:bench-{channel:04}")
+}
+
+/// The state number `number` of `member`: 120 bytes that end with the mark which the
+/// reading side looks for.
+pub fn push_state(out: &mut Vec<u8>, member: usize, number: u32) {
+    let (x, y) = (number * 7 % 10_000, number * 13 % 10_000);
+    put(
+        out,
+        format_args!(
+            r#"{{"name":"Member {member:06}","status":"online","cursor":{{"x":"{x:04}","y":"{y:04}"}},"mode":"drawing","m":"{member:06}","n":"{number:08}"}}"#
+        ),
+    );
+}
+
+/// Makes frames; the buffer for the text of one is kept between two.
+#[derive(Default)]
+pub struct Writer {
+    text: Vec<u8>,
+}
+
+impl Writer {
+    pub fn auth(&mut self, out: &mut Vec<u8>, token: &str) {
+        self.frame(out, format_args!(r#"{{"type":"auth","token":"{token}"}}"#));
+    }
+
+    pub fn subscribe(&mut self, out: &mut Vec<u8>, channel: &str) {
+        self.frame(out, format_args!(r#"{{"type":"subscribe","channel":"{channel}"}}"#));
+    }
+
+    pub fn ping(&mut self, out: &mut Vec<u8>) {
+        self.frame(out, format_args!(r#"{{"type":"ping"}}"#));
+    }
+
+    /// Tracks the state with this number.
+    pub fn track(&mut self, out: &mut Vec<u8>, channel: &str, (member, number): (usize, u32)) {
+        self.text.clear();
+        put(
+            &mut self.text,
+            format_args!(r#"{{"type":"presence_join","channel":"{channel}","state":"#),
+        );
+        push_state(&mut self.text, member, number);
+        self.text.push(b'}');
+        frames::push_masked(out, frames::TEXT, &self.text);
+    }
+
+    fn frame(&mut self, out: &mut Vec<u8>, text: std::fmt::Arguments) {
+        self.text.clear();
+        put(&mut self.text, text);
+        frames::push_masked(out, frames::TEXT, &self.text);
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments) {
+    out.write_fmt(text).expect("writing to memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATE_BYTES: usize = 120;
+
+    #[test]
+    fn every_state_has_the_stated_size_and_is_json() {
+        for number in [0, 1, 99_999_999] {
+            let mut state = Vec::new();
+            push_state(&mut state, 123_456, number);
+            assert_eq!(state.len(), STATE_BYTES);
+            let value: serde_json::Value = serde_json::from_slice(&state).expect("it is JSON");
+            assert_eq!(value["m"], "123456");
+            assert_eq!(value["n"], format!("{number:08}"));
+        }
+    }
+
+    #[test]
+    fn a_token_has_three_parts_and_names_its_user() {
+        let token = token(7);
+        let parts: Vec<&str> = token.split('.').collect();
+        let claims = URL_SAFE_NO_PAD.decode(parts[1]).expect("claims are base64url");
+        let claims: serde_json::Value = serde_json::from_slice(&claims).expect("claims are JSON");
+        assert_eq!((parts.len(), &claims["sub"]), (3, &"u000007".into()));
+    }
+}

@@ -1,0 +1,68 @@
+//! Runs cases on servers, a fresh process for each run, and lets the servers take turns
+//! so that a slow minute of the machine hits all of them.
+
+use crate::measure::{self, Numbers};
+use crate::process::{self, DRIVER_CORE};
+use crate::report::Row;
+use crate::scenarios::{Case, Trial};
+use crate::server::{Places, Server};
+
+/// What to run.
+pub struct Plan {
+    pub cases: Vec<Case>,
+    pub servers: Vec<Server>,
+    pub places: Places,
+    /// Instead of each case's own number.
+    pub runs: Option<usize>,
+}
+
+impl Plan {
+    /// Runs everything; `tell` hears of each run as it ends.
+    pub fn run(&self, mut tell: impl FnMut(&str)) -> Result<Vec<Row>, String> {
+        process::pin(&[DRIVER_CORE]).map_err(|error| {
+            format!("this machine has no core {DRIVER_CORE} for the driver: {error}")
+        })?;
+        let mut rows = Vec::new();
+        for case in &self.cases {
+            let mut of_case: Vec<Row> =
+                self.servers_of(case).map(|it| empty_row(case, it)).collect();
+            for run in 1..=self.runs.unwrap_or(case.runs) {
+                for (server, row) in self.servers_of(case).zip(&mut of_case) {
+                    let outcome = run_once(&self.places, case, server);
+                    let word = outcome.as_ref().err().map_or("", |_| " FAILED");
+                    tell(&format!("{} {}: {server}, run {run}{word}", case.scenario, case.name));
+                    match outcome {
+                        Ok(numbers) => row.runs.push(numbers),
+                        Err(failure) => row.failures.push(failure),
+                    }
+                }
+            }
+            for row in &mut of_case {
+                row.numbers = measure::medians(&row.runs);
+            }
+            rows.append(&mut of_case);
+        }
+        Ok(rows)
+    }
+
+    fn servers_of<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = Server> + 'a {
+        self.servers.iter().copied().filter(|server| case.suits(*server))
+    }
+}
+
+/// One run of a case on a fresh server.
+pub fn run_once(places: &Places, case: &Case, server: Server) -> Result<Numbers, String> {
+    let process = server.start(places, case.settings)?;
+    case.run(&Trial { server, process: &process })
+}
+
+fn empty_row(case: &Case, server: Server) -> Row {
+    Row {
+        scenario: case.scenario,
+        case: case.name.clone(),
+        server: server.to_string(),
+        numbers: Numbers::new(),
+        runs: Vec::new(),
+        failures: Vec::new(),
+    }
+}

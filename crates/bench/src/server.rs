@@ -1,0 +1,146 @@
+//! The servers that are measured and how each is started.
+//!
+//! Knows names, commands and cores. Refuses to know what is measured.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::str::FromStr;
+
+use crate::floor::Writing;
+use crate::messages;
+use crate::process::{self, DRIVER_CORE, Process, SERVER_CORE};
+
+/// A server under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Server {
+    /// This project's, with so many loops.
+    Herenow { loops: usize },
+    /// Bun's native publish.
+    Bun,
+    /// Node with the package ws.
+    NodeWs,
+    /// No server: what the kernel asks for the writes alone.
+    Floor(Writing),
+}
+
+impl Server {
+    pub const HERENOW: Self = Self::Herenow { loops: 1 };
+
+    /// Whether it has rosters, snapshots and leaves at all.
+    pub fn knows_presence(self) -> bool {
+        !matches!(self, Self::Floor(_))
+    }
+
+    /// Starts it at a free loopback address.
+    pub fn start(self, places: &Places, settings: Settings) -> Result<Process, String> {
+        let address = process::free_address().map_err(|error| format!("no free port: {error}"))?;
+        let port = address.port().to_string();
+        let command = match self {
+            Self::Herenow { loops } => places.herenow(&address.to_string(), loops, settings)?,
+            Self::Bun => {
+                let mut command = Command::new(places.rivals.join("node_modules/.bin/bun"));
+                command.arg(places.rivals.join("bun.js")).arg(port);
+                command
+            }
+            Self::NodeWs => {
+                let mut command = Command::new("node");
+                command.arg(places.rivals.join("node-ws.js")).arg(port);
+                command
+            }
+            Self::Floor(writing) => {
+                let own = std::env::current_exe().map_err(|error| error.to_string())?;
+                let mut command = Command::new(own);
+                command.args(["floor", "--port", &port, "--writing", &writing.to_string()]);
+                command
+            }
+        };
+        let cores = match self {
+            Self::Herenow { loops: 2.. } => vec![SERVER_CORE, DRIVER_CORE],
+            _ => vec![SERVER_CORE],
+        };
+        Process::start(command, address, &cores).map_err(|error| format!("{self}: {error}"))
+    }
+}
+
+/// Where the programs are.
+pub struct Places {
+    pub herenow: PathBuf,
+    pub rivals: PathBuf,
+}
+
+/// What a case asks of this project's server beyond its defaults.
+#[derive(Clone, Copy, Default)]
+pub struct Settings {
+    /// Raised only to find the limit of the server where the limit of a connection comes first.
+    pub max_messages_per_second: Option<u32>,
+    /// Replaces the server's own flush policy, to find it by measurement.
+    pub flush_delay_us: Option<u32>,
+}
+
+impl Places {
+    fn herenow(&self, listen: &str, loops: usize, settings: Settings) -> Result<Command, String> {
+        let mut command = Command::new(&self.herenow);
+        command.args(["serve", "--listen", listen, "--loops", &loops.to_string()]);
+        command.env("JWT_USER_SECRET", messages::TOKEN_SECRET);
+        if let Some(rate) = settings.max_messages_per_second {
+            let path = std::env::temp_dir().join(format!("herenow-bench-rate-{rate}.json"));
+            let config = serde_json::json!({ "realtime": { "maxMessagesPerSecond": rate, "messageBurst": 2 * rate } });
+            std::fs::write(&path, config.to_string())
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            command.arg("--config").arg(path);
+        }
+        if let Some(delay) = settings.flush_delay_us {
+            command.args(["--flush-delay-us", &delay.to_string()]);
+        }
+        Ok(command)
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Herenow { loops: 1 } => write!(f, "herenow"),
+            Self::Herenow { loops } => write!(f, "herenow@{loops}"),
+            Self::Bun => write!(f, "bun"),
+            Self::NodeWs => write!(f, "node-ws"),
+            Self::Floor(Writing::Each) => write!(f, "floor"),
+            Self::Floor(writing) => write!(f, "floor@{writing}"),
+        }
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let (kind, detail) = name.split_once('@').unwrap_or((name, ""));
+        match (kind, detail) {
+            ("herenow", "") => Ok(Self::HERENOW),
+            ("herenow", loops) => match loops.parse() {
+                Ok(loops @ 1..) => Ok(Self::Herenow { loops }),
+                _ => Err(format!("{loops} is no number of loops")),
+            },
+            ("bun", "") => Ok(Self::Bun),
+            ("node-ws", "") => Ok(Self::NodeWs),
+            ("floor", "") => Ok(Self::Floor(Writing::Each)),
+            ("floor", writing) => writing.parse().map(Self::Floor),
+            _ => Err(format!(
+                "{name} is none of herenow, herenow@LOOPS, bun, node-ws, floor, floor@turn, floor@MS"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back() {
+        for name in ["herenow", "herenow@2", "bun", "node-ws", "floor", "floor@turn", "floor@5"] {
+            assert_eq!(name.parse::<Server>().map(|server| server.to_string()), Ok(name.into()));
+        }
+        assert!("herenow@0".parse::<Server>().is_err());
+        assert!("phoenix".parse::<Server>().is_err());
+    }
+}

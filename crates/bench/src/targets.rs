@@ -1,0 +1,167 @@
+//! What each case is meant to reach, and whether it did.
+//!
+//! Knows bounds: absolute ones, and ones relative to a yardstick of the same run, which
+//! hold on any machine. A target whose case or yardstick did not run has no verdict.
+
+use serde_json::{Value, json};
+
+use crate::measure::Measure;
+use crate::report::Row;
+use crate::server::Server;
+
+/// What a number is held against.
+#[derive(Clone, Copy)]
+enum Bound {
+    /// At most this.
+    Limit(f64),
+    /// At most so many times the same number of another server.
+    Times(f64, &'static str),
+    /// At least so many times the same number of another server.
+    Exceeds(f64, &'static str),
+}
+
+use Bound::{Exceeds, Limit, Times};
+use Measure as M;
+
+/// Scenario, how its case begins, measure, bound.
+const TARGETS: &[(&str, &str, Measure, Bound)] = &[
+    ("idle", "5000 connected", M::RssGrowthPerConnection, Limit(1.0)),
+    ("idle", "19000 connected", M::RssGrowthPerConnection, Limit(1.0)),
+    ("idle", "19000 after", M::RssGrowthPerConnection, Limit(1.3)),
+    ("idle", "19000 connected", M::RssAllInPerConnection, Limit(1.3)),
+    ("idle", "", M::CpuPerConnectionSecond, Limit(1.0)),
+    ("connect", "", M::CpuPerConnection, Limit(60.0)),
+    ("quiet", "", M::CpuPerCovered, Times(1.1, "floor")),
+    ("quiet", "", M::CpuPerCovered, Times(1.0, "bun")),
+    ("quiet", "1 x 100,", M::Latency99, Limit(1.0)),
+    ("quiet", "10 x 100,", M::Latency99, Limit(1.0)),
+    ("busy", "1 x 100,", M::CpuPerCovered, Times(0.5, "bun")),
+    ("busy", "1 x 100,", M::Latency99, Limit(6.0)),
+    ("busy", "1 x 1000,", M::CpuPerCovered, Times(1.0, "bun")),
+    ("busy", "1 x 1000,", M::Latency99, Limit(10.0)),
+    ("hot", "1 x 100,", M::CpuPerCovered, Limit(0.25)),
+    ("hot", "1 x 100,", M::Latency99, Limit(10.0)),
+    ("hot", "1 x 1000,", M::CpuPerCovered, Limit(0.6)),
+    ("hot", "1 x 1000,", M::Latency99, Limit(20.0)),
+    ("hot", "10 x 100,", M::CpuPerCovered, Limit(0.5)),
+    ("hot", "10 x 100,", M::Latency99, Limit(15.0)),
+    ("hot", "", M::Merged, Limit(0.0)),
+    ("full", "", M::CoveredPerSecond, Exceeds(1.0, "bun")),
+    ("storm", "1000", M::Cpu, Limit(0.15)),
+    ("storm", "2000", M::Cpu, Limit(0.7)),
+    ("storm", "5000", M::Cpu, Times(0.5, "bun")),
+    ("churn", "", M::LeaveLatency99, Limit(2.0)),
+    ("audience", "", M::Staleness99, Limit(250.0)),
+    ("audience", "", M::QuietLatency99, Limit(10.0)),
+    ("audience", "", M::Snapshots, Limit(0.0)),
+    ("slow-reader", "", M::OthersRatio, Limit(1.2)),
+    ("slow-reader", "", M::KernelPeak, Limit(256.0)),
+    ("slow-reader", "", M::Snapshots, Limit(1.0)),
+];
+
+/// A target held against what was found.
+pub struct Verdict {
+    scenario: &'static str,
+    case: String,
+    measure: Measure,
+    found: f64,
+    limit: f64,
+    bound: Bound,
+}
+
+/// All targets that the rows allow to judge.
+pub fn verdicts(rows: &[Row]) -> Vec<Verdict> {
+    let own = Server::HERENOW.to_string();
+    let mut verdicts = Vec::new();
+    for row in rows.iter().filter(|row| row.server == own) {
+        let of_row = TARGETS.iter().filter(|(scenario, begins, ..)| {
+            *scenario == row.scenario && row.case.starts_with(begins)
+        });
+        for &(scenario, _, measure, bound) in of_row {
+            let Some(&found) = row.numbers.get(&measure) else { continue };
+            let Some(limit) = limit(rows, row, (measure, bound)) else { continue };
+            let case = row.case.clone();
+            verdicts.push(Verdict { scenario, case, measure, found, limit, bound });
+        }
+    }
+    verdicts
+}
+
+fn limit(rows: &[Row], own: &Row, (measure, bound): (Measure, Bound)) -> Option<f64> {
+    match bound {
+        Limit(limit) => Some(limit),
+        Times(factor, server) | Exceeds(factor, server) => {
+            let same = |row: &&Row| {
+                (row.scenario, &*row.case, &*row.server) == (own.scenario, &*own.case, server)
+            };
+            rows.iter().find(same)?.numbers.get(&measure).map(|number| number * factor)
+        }
+    }
+}
+
+impl Verdict {
+    pub fn is_met(&self) -> bool {
+        match self.bound {
+            Limit(_) | Times(..) => self.found <= self.limit,
+            Exceeds(..) => self.found >= self.limit,
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "scenario": self.scenario,
+            "case": self.case,
+            "measure": self.measure.key(),
+            "found": self.found,
+            "limit": self.limit,
+            "bound": self.words(),
+            "met": self.is_met(),
+        })
+    }
+
+    fn words(&self) -> String {
+        match self.bound {
+            Limit(limit) => format!("at most {limit}"),
+            Times(factor, server) => format!("at most {factor} x {server}"),
+            Exceeds(factor, server) => format!("at least {factor} x {server}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (digits, head) = (self.measure.decimals(), self.measure.head());
+        let verdict = if self.is_met() { "met   " } else { "MISSED" };
+        write!(f, "{verdict} {} {}: {head} ", self.scenario, self.case)?;
+        write!(f, "{:.digits$}, {} = {:.digits$}", self.found, self.words(), self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Numbers;
+
+    fn row(server: &str, cpu: f64) -> Row {
+        Row {
+            scenario: "quiet",
+            case: "1 x 1000, 20/s".to_owned(),
+            server: server.to_owned(),
+            numbers: Numbers::from([(Measure::CpuPerCovered, cpu)]),
+            runs: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_relative_target_is_held_against_the_yardstick_of_the_same_case() {
+        let verdicts = verdicts(&[row("herenow", 4.2), row("bun", 4.0), row("floor", 4.0)]);
+        let met: Vec<bool> = verdicts.iter().map(Verdict::is_met).collect();
+        assert_eq!(met, [true, false], "1.1 times the floor, 1.0 times Bun");
+    }
+
+    #[test]
+    fn a_target_without_its_yardstick_has_no_verdict() {
+        assert!(verdicts(&[row("herenow", 4.2)]).is_empty());
+    }
+}
