@@ -178,6 +178,7 @@ export class Channel<S extends object = State> {
   /** Ends all that would still happen by itself. */
   stop(): void {
     clearTimeout(this.#retryTimer);
+    this.#isSyncDue = false;
   }
 
   get #isListening(): boolean {
@@ -276,6 +277,7 @@ export class Channel<S extends object = State> {
     if (this.#isSyncDue) return;
     this.#isSyncDue = true;
     afterTask(() => {
+      if (!this.#isSyncDue) return;
       this.#isSyncDue = false;
       this.onSync.emit(this.users());
     });

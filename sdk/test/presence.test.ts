@@ -1,0 +1,534 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type Client, type Presence, PresenceError } from "../src/index.js";
+import { CHANNEL, entry, error, FakeServer, join, leave, settle, sync, update } from "./fake.js";
+
+let server: FakeServer;
+let client: Client;
+let presence: Presence;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(console, "error").mockImplementation(() => {});
+  server = new FakeServer();
+  client = server.client();
+  presence = client.realtime.presence("game-room");
+});
+
+afterEach(async () => {
+  client.close();
+  await settle();
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+const SUBSCRIBE = { type: "subscribe", channel: CHANNEL };
+const UNSUBSCRIBE = { type: "unsubscribe", channel: CHANNEL };
+const UNTRACK = { type: "presence_leave", channel: CHANNEL };
+const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });
+const afterAuth = (): object[] => server.socket.take().filter((frame) => frame["type"] !== "auth");
+
+/** Every frame so far answered: subscribed, with this list. */
+async function live(...presences: Record<string, unknown>[]): Promise<void> {
+  const socket = await server.accept();
+  socket.take();
+  socket.say(sync(1, ...presences));
+  await settle();
+}
+
+describe("wanting", () => {
+  it("connects to nothing until something is listened to or tracked", async () => {
+    presence.onStatus(() => {});
+    presence.onError(() => {});
+    presence.users();
+    await settle();
+    expect(server.sockets).toHaveLength(0);
+    expect(client.status).toBe("idle");
+    presence.onLeave(() => {});
+    await settle();
+    expect(server.sockets).toHaveLength(1);
+  });
+
+  it.each(["onSync", "onJoin", "onUpdate", "onLeave"] as const)("subscribes for %s, without tracking", async (kind) => {
+    presence[kind](() => {});
+    await server.accept();
+    expect(afterAuth()).toEqual([SUBSCRIBE]);
+  });
+
+  it("sends auth first and waits for no reply before the rest", async () => {
+    presence.onSync(() => {});
+    await settle();
+    server.socket.open();
+    expect(server.socket.take()).toEqual([{ type: "auth", token: "fixed" }, SUBSCRIBE]);
+  });
+
+  it("tracks without subscribing separately, so that its first snapshot holds the own entry", async () => {
+    presence.onSync(() => {});
+    presence.track({ n: 1 });
+    await server.accept();
+    expect(afterAuth()).toEqual([track({ n: 1 })]);
+  });
+
+  it("keeps what is tracked before the connection stands, and sends the newest", async () => {
+    presence.track({ n: 1 });
+    await settle();
+    presence.track({ n: 2 });
+    await settle();
+    presence.track({ n: 3 });
+    await server.accept();
+    expect(afterAuth()).toEqual([track({ n: 3 })]);
+  });
+
+  it("sends only the newest state of one task", async () => {
+    presence.track({ n: 1 });
+    await live();
+    presence.track({ n: 2 });
+    presence.track({ n: 3 });
+    await settle();
+    presence.track({ n: 4 });
+    await settle();
+    expect(server.socket.take()).toEqual([track({ n: 3 }), track({ n: 4 })]);
+  });
+
+  it("sends the state as it was when tracked, whatever becomes of the object", async () => {
+    const state = { n: 1 };
+    presence.track(state);
+    state.n = 2;
+    await server.accept();
+    expect(afterAuth()).toEqual([track({ n: 1 })]);
+  });
+
+  it("untracks and stays subscribed while someone listens", async () => {
+    presence.onSync(() => {});
+    presence.track({ n: 1 });
+    await live();
+    presence.untrack();
+    await settle();
+    expect(server.socket.take()).toEqual([UNTRACK]);
+    presence.untrack();
+    await settle();
+    expect(server.socket.take()).toEqual([]);
+  });
+
+  it("drops a track that was untracked before it was sent", async () => {
+    presence.onSync(() => {});
+    await live();
+    presence.track({ n: 1 });
+    presence.untrack();
+    await settle();
+    expect(server.socket.take()).toEqual([]);
+  });
+
+  it("unsubscribes once the last listener and the state are gone, and only then", async () => {
+    const offSync = presence.onSync(() => {});
+    const offJoin = presence.onJoin(() => {});
+    presence.track({ n: 1 });
+    await live();
+    offSync();
+    presence.untrack();
+    await settle();
+    expect(server.socket.take()).toEqual([UNTRACK]);
+    offJoin();
+    offJoin();
+    await settle();
+    expect(server.socket.take()).toEqual([UNSUBSCRIBE]);
+    expect(presence.users()).toEqual([]);
+  });
+
+  it("says nothing when a component mounts, unmounts and mounts again within a task", async () => {
+    const mount = (): (() => void) => {
+      const off = presence.onSync(() => {});
+      presence.track({ n: 1 });
+      return () => {
+        off();
+        presence.untrack();
+      };
+    };
+    mount()();
+    mount();
+    await server.accept();
+    expect(afterAuth()).toEqual([track({ n: 1 })]);
+    server.socket.say(sync(1, entry("jane", "me")));
+    await settle();
+    const unmount = mount();
+    unmount();
+    mount();
+    await settle();
+    expect(server.socket.take()).toEqual([track({ n: 1 })]);
+  });
+
+  it("subscribes anew after it unsubscribed, and starts from a list it does not know", async () => {
+    const off = presence.onSync(() => {});
+    await live(entry("jane", "j1"));
+    off();
+    await settle();
+    server.socket.take();
+    const joined = vi.fn();
+    presence.onJoin(joined);
+    await settle();
+    expect(server.socket.take()).toEqual([SUBSCRIBE]);
+    server.socket.say({ type: "unsubscribed", channel: CHANNEL }, { type: "subscribed", channel: CHANNEL });
+    server.socket.say(sync(2, entry("bob", "b1")));
+    expect(presence.users()).toMatchObject([{ userId: "bob" }]);
+    expect(joined).not.toHaveBeenCalled();
+  });
+});
+
+describe("sharing", () => {
+  it("keeps the subscription of one handle when another closes", async () => {
+    const other = client.realtime.presence("game-room");
+    const heard = vi.fn();
+    presence.onSync(heard);
+    other.onSync(() => {});
+    other.track({ n: 1 });
+    await live();
+    other.close();
+    await settle();
+    expect(server.socket.take()).toEqual([UNTRACK]);
+    server.socket.say(join(2, "bob", "b1"));
+    await settle();
+    expect(heard).toHaveBeenLastCalledWith([expect.objectContaining({ userId: "bob" })]);
+  });
+
+  it("does not untrack what another handle tracks, and falls back to its state", async () => {
+    const other = client.realtime.presence("game-room");
+    presence.track({ from: "first" });
+    await settle();
+    other.track({ from: "second" });
+    await live();
+    other.untrack();
+    await settle();
+    expect(server.socket.take()).toEqual([track({ from: "first" })]);
+    presence.untrack();
+    await settle();
+    expect(server.socket.take()).toEqual([UNSUBSCRIBE]);
+  });
+
+  it("uses one socket for many channels and keeps them apart", async () => {
+    const lobby = client.realtime.presence("lobby");
+    presence.onSync(() => {});
+    lobby.onSync(() => {});
+    await live(entry("jane", "j1"));
+    expect(server.sockets).toHaveLength(1);
+    expect(lobby.users()).toEqual([]);
+    server.socket.say({ ...sync(1, entry("bob", "b1")), channel: "presence:lobby" });
+    expect(lobby.users()).toMatchObject([{ userId: "bob" }]);
+    expect(presence.users()).toMatchObject([{ userId: "jane" }]);
+  });
+});
+
+describe("listening", () => {
+  it("tells the first list even where it is empty", async () => {
+    const heard = vi.fn();
+    presence.onSync(heard);
+    await live();
+    expect(heard.mock.calls).toEqual([[[]]]);
+  });
+
+  it("tells join, update and leave per connection, with first and last per user", async () => {
+    const heard: unknown[] = [];
+    presence.onJoin((...args) => heard.push(["join", ...args]));
+    presence.onUpdate((...args) => heard.push(["update", ...args]));
+    presence.onLeave((...args) => heard.push(["leave", ...args]));
+    await live();
+    server.socket.say(join(2, "bob", "b1"), join(3, "bob", "b2"), update(4, "bob", "b1", { n: 2 }));
+    server.socket.say(leave(5, "bob", "b1", "timeout"), leave(6, "bob", "b2"));
+    expect(heard).toEqual([
+      ["join", "bob", "b1", { n: 1 }, { first: true }],
+      ["join", "bob", "b2", { n: 1 }, { first: false }],
+      ["update", "bob", "b1", { n: 2 }],
+      ["leave", "bob", "b1", { reason: "timeout", last: false }],
+      ["leave", "bob", "b2", { reason: "disconnect", last: true }],
+    ]);
+  });
+
+  it("tells the list once for all frames of a task, and never when nothing changed", async () => {
+    const heard = vi.fn();
+    presence.onSync(heard);
+    await live();
+    heard.mockClear();
+    server.socket.say(join(2, "bob", "b1"), join(3, "ann", "a1"), update(4, "bob", "b1", { n: 2 }));
+    expect(presence.users()).toHaveLength(2);
+    await settle();
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(heard).toHaveBeenCalledWith([
+      { userId: "bob", state: { n: 2 }, connections: [{ connectionId: "b1", state: { n: 2 } }] },
+      { userId: "ann", state: { n: 1 }, connections: [{ connectionId: "a1", state: { n: 1 } }] },
+    ]);
+    server.socket.say(leave(5, "nobody", "x"), leave(4, "bob", "b1"), sync(6, ...bobAndAnn()));
+    await settle();
+    expect(heard).toHaveBeenCalledTimes(1);
+  });
+
+  it("tells a late listener the present list at once, and nobody else", async () => {
+    const early = vi.fn();
+    presence.onSync(early);
+    await live(entry("bob", "b1"));
+    early.mockClear();
+    const late = vi.fn();
+    client.realtime.presence("game-room").onSync(late);
+    await Promise.resolve();
+    expect(late).toHaveBeenCalledExactlyOnceWith([expect.objectContaining({ userId: "bob" })]);
+    await settle();
+    expect(late).toHaveBeenCalledTimes(1);
+    expect(early).not.toHaveBeenCalled();
+  });
+
+  it("tells a late listener nothing when it ended at once, or no list is known", async () => {
+    const late = vi.fn();
+    presence.onSync(late)();
+    presence.onSync(late);
+    await server.accept();
+    expect(late).not.toHaveBeenCalled();
+  });
+
+  it("gives every frame to all listeners, even where one throws", async () => {
+    const reported = vi.fn();
+    vi.stubGlobal("reportError", reported);
+    const heard = vi.fn();
+    presence.onJoin(() => {
+      throw new Error("mine");
+    });
+    presence.onJoin(heard);
+    await live();
+    server.socket.say(join(2, "bob", "b1"));
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(reported).toHaveBeenCalledExactlyOnceWith(new Error("mine"));
+    vi.unstubAllGlobals();
+  });
+
+  it("calls a listener no more once its subscription ended, even within the same event", async () => {
+    const second = vi.fn();
+    const ends: (() => void)[] = [];
+    presence.onJoin(() => ends.forEach((end) => end()));
+    ends.push(presence.onJoin(second));
+    await live();
+    server.socket.say(join(2, "bob", "b1"), join(3, "ann", "a1"));
+    expect(second).not.toHaveBeenCalled();
+  });
+
+  it("counts one function added twice as two listeners", async () => {
+    const heard = vi.fn();
+    const end = presence.onJoin(heard);
+    presence.onJoin(heard);
+    await live();
+    server.socket.say(join(2, "bob", "b1"));
+    expect(heard).toHaveBeenCalledTimes(2);
+    end();
+    server.socket.say(join(3, "ann", "a1"));
+    expect(heard).toHaveBeenCalledTimes(3);
+  });
+
+  it("ignores what it does not know and what is malformed", async () => {
+    presence.onSync(() => {});
+    await live(entry("bob", "b1"));
+    server.socket.raw("no json");
+    server.socket.raw("[]");
+    server.socket.raw(new ArrayBuffer(4));
+    server.socket.say({ type: "FILTER_RESYNC", channel: CHANNEL }, { type: 5 }, { type: "__proto__" }, {});
+    server.socket.say({ ...join(2, "ann", "a1"), state: 5 }, { ...join(3, "ann", "a1"), seq: "4" });
+    server.socket.say({ ...sync(9), presences: [null] }, { type: "auth_success", userId: "jane", connectionId: "me", resume: "x" });
+    expect(presence.users()).toMatchObject([{ userId: "bob" }]);
+  });
+
+  it("takes __proto__ for a user like any other", async () => {
+    const joined = vi.fn();
+    presence.onJoin(joined);
+    await live();
+    server.socket.say(join(2, "__proto__", "p1"));
+    expect(joined).toHaveBeenCalledWith("__proto__", "p1", { n: 1 }, { first: true });
+    expect(presence.users()).toMatchObject([{ userId: "__proto__" }]);
+  });
+});
+
+describe("states and names", () => {
+  const ofBytes = (bytes: number): object => ({ s: "x".repeat(bytes - 8) });
+
+  it("takes 1024 bytes of UTF-8 and throws at once for 1025, stating both", () => {
+    presence.track(ofBytes(1024) as never);
+    const thrown = caught(() => presence.track(ofBytes(1025) as never));
+    expect(thrown.code).toBe("STATE_TOO_LARGE");
+    expect(thrown.message).toMatch(/1025 .*1024/);
+    expect(caught(() => presence.track({ s: "é".repeat(600) })).message).toContain("1208");
+  });
+
+  it("keeps the state before, where the new one throws", async () => {
+    presence.track({ n: 1 });
+    expect(() => presence.track(ofBytes(2000) as never)).toThrow(PresenceError);
+    await server.accept();
+    expect(afterAuth()).toEqual([track({ n: 1 })]);
+  });
+
+  it.each([null, undefined, 5, "text", [1], new Map(), new Date(0), () => {}, { toJSON: () => 5 }, { n: 1n }])(
+    "refuses %s as a state",
+    (state) => {
+      expect(caught(() => presence.track(state as never)).code).toBe("INVALID_STATE");
+    },
+  );
+
+  it("refuses a cycle, and what nests deeper than a message may", () => {
+    const cycle: Record<string, unknown> = {};
+    cycle["self"] = cycle;
+    expect(caught(() => presence.track(cycle)).code).toBe("INVALID_STATE");
+    const nested = (levels: number): Record<string, unknown> => JSON.parse('{"a":'.repeat(levels - 1) + '{"}{":0}' + "}".repeat(levels - 1)) as never;
+    presence.track(nested(31));
+    expect(caught(() => presence.track(nested(32))).code).toBe("INVALID_STATE");
+  });
+
+  it.each(["", "a\u0000", "\u007f", "\u0085", "\ud800", "é".repeat(101)])("refuses %j as a name", (name) => {
+    expect(caught(() => client.realtime.presence(name)).code).toBe("INVALID_CHANNEL");
+  });
+
+  it("takes names of 200 bytes, with blanks, colons and pictures", () => {
+    for (const name of ["é".repeat(100), "a b", "presence:x", "😀"]) expect(client.realtime.presence(name).name).toBe(name);
+  });
+});
+
+describe("refusals", () => {
+  it("tells an error of the channel to its handles and to the client, not to other channels", async () => {
+    const here = vi.fn();
+    const elsewhere = vi.fn();
+    const anywhere = vi.fn();
+    presence.onError(here);
+    client.realtime.presence("lobby").onError(elsewhere);
+    client.onError(anywhere);
+    presence.track({ n: 1 });
+    await live();
+    server.socket.say(error("MEMBER_LIMIT", CHANNEL));
+    const expected = expect.objectContaining({ code: "MEMBER_LIMIT", message: "Because of MEMBER_LIMIT.", channel: "game-room" });
+    expect(here).toHaveBeenCalledExactlyOnceWith(expected);
+    expect(anywhere).toHaveBeenCalledExactlyOnceWith(expected);
+    expect(elsewhere).not.toHaveBeenCalled();
+  });
+
+  it("writes an error that nobody listens to on the console", async () => {
+    presence.onSync(() => {});
+    await live();
+    server.socket.say(error("INVALID_JSON"));
+    expect(console.error).toHaveBeenCalledWith(expect.stringContaining("INVALID_JSON"));
+  });
+
+  it("watches where it may not appear", async () => {
+    presence.onSync(() => {});
+    presence.track({ n: 1 });
+    const socket = await server.accept();
+    socket.take();
+    socket.say(error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    expect(socket.take()).toEqual([SUBSCRIBE]);
+    socket.say(error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    expect(socket.take()).toEqual([]);
+  });
+
+  it("asks again for who listens anew, and for everyone after a new token", async () => {
+    presence.onSync(() => {});
+    const socket = await server.accept();
+    socket.say(error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    socket.take();
+    presence.onJoin(() => {});
+    await settle();
+    expect(socket.take()).toEqual([SUBSCRIBE]);
+    socket.say(error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [] });
+    expect(socket.take()).toEqual([SUBSCRIBE]);
+  });
+
+  it.each(["SERVER_ERROR", "RATE_LIMITED"])("asks again by itself after %s, later each time", async (code) => {
+    vi.spyOn(Math, "random").mockReturnValue(1);
+    presence.onSync(() => {});
+    const socket = await server.accept();
+    for (const wait of [2_000, 4_000, 8_000]) {
+      socket.say(error(code, CHANNEL));
+      socket.take();
+      await vi.advanceTimersByTimeAsync(wait - 1);
+      expect(socket.take()).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(socket.take()).toEqual([SUBSCRIBE]);
+    }
+    socket.say(error(code, CHANNEL));
+  });
+
+  it("tracks again by itself what a passing error refused", async () => {
+    presence.track({ n: 1 });
+    await live();
+    server.socket.say(error("SERVER_ERROR", CHANNEL));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(server.socket.take()).toEqual([track({ n: 1 })]);
+  });
+
+  it("empties the list with leaves when the server ends the subscription, and says why", async () => {
+    const heard: unknown[] = [];
+    presence.onLeave((...args) => heard.push(args));
+    presence.onError((problem) => heard.push(problem.code));
+    await live(entry("bob", "b1"), entry("bob", "b2"));
+    server.socket.say({ type: "unsubscribed", channel: CHANNEL, code: "CHANNEL_ACCESS_DENIED" });
+    server.socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [CHANNEL] });
+    expect(heard).toEqual([
+      ["bob", "b1", { reason: "unseen", last: false }],
+      ["bob", "b2", { reason: "unseen", last: true }],
+      "CHANNEL_ACCESS_DENIED",
+    ]);
+    expect(presence.users()).toEqual([]);
+    expect(server.socket.take()).toEqual([]);
+  });
+
+  it("loses a channel that a refresh names, and only that one", async () => {
+    const lobby = client.realtime.presence("lobby");
+    presence.onSync(() => {});
+    lobby.onSync(() => {});
+    await live(entry("bob", "b1"));
+    server.socket.say({ ...sync(1, entry("bob", "b1")), channel: "presence:lobby" });
+    server.socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: ["presence:lobby"] });
+    server.socket.say({ type: "unsubscribed", channel: "presence:lobby", code: "CHANNEL_ACCESS_DENIED" });
+    expect(lobby.users()).toEqual([]);
+    expect(presence.users()).toHaveLength(1);
+  });
+
+  it("tracks again after a new token when its entry had been taken away", async () => {
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    server.socket.say(leave(2, "jane", "me", "kicked"));
+    expect(server.socket.take()).toEqual([]);
+    server.socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [] });
+    expect(server.socket.take()).toEqual([track({ n: 1 })]);
+  });
+});
+
+describe("resync", () => {
+  it("sends the present state of that channel at once, and nothing where none is tracked", async () => {
+    const lobby = client.realtime.presence("lobby");
+    lobby.onSync(() => {});
+    presence.track({ n: 1 });
+    await live();
+    server.socket.say({ type: "PRESENCE_RESYNC", channel: CHANNEL }, { type: "PRESENCE_RESYNC", channel: "presence:lobby" });
+    server.socket.say({ type: "PRESENCE_RESYNC", channel: "presence:unknown" });
+    expect(server.socket.take()).toEqual([track({ n: 1 })]);
+  });
+
+  it("tells the rebuilt list once", async () => {
+    const heard = vi.fn();
+    presence.track({ n: 1 });
+    presence.onSync(heard);
+    await live(entry("jane", "me"), entry("bob", "b1"));
+    heard.mockClear();
+    server.socket.say({ type: "PRESENCE_RESYNC", channel: CHANNEL });
+    await settle();
+    expect(heard).not.toHaveBeenCalled();
+    server.socket.say({ ...sync(1, entry("jane", "me")), epoch: 2 });
+    await settle();
+    expect(heard).toHaveBeenCalledExactlyOnceWith([expect.objectContaining({ userId: "jane" })]);
+  });
+});
+
+function bobAndAnn(): Record<string, unknown>[] {
+  return [entry("bob", "b1", { n: 2 }), entry("ann", "a1")];
+}
+
+function caught(run: () => unknown): PresenceError {
+  try {
+    run();
+  } catch (problem) {
+    if (problem instanceof PresenceError) return problem;
+    throw problem;
+  }
+  throw new Error("nothing was thrown");
+}
