@@ -186,7 +186,9 @@ impl Channel {
     }
 
     /// Moves what has not been told into `out`, oldest first; it counts as told from here on.
-    pub fn tell(&mut self, out: &mut Vec<Op>) {
+    /// Returns how many changes a newer one of the same entry has replaced.
+    pub fn tell(&mut self, out: &mut Vec<Op>) -> usize {
+        let (all, before) = (self.untold.len(), out.len());
         for op in self.untold.drain(..).flatten() {
             if let Some(held) = self.entries.get_mut(&op.connection()) {
                 held.untold = TOLD;
@@ -197,6 +199,7 @@ impl Channel {
         if self.untold.capacity() > KEPT_UNTOLD {
             self.untold.shrink_to(KEPT_UNTOLD);
         }
+        all - (out.len() - before)
     }
 
     fn step(&self, seq: u64, op: Op) -> Change {

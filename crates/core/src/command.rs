@@ -78,6 +78,18 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The channel it is about, which says what shard it goes to.
+    pub fn channel(&self) -> &ChannelName {
+        match self {
+            Command::Put { channel, .. }
+            | Command::Remove { channel, .. }
+            | Command::Subscribe { channel, .. }
+            | Command::Unsubscribe { channel, .. } => channel,
+        }
+    }
+}
+
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -120,6 +132,8 @@ pub enum Effect {
 pub struct Flush {
     /// The changes since the last flush, merged, oldest first.
     pub ops: Vec<Op>,
+    /// Updates that a newer one of the same entry has replaced.
+    pub merged: usize,
     /// The channel after them, where anybody is owed it.
     pub snapshot: Option<Snapshot>,
     /// Who receives it, and up to which wish the snapshot answers.

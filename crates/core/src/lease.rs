@@ -114,7 +114,8 @@ impl Leases {
             lease.heard_ms = lease.heard_ms.wrapping_add(extended);
             let silent_ms = silent_ms - extended;
             if silent_ms > self.ttl_ms {
-                lease.phase = Phase::Vacant;
+                // Said once; the socket lingers a while, until `close`.
+                lease.heard_ms = now_ms;
                 out.push(Due::Ended(slot));
             } else if silent_ms >= self.ttl_ms / 2 && lease.phase == Phase::Heard {
                 lease.phase = Phase::Pinged;

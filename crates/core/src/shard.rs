@@ -122,11 +122,12 @@ impl Shard {
         out.ops.clear();
         out.to.clear();
         out.snapshot = None;
+        out.merged = 0;
         let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.announced = false;
         let Map::Live(live) = &mut slot.map else { return };
         slot.flushed_at = now;
-        live.tell(&mut out.ops);
+        out.merged = live.tell(&mut out.ops);
         let mut is_owed = false;
         for interest in &mut slot.peers {
             let owed = match (interest.owed_to_all, interest.ask.take()) {

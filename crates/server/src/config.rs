@@ -1,6 +1,34 @@
-//! What an operator may set: one struct for the loops, one for the whole server. Knows each
-//! setting's unit, default and bounds, and refuses to know where a value came from (see `file`).
+//! What an operator may set, as one struct for the whole server. Each setting's unit, bounds and
+//! default stand in one table; where a value came from is known to `file` alone.
 
+mod file;
+mod keys;
 mod settings;
+mod table;
 
+pub use file::{ConfigError, Loaded, load};
+pub use keys::{KeysError, load_keys};
 pub use settings::{Network, Settings};
+pub use table::{help, markdown};
+
+use crate::auth::Keys;
+
+/// Everything `run` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What loops, sessions and the front door obey.
+    pub settings: Settings,
+    /// What tokens are checked against.
+    pub keys: Keys,
+    /// What the server shows beside the protocol.
+    pub pages: Pages,
+}
+
+/// What the server shows beside the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// A line of text at `/` and nothing else.
+    Production,
+    /// The demo, the SDK as modules, and tokens for anybody who asks from this machine.
+    Development,
+}

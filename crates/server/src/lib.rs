@@ -2,6 +2,83 @@
 //! presence means lives in the core, what bytes mean in wire.
 
 pub mod admission;
+mod answer;
 pub mod auth;
+pub mod clock;
 pub mod config;
+mod dev;
+mod http;
 pub mod loops;
+mod metrics;
+pub mod typescript;
+mod upgrade;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use auth::Verifier;
+use config::Config;
+use http::FrontDoor;
+use loops::Loops;
+use metrics::DoorMetrics;
+
+/// Why the server could not run.
+#[derive(Debug)]
+pub enum RunError {
+    /// The loops did not start: the system gave no thread, no poll or no file.
+    Loops(io::Error),
+}
+
+/// How long connections may take to close at the end. With what HTTP may take before, a stop
+/// stays below the ten seconds that supervisors commonly wait.
+const CLOSING_TIME: Duration = Duration::from_secs(7);
+
+/// Serves connections of `listener` until `shutdown` is ready, then tells everybody to come back
+/// later (1012), waits for them to close, for less than ten seconds in all, and returns.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let settings = Arc::new(config.settings);
+    let verifier = Arc::new(Verifier::new(&config.keys));
+    let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
+    let door = Arc::new(FrontDoor {
+        settings,
+        loops: loops.clone(),
+        pages: config.pages,
+        secret: config.keys.secret,
+        metrics: DoorMetrics::default(),
+    });
+    let (close, closing) = watch::channel(false);
+    let mut serving = std::pin::pin!(http::serve(door, listener, closing));
+    tokio::select! {
+        () = &mut serving => {}
+        () = shutdown => {
+            tracing::info!("stopping: no new connections");
+            let _ = close.send(true);
+            serving.await;
+        }
+    }
+    let closed = tokio::task::spawn_blocking(move || {
+        loops.shut_down(CLOSING_TIME);
+        loops.connections()
+    });
+    let left = closed.await.unwrap_or(0);
+    tracing::info!(left, "stopped");
+    Ok(())
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Loops(error) = self;
+        write!(f, "the event loops could not start: {error}")
+    }
+}
+
+impl std::error::Error for RunError {}

@@ -1,0 +1,49 @@
+//! Embeds the demo and the SDK's sources, so that the binary serves both from anywhere. Knows file
+//! names alone; what becomes of a file is the development server's business.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+fn main() -> io::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let mut entries = String::new();
+    for (url, folder) in [("demo/", root.join("demo")), ("sdk/", root.join("sdk/src"))] {
+        println!("cargo:rerun-if-changed={}", folder.display());
+        let mut files = Vec::new();
+        collect(&folder, &mut files)?;
+        files.sort();
+        for file in files {
+            let below = file.strip_prefix(&folder).expect("it was found below the folder");
+            let path = below.to_str().expect("the project's file names are UTF-8");
+            let url = format!("{url}{}", path.replace('\\', "/"));
+            println!("cargo:rerun-if-changed={}", file.display());
+            entries.push_str(&format!(
+                "({url:?}, include_bytes!({:?})),\n",
+                file.display().to_string()
+            ));
+        }
+    }
+    let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it for build scripts"));
+    fs::write(out.join("files.rs"), format!("&[\n{entries}]"))
+}
+
+/// Hidden files are editors' and version control's. A folder that is missing holds nothing.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') || name == "node_modules" {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The few shapes of HTTP answers that this server gives. Knows no paths.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// Every answer is short and known as a whole.
+pub type Answer = Response<Full<Bytes>>;
+
+/// A sentence for whoever asks with curl.
+pub fn text(status: StatusCode, text: &'static str) -> Answer {
+    body(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+}
+
+/// JSON, for programs.
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
+    body(status, "application/json", Bytes::from(value.to_string()))
+}
+
+/// Anything else.
+pub fn body(status: StatusCode, content_type: &'static str, bytes: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(bytes));
+    *answer.status_mut() = status;
+    with_headers(
+        answer,
+        [
+            (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+            // What the server says of itself is never to be guessed at as something to run.
+            (NO_SNIFF, HeaderValue::from_static("nosniff")),
+        ],
+    )
+}
+
+/// The same answer with these headers.
+pub fn with_headers(
+    mut answer: Answer,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> Answer {
+    answer.headers_mut().extend(headers);
+    answer
+}
+
+const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");

@@ -1,0 +1,165 @@
+//! The words of the command line. Knows how they are written, and nothing of what they cause.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Map, Value};
+use tracing::level_filters::LevelFilter;
+
+/// Shows who is here: a presence server for browsers and programs, over WebSockets.
+#[derive(Debug, Parser)]
+#[command(name = "herenow", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// How log lines are written, to standard error
+    #[arg(long, global = true, env = "HERENOW_LOG_FORMAT", default_value = "text")]
+    #[arg(value_name = "FORMAT", hide_env_values = true)]
+    pub log_format: LogFormat,
+    /// The least important lines to write: error, warn, info, debug or trace
+    #[arg(long, global = true, env = "HERENOW_LOG_LEVEL", default_value = "info")]
+    #[arg(value_name = "LEVEL", hide_env_values = true)]
+    pub log_level: LevelFilter,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run on this machine alone, with a demo, the SDK and tokens for the asking
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(Dev),
+    /// Run for real
+    #[command(after_help = herenow_server::config::help())]
+    Serve(Serve),
+    /// Make a token from the secret in JWT_USER_SECRET or JWT_USER_SECRET_FILE
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Token(Token),
+}
+
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// The port on 127.0.0.1; 0 takes any free one
+    #[arg(long, env = "HERENOW_PORT", default_value_t = 4600, hide_env_values = true)]
+    pub port: u16,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address and port to listen on, such as 0.0.0.0:4600 or [::]:4600
+    #[arg(long, env = "HERENOW_LISTEN", value_name = "ADDR:PORT", hide_env_values = true)]
+    pub listen: SocketAddr,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// What both ways to run take.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Settings, as JSON: {"realtime": {"presenceTTL": 60000}}
+    #[arg(long, env = "HERENOW_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Event loops, one thread each [default: one per core]
+    #[arg(long, env = "HERENOW_LOOPS", value_name = "N", hide_env_values = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub loops: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct Token {
+    /// Whom the token speaks for (the claim `sub`)
+    #[arg(long, value_name = "ID")]
+    pub user: String,
+    /// The claim `role`
+    #[arg(long)]
+    pub role: Option<String>,
+    /// The claim `email`
+    #[arg(long)]
+    pub email: Option<String>,
+    /// How long the token is good for: 90s, 15m, 1h, 30d
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = lifetime_s)]
+    pub ttl: u64,
+    /// Further claims, as a JSON object
+    #[arg(long, value_name = "JSON", value_parser = claims)]
+    pub claims: Option<Map<String, Value>>,
+}
+
+/// A time such as `90s`, in seconds.
+fn lifetime_s(text: &str) -> Result<u64, String> {
+    let split = text.find(|letter: char| !letter.is_ascii_digit());
+    let (digits, unit) = text.split_at(split.unwrap_or(text.len()));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => 0,
+    };
+    digits
+        .parse()
+        .ok()
+        .and_then(|count: u64| count.checked_mul(seconds))
+        .filter(|lifetime| *lifetime > 0)
+        .ok_or_else(|| "write a number and a unit, such as 90s, 15m, 1h or 30d".to_owned())
+}
+
+fn claims(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|_| r#"write a JSON object, such as {"team": 7}"#.to_owned())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  herenow dev
+      The demo on http://127.0.0.1:4600/; open it in two windows.
+  JWT_USER_SECRET_FILE=/run/secrets/jwt herenow serve --listen 0.0.0.0:4600
+      A server for tokens that your own backend signs.
+  herenow token --user jane --ttl 1h
+      A token to try it with.";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  herenow dev
+  herenow dev --port 4700
+  curl -X POST http://127.0.0.1:4600/dev/token -d '{\"userId\": \"jane\"}'";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  herenow token --user jane
+  herenow token --user jane --role admin --ttl 15m --claims '{\"team\": 7}'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_and_a_unit() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("1h", 3_600), ("30d", 2_592_000)] {
+            assert_eq!(lifetime_s(text), Ok(seconds), "{text}");
+        }
+        for text in ["", "1", "h", "0h", "-1h", "1.5h", "1w", "99999999999999999999d"] {
+            assert!(lifetime_s(text).is_err(), "{text}");
+        }
+    }
+}

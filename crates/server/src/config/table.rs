@@ -1,0 +1,205 @@
+//! The one table of settings: key, environment variable, unit, bounds and meaning of each. The
+//! file loader, the environment, `--help` and docs/operating.md all read it, so they cannot
+//! disagree.
+
+use super::settings::{Network, Settings};
+
+/// One setting as an operator sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The key under `realtime` in the settings file.
+    pub key: &'static str,
+    /// The environment variable that overrides the file.
+    pub env: &'static str,
+    /// What it does, in one sentence.
+    pub meaning: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+}
+
+/// What a setting may hold, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A whole number within bounds.
+    Number {
+        /// What is counted.
+        unit: &'static str,
+        /// The smallest allowed.
+        min: u64,
+        /// The largest allowed.
+        max: u64,
+        /// Reads the field.
+        read: fn(&Settings) -> u64,
+        /// Writes the field; the value is within the bounds.
+        write: fn(&mut Settings, u64),
+    },
+    /// Addresses and networks.
+    Networks {
+        /// The field.
+        field: fn(&mut Settings) -> &mut Vec<Network>,
+    },
+    /// Origins, as browsers write them: scheme, host, and port where it is not the default one.
+    Origins {
+        /// The field.
+        field: fn(&mut Settings) -> &mut Vec<String>,
+    },
+}
+
+macro_rules! number {
+    ($field:ident, $unit:literal, $min:literal..=$max:literal) => {
+        Kind::Number {
+            unit: $unit,
+            min: $min,
+            max: $max,
+            read: |settings| settings.$field as u64,
+            // The bounds of every row fit the type of its field; a test holds them to it.
+            write: |settings, value| settings.$field = value as _,
+        }
+    };
+}
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "presenceTTL",
+        env: "HERENOW_PRESENCE_TTL",
+        meaning: "How long a silent connection keeps its entries; then they leave with `timeout`.",
+        kind: number!(presence_ttl_ms, "ms", 1_000..=86_400_000),
+    },
+    Setting {
+        key: "authTimeoutMs",
+        env: "HERENOW_AUTH_TIMEOUT_MS",
+        meaning: "How long a connection may stay without signing in or observing a public channel.",
+        kind: number!(auth_timeout_ms, "ms", 100..=600_000),
+    },
+    Setting {
+        key: "maxMessagesPerSecond",
+        env: "HERENOW_MAX_MESSAGES_PER_SECOND",
+        meaning: "Messages of one connection that are handled at once, per second; above it updates merge.",
+        kind: number!(max_messages_per_second, "messages/s", 1..=100_000),
+    },
+    Setting {
+        key: "messageBurst",
+        env: "HERENOW_MESSAGE_BURST",
+        meaning: "Messages that a connection may send in one go before the rate counts.",
+        kind: number!(message_burst, "messages", 1..=1_000_000),
+    },
+    Setting {
+        key: "maxChannelsPerConnection",
+        env: "HERENOW_MAX_CHANNELS_PER_CONNECTION",
+        meaning: "Channels that one connection may subscribe to; above it `CHANNEL_LIMIT`.",
+        kind: number!(max_channels_per_connection, "channels", 1..=10_000),
+    },
+    Setting {
+        key: "maxMembers",
+        env: "HERENOW_MAX_MEMBERS",
+        meaning: "Entries that one channel may hold; above it `MEMBER_LIMIT`.",
+        kind: number!(max_members, "entries", 1..=1_000_000),
+    },
+    Setting {
+        key: "maxFrameBytes",
+        env: "HERENOW_MAX_FRAME_BYTES",
+        meaning: "Size of one message from a client, its fragments together; above it close 1009.",
+        kind: number!(max_frame_bytes, "bytes", 2_048..=1_048_576),
+    },
+    Setting {
+        key: "outboxBytes",
+        env: "HERENOW_OUTBOX_BYTES",
+        meaning: "What may wait for a slow subscriber before one snapshot takes its place.",
+        kind: number!(outbox_bytes, "bytes", 16_384..=67_108_864),
+    },
+    Setting {
+        key: "maxConnections",
+        env: "HERENOW_MAX_CONNECTIONS",
+        meaning: "Connections that the server holds; above it the upgrade is answered 503.",
+        kind: number!(max_connections, "connections", 1..=10_000_000),
+    },
+    Setting {
+        key: "maxNewcomersPerAddress",
+        env: "HERENOW_MAX_NEWCOMERS_PER_ADDRESS",
+        meaning: "Connections per address (IPv6: per /64) that have neither signed in nor joined a \
+                  public channel; above it the upgrade is answered 429. Loopback is not counted.",
+        kind: number!(max_newcomers_per_address, "connections", 1..=1_000_000),
+    },
+    Setting {
+        key: "trustedProxies",
+        env: "HERENOW_TRUSTED_PROXIES",
+        meaning: "Peers behind which many users share one address; they are not counted either.",
+        kind: Kind::Networks { field: |settings| &mut settings.trusted_proxies },
+    },
+    Setting {
+        key: "metricsFrom",
+        env: "HERENOW_METRICS_FROM",
+        meaning: "Peers, loopback aside, that may read /metrics.",
+        kind: Kind::Networks { field: |settings| &mut settings.metrics_from },
+    },
+    Setting {
+        key: "allowedOrigins",
+        env: "HERENOW_ALLOWED_ORIGINS",
+        meaning: "Origins that browsers may connect from; empty means any.",
+        kind: Kind::Origins { field: |settings| &mut settings.allowed_origins },
+    },
+];
+
+/// The table as Markdown, for docs/operating.md.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "| key under `realtime` | environment | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for setting in SETTINGS {
+        let (default, allowed) = bounds(setting.kind);
+        out.push_str(&format!(
+            "| `{}` | `{}` | {default} | {allowed} | {} |\n",
+            setting.key, setting.env, setting.meaning
+        ));
+    }
+    out
+}
+
+/// The table as `--help` shows it.
+pub fn help() -> String {
+    let mut out = String::from(
+        "Settings (a key under \"realtime\" in the file; the environment variable wins over the file):\n",
+    );
+    for setting in SETTINGS {
+        let (default, _) = bounds(setting.kind);
+        out.push_str(&format!("  {:<26}{:<38}[default: {default}]\n", setting.key, setting.env));
+    }
+    out
+}
+
+fn bounds(kind: Kind) -> (String, String) {
+    match kind {
+        Kind::Number { unit, min, max, read, .. } => {
+            (format!("{} {unit}", read(&Settings::default())), format!("{min} to {max}"))
+        }
+        Kind::Networks { .. } => ("none".into(), "IP addresses, CIDR networks".into()),
+        Kind::Origins { .. } => ("any".into(), "origins such as `https://example.com`".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bound_survives_the_field_that_holds_it_and_every_default_is_within() {
+        for setting in SETTINGS {
+            if let Kind::Number { min, max, read, write, .. } = setting.kind {
+                let mut settings = Settings::default();
+                let default = read(&settings);
+                assert!((min..=max).contains(&default), "{}", setting.key);
+                for value in [min, max] {
+                    write(&mut settings, value);
+                    assert_eq!(read(&settings), value, "{}", setting.key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_operators_guide_shows_this_table() {
+        let guide = include_str!("../../../../docs/operating.md");
+        assert!(guide.contains(&markdown()), "docs/operating.md should contain:\n{}", markdown());
+    }
+}

@@ -1,0 +1,319 @@
+//! One loop of one core: its sockets, the sessions on them, its share of the shards, and who of
+//! its sockets subscribes to what. A few verbs in the order of their priority, each bounded, so
+//! that no noisy socket starves the rest. Shares nothing with the other loops but mail.
+
+mod connection;
+mod deliver;
+mod mail;
+mod metrics;
+mod outbox;
+mod replies;
+mod sessions;
+mod shards;
+mod slab;
+mod sockets;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Wall};
+
+use herenow_core::{
+    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, RateLimit, SCAN_EVERY, SessionEffect,
+};
+use mio::{Events, Poll, Token};
+
+use self::connection::Soon;
+use self::deliver::Scratch;
+pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
+pub(crate) use self::metrics::Metrics;
+use self::replies::Replies;
+use self::shards::{Counts, Shards};
+use self::slab::Slab;
+use crate::access::Access;
+use crate::auth::Verifier;
+use crate::config::Settings;
+
+/// What a loop is made of.
+pub(crate) struct Parts {
+    pub(crate) index: u16,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) access: Access,
+    pub(crate) poll: Poll,
+    pub(crate) inbox: Inbox,
+    /// To every loop, this one included, by index.
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// When the server's clock was zero; the same for all loops.
+    pub(crate) started: Wall,
+    pub(crate) started_at_unix_ms: u64,
+}
+
+/// See the module.
+pub(crate) struct EventLoop {
+    me: Peer,
+    settings: Arc<Settings>,
+    limits: Limits,
+    verifier: Arc<Verifier>,
+    access: Access,
+    metrics: Arc<Metrics>,
+    started: Wall,
+    now: Instant,
+
+    poll: Poll,
+    inbox: Inbox,
+    mailboxes: Arc<[Mailbox]>,
+    /// Mail written this turn, by loop: one batch each.
+    outgoing: Vec<Vec<Mail>>,
+
+    connections: Slab,
+    /// Sockets that may have something to read.
+    readable: Vec<u32>,
+    /// Connections whose socket broke while it was written to.
+    broken: Vec<u32>,
+    /// Slots to free at the end of the turn, when no event can speak of them any more.
+    dead: Vec<u32>,
+    leases: Leases,
+    soon: Soon,
+    audience: Audience,
+    shards: Shards,
+    pace: Pace,
+    replies: Replies,
+    ending: Option<Instant>,
+
+    read_buffer: Vec<u8>,
+    effects: Vec<SessionEffect>,
+    shard_effects: Vec<Effect>,
+    flush: Flush,
+    scratch: Scratch,
+    dues: Vec<Due>,
+}
+
+/// The token of the waker: no slot has it.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+
+/// Bytes read at once from one socket.
+const READ_BYTES: usize = 64 * 1024;
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Batches of mail taken in one turn.
+const BATCHES_PER_TURN: usize = 256;
+/// The longest sleep: what was missed is found at the next look at the leases.
+const LONGEST_SLEEP: Duration = SCAN_EVERY;
+
+impl EventLoop {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { settings, mailboxes, started, .. } = &parts;
+        let now = Instant::from_micros(started.elapsed().as_micros() as u64);
+        let loops = mailboxes.len() as u16;
+        let ttl = Duration::from_millis(settings.presence_ttl_ms);
+        // Grows over restarts, and stays below 2^53 for the clients' numbers.
+        let epoch_base = (parts.started_at_unix_ms / 1000) << 20;
+        Self {
+            me: Peer(parts.index),
+            limits: limits(settings, parts.started_at_unix_ms),
+            outgoing: mailboxes.iter().map(|_| Vec::new()).collect(),
+            connections: Slab::default(),
+            readable: Vec::new(),
+            broken: Vec::new(),
+            dead: Vec::new(),
+            leases: Leases::new(ttl, now),
+            soon: Soon::new(),
+            audience: Audience::default(),
+            shards: Shards::new(parts.index, loops, epoch_base),
+            pace: Pace::default(),
+            replies: Replies::default(),
+            ending: None,
+            read_buffer: vec![0; READ_BYTES],
+            effects: Vec::new(),
+            shard_effects: Vec::new(),
+            flush: Flush::default(),
+            scratch: Scratch::default(),
+            dues: Vec::new(),
+            now,
+            settings: parts.settings,
+            verifier: parts.verifier,
+            access: parts.access,
+            metrics: parts.metrics,
+            started: parts.started,
+            poll: parts.poll,
+            inbox: parts.inbox,
+            mailboxes: parts.mailboxes,
+        }
+    }
+
+    /// Runs until it is told to shut down and everybody is gone.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.has_ended() {
+            if let Err(error) = self.sleep(&mut events) {
+                tracing::error!(%error, "polling failed");
+                return;
+            }
+            self.now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
+            for event in &events {
+                if event.token() != WAKER {
+                    let slot = event.token().0 as u32;
+                    if event.is_writable() {
+                        self.drain(slot);
+                    }
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        if let Some(connection) = self.connections.get_mut(slot) {
+                            connection.is_read_closed |= event.is_read_closed();
+                        }
+                        self.queue_read(slot);
+                    }
+                }
+            }
+            self.turn();
+        }
+    }
+
+    /// Everything that is to be done about what has happened since the last one.
+    fn turn(&mut self) {
+        self.take_mail();
+        self.read_sockets();
+        self.meet_deadlines();
+        self.end_broken();
+        self.flush_channels();
+        self.send_replies();
+        self.send_mail();
+        self.bury_dead();
+        self.count();
+    }
+
+    /// Waits for events, mail, or the next deadline.
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut timeout = self.timeout();
+        if !timeout.is_zero() {
+            self.inbox.fall_asleep();
+            if let Some(batch) = self.inbox.take() {
+                self.accept(batch);
+                timeout = Duration::ZERO;
+            }
+        }
+        let polled = self.poll.poll(events, Some(timeout));
+        self.inbox.wake_up();
+        match polled {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        let has_work = !self.broken.is_empty()
+            || !self.shard_effects.is_empty()
+            || (!self.readable.is_empty() && !self.is_choked());
+        if has_work {
+            return Duration::ZERO;
+        }
+        let soon = self.soon.peek().map_or(Instant::NEVER, |next| next.0.0);
+        let next = self.leases.poll_timeout().min(self.shards.poll_timeout()).min(soon);
+        let now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
+        next.since(now).min(LONGEST_SLEEP)
+    }
+
+    fn take_mail(&mut self) {
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(batch) = self.inbox.take() else { return };
+            self.accept(batch);
+        }
+    }
+
+    fn accept(&mut self, batch: Vec<Mail>) {
+        for mail in batch {
+            match mail {
+                Mail::Adopt(adopted) => self.adopt(*adopted),
+                Mail::Command(command) => {
+                    self.shards.handle(command, self.now, &mut self.shard_effects);
+                    self.settle();
+                }
+                Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
+                Mail::Delivery(delivery) => self.deliver_from_afar(&delivery),
+                Mail::Resync(channel) => self.tell_resync(&channel),
+                Mail::ShutDown { within, connections } => self.begin_end(within, connections),
+            }
+        }
+    }
+
+    /// Leases, tokens, rates, and channels that are being rebuilt.
+    fn meet_deadlines(&mut self) {
+        while let Some(next) = self.soon.peek()
+            && next.0.0 <= self.now
+        {
+            let slot = next.0.1;
+            self.soon.pop();
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.is_soon = false;
+                self.session_timeout(slot);
+            }
+        }
+        if self.now < self.leases.poll_timeout() {
+            return;
+        }
+        let mut dues = std::mem::take(&mut self.dues);
+        self.leases.scan(self.now, &mut dues);
+        for due in dues.drain(..) {
+            match due {
+                Due::Ping(slot) => self.ping(slot),
+                Due::Ended(slot) => self.lease_ended(slot),
+                Due::Deadline(slot) => self.deadline_came(slot),
+            }
+        }
+        self.dues = dues;
+        self.shards.handle_timeout(self.now, None, &mut self.shard_effects);
+        self.settle();
+    }
+
+    /// One batch per loop and turn. Where a queue is full, the mail waits here and no socket is
+    /// read until there is room: the load is passed back to those who make it.
+    fn send_mail(&mut self) {
+        for (mailbox, batch) in self.mailboxes.iter().zip(&mut self.outgoing) {
+            if batch.is_empty() {
+                continue;
+            }
+            if let Err(unsent) = mailbox.send(std::mem::take(batch)) {
+                *batch = unsent;
+            }
+        }
+    }
+
+    fn is_choked(&self) -> bool {
+        self.outgoing.iter().any(|batch| !batch.is_empty())
+    }
+
+    fn count(&self) {
+        let Counts { entries, channels } = self.shards.counts();
+        self.metrics.entries.set(entries);
+        self.metrics.channels.set(channels);
+        self.metrics.subscriptions.set(self.audience.subscriptions());
+        self.metrics.connections.set(self.connections.len());
+    }
+
+    fn begin_end(&mut self, within: Duration, connections: usize) {
+        self.ending = Some(self.now + within);
+        self.close_all_for_restart(connections);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ending.is_some_and(|end| self.now >= end || self.connections.is_empty())
+    }
+}
+
+/// What sessions have to keep to, from the operator's settings.
+fn limits(settings: &Settings, started_at_unix_ms: u64) -> Limits {
+    Limits {
+        auth_timeout: Duration::from_millis(settings.auth_timeout_ms),
+        expiry_leeway: Duration::from_millis(crate::auth::LEEWAY_MS),
+        rate: RateLimit {
+            messages_per_second: settings.max_messages_per_second,
+            burst: settings.message_burst,
+        },
+        max_channels: settings.max_channels_per_connection,
+        max_waiting_messages: MAX_WAITING_MESSAGES,
+        started_at_unix_ms,
+    }
+}
+
+/// Messages of one connection that wait behind a decision of the access rules.
+const MAX_WAITING_MESSAGES: usize = 64;

@@ -1,0 +1,222 @@
+//! One socket: frames in, outbox out. At rest it owns its session and nothing else: no buffer, no
+//! timer, no task.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use herenow_core::{Instant, Session};
+use herenow_wire::frame::Reader;
+use herenow_wire::{ChannelName, DefaultChannel};
+use mio::net::TcpStream;
+
+use super::outbox::{Outbox, Pushed, Shared};
+use crate::admission::Newcomer;
+
+/// See the module.
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) session: Session,
+    pub(super) reader: Reader,
+    outbox: Option<Box<Outbox>>,
+    /// Boxed and absent for the many that name none.
+    default_channel: Option<Box<DefaultChannel>>,
+    pub(super) newcomer: Option<Newcomer>,
+    /// Where this turn's replies to it are collected; `NO_REPLY` where there are none.
+    pub(super) reply: u32,
+    pub(super) phase: Phase,
+    /// The peer will send no more: a short read is not the end of what there is to see.
+    pub(super) is_read_closed: bool,
+    /// It is in the loop's list of sockets to read.
+    pub(super) is_queued: bool,
+    /// It is in the loop's list of sessions with a near deadline.
+    pub(super) is_soon: bool,
+}
+
+/// How far a connection's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// The close frame is on its way; what still arrives is thrown away. Waiting for the peer to
+    /// close first keeps the kernel from answering unread data with a reset that would overtake
+    /// the close frame.
+    Closing,
+    /// To be removed at the end of the turn.
+    Dead,
+}
+
+/// See [`Connection::reply`].
+pub(super) const NO_REPLY: u32 = u32::MAX;
+
+/// How long a closed socket may linger.
+pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What became of something sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Taken by the kernel, or waiting for it.
+    Fine,
+    /// Dropped, and what waited of these channels with it.
+    Dropped(Vec<ChannelName>),
+    /// The socket is broken.
+    Broken,
+}
+
+/// What a read found.
+pub(super) enum Got {
+    Bytes(usize),
+    Nothing,
+    /// The peer has closed, or the socket is broken.
+    End,
+}
+
+static NO_DEFAULT: DefaultChannel = DefaultChannel::None;
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, session: Session, default: DefaultChannel) -> Self {
+        let default_channel = match default {
+            DefaultChannel::None => None,
+            named => Some(Box::new(named)),
+        };
+        Self {
+            stream,
+            session,
+            reader: Reader::default(),
+            outbox: None,
+            default_channel,
+            newcomer: None,
+            reply: NO_REPLY,
+            phase: Phase::Open,
+            is_read_closed: false,
+            is_queued: false,
+            is_soon: false,
+        }
+    }
+
+    pub(super) fn default_channel(&self) -> &DefaultChannel {
+        self.default_channel.as_deref().unwrap_or(&NO_DEFAULT)
+    }
+
+    /// Whether it named `channel` as its default and has not signed in.
+    pub(super) fn may_join_later(&self, channel: &ChannelName) -> bool {
+        let named = matches!(self.default_channel(), DefaultChannel::Named(name) if name == channel);
+        named && self.is_open() && self.session.auth().is_none()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether something waits for the socket to take it.
+    pub(super) fn has_outbox(&self) -> bool {
+        self.outbox.is_some()
+    }
+
+    /// Whether it has let so many replies pile up that it is not to be read for now.
+    pub(super) fn is_stuffed(&self, max_bytes: usize) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| outbox.reply_bytes() > max_bytes)
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
+        loop {
+            return match self.stream.read(buffer) {
+                Ok(0) => Got::End,
+                Ok(count) => Got::Bytes(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
+                Err(_) => Got::End,
+            };
+        }
+    }
+
+    /// Sends this turn's replies.
+    pub(super) fn send_replies(&mut self, replies: &[u8]) -> Sent {
+        match &mut self.outbox {
+            Some(outbox) => {
+                outbox.push_reply(replies);
+                Sent::Fine
+            }
+            None => match write_on(&self.stream, replies, &[]) {
+                Ok(written) if written == replies.len() => Sent::Fine,
+                Ok(written) => {
+                    self.outbox = Some(Box::new(Outbox::left_over(replies, None, written)));
+                    Sent::Fine
+                }
+                Err(_) => Sent::Broken,
+            },
+        }
+    }
+
+    /// Sends part of a channel's flush, and this turn's replies before it in the same write.
+    pub(super) fn send_flush(
+        &mut self,
+        replies: &[u8],
+        flush: &mut Shared<'_>,
+        channel: &ChannelName,
+        max_outbox_bytes: usize,
+    ) -> Sent {
+        if let Some(outbox) = &mut self.outbox {
+            if !replies.is_empty() {
+                outbox.push_reply(replies);
+            }
+            return match outbox.push_flush(flush, channel, max_outbox_bytes) {
+                Pushed::Waits => Sent::Fine,
+                Pushed::Dropped(channels) => Sent::Dropped(channels),
+            };
+        }
+        match write_on(&self.stream, replies, flush.bytes()) {
+            Ok(written) if written == replies.len() + flush.bytes().len() => Sent::Fine,
+            Ok(written) => {
+                let outbox = Outbox::left_over(replies, Some((flush, channel)), written);
+                self.outbox = Some(Box::new(outbox));
+                Sent::Fine
+            }
+            Err(_) => Sent::Broken,
+        }
+    }
+
+    /// Throws away what waits of channels: the connection is about to close.
+    pub(super) fn drop_flushes(&mut self) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.drop_flushes(None);
+        }
+    }
+
+    /// Writes what waits. Returns the channels that are owed a snapshot once all is written.
+    pub(super) fn drain(&mut self) -> Result<(usize, Vec<ChannelName>), Sent> {
+        let Some(outbox) = &mut self.outbox else { return Ok((0, Vec::new())) };
+        match outbox.write_to(&self.stream) {
+            Ok((written, true)) => {
+                let lagging = self.outbox.take().map(|outbox| outbox.into_lagging());
+                Ok((written, lagging.unwrap_or_default()))
+            }
+            Ok((written, false)) => Ok((written, Vec::new())),
+            Err(_) => Err(Sent::Broken),
+        }
+    }
+}
+
+/// The near deadlines of sessions, soonest first.
+pub(super) type Soon = std::collections::BinaryHeap<std::cmp::Reverse<(Instant, u32)>>;
+
+/// Writes both until all is written or the socket takes no more. A socket that took a part is
+/// tried again at once: its edge would otherwise be missed.
+fn write_on(mut stream: &TcpStream, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    let all = first.len() + second.len();
+    while written < all {
+        let result = if written >= first.len() {
+            stream.write(&second[written - first.len()..])
+        } else if second.is_empty() {
+            stream.write(&first[written..])
+        } else {
+            stream.write_vectored(&[IoSlice::new(&first[written..]), IoSlice::new(second)])
+        };
+        match result {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}

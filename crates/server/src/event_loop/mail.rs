@@ -1,0 +1,121 @@
+//! How loops speak with each other and with the front door: batches over bounded queues, and a
+//! wake for a loop that sleeps. Nothing is shared but the queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::Duration;
+
+use herenow_core::{Command, Owed, Ticket, Verdict};
+use herenow_wire::ChannelName;
+use mio::Waker;
+
+use crate::loops::Adopted;
+
+/// What a loop can be told.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A socket that was upgraded.
+    Adopt(Box<Adopted>),
+    /// A command to a shard of the receiving loop.
+    Command(Command),
+    /// An answer to a command of one of the receiving loop's connections.
+    Answer { ticket: Ticket, channel: ChannelName, verdict: Verdict },
+    /// A flush for the receiving loop's subscribers.
+    Delivery(Delivery),
+    /// A channel's map is lost: tell the sockets that use it.
+    Resync(ChannelName),
+    /// Close everybody and end.
+    ShutDown { within: Duration, connections: usize },
+}
+
+/// One flush of one channel, encoded once for everybody.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) channel: ChannelName,
+    /// How many changes the deltas hold.
+    pub(crate) changes: usize,
+    pub(crate) deltas: Arc<[u8]>,
+    pub(crate) snapshot: Arc<[u8]>,
+    pub(crate) owed: Owed,
+}
+
+/// Batches that may wait for one loop. A sender that finds it full keeps its mail and reads no
+/// more sockets until there is room.
+const MAX_BATCHES: usize = 1024;
+
+/// Where to send mail to one loop.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    queue: SyncSender<Vec<Mail>>,
+    waker: Arc<Waker>,
+    state: Arc<State>,
+}
+
+/// Where a loop finds its mail.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    queue: Receiver<Vec<Mail>>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_asleep: AtomicBool,
+    waiting: AtomicUsize,
+}
+
+/// A mailbox and the inbox that it fills.
+pub(crate) fn mailbox(waker: Waker) -> (Mailbox, Inbox) {
+    let (sender, receiver) = sync_channel(MAX_BATCHES);
+    let state = Arc::new(State::default());
+    let mailbox = Mailbox { queue: sender, waker: Arc::new(waker), state: state.clone() };
+    (mailbox, Inbox { queue: receiver, state })
+}
+
+impl Mailbox {
+    /// Sends a batch, or gives it back where the queue is full or its loop has ended.
+    pub(crate) fn send(&self, batch: Vec<Mail>) -> Result<(), Vec<Mail>> {
+        let count = batch.len();
+        self.state.waiting.fetch_add(count, Ordering::Relaxed);
+        if let Err(error) = self.queue.try_send(batch) {
+            self.state.waiting.fetch_sub(count, Ordering::Relaxed);
+            let (TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = error;
+            return Err(batch);
+        }
+        // Push first, then look: a loop does it the other way round, so no mail is slept over.
+        if self.state.is_asleep.swap(false, Ordering::SeqCst) {
+            // A loop that cannot be woken finds its mail at its next look at the leases.
+            let _ = self.waker.wake();
+        }
+        Ok(())
+    }
+
+    /// How much mail waits.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl Inbox {
+    /// The next batch.
+    pub(crate) fn take(&self) -> Option<Vec<Mail>> {
+        match self.queue.try_recv() {
+            Ok(batch) => {
+                self.state.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+                Some(batch)
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Says that the loop is about to sleep. Look for mail once more before it does.
+    pub(crate) fn fall_asleep(&self) {
+        self.state.is_asleep.store(true, Ordering::SeqCst);
+    }
+
+    /// Says that the loop is awake: senders need not wake it.
+    pub(crate) fn wake_up(&self) {
+        self.state.is_asleep.store(false, Ordering::SeqCst);
+    }
+}

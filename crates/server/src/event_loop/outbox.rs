@@ -1,0 +1,284 @@
+//! What a socket has not taken yet. Exists only while a socket is slow; bounded. Deltas beyond the
+//! bound are dropped, and one snapshot takes their place when the socket drains. Replies and
+//! begun pieces are never dropped: half a frame would end the conversation.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
+
+use herenow_wire::ChannelName;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pieces: VecDeque<Piece>,
+    /// How much of the first piece is written.
+    written: usize,
+    /// Bytes of the pieces that may still be dropped.
+    droppable_bytes: usize,
+    /// Channels whose deltas were dropped: each is owed a snapshot once the socket has drained.
+    lagging: Vec<ChannelName>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// For this socket alone.
+    Reply(Vec<u8>),
+    /// Part of a channel's flush, shared by all who are slow.
+    Flush(Arc<[u8]>, ChannelName),
+}
+
+/// Bytes that many sockets are sent. Shared only from when the first of them is slow.
+pub(crate) struct Shared<'a> {
+    bytes: &'a [u8],
+    shared: Option<Arc<[u8]>>,
+}
+
+/// What became of a flush that was pushed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits.
+    Waits,
+    /// It would not fit: it and what waited of these channels is dropped.
+    Dropped(Vec<ChannelName>),
+}
+
+/// How many pieces go into one write.
+const PIECES_PER_WRITE: usize = 16;
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, shared: None }
+    }
+
+    /// Of bytes that are shared already.
+    pub(crate) fn of(shared: &'a Arc<[u8]>) -> Self {
+        Self { bytes: shared, shared: Some(shared.clone()) }
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn share(&mut self) -> Arc<[u8]> {
+        self.shared.get_or_insert_with(|| Arc::from(self.bytes)).clone()
+    }
+}
+
+impl Outbox {
+    /// Of what a write left over: `written` bytes of the reply and the flush, in this order.
+    pub(crate) fn left_over(
+        reply: &[u8],
+        flush: Option<(&mut Shared<'_>, &ChannelName)>,
+        written: usize,
+    ) -> Self {
+        let mut outbox = Self::default();
+        if written < reply.len() {
+            outbox.pieces.push_back(Piece::Reply(reply[written..].to_vec()));
+        }
+        if let Some((shared, channel)) = flush {
+            outbox.written = written.saturating_sub(reply.len());
+            if outbox.written == 0 {
+                outbox.droppable_bytes = shared.bytes.len();
+            }
+            outbox.pieces.push_back(Piece::Flush(shared.share(), channel.clone()));
+        }
+        outbox
+    }
+
+    /// Appends what is for this socket alone.
+    pub(crate) fn push_reply(&mut self, reply: &[u8]) {
+        match self.pieces.back_mut() {
+            Some(Piece::Reply(waiting)) => waiting.extend_from_slice(reply),
+            _ => self.pieces.push_back(Piece::Reply(reply.to_vec())),
+        }
+    }
+
+    /// Bytes of replies that wait. They cannot be dropped, so who lets them grow is read no more.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        let replies = self.pieces.iter().map(|piece| match piece {
+            Piece::Reply(bytes) => bytes.len(),
+            Piece::Flush(..) => 0,
+        });
+        replies.sum()
+    }
+
+    /// Appends part of a flush, or drops what waits where that would be more than `max_bytes`. One
+    /// piece is let in however large: else a snapshot over the bound would be dropped for ever.
+    pub(crate) fn push_flush(
+        &mut self,
+        shared: &mut Shared<'_>,
+        channel: &ChannelName,
+        max_bytes: usize,
+    ) -> Pushed {
+        let bytes = shared.bytes.len();
+        if self.droppable_bytes > 0 && self.droppable_bytes + bytes > max_bytes {
+            return Pushed::Dropped(self.drop_flushes(Some(channel)));
+        }
+        self.droppable_bytes += bytes;
+        self.pieces.push_back(Piece::Flush(shared.share(), channel.clone()));
+        Pushed::Waits
+    }
+
+    /// Drops every flush that is not begun, and that of `also`. Returns the channels that lag now.
+    pub(crate) fn drop_flushes(&mut self, also: Option<&ChannelName>) -> Vec<ChannelName> {
+        let mut dropped: Vec<ChannelName> = also.cloned().into_iter().collect();
+        let mut is_begun = self.written > 0;
+        self.pieces.retain(|piece| {
+            let keep = std::mem::take(&mut is_begun);
+            match piece {
+                Piece::Flush(_, channel) if !keep => {
+                    if !dropped.contains(channel) {
+                        dropped.push(channel.clone());
+                    }
+                    false
+                }
+                _ => true,
+            }
+        });
+        self.droppable_bytes = 0;
+        for channel in &dropped {
+            if !self.lagging.contains(channel) {
+                self.lagging.push(channel.clone());
+            }
+        }
+        dropped
+    }
+
+    /// Writes until all is written or the socket takes no more. True once all is written.
+    pub(crate) fn write_to(&mut self, mut socket: impl Write) -> io::Result<(usize, bool)> {
+        let mut total = 0;
+        while !self.pieces.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+                let skip = if count == 0 { self.written } else { 0 };
+                *slice = IoSlice::new(&piece.bytes()[skip..]);
+                count += 1;
+            }
+            match socket.write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    total += written;
+                    self.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok((total, false));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((total, true))
+    }
+
+    /// The channels that are owed a snapshot now that the socket has drained.
+    pub(crate) fn into_lagging(self) -> Vec<ChannelName> {
+        self.lagging
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while written > 0 {
+            let Some(first) = self.pieces.front() else { return };
+            if self.written == 0
+                && let Piece::Flush(bytes, _) = first
+            {
+                // From its first byte on it must be finished.
+                self.droppable_bytes -= bytes.len();
+            }
+            let left = first.bytes().len() - self.written;
+            if written < left {
+                self.written += written;
+                return;
+            }
+            written -= left;
+            self.written = 0;
+            self.pieces.pop_front();
+        }
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Reply(bytes) => bytes,
+            Piece::Flush(bytes, _) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(&format!("presence:{name}")).expect("a valid channel")
+    }
+
+    /// A socket that takes so many bytes and then no more.
+    struct Socket {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Socket {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let count = bytes.len().min(self.room);
+            self.room -= count;
+            self.taken.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn drain(outbox: &mut Outbox, room: usize) -> String {
+        let mut socket = Socket { room, taken: Vec::new() };
+        outbox.write_to(&mut socket).expect("this socket does not fail");
+        String::from_utf8(socket.taken).expect("text was pushed")
+    }
+
+    #[test]
+    fn what_a_write_left_over_is_written_first_and_in_order() {
+        let mut flush = Shared::new(b"flush");
+        let mut outbox = Outbox::left_over(b"reply", Some((&mut flush, &channel("a"))), 7);
+        outbox.push_reply(b"-pong");
+        assert_eq!(drain(&mut outbox, 100), "ush-pong");
+    }
+
+    #[test]
+    fn deltas_beyond_the_bound_are_dropped_and_their_channels_lag() {
+        let mut outbox = Outbox::left_over(b"reply", None, 2);
+        let (a, b) = (channel("a"), channel("b"));
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"12345"), &a, 10), Pushed::Waits);
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"67890"), &b, 10), Pushed::Waits);
+        let dropped = outbox.push_flush(&mut Shared::new(b"x"), &a, 10);
+        assert_eq!(dropped, Pushed::Dropped(vec![a.clone(), b.clone()]));
+        assert_eq!(drain(&mut outbox, 100), "ply");
+        assert_eq!(outbox.into_lagging(), [a, b]);
+    }
+
+    #[test]
+    fn a_begun_piece_is_finished_whatever_is_dropped() {
+        let a = channel("a");
+        let mut outbox = Outbox::left_over(b"", Some((&mut Shared::new(b"abcdef"), &a)), 0);
+        assert_eq!(drain(&mut outbox, 2), "ab");
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"123"), &a, 4), Pushed::Waits);
+        let dropped = outbox.push_flush(&mut Shared::new(b"45"), &a, 4);
+        assert_eq!(dropped, Pushed::Dropped(vec![a]));
+        assert_eq!(drain(&mut outbox, 100), "cdef");
+    }
+
+    #[test]
+    fn one_piece_is_let_in_however_large() {
+        let a = channel("a");
+        let mut outbox = Outbox::left_over(b"r", None, 0);
+        assert_eq!(outbox.push_flush(&mut Shared::new(&[b'x'; 100]), &a, 10), Pushed::Waits);
+        assert_eq!(drain(&mut outbox, 200).len(), 101);
+    }
+}

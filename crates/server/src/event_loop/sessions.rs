@@ -1,0 +1,306 @@
+//! Sessions on sockets: what a session is told, and carrying out what it wants done.
+
+use std::cmp::Reverse;
+
+use herenow_core::{
+    AuthRefusal, Command, Effect, Input, Owner, Put, Question, SCAN_EVERY, SessionEffect, Ticket,
+    Verdict,
+};
+use herenow_wire::encode::{self, Reply};
+use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref, frame};
+
+use super::connection::{LINGER, NO_REPLY, Phase, Sent};
+use super::mail::Mail;
+use super::{EventLoop, Shards};
+
+/// Every entry of this process has one owner.
+const OWNER: Owner = Owner(0);
+
+impl EventLoop {
+    /// Tells a session something and carries out what follows from it.
+    pub(super) fn tell_session(&mut self, slot: u32, input: Input) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.session.handle(input, &self.limits, self.now, &mut self.effects);
+        self.carry_out(slot);
+        self.settle();
+        self.note_deadline(slot);
+    }
+
+    pub(super) fn session_timeout(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.session.handle_timeout(&self.limits, self.now, &mut self.effects);
+        self.carry_out(slot);
+        self.settle();
+        self.note_deadline(slot);
+    }
+
+    /// A shard's answer, here or from afar. The connection may be gone and its slot another's.
+    pub(super) fn answer(&mut self, ticket: Ticket, channel: ChannelName, verdict: Verdict) {
+        let Ticket { slot, connection: id, reference, .. } = ticket;
+        let is_same = self.connections.get(slot).is_some_and(|c| c.session.connection() == id);
+        if is_same && let Some(connection) = self.connections.get_mut(slot) {
+            let input = Input::Answer { channel, reference, verdict };
+            connection.session.handle(input, &self.limits, self.now, &mut self.effects);
+            self.carry_out(slot);
+        }
+    }
+
+    /// Carries out what this loop's shards want done.
+    pub(super) fn settle(&mut self) {
+        while !self.shard_effects.is_empty() {
+            let mut batch = std::mem::take(&mut self.shard_effects);
+            for effect in batch.drain(..) {
+                match effect {
+                    Effect::Dirty { channel, flushed_at } => {
+                        let due = self.pace.due(flushed_at, self.now);
+                        self.shards.plan(channel, due);
+                    }
+                    Effect::Answer { ticket, channel, verdict } if ticket.peer == self.me => {
+                        self.answer(ticket, channel, verdict);
+                    }
+                    Effect::Answer { ticket, channel, verdict } => {
+                        let to = usize::from(ticket.peer.0);
+                        self.outgoing[to].push(Mail::Answer { ticket, channel, verdict });
+                    }
+                    Effect::Resync { channel, .. } => {
+                        // Sockets that only named the channel as their default are told as well,
+                        // so every loop looks.
+                        for (index, batch) in self.outgoing.iter_mut().enumerate() {
+                            if index != usize::from(self.me.0) {
+                                batch.push(Mail::Resync(channel.clone()));
+                            }
+                        }
+                        self.tell_resync(&channel);
+                    }
+                }
+            }
+            if self.shard_effects.is_empty() {
+                self.shard_effects = batch;
+                return;
+            }
+        }
+    }
+
+    /// Carries out what the session in `slot` wants done.
+    pub(super) fn carry_out(&mut self, slot: u32) {
+        while !self.effects.is_empty() {
+            let mut batch = std::mem::take(&mut self.effects);
+            for effect in batch.drain(..) {
+                self.perform(slot, effect);
+            }
+            if self.effects.is_empty() {
+                self.effects = batch;
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, slot: u32, effect: SessionEffect) {
+        match effect {
+            SessionEffect::Reply(reply, reference) => self.reply(slot, &reply, reference.as_ref()),
+            SessionEffect::Authorize(question) => self.authorize(slot, question),
+            SessionEffect::Listen { channel } => {
+                let ask = self.audience.listen(&channel, slot);
+                self.command(Command::Subscribe { channel, peer: self.me, ask });
+            }
+            SessionEffect::AskAgain { channel } => {
+                if let Some(ask) = self.audience.ask_again(&channel, slot) {
+                    self.command(Command::Subscribe { channel, peer: self.me, ask });
+                }
+            }
+            SessionEffect::Unlisten { channel } => {
+                if self.audience.unlisten(&channel, slot) {
+                    self.command(Command::Unsubscribe { channel, peer: self.me });
+                }
+            }
+            SessionEffect::Put { channel, state, user, reference } => {
+                let Some(connection) = self.connections.get(slot) else { return };
+                let connection = connection.session.connection();
+                let put = Put { connection, owner: OWNER, user, state };
+                let ticket = Ticket { peer: self.me, slot, connection, reference };
+                let max_members = self.settings.max_members as u32;
+                self.command(Command::Put { channel, put, max_members, ticket });
+            }
+            SessionEffect::Remove { channel, reason } => {
+                let Some(connection) = self.connections.get(slot) else { return };
+                let connection = connection.session.connection();
+                self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+            }
+            SessionEffect::Settled => {
+                if let Some(connection) = self.connections.get_mut(slot) {
+                    connection.newcomer = None;
+                }
+            }
+            SessionEffect::Close { code } => self.close(slot, code, ""),
+        }
+    }
+
+    fn reply(&mut self, slot: u32, reply: &Reply, reference: Option<&Ref>) {
+        if let Reply::Error { code, .. } = reply {
+            self.metrics.count_error(*code);
+        }
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.is_open()
+        {
+            self.metrics.frames_out.add(1);
+            encode::reply(self.replies.to(slot, connection), reply, reference);
+        }
+    }
+
+    fn authorize(&mut self, slot: u32, question: Question) {
+        let ruling = self.access.decide(&question);
+        let channel = self.audience.canonical(question.channel);
+        if let Some(connection) = self.connections.get_mut(slot) {
+            let input = Input::Decision { channel, ruling };
+            connection.session.handle(input, &self.limits, self.now, &mut self.effects);
+        }
+    }
+
+    /// To the channel's shard, here or on another loop.
+    fn command(&mut self, command: Command) {
+        let home = Shards::home(command.channel(), self.mailboxes.len() as u16);
+        if home == self.me.0 {
+            self.shards.handle(command, self.now, &mut self.shard_effects);
+        } else {
+            self.outgoing[usize::from(home)].push(Mail::Command(command));
+        }
+    }
+
+    /// What waits for a snapshot since its deltas were dropped may have it now.
+    pub(super) fn catch_up(&mut self, slot: u32, lagging: Vec<ChannelName>) {
+        for channel in lagging {
+            if let Some(ask) = self.audience.catch_up(&channel, slot) {
+                self.command(Command::Subscribe { channel, peer: self.me, ask });
+            }
+        }
+        self.settle();
+    }
+
+    /// Closes a connection whose session has ended, after what it was last told.
+    pub(super) fn close(&mut self, slot: u32, code: CloseCode, reason: &str) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        connection.phase = Phase::Closing;
+        connection.newcomer = None;
+        connection.drop_flushes();
+        frame::write_close(self.replies.to(slot, connection), code, reason);
+        self.leases.set_deadline(slot, self.now + LINGER);
+    }
+
+    pub(super) fn ping(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.is_open()
+        {
+            frame::write_ping(self.replies.to(slot, connection));
+        }
+    }
+
+    pub(super) fn lease_ended(&mut self, slot: u32) {
+        let is_open = self.connections.get(slot).is_some_and(|c| c.is_open());
+        if is_open {
+            self.tell_session(slot, Input::LeaseEnded);
+        } else {
+            self.mark_dead(slot);
+        }
+    }
+
+    /// A deadline of the session, or the end of a closed socket's time to linger.
+    pub(super) fn deadline_came(&mut self, slot: u32) {
+        match self.connections.get(slot).map(|connection| connection.phase) {
+            Some(Phase::Open) => self.session_timeout(slot),
+            Some(Phase::Closing) => self.mark_dead(slot),
+            Some(Phase::Dead) | None => {}
+        }
+    }
+
+    /// A far deadline costs nothing; a near one is met to the millisecond.
+    fn note_deadline(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        let deadline = connection.session.poll_timeout(&self.limits);
+        if deadline > self.now + SCAN_EVERY {
+            self.leases.set_deadline(slot, deadline);
+        } else if !connection.is_soon {
+            connection.is_soon = true;
+            self.soon.push(Reverse((deadline, slot)));
+        }
+    }
+
+    /// Decodes a message and tells the session.
+    pub(super) fn text(&mut self, slot: u32, text: &str) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let mut decoded = std::mem::take(&mut self.scratch.decoded);
+        herenow_wire::decode(text, connection.default_channel(), &mut decoded);
+        for message in decoded.drain(..) {
+            let input = match message {
+                Ok(Incoming { message: ClientMessage::Auth { token }, reference }) => {
+                    Input::Auth { verdict: self.verify(token.as_deref()), reference }
+                }
+                Ok(incoming) => Input::Message(incoming),
+                Err(refusal) => Input::Refused(refusal),
+            };
+            self.tell_session(slot, input);
+        }
+        self.scratch.decoded = decoded;
+    }
+
+    fn verify(&self, token: Option<&str>) -> Result<herenow_core::Auth, AuthRefusal> {
+        let token = token.ok_or_else(AuthRefusal::missing)?;
+        let now = crate::clock::unix_ms();
+        self.verifier.verify(token, now).map_err(|error| match error {
+            crate::auth::TokenError::NoKey => AuthRefusal::NoKey,
+            error => AuthRefusal::Bad(error.to_string().into()),
+        })
+    }
+
+    /// Tells every socket that uses the channel, subscribed or not, that its map is lost.
+    pub(super) fn tell_resync(&mut self, channel: &ChannelName) {
+        let subscribed = self.audience.subscribers(channel).iter().map(|s| s.slot).collect();
+        let mut slots: Vec<u32> = subscribed;
+        slots.extend(self.connections.slots().into_iter().filter(|slot| {
+            self.connections.get(*slot).is_some_and(|c| c.may_join_later(channel))
+        }));
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            self.reply(slot, &Reply::Resync { channel: channel.clone() }, None);
+        }
+    }
+
+    /// Everybody is to come back, but not all at once.
+    pub(super) fn close_all_for_restart(&mut self, connections: usize) {
+        let window_ms = (1000 + connections as u64 / 4).min(30_000);
+        for slot in self.connections.slots() {
+            // Multiplying by a large odd number spreads neighbouring slots over the window.
+            let spread = u64::from(slot.wrapping_mul(2_654_435_769));
+            let retry_after_ms = (spread * window_ms) >> 32;
+            let reason = format!("{{\"retryAfterMs\":{retry_after_ms}}}");
+            self.close(slot, CloseCode::Restart, &reason);
+        }
+    }
+
+    /// Sends the replies that no flush has taken along.
+    pub(super) fn send_replies(&mut self) {
+        let slots = self.replies.take_slots();
+        for slot in &slots {
+            let Some(connection) = self.connections.get_mut(*slot) else { continue };
+            let bytes = self.replies.of(connection);
+            if !bytes.is_empty() {
+                self.metrics.bytes_out.add(bytes.len());
+                if connection.send_replies(bytes) == Sent::Broken {
+                    self.broken.push(*slot);
+                }
+            }
+            connection.reply = NO_REPLY;
+            if connection.phase == Phase::Closing && !connection.has_outbox() {
+                // All is said: the peer reads the close frame, then the end.
+                let _ = connection.stream.shutdown(std::net::Shutdown::Write);
+            }
+        }
+        self.replies.end_turn(slots);
+    }
+}

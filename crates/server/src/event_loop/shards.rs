@@ -1,0 +1,99 @@
+//! The shards that live on one loop, and which of their channels are to be flushed when.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use herenow_core::{Command, Effect, Flush, Instant, Shard};
+use herenow_wire::{ChannelName, SHARDS};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Shards {
+    /// Every `loops`-th shard, beginning with this loop's index.
+    shards: Vec<Shard>,
+    loops: u16,
+    due: BinaryHeap<Reverse<(Instant, ChannelName)>>,
+    counts: Counts,
+}
+
+/// What the shards of a loop hold, kept as a sum: adding 1024 shards up each turn would cost more
+/// than a turn.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) entries: usize,
+    pub(super) channels: usize,
+}
+
+impl Shards {
+    /// The share of loop `index` out of `loops`.
+    pub(super) fn new(index: u16, loops: u16, epoch_base: u64) -> Self {
+        let shards = (index..SHARDS).step_by(usize::from(loops)).map(|_| Shard::new(epoch_base));
+        Self { shards: shards.collect(), loops, due: BinaryHeap::new(), counts: Counts::default() }
+    }
+
+    /// The loop that a channel's shard lives on.
+    pub(super) fn home(channel: &ChannelName, loops: u16) -> u16 {
+        channel.shard() % loops
+    }
+
+    pub(super) fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
+        let at = self.at(command.channel());
+        self.with(at, |shard| shard.handle(command, now, out));
+    }
+
+    /// Plans a flush.
+    pub(super) fn plan(&mut self, channel: ChannelName, due: Instant) {
+        self.due.push(Reverse((due, channel)));
+    }
+
+    /// When the next flush is due.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.due.peek().map_or(Instant::NEVER, |Reverse((due, _))| *due)
+    }
+
+    /// The next channel whose flush is due; what it owes is moved into `out`.
+    pub(super) fn next_due(&mut self, now: Instant, out: &mut Flush) -> Option<ChannelName> {
+        let Reverse((due, _)) = self.due.peek()?;
+        if *due > now {
+            return None;
+        }
+        let Reverse((_, channel)) = self.due.pop()?;
+        let at = self.at(&channel);
+        self.with(at, |shard| shard.flush(&channel, now, out));
+        Some(channel)
+    }
+
+    /// Ends collections whose time is over, and lets silent channels hibernate.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        hibernate_after: Option<Duration>,
+        out: &mut Vec<Effect>,
+    ) {
+        for at in 0..self.shards.len() {
+            if self.shards[at].has_deadlines(hibernate_after) {
+                self.with(at, |shard| shard.handle_timeout(now, hibernate_after, out));
+            }
+        }
+    }
+
+    /// Entries and channels now.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn at(&self, channel: &ChannelName) -> usize {
+        usize::from(channel.shard() / self.loops)
+    }
+
+    /// Every call to a shard goes through here.
+    fn with(&mut self, at: usize, call: impl FnOnce(&mut Shard)) {
+        let shard = self.shards.get_mut(at).expect("a loop is only asked for its own shards");
+        self.counts.entries -= shard.entries();
+        self.counts.channels -= shard.channels();
+        call(shard);
+        self.counts.entries += shard.entries();
+        self.counts.channels += shard.channels();
+    }
+}

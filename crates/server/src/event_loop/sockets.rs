@@ -1,0 +1,233 @@
+//! Sockets coming, being read, and going.
+
+use herenow_core::{Input, Session};
+use herenow_wire::frame::{Chunk, Inbound, Opcode, write_header, write_pong};
+use herenow_wire::{CloseCode, ConnectionId};
+use mio::{Interest, Token};
+
+use super::EventLoop;
+use super::connection::{Connection, Got, Phase};
+use crate::loops::Adopted;
+
+/// Bytes the kernel may hold for a socket that has not sent them yet. Without this bound it takes
+/// megabytes for a reader that has stopped, before the outbox sees a byte of it.
+const NOT_SENT_BYTES: u32 = 128 * 1024;
+
+/// Reads from one socket in one turn.
+const READS_PER_TURN: usize = 4;
+
+impl EventLoop {
+    /// Takes over a socket that was upgraded.
+    pub(super) fn adopt(&mut self, adopted: Adopted) {
+        let Adopted { stream, mut first_bytes, default_channel, newcomer } = adopted;
+        // Old kernels lack the option; the outbox then bounds less.
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_BYTES);
+        let mut stream = mio::net::TcpStream::from_std(stream);
+        let slot = self.connections.next_slot();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(slot as usize);
+        if let Err(error) = self.poll.registry().register(&mut stream, token, interest) {
+            tracing::warn!(%error, "a socket could not be watched and was dropped");
+            return;
+        }
+        let Some(id) = random_id() else { return };
+        let session = Session::new(id, &self.limits, self.now);
+        let mut connection = Connection::new(stream, session, default_channel);
+        connection.newcomer = newcomer;
+        self.connections.insert(connection);
+        self.leases.open(slot, self.now);
+        self.leases.set_deadline(slot, self.now + self.limits.auth_timeout);
+        self.metrics.connections_adopted.add(1);
+        if self.ending.is_some() {
+            self.close(slot, CloseCode::Restart, "");
+            return;
+        }
+        if !first_bytes.is_empty() {
+            self.receive(slot, &mut first_bytes);
+        }
+        self.queue_read(slot);
+    }
+
+    pub(super) fn queue_read(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && !connection.is_queued
+        {
+            connection.is_queued = true;
+            self.readable.push(slot);
+        }
+    }
+
+    /// Reads what there is, from each socket a bounded amount.
+    pub(super) fn read_sockets(&mut self) {
+        if self.readable.is_empty() || self.is_choked() {
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let slots = std::mem::take(&mut self.readable);
+        for slot in &slots {
+            if let Some(connection) = self.connections.get_mut(*slot) {
+                connection.is_queued = false;
+                self.read_socket(*slot, &mut buffer);
+            }
+        }
+        if self.readable.is_empty() {
+            self.readable = slots;
+            self.readable.clear();
+        }
+        self.read_buffer = buffer;
+    }
+
+    fn read_socket(&mut self, slot: u32, buffer: &mut [u8]) {
+        for _ in 0..READS_PER_TURN {
+            let Some(connection) = self.connections.get_mut(slot) else { return };
+            if connection.phase == Phase::Dead || connection.is_stuffed(self.settings.outbox_bytes) {
+                // A stuffed one is read again when its socket has drained.
+                return;
+            }
+            match connection.read(buffer) {
+                Got::Nothing => return,
+                Got::End => return self.socket_ended(slot),
+                Got::Bytes(count) => {
+                    self.metrics.bytes_in.add(count);
+                    self.receive(slot, &mut buffer[..count]);
+                    // A short read has emptied the socket. Only its end may still stand there, and
+                    // the edge that told of it is spent.
+                    let is_at_end = self.connections.get(slot).is_some_and(|c| c.is_read_closed);
+                    if count < buffer.len() && !is_at_end {
+                        return;
+                    }
+                }
+            }
+        }
+        self.queue_read(slot);
+    }
+
+    /// Takes in what was read from a socket.
+    fn receive(&mut self, slot: u32, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        let mut reader = std::mem::take(&mut connection.reader);
+        let mut chunk = Chunk::new(bytes);
+        loop {
+            match reader.next(&mut chunk, self.settings.max_frame_bytes) {
+                Ok(Some(inbound)) => self.inbound(slot, inbound),
+                Ok(None) => break,
+                Err(error) => {
+                    self.leases.renew(slot, self.now);
+                    self.tell_session(slot, Input::Broken);
+                    self.close(slot, error.close_code(), &error.to_string());
+                    break;
+                }
+            }
+            if !self.connections.get(slot).is_some_and(Connection::is_open) {
+                return;
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.reader = reader;
+        }
+    }
+
+    fn inbound(&mut self, slot: u32, inbound: Inbound<'_>) {
+        self.metrics.frames_in.add(1);
+        self.leases.renew(slot, self.now);
+        self.tell_frame(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        match inbound {
+            Inbound::Text(text) => self.text(slot, text),
+            Inbound::Ping(payload) => write_pong(self.replies.to(slot, connection), payload),
+            Inbound::Pong => {}
+            Inbound::Close(frame) => {
+                // The same code goes back: a browser shows it to the page.
+                let reply = self.replies.to(slot, connection);
+                match frame {
+                    Some(frame) => {
+                        write_header(reply, Opcode::Close, 2);
+                        reply.extend_from_slice(&frame.code.to_be_bytes());
+                    }
+                    None => write_header(reply, Opcode::Close, 0),
+                }
+                self.tell_session(slot, Input::Broken);
+                self.mark_dead(slot);
+            }
+        }
+    }
+
+    fn tell_frame(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.session.handle(Input::Frame, &self.limits, self.now, &mut self.effects);
+            self.carry_out(slot);
+        }
+    }
+
+    /// The socket has ended without a close frame, or after ours.
+    pub(super) fn socket_ended(&mut self, slot: u32) {
+        self.tell_session(slot, Input::Broken);
+        self.mark_dead(slot);
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn drain(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.has_outbox() {
+            return;
+        }
+        match connection.drain() {
+            Ok((written, lagging)) => {
+                self.metrics.bytes_out.add(written);
+                if connection.has_outbox() {
+                    return;
+                }
+                if connection.phase == Phase::Closing {
+                    let _ = connection.stream.shutdown(std::net::Shutdown::Write);
+                }
+                self.queue_read(slot);
+                self.catch_up(slot, lagging);
+            }
+            Err(_) => self.broken.push(slot),
+        }
+    }
+
+    /// Ends the sessions of sockets that broke while they were written to.
+    pub(super) fn end_broken(&mut self) {
+        while let Some(slot) = self.broken.pop() {
+            if self.connections.get(slot).is_some_and(|c| c.phase != Phase::Dead) {
+                self.socket_ended(slot);
+            }
+        }
+    }
+
+    /// The connection goes at the end of the turn: until then its slot is not used again.
+    pub(super) fn mark_dead(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.phase != Phase::Dead
+        {
+            connection.phase = Phase::Dead;
+            self.dead.push(slot);
+        }
+    }
+
+    pub(super) fn bury_dead(&mut self) {
+        while let Some(slot) = self.dead.pop() {
+            self.leases.close(slot);
+            self.connections.remove(slot);
+        }
+    }
+}
+
+/// 128 bits that nobody can guess.
+fn random_id() -> Option<ConnectionId> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Some(ConnectionId::from_bytes(bytes)),
+        Err(error) => {
+            tracing::error!(%error, "the system gave no randomness; a socket was dropped");
+            None
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the server counts, as Prometheus reads it. Knows names and meanings; the loops and the
+//! front door do the counting. Nothing here names a user, a channel or a state.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::loops::LoopsMetrics;
+
+/// What the front door counts.
+#[derive(Debug, Default)]
+pub struct DoorMetrics {
+    /// Handshakes that became WebSockets.
+    pub upgraded: AtomicU64,
+    /// Upgrades answered 429 and sockets dropped: their address holds too many newcomers or
+    /// unfinished requests.
+    pub refused_address_full: AtomicU64,
+    /// Upgrades answered 503 or closed with 1013: the server is full.
+    pub refused_server_full: AtomicU64,
+    /// Failures to take a connection from the listener, as when files run out.
+    pub accept_failures: AtomicU64,
+}
+
+/// The whole of `/metrics`.
+pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
+    let mut page = Page(String::with_capacity(4096));
+    page.gauge("connections", "Connections now.", loops.connections);
+    page.gauge("entries", "Entries now.", loops.entries);
+    page.gauge("subscriptions", "Subscriptions now.", loops.subscriptions);
+    page.gauge("channels", "Channels in use now.", loops.channels);
+    page.gauge("queued_messages", "Messages waiting between loops now.", loops.queued);
+    page.counter(
+        "connections_adopted_total",
+        "Connections that loops took over.",
+        loops.connections_adopted,
+    );
+    page.counter("frames_in_total", "Whole frames read.", loops.frames_in);
+    page.counter("frames_out_total", "Frames handed to sockets.", loops.frames_out);
+    page.counter("bytes_in_total", "Bytes read from WebSockets.", loops.bytes_in);
+    page.counter("bytes_out_total", "Bytes written to WebSockets.", loops.bytes_out);
+    page.counter("flushes_total", "Flushes of a channel.", loops.flushes);
+    page.counter(
+        "updates_merged_total",
+        "Updates that a newer one of the same entry replaced before anybody was told.",
+        loops.updates_merged,
+    );
+    page.counter(
+        "slow_subscriber_drops_total",
+        "Times that a slow subscriber's deltas were dropped for one snapshot.",
+        loops.slow_subscriber_drops,
+    );
+    page.errors(loops);
+    page.door(door);
+    if let Some(bytes) = resident_bytes() {
+        page.family("process_resident_memory_bytes", "gauge", "Resident memory.");
+        let _ = writeln!(page.0, "process_resident_memory_bytes {bytes}");
+    }
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.single(name, "gauge", help, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.single(name, "counter", help, value);
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        let name = format!("herenow_{name}");
+        self.family(&name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn errors(&mut self, loops: &LoopsMetrics) {
+        self.family("herenow_errors_total", "counter", "Refusals sent, by code.");
+        for (code, count) in &loops.errors {
+            let code = code.as_str();
+            let _ = writeln!(self.0, "herenow_errors_total{{code=\"{code}\"}} {count}");
+        }
+    }
+
+    fn door(&mut self, door: &DoorMetrics) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        self.counter("upgrades_total", "Handshakes that became WebSockets.", read(&door.upgraded));
+        let name = "herenow_upgrades_refused_total";
+        self.family(name, "counter", "Connections turned away, by reason.");
+        for (reason, count) in [
+            ("address_full", &door.refused_address_full),
+            ("server_full", &door.refused_server_full),
+        ] {
+            let count = read(count);
+            let _ = writeln!(self.0, "{name}{{reason=\"{reason}\"}} {count}");
+        }
+        self.counter(
+            "accept_failures_total",
+            "Failures to take a connection from the listener.",
+            read(&door.accept_failures),
+        );
+    }
+}
+
+/// Only Linux tells it without a library.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use herenow_wire::ErrorCode;
+
+    #[test]
+    fn every_sample_stands_behind_its_type_and_holds_its_count() {
+        let loops = LoopsMetrics {
+            connections: 7,
+            updates_merged: 3,
+            errors: vec![(ErrorCode::RateLimited, 2)],
+            ..LoopsMetrics::default()
+        };
+        let page = render(&loops, &DoorMetrics::default());
+        let mut family = "";
+        for line in page.lines() {
+            if let Some(declared) = line.strip_prefix("# TYPE ") {
+                family = declared.split(' ').next().expect("a name");
+            } else if !line.starts_with('#') {
+                assert!(line.starts_with(family), "{line} stands below {family}");
+            }
+        }
+        for sample in [
+            "herenow_connections 7",
+            "herenow_updates_merged_total 3",
+            "herenow_errors_total{code=\"RATE_LIMITED\"} 2",
+            "herenow_upgrades_refused_total{reason=\"address_full\"} 0",
+        ] {
+            assert!(page.lines().any(|line| line == sample), "{sample}\n{page}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! From words to a running server: settings, keys, socket, logs, signals. Every failure is one
+//! sentence that says what to change.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use herenow_server::auth::{self, Keys, MIN_SAFE_SECRET_BYTES, Secret, TokenError};
+use herenow_server::clock::unix_ms;
+use herenow_server::config::{self, Config, ConfigError, KeysError, Pages, Settings};
+use herenow_server::{RunError, run};
+use serde_json::Map;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{Cli, Command, Dev, Global, LogFormat, Serve, Server, Token};
+
+/// Why the command did not do what it was asked for.
+#[derive(Debug)]
+pub enum StartError {
+    /// The settings are wrong.
+    Config(ConfigError),
+    /// The keys are wrong.
+    Keys(KeysError),
+    /// There is no key, and this command needs one.
+    NoKey,
+    /// Another program has the port.
+    PortTaken { address: SocketAddr, flag: &'static str },
+    /// The address cannot be listened on.
+    Listen { address: SocketAddr, flag: &'static str, error: io::Error },
+    /// The token would be refused.
+    Token(TokenError),
+    /// The system failed.
+    System(io::Error),
+    /// The server failed.
+    Run(RunError),
+}
+
+/// Does what the command line says. `started`: when the process did.
+pub fn start(cli: Cli, started: Instant) -> Result<(), StartError> {
+    write_logs(&cli.global);
+    match cli.command {
+        Command::Dev(dev) => develop(dev, started),
+        Command::Serve(serve) => produce(serve),
+        Command::Token(token) => print_token(token),
+    }
+}
+
+fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
+    let mut keys = load_keys()?;
+    if keys.secret.is_none() {
+        keys.secret = Some(random_secret()?);
+    }
+    let config = Config { settings: load_settings(dev.server)?, keys, pages: Pages::Development };
+    // Development tokens are given to anybody who asks: never on an address that others reach.
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.port));
+    runtime()?.block_on(async {
+        let listener = listen(address, "--port")?;
+        let address = listener.local_addr().map_err(StartError::System)?;
+        // A closed standard output is no reason not to serve.
+        let _ = writeln!(io::stdout(), "{}", greeting(address, started));
+        run_until_signal(config, listener).await
+    })
+}
+
+fn produce(serve: Serve) -> Result<(), StartError> {
+    let keys = load_keys()?;
+    if keys.secret.is_none() {
+        return Err(StartError::NoKey);
+    }
+    let config = Config { settings: load_settings(serve.server)?, keys, pages: Pages::Production };
+    raise_open_files(&config.settings);
+    runtime()?.block_on(async {
+        let listener = listen(serve.listen, "--listen")?;
+        let address = listener.local_addr().map_err(StartError::System)?;
+        tracing::info!(%address, loops = config.settings.loops, "listening");
+        run_until_signal(config, listener).await
+    })
+}
+
+fn print_token(token: Token) -> Result<(), StartError> {
+    let secret = load_keys()?.secret.ok_or(StartError::NoKey)?;
+    let now_unix_ms = unix_ms();
+    let mut claims = token.claims.unwrap_or_else(Map::new);
+    let expiry = (now_unix_ms / 1000).saturating_add(token.ttl);
+    claims.insert("sub".into(), token.user.into());
+    claims.insert("exp".into(), expiry.into());
+    claims.extend(token.role.map(|role| ("role".into(), role.into())));
+    claims.extend(token.email.map(|email| ("email".into(), email.into())));
+    let minted = auth::mint(&secret, &claims, now_unix_ms).map_err(StartError::Token)?;
+    writeln!(io::stdout(), "{minted}").map_err(StartError::System)
+}
+
+fn load_settings(server: Server) -> Result<Settings, StartError> {
+    let environment = |name: &str| {
+        let value = std::env::var_os(name)?;
+        Some(value.to_string_lossy().into_owned())
+    };
+    let loaded = config::load(server.config.as_deref(), environment).map_err(StartError::Config)?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut settings = loaded.settings;
+    if let Some(loops) = server.loops {
+        settings.loops = loops.into();
+    }
+    Ok(settings)
+}
+
+fn load_keys() -> Result<Keys, StartError> {
+    let keys = config::load_keys(|name| std::env::var_os(name)).map_err(StartError::Keys)?;
+    if keys.secret.as_ref().is_some_and(|secret| !secret.is_safe()) {
+        tracing::warn!(
+            "the secret is shorter than {MIN_SAFE_SECRET_BYTES} bytes: it can be guessed from one \
+             token"
+        );
+    }
+    Ok(keys)
+}
+
+fn random_secret() -> Result<Secret, StartError> {
+    let mut bytes = [0; MIN_SAFE_SECRET_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::System(error.into()))?;
+    Ok(Secret::new(&bytes).expect("it has a length"))
+}
+
+/// HTTP is one thread's work; the loops have their own.
+fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(StartError::System)
+}
+
+/// The backlog holds a herd of handshakes that come back after a restart.
+fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+    let bound = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortTaken { address, flag },
+        _ => StartError::Listen { address, flag, error },
+    })
+}
+
+/// The kernel lowers it to its own bound (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+
+async fn run_until_signal(config: Config, listener: TcpListener) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    run(config, listener, shutdown).await.map_err(StartError::Run)
+}
+
+/// A socket is an open file, and the usual soft limit of 1024 is meant for programs with few.
+fn raise_open_files(settings: &Settings) {
+    let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
+    let needed = settings.max_connections as u64 + OTHER_OPEN_FILES;
+    if allowed < needed {
+        tracing::warn!(
+            allowed,
+            max_connections = settings.max_connections,
+            "this process may open fewer files than maxConnections needs: raise the limit \
+             (ulimit -n, LimitNOFILE) or lower the setting"
+        );
+    }
+}
+
+/// Listener, polls, logs and HTTP connections.
+const OTHER_OPEN_FILES: u64 = 512;
+
+fn write_logs(global: &Global) {
+    let logs = tracing_subscriber::fmt()
+        .with_max_level(global.log_level)
+        .with_target(false)
+        .with_writer(io::stderr);
+    match global.log_format {
+        LogFormat::Text => logs.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
+
+fn greeting(address: SocketAddr, started: Instant) -> String {
+    let took = started.elapsed().as_secs_f64() * 1000.0;
+    format!(
+        "Herenow is ready on http://{address}/ after {took:.0} ms, for this machine alone.\n\
+         \n  \
+         Demo       http://{address}/  (open it in two windows)\n  \
+         SDK        http://{address}/sdk/index.js\n  \
+         WebSocket  ws://{address}/api/realtime\n  \
+         Token      curl -X POST http://{address}/dev/token -d '{{\"userId\": \"jane\"}}'\n\
+         \n\
+         For others to reach it: JWT_USER_SECRET_FILE=… herenow serve --listen 0.0.0.0:{port}\n\
+         Stop with Ctrl-C.",
+        port = address.port()
+    )
+}
+
+impl StartError {
+    /// 2 where the operator can mend it, 1 where the system failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::System(_) | Self::Run(_) => 1,
+            _ => 2,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
+            Self::NoKey => f.write_str(
+                "there is no key to check tokens with. Set JWT_USER_SECRET to a secret of 32 bytes \
+                 or more (`openssl rand -base64 32` makes one), or JWT_USER_SECRET_FILE to a file \
+                 that holds it. `herenow dev` needs none.",
+            ),
+            Self::PortTaken { address, flag } => {
+                let (host, port) = (address.ip(), address.port());
+                let example = match *flag {
+                    "--port" => format!("--port {}", port.wrapping_add(1).max(1024)),
+                    flag => {
+                        format!("{flag} {}", SocketAddr::new(host, port.wrapping_add(1).max(1024)))
+                    }
+                };
+                write!(
+                    f,
+                    "port {port} on {host} is taken by another program. Stop that one, or choose \
+                     another port with `{example}`."
+                )
+            }
+            Self::Listen { address, flag, error } => {
+                write!(f, "cannot listen on {address} ({error}). Choose another with {flag}.")
+            }
+            Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
+            Self::System(error) => write!(f, "the system failed: {error}"),
+            Self::Run(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,301 @@
+//! The front door over real sockets, byte by byte: what it answers before anything is a WebSocket.
+
+use std::time::Duration;
+
+use herenow_server::auth::{Keys, Secret};
+use herenow_server::config::{Config, Pages, Settings};
+use herenow_server::run;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Far above what anything here takes; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Server {
+    address: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(pages: Pages, settings: Settings) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel();
+        let config = Config {
+            settings,
+            keys: Keys {
+                secret: Secret::new(b"an example secret of 32 bytes!!!"),
+                ..Keys::default()
+            },
+            pages,
+        };
+        let running = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            run(config, listener, stopped).await.expect("the server runs");
+        });
+        Self { address, stop, running }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("the server listens")
+    }
+
+    /// Sends the bytes and reads one answer's head and as much of its body as it announces.
+    async fn ask(&self, request: &str) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        read_answer(&mut stream).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).expect("it still runs");
+        let stopped = timeout(PATIENCE, self.running).await;
+        stopped.expect("it stops in time").expect("without a panic");
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let head_end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        let read = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+        let read = read.expect("an answer in time").expect("a whole answer");
+        assert_ne!(read, 0, "the connection ended after {:?}", String::from_utf8_lossy(&bytes));
+    };
+    let head = String::from_utf8(bytes[..head_end].to_vec()).expect("heads are ASCII");
+    let status = head[9..12].parse().expect("a status");
+    let mut answer = Answer { status, head, body: String::new() };
+    let length =
+        answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+    let mut body = bytes.split_off(head_end + 4);
+    while body.len() < length {
+        let read = timeout(PATIENCE, stream.read_buf(&mut body)).await;
+        assert_ne!(read.expect("in time").expect("a whole body"), 0);
+    }
+    answer.body = String::from_utf8(body).expect("bodies are UTF-8");
+    answer
+}
+
+fn upgrade(extra: &str) -> String {
+    upgrade_to("/api/realtime", extra)
+}
+
+fn upgrade_to(target: &str, extra: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
+    )
+}
+
+async fn production() -> Server {
+    Server::start(Pages::Production, Settings::default()).await
+}
+
+async fn development() -> Server {
+    Server::start(Pages::Development, Settings::default()).await
+}
+
+#[tokio::test]
+async fn a_good_handshake_is_answered_101_whatever_the_channel_is() {
+    let server = production().await;
+    for target in
+        ["/api/realtime", "/api/realtime?channel=presence:x", "/api/realtime?channel=%ff&x"]
+    {
+        let answer = server.ask(&upgrade_to(target, "Sec-WebSocket-Protocol: chat\r\n")).await;
+        assert_eq!(answer.status, 101, "{target}");
+        assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(answer.header("sec-websocket-protocol"), None);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_good_handshake_is_told_why() {
+    let server = production().await;
+    let plain = server.get("/api/realtime").await;
+    assert_eq!((plain.status, plain.header("upgrade")), (426, Some("websocket")));
+    let old = server.ask(&upgrade("").replace("Version: 13", "Version: 8")).await;
+    assert_eq!((old.status, old.header("sec-websocket-version")), (426, Some("13")));
+    let key = server.ask(&upgrade("").replace("dGhlIHNhbXBsZSBub25jZQ==", "short")).await;
+    assert_eq!(key.status, 400);
+    let body = server.ask(&format!("{}hello", upgrade("Content-Length: 5\r\n"))).await;
+    assert_eq!(body.status, 400);
+    let post = server.ask(&upgrade("").replace("GET", "POST")).await;
+    assert_eq!((post.status, post.header("allow")), (405, Some("GET")));
+    for path in ["/api/realtime/", "/api", "/realtime", "/API/REALTIME"] {
+        assert_eq!(server.ask(&upgrade_to(path, "")).await.status, 404, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_origin_that_the_settings_do_not_name_is_refused() {
+    let settings =
+        Settings { allowed_origins: vec!["https://example.com".into()], ..Settings::default() };
+    let server = Server::start(Pages::Production, settings).await;
+    let good = server.ask(&upgrade("Origin: https://example.com\r\n")).await;
+    assert_eq!(good.status, 101);
+    let evil = server.ask(&upgrade("Origin: https://evil.test\r\n")).await;
+    assert_eq!(evil.status, 403);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_no_http_is_refused() {
+    let server = production().await;
+    let large = server.ask(&upgrade(&format!("X: {}\r\n", "x".repeat(20_000)))).await;
+    assert_eq!(large.status, 431);
+    let garbage = server.ask("\u{1}\u{2}\u{3}\r\n\r\n").await;
+    assert_eq!(garbage.status, 400);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn production_shows_a_line_and_its_health_and_no_demo() {
+    let server = production().await;
+    let root = server.get("/").await;
+    assert_eq!(
+        (root.status, root.header("content-type")),
+        (200, Some("text/plain; charset=utf-8"))
+    );
+    assert!(root.body.contains("/api/realtime"), "{}", root.body);
+    assert_eq!(server.get("/health").await.body, "ok\n");
+    for path in ["/demo/", "/sdk/index.js", "/dev/token", "/nothing"] {
+        assert_eq!(server.get(path).await.status, 404, "{path}");
+    }
+    let post = "POST /dev/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(server.ask(post).await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_for_this_machine_and_not_for_whom_a_proxy_forwards() {
+    let server = production().await;
+    let metrics = server.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.body.contains("herenow_connections 0\n"), "{}", metrics.body);
+    for header in ["X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "Via: 1.1 proxy"] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n");
+        assert_eq!(server.ask(&request).await.status, 404, "{header}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn several_requests_on_one_connection_are_answered() {
+    let server = production().await;
+    let mut stream = server.connect().await;
+    for _ in 0..3 {
+        let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        assert_eq!(read_answer(&mut stream).await.status, 200);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn development_gives_tokens_to_this_machine_alone() {
+    let server = development().await;
+    let ask = |host: &'static str, body: String| {
+        let length = body.len();
+        let head = format!("POST /dev/token HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}");
+        format!("{head}\r\n\r\n{body}")
+    };
+    let jane = r#"{"userId":"jane","role":"admin"}"#.to_owned();
+    let good = server.ask(&ask("localhost:4600", jane.clone())).await;
+    assert_eq!(good.status, 200);
+    let given: serde_json::Value = serde_json::from_str(&good.body).expect("JSON");
+    let token = given["token"].as_str().expect("a token");
+    assert_eq!(token.split('.').count(), 3);
+    assert_eq!(server.ask(&ask("evil.test", jane)).await.status, 403);
+    for bad in ["", "{}", "[]", r#"{"userId":7}"#, r#"{"userId":""}"#, "{\"userId\":\"a\"", "\u{0}"]
+    {
+        let refused = server.ask(&ask("localhost", bad.to_owned())).await;
+        assert_eq!(refused.status, 400, "{bad}");
+        let said: serde_json::Value = serde_json::from_str(&refused.body).expect("JSON");
+        assert!(said["error"].is_string(), "{bad}");
+    }
+    let large = format!(r#"{{"userId":"a","x":"{}"}}"#, "x".repeat(17_000));
+    assert_eq!(server.ask(&ask("localhost", large)).await.status, 413);
+    assert_eq!(server.get("/dev/token").await.status, 405);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn development_serves_the_sdk_as_modules() {
+    let server = development().await;
+    let roster = server.get("/sdk/roster.js").await;
+    assert_eq!(roster.status, 200);
+    assert_eq!(roster.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(roster.header("cache-control"), Some("no-cache"));
+    assert!(!roster.body.contains("interface "), "the types are gone");
+    assert_eq!(server.get("/sdk/nothing.js").await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_server_answers_503_and_when_to_come_back() {
+    let settings = Settings { max_connections: 0, ..Settings::default() };
+    let server = Server::start(Pages::Production, settings).await;
+    let full = server.ask(&upgrade("")).await;
+    assert_eq!((full.status, full.header("retry-after")), (503, Some("5")));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn slow_heads_keep_nobody_out_for_longer_than_their_time() {
+    let server = production().await;
+    let mut slow = Vec::new();
+    for _ in 0..300 {
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nX: ").await.expect("sent");
+        slow.push(stream);
+    }
+    // The 300 hold every place; the kernel keeps this one until the first of them run out.
+    assert_eq!(server.get("/health").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_ends_idle_connections_and_refuses_new_ones() {
+    let server = production().await;
+    let mut idle = server.connect().await;
+    let mut kept = server.connect().await;
+    kept.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    assert_eq!(read_answer(&mut kept).await.status, 200);
+    let address = server.address;
+    server.stop().await;
+    for stream in [&mut idle, &mut kept] {
+        let mut rest = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        // A reset is an end too.
+        let _ = ended.expect("the connection ends");
+    }
+    assert!(TcpStream::connect(address).await.is_err());
+}
