@@ -25,7 +25,7 @@ export interface ChannelHost {
   /** This connection's own id, once it has one. */
   readonly connectionId: string | undefined;
   failed(error: PresenceError): void;
-  forget(channel: { readonly channel: string }): void;
+  forget(name: string): void;
 }
 
 /**
@@ -43,7 +43,7 @@ const MAX_RETRY_MS = 30_000;
 
 export class Channel<S extends object = State> {
   /** `presence:<name>`, as on the wire. */
-  readonly channel: string;
+  readonly name: string;
   readonly onSync = new Listeners<Parameters<SyncListener<S>>>();
   readonly onJoin = new Listeners<Parameters<JoinListener<S>>>();
   readonly onUpdate = new Listeners<Parameters<UpdateListener<S>>>();
@@ -58,11 +58,13 @@ export class Channel<S extends object = State> {
   #hasEntry = false;
   #standing: Standing = "none";
   #isSyncDue = false;
+  /** Forgotten by the client: another object has, or will have, this name. */
+  #isOver = false;
   #retries = 0;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(channel: string, host: ChannelHost) {
-    this.channel = channel;
+  constructor(name: string, host: ChannelHost) {
+    this.name = name;
     this.#host = host;
   }
 
@@ -77,28 +79,15 @@ export class Channel<S extends object = State> {
 
   /** Adds one of the four kinds of listeners that make this client a subscriber. */
   listen<A extends unknown[]>(listeners: Listeners<A>, call: (...args: A) => void): Unsubscribe {
-    const end = listeners.add(call);
-    // Who listens anew deserves an answer of its own, be it the same refusal.
-    if (this.#standing === "refused") this.#standing = "none";
-    this.#raiseSoon();
-    return () => {
-      end();
-      this.#lowerLater();
-    };
+    return this.#subscribing(listeners.add(call));
   }
 
   /** Listens to the list; told at once, after the present microtask, where one is known. */
   listenSync(call: SyncListener<S>): Unsubscribe {
-    let isEnded = false;
-    const end = this.listen(this.onSync, call);
-    queueMicrotask(() => {
+    return this.#subscribing(
       // A list that has just changed is told to all listeners in a moment, this one included.
-      if (this.#roster.known && !this.#isSyncDue && !isEnded) call(this.users());
-    });
-    return () => {
-      isEnded = true;
-      end();
-    };
+      this.onSync.addLate(call, () => (this.#roster.known && !this.#isSyncDue ? [this.users()] : undefined)),
+    );
   }
 
   /** `json` was checked; `owner` is the handle whose state it is. */
@@ -172,17 +161,28 @@ export class Channel<S extends object = State> {
     this.#standing = "refused";
     this.#hasEntry = false;
     this.#tell(this.#roster.lost());
-    this.#fail(code, `The server ended the subscription of ${this.channel}.`);
+    this.#fail(code, `The server ended the subscription of ${this.name}.`);
   }
 
   /** Ends all that would still happen by itself. */
   stop(): void {
     clearTimeout(this.#retryTimer);
     this.#isSyncDue = false;
+    this.#isOver = true;
   }
 
   get #isListening(): boolean {
     return this.onSync.size + this.onJoin.size + this.onUpdate.size + this.onLeave.size > 0;
+  }
+
+  #subscribing(end: Unsubscribe): Unsubscribe {
+    // Who listens anew deserves an answer of its own, be it the same refusal.
+    if (this.#standing === "refused") this.#standing = "none";
+    this.#raiseSoon();
+    return () => {
+      end();
+      this.#lowerLater();
+    };
   }
 
   #raiseSoon(): void {
@@ -198,7 +198,7 @@ export class Channel<S extends object = State> {
       this.#isDue = false;
       this.#hasEntry = true;
       if (this.#standing === "none") this.#standing = "asked-by-track";
-      this.#host.send(say.track(this.channel, state));
+      this.#host.send(say.track(this.name, state));
     } else if (this.#isListening && this.#standing === "none") {
       this.#subscribe();
     }
@@ -206,7 +206,7 @@ export class Channel<S extends object = State> {
 
   #subscribe(): void {
     this.#standing = "asked";
-    this.#host.send(say.subscribe(this.channel));
+    this.#host.send(say.subscribe(this.name));
   }
 
   #lowerLater(): void {
@@ -215,15 +215,15 @@ export class Channel<S extends object = State> {
 
   /** Takes back what nobody wants any more. */
   #lower(): void {
+    if (this.#isOver) return;
     if (!this.isWanted) {
       clearTimeout(this.#retryTimer);
-      if (this.#standing !== "none" && this.#standing !== "refused") this.#host.send(say.unsubscribe(this.channel));
-      this.#standing = "none";
-      this.#hasEntry = false;
-      this.#host.forget(this);
+      if (this.#standing !== "none" && this.#standing !== "refused") this.#host.send(say.unsubscribe(this.name));
+      this.#isOver = true;
+      this.#host.forget(this.name);
     } else if (this.#tracked.size === 0 && this.#hasEntry) {
       this.#hasEntry = false;
-      this.#host.send(say.untrack(this.channel));
+      this.#host.send(say.untrack(this.name));
     }
   }
 
@@ -259,7 +259,7 @@ export class Channel<S extends object = State> {
   }
 
   #fail(code: string, message: string): void {
-    this.#host.failed(new PresenceError(code, message, nameOf(this.channel)));
+    this.#host.failed(new PresenceError(code, message, nameOf(this.name)));
   }
 
   #tell({ events, changed }: Outcome<S>): void {

@@ -1,9 +1,9 @@
 /**
  * One client: one socket, and the channels that use it. Joins the two and holds what concerns all channels.
  */
-import { Channel, type ChannelHost } from "./channel.js";
-import { guarded, Listeners, type Unsubscribe } from "./listeners.js";
-import { type ErrorListener, type Presence, type PresenceHost, presenceOf, type StatusListener } from "./presence.js";
+import { Channel } from "./channel.js";
+import { Listeners, type Unsubscribe } from "./listeners.js";
+import { type ErrorListener, type Presence, presenceOf, type StatusListener } from "./presence.js";
 import { channelOf, describe, PresenceError, type ServerMessage, type State } from "./protocol.js";
 import { Socket, type Status, type WebSocketClass } from "./socket.js";
 import { type GetToken, Tokens } from "./token.js";
@@ -25,111 +25,126 @@ export interface Client {
   readonly status: Status;
   /** The connection's status, at once and at each change. */
   onStatus(listener: StatusListener): Unsubscribe;
-  /** Everything that goes wrong, in any channel or none. Without a listener, errors go to the console. */
+  /** Everything that goes wrong, in any channel or none. Where nobody listens, errors go to the console. */
   onError(listener: ErrorListener): Unsubscribe;
   /** Leaves all channels and disconnects, for good. */
   close(): void;
 }
 
-/** Where the server takes WebSockets, below its origin. */
-const REALTIME_PATH = "api/realtime";
-
-/** A client of the server at `url` (http, https, ws or wss). Connects when something is first listened to or tracked. */
+/**
+ * A client of the server at `url` (http, https, ws or wss; in a page also relative to it). Connects when something
+ * is first listened to or tracked. Throws `INVALID_URL`.
+ */
 export function createClient(url: string | URL, options: ClientOptions = {}): Client {
-  const channels = new Map<string, Channel>();
-  const statusListeners = new Listeners<[status: Status]>();
-  const errorListeners = new Listeners<[error: PresenceError]>();
-  let connectionId: string | undefined;
-
-  const failed = (error: PresenceError): void => {
-    // An error that nobody hears would cost its developer an afternoon.
-    if (errorListeners.size === 0) console.error(`herenow: ${error.code}: ${error.message}`);
-    errorListeners.emit(error);
-  };
-
-  const received = (message: ServerMessage): void => {
-    if ("channel" in message && message.channel !== undefined) {
-      channels.get(message.channel)?.received(message);
-    } else if (message.type === "auth_success") {
-      connectionId = message.connectionId;
-    } else if (message.type === "auth_refreshed") {
-      for (const channel of channels.values()) {
-        if (message.revokedChannels.includes(channel.channel)) channel.lost("CHANNEL_ACCESS_DENIED");
-        else channel.refreshed();
-      }
-    }
-  };
-
-  const tokens = new Tokens(options.token, options.getToken);
-  const socket = new Socket({ url: realtimeUrl(url), tokens, WebSocket: options.WebSocket }, {
-    opened: () => channels.forEach((channel) => channel.opened()),
-    received,
-    failed,
-    statusChanged: (status) => statusListeners.emit(status),
-    isWanted: () => [...channels.values()].some((channel) => channel.isWanted),
-  });
-
-  const channelHost: ChannelHost = {
-    get isOpen() {
-      return socket.isOpen;
-    },
-    get connectionId() {
-      return connectionId;
-    },
-    send: (text) => socket.send(text),
-    failed,
-    forget(channel) {
-      if (channels.get(channel.channel) === channel) channels.delete(channel.channel);
-    },
-  };
-
-  const onStatus = (listener: StatusListener): Unsubscribe => {
-    let isTold = false;
-    const end = statusListeners.add((status) => {
-      isTold = true;
-      listener(status);
-    });
-    let isEnded = false;
-    queueMicrotask(() => {
-      if (!isTold && !isEnded) guarded(() => listener(socket.status));
-    });
-    return () => {
-      isEnded = true;
-      end();
-    };
-  };
-  const onError = (listener: ErrorListener): Unsubscribe => errorListeners.add(listener);
-
-  const presenceHost: PresenceHost = {
-    channel(name) {
-      socket.start();
-      const channel = channels.get(name) ?? new Channel(name, channelHost);
-      channels.set(name, channel);
-      return channel;
-    },
-    existing: (name) => channels.get(name),
-    onError,
-    onStatus,
-  };
-
+  const shared = new SharedClient(url, options);
   return {
-    realtime: {
-      presence: (name) => presenceOf(name, channelOf(name), presenceHost),
-    },
+    realtime: { presence: (name) => presenceOf(name, channelOf(name), shared) },
     get status() {
-      return socket.status;
+      return shared.status;
     },
-    onStatus,
-    onError,
-    close() {
-      channels.forEach((channel) => channel.stop());
-      channels.clear();
-      socket.close();
-    },
+    onStatus: (listener) => shared.onStatus(listener),
+    onError: (listener) => shared.onError(listener),
+    close: () => shared.close(),
   };
 }
 
-/** `https://host/prefix/` -> `wss://host/prefix/api/realtime`; in a page, `url` may be relative to it. */
+/** What socket, channels and handles have in common; `Client` is the part of it that an application sees. */
+class SharedClient {
+  #channels = new Map<string, Channel>();
+  #statusListeners = new Listeners<[status: Status]>();
+  #errorListeners = new Listeners<[error: PresenceError]>();
+  #connectionId: string | undefined;
+  #socket: Socket;
+
+  constructor(url: string | URL, { token, getToken, WebSocket }: ClientOptions) {
+    this.#socket = new Socket(
+      { url: realtimeUrl(url), tokens: new Tokens(token, getToken), WebSocket },
+      {
+        opened: () => this.#channels.forEach((channel) => channel.opened()),
+        received: (message) => this.#received(message),
+        failed: (error) => this.failed(error),
+        statusChanged: (status) => this.#statusListeners.emit(status),
+        isWanted: () => [...this.#channels.values()].some((channel) => channel.isWanted),
+      },
+    );
+  }
+
+  get status(): Status {
+    return this.#socket.status;
+  }
+
+  get isOpen(): boolean {
+    return this.#socket.isOpen;
+  }
+
+  get connectionId(): string | undefined {
+    return this.#connectionId;
+  }
+
+  send(text: string): void {
+    this.#socket.send(text);
+  }
+
+  channel(name: string): Channel {
+    this.#socket.start();
+    const channel = this.#channels.get(name) ?? new Channel(name, this);
+    this.#channels.set(name, channel);
+    return channel;
+  }
+
+  existing(name: string): Channel | undefined {
+    return this.#channels.get(name);
+  }
+
+  forget(name: string): void {
+    this.#channels.delete(name);
+  }
+
+  onStatus(listener: StatusListener): Unsubscribe {
+    return this.#statusListeners.addLate(listener, () => [this.status]);
+  }
+
+  onError(listener: ErrorListener): Unsubscribe {
+    return this.#errorListeners.add(listener);
+  }
+
+  failed(error: PresenceError): void {
+    // An error that nobody hears would cost its developer an afternoon.
+    if (this.#errorListeners.size === 0) console.error(`herenow: ${error.code}: ${error.message}`);
+    this.#errorListeners.emit(error);
+  }
+
+  close(): void {
+    for (const channel of this.#channels.values()) channel.stop();
+    this.#channels.clear();
+    this.#socket.close();
+  }
+
+  #received(message: ServerMessage): void {
+    if ("channel" in message && message.channel !== undefined) {
+      this.#channels.get(message.channel)?.received(message);
+    } else if (message.type === "auth_success") {
+      this.#connectionId = message.connectionId;
+    } else if (message.type === "auth_refreshed") {
+      for (const channel of this.#channels.values()) {
+        if (message.revokedChannels.includes(channel.name)) channel.lost("CHANNEL_ACCESS_DENIED");
+        else channel.refreshed();
+      }
+    }
+  }
+}
+
+/** Where the server takes WebSockets, below its origin. */
+const REALTIME_PATH = "api/realtime";
+
+const WEBSOCKET_SCHEMES: ReadonlyMap<string, string> = new Map([
+  ["http:", "ws:"],
+  ["ws:", "ws:"],
+  ["https:", "wss:"],
+  ["wss:", "wss:"],
+]);
+
+/** `https://host/prefix/` -> `wss://host/prefix/api/realtime`. */
 function realtimeUrl(url: string | URL): string {
   let parsed: URL;
   try {
@@ -144,10 +159,3 @@ function realtimeUrl(url: string | URL): string {
   const path = parsed.pathname.endsWith("/") ? parsed.pathname : `${parsed.pathname}/`;
   return `${scheme}//${parsed.host}${path}${REALTIME_PATH}`;
 }
-
-const WEBSOCKET_SCHEMES: ReadonlyMap<string, string> = new Map([
-  ["http:", "ws:"],
-  ["ws:", "ws:"],
-  ["https:", "wss:"],
-  ["wss:", "wss:"],
-]);

@@ -20,6 +20,23 @@ export class Listeners<A extends unknown[]> {
     return () => void this.#entries.delete(entry);
   }
 
+  /** Adds one that is also told, in a microtask, what the others know already: `present` says it, if anything. */
+  addLate(call: (...args: A) => void, present: () => A | undefined): Unsubscribe {
+    let isPending = true;
+    const end = this.add((...args) => {
+      isPending = false;
+      call(...args);
+    });
+    queueMicrotask(() => {
+      const args = isPending ? present() : undefined;
+      if (args) guarded(() => call(...args));
+    });
+    return () => {
+      isPending = false;
+      end();
+    };
+  }
+
   emit(...args: A): void {
     for (const entry of [...this.#entries]) {
       // One listener may have ended another's subscription just now.
