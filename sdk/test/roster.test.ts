@@ -38,6 +38,22 @@ describe("fixtures/roster.json", () => {
   });
 });
 
+describe("members", () => {
+  it.each([10, 100, 1000])("%i who join one by one are the list that a snapshot gives", (count) => {
+    const roster = new Roster();
+    const rows = Array.from({ length: count }, (_, n) => row(`user-${n}`, `connection-${n}`, n));
+    roster.snapshot(snapshotOf(0, []));
+    const firsts = rows.flatMap((member, n) =>
+      roster.delta({ type: "presence_join", channel: "presence:x", seq: n + 1, ...member }).events,
+    );
+    expect(firsts).toHaveLength(count);
+    const fresh = new Roster();
+    fresh.snapshot(snapshotOf(count, rows));
+    expect(roster.users()).toEqual(fresh.users());
+    expect(roster.users()).toHaveLength(count);
+  });
+});
+
 describe("rows", () => {
   it("stay the same object while their user does not change", () => {
     const roster = new Roster();

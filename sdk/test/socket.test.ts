@@ -178,6 +178,7 @@ describe("reconnecting", () => {
     expect(presence.users()).toHaveLength(3);
     const socket = await server.accept("me-again");
     expect(socket.take()).toEqual([auth("fixed"), track({ n: 2 })]);
+    socket.say(leave(100, "bob", "b1"));
     expect(heard).toEqual([]);
     socket.say({ ...sync(1, entry("jane", "me-again", { n: 2 }), entry("bob", "b2"), entry("eve", "e1")), epoch: 2 });
     await settle();
@@ -562,11 +563,13 @@ describe("tokens", () => {
 
   it("believes a date far ahead, which overflows no timer", async () => {
     const getToken = vi.fn(() => tokenFor(1e300));
+    const timers = vi.spyOn(globalThis, "setTimeout");
     use({ getToken });
     presence.onSync(() => {});
     await live();
     await alive(60_000);
     expect(getToken).toHaveBeenCalledTimes(1);
+    for (const [, delay] of timers.mock.calls) expect(delay).toBeLessThan(2 ** 31);
   });
 
   it("comes back with a new one after the old one expired, and fails without a way to get one", async () => {
