@@ -238,3 +238,58 @@ fn push_part(writer: &mut Writer, out: &mut Vec<u8>, part: Part) {
         writer.track(out, part.channel, state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, SocketAddrV4};
+
+    use super::*;
+    use crate::floor::{Floor, Writing};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn floor(writing: Writing) -> SocketAddrV4 {
+        let floor = Floor::listen(0, writing).expect("a free port");
+        let SocketAddr::V4(address) = floor.address().expect("a bound listener") else {
+            panic!("the floor listens at an IPv4 address");
+        };
+        std::thread::spawn(|| floor.run());
+        address
+    }
+
+    #[test]
+    fn every_update_reaches_everybody_however_the_floor_writes() {
+        for writing in [Writing::Each, Writing::Turn, Writing::Delay { ms: 2 }] {
+            let shape = Shape { channels: 3, members: 4, observers: 2 };
+            let mut driver = Driver::new(floor(writing)).expect("a driver");
+            let mut crowd = Crowd::new(shape, Greeting::TakePart);
+            crowd.connect(&mut driver, 5, PATIENCE).expect("all connect");
+            crowd.ledger.record();
+            for turn in 0..60 {
+                crowd.update(&mut driver, shape.tracker(turn));
+            }
+            crowd
+                .wait(&mut driver, PATIENCE, |crowd| crowd.ledger.all_is_read())
+                .expect("all read");
+            let tally = crowd.ledger.tally;
+            assert_eq!((tally.seen, tally.covered), (60 * 6, 60 * 6), "{writing}");
+            assert_eq!(tally.errors + tally.closed + tally.backwards, 0);
+            assert!(!crowd.ledger.latency.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_paused_connection_is_all_that_misses_an_update_until_it_resumes() {
+        let shape = Shape::of_members(1, 3);
+        let mut driver = Driver::new(floor(Writing::Each)).expect("a driver");
+        let mut crowd = Crowd::new(shape, Greeting::TakePart);
+        crowd.connect(&mut driver, 3, PATIENCE).expect("all connect");
+        driver.pause(2).expect("a connection");
+        crowd.update(&mut driver, 0);
+        let others_read = |crowd: &Crowd| (0..2).all(|it| crowd.ledger.unread(it).is_none());
+        crowd.wait(&mut driver, PATIENCE, others_read).expect("the others read it");
+        assert!(crowd.ledger.unread(2).is_some());
+        driver.resume(2).expect("a connection");
+        crowd.wait(&mut driver, PATIENCE, |crowd| crowd.ledger.all_is_read()).expect("all read");
+    }
+}

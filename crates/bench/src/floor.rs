@@ -31,12 +31,8 @@ const EVENTS_PER_POLL: usize = 1024;
 /// Frames of a real server name seq, user and connection; the floor's weigh the same.
 const FRAME_BEGINS: &str = r#"{"type":"presence_update","channel":"presence:bench-0000","seq":10000000,"userId":"u000000","connectionId":"AAAAAAAAAAAAAAAAAAAAAA","state":"#;
 
-/// Serves until the process is killed.
-pub fn serve(port: u16, writing: Writing) -> std::io::Result<()> {
-    Floor::listen(port, writing)?.run()
-}
-
-struct Floor {
+/// See the module.
+pub struct Floor {
     writing: Writing,
     epoll: OwnedFd,
     listener: TcpListener,
@@ -62,7 +58,8 @@ struct Channel {
 }
 
 impl Floor {
-    fn listen(port: u16, writing: Writing) -> std::io::Result<Self> {
+    /// Listens at this loopback port; 0 is any free one.
+    pub fn listen(port: u16, writing: Writing) -> std::io::Result<Self> {
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
         // The standard library's backlog of 128 would drop the connections of a crowd.
@@ -81,7 +78,12 @@ impl Floor {
         })
     }
 
-    fn run(mut self) -> std::io::Result<()> {
+    pub fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the process is killed.
+    pub fn run(mut self) -> std::io::Result<()> {
         let mut ready: Vec<epoll::Event> = Vec::with_capacity(EVENTS_PER_POLL);
         loop {
             ready.clear();

@@ -9,13 +9,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::floor::Writing;
+use crate::floor::{Floor, Writing};
 use crate::run::Plan;
 use crate::scenarios::Effort;
 use crate::server::{Places, Server};
 
 mod audit;
 mod crowd;
+mod curves;
 mod driver;
 mod floor;
 mod frames;
@@ -24,11 +25,14 @@ mod inbound;
 mod ledger;
 mod measure;
 mod messages;
+mod plot;
 mod process;
+mod projection;
 mod report;
 mod run;
 mod scenarios;
 mod server;
+mod steady;
 mod targets;
 
 /// Measures presence servers side by side, each on one core, driven from another.
@@ -43,6 +47,22 @@ struct Cli {
 enum Command {
     /// Runs scenarios and prints a table.
     Run(RunArgs),
+    /// Sweeps flush delay against rate and draws the curves.
+    Sweep(CurveArgs),
+    /// Draws how cost grows with members, with update rate and with channels.
+    Growth(CurveArgs),
+    /// Runs at half load for minutes and draws the server's memory.
+    Steady {
+        #[arg(long, default_value_t = 10)]
+        minutes: usize,
+        #[arg(long, default_value = "herenow")]
+        server: Server,
+        /// The chart.
+        #[arg(long, default_value = "steady.svg")]
+        out: PathBuf,
+        #[command(flatten)]
+        places: PlaceArgs,
+    },
     /// The yardstick server that only writes; the bench starts it itself.
     Floor {
         #[arg(long)]
@@ -78,6 +98,21 @@ struct RunArgs {
 }
 
 #[derive(Args)]
+struct CurveArgs {
+    /// The folder for the charts and curves.json.
+    #[arg(long, default_value = "bench-results")]
+    out: PathBuf,
+    /// Runs of each point.
+    #[arg(long, default_value_t = 1)]
+    runs: usize,
+    /// Which servers growth compares.
+    #[arg(long, value_delimiter = ',', default_value = "herenow,bun,floor")]
+    servers: Vec<Server>,
+    #[command(flatten)]
+    places: PlaceArgs,
+}
+
+#[derive(Args)]
 struct PlaceArgs {
     /// The server's binary, by default the one beside this program.
     #[arg(long)]
@@ -90,9 +125,16 @@ struct PlaceArgs {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(args),
-        Command::Floor { port, writing } => {
-            floor::serve(port, writing).map_err(|error| format!("the floor ended: {error}"))
-        }
+        Command::Sweep(args) => curves(&curves::sweep(), args),
+        Command::Growth(args) => curves(&curves::growth(&args.servers), args),
+        Command::Steady { minutes: minutes @ 1.., server, out, places } => places
+            .into_places(&[server])
+            .and_then(|places| steady::run(server, &places, (minutes, &out)))
+            .map(|line| println!("{line}")),
+        Command::Steady { .. } => Err("a steady run takes at least one minute".to_owned()),
+        Command::Floor { port, writing } => Floor::listen(port, writing)
+            .and_then(Floor::run)
+            .map_err(|error| format!("the floor ended: {error}")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,26 +157,43 @@ fn run(args: RunArgs) -> Result<(), String> {
         (args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == case.scenario))
             && case.name.starts_with(&args.case)
     });
-    let plan =
-        Plan { cases, servers: args.servers, places: args.places.into_places()?, runs: args.runs };
+    let places = args.places.into_places(&args.servers)?;
+    let plan = Plan { cases, servers: args.servers, places, runs: args.runs };
     let rows = plan.run(|line| eprintln!("{line}"))?;
     let verdicts = targets::verdicts(&rows);
     print!("{}", report::text(&rows, &verdicts));
+    for line in projection::lines(&rows) {
+        println!("{line}");
+    }
     if let Some(path) = args.json {
-        let text = format!("{:#}\n", report::json(&rows, &verdicts));
+        let mut found = report::json(&rows, &verdicts);
+        found["rivals"] = plan.places.rival_versions();
+        let text = format!("{found:#}\n");
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
 }
 
+fn curves(points: &[curves::Point], args: CurveArgs) -> Result<(), String> {
+    let places = args.places.into_places(&args.servers)?;
+    std::fs::create_dir_all(&args.out)
+        .map_err(|error| format!("{}: {error}", args.out.display()))?;
+    curves::draw(points, &places, (args.runs, &args.out), |line| eprintln!("{line}"))
+}
+
 impl PlaceArgs {
-    fn into_places(self) -> Result<Places, String> {
+    /// Where the programs are, once those that `servers` need are installed.
+    fn into_places(self, servers: &[Server]) -> Result<Places, String> {
         let herenow = match self.herenow {
             Some(path) => path,
             None => std::env::current_exe()
                 .map_err(|error| format!("cannot find the folder of this program: {error}"))?
                 .with_file_name("herenow"),
         };
-        Ok(Places { herenow, rivals: self.rivals })
+        let places = Places { herenow, rivals: self.rivals };
+        if servers.iter().any(|server| server.is_rival()) {
+            places.install_rivals()?;
+        }
+        Ok(places)
     }
 }

@@ -14,6 +14,9 @@ use crate::process::{self, Process};
 /// Above this share of a core the driver may be what limits a run.
 pub const DRIVER_FULL_PERCENT: f64 = 95.0;
 
+/// Where other processes took more than this share of a core the figures are not to be trusted.
+pub const DISTURBED_PERCENT: f64 = 10.0;
+
 macro_rules! measures {
     ($($name:ident: $key:literal, $head:literal, $decimals:literal;)*) => {
         /// A named number; the order is the order of columns.
@@ -54,6 +57,7 @@ measures! {
     Merged: "merged_percent", "merged %", 1;
     FramesPerRead: "frames_per_read", "frames/read", 2;
     KilobytesPerReceiver: "kilobytes_per_receiver", "KB/recv", 1;
+    KilobytesPerReceiverSecond: "kilobytes_per_receiver_second", "KB/recv/s", 1;
     Snapshots: "snapshots", "syncs", 0;
     RssBase: "anonymous_empty_kb", "empty KB", 0;
     RssGrowthPerConnection: "growth_kb_per_connection", "growth KB/conn", 3;
@@ -63,6 +67,7 @@ measures! {
     RssLeft: "anonymous_left_kb", "left KB", 0;
     KernelPeak: "kernel_peak_kb", "kernel KB", 0;
     Driver: "driver_core_percent", "driver %", 0;
+    Others: "other_processes_core_percent", "others %", 0;
 }
 
 /// The numbers of one run, or the medians of several.
@@ -162,7 +167,10 @@ impl Spent {
             (Measure::SeenPerSecond, self.seen / self.seconds),
             (Measure::Merged, 100.0 * per(self.covered - self.seen, self.covered)),
             (Measure::FramesPerRead, per(self.frames, self.reads)),
-            (Measure::KilobytesPerReceiver, self.read_bytes / receivers / 1024.0),
+            (
+                Measure::KilobytesPerReceiverSecond,
+                self.read_bytes / receivers / 1024.0 / self.seconds,
+            ),
             (Measure::Driver, self.driver_percent()),
         ])
     }

@@ -123,6 +123,19 @@ pub fn own_cpu_time() -> io::Result<Duration> {
     cpu_time_of(std::process::id())
 }
 
+/// How long all cores of the machine have been busy so far, for anybody.
+pub fn machine_busy_time() -> io::Result<Duration> {
+    let table = fs::read_to_string("/proc/stat")?;
+    let total = table.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> =
+        total.split_whitespace().skip(1).map_while(|ticks| ticks.parse().ok()).collect();
+    let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, ..] = ticks[..] else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "/proc/stat without CPU times"));
+    };
+    let busy = user + nice + system + interrupts + soft_interrupts;
+    Ok(Duration::from_secs_f64(busy as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
 /// Lets the calling thread, and what it starts, run on these cores only.
 pub fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::measure::{DRIVER_FULL_PERCENT, Measure, Numbers};
+use crate::measure::{DISTURBED_PERCENT, DRIVER_FULL_PERCENT, Measure, Numbers};
 use crate::targets::Verdict;
 
 /// A case on a server.
@@ -25,10 +25,18 @@ impl Row {
         self.numbers.get(&Measure::Driver).is_some_and(|percent| *percent > DRIVER_FULL_PERCENT)
     }
 
+    /// Whether other processes took so much of the machine that the figures are doubtful.
+    pub fn is_disturbed(&self) -> bool {
+        self.numbers.get(&Measure::Others).is_some_and(|percent| *percent > DISTURBED_PERCENT)
+    }
+
     fn remark(&self) -> String {
         let mut remark = String::new();
         if self.is_driver_limited() {
             remark.push_str("driver-limited ");
+        }
+        if self.is_disturbed() {
+            remark.push_str("disturbed ");
         }
         if let Some(why) = self.failures.first() {
             let of = self.failures.len() + self.runs.len();
@@ -105,6 +113,7 @@ pub fn json(rows: &[Row], verdicts: &[Verdict]) -> Value {
                 "case": row.case,
                 "server": row.server,
                 "driverLimited": row.is_driver_limited(),
+                "disturbed": row.is_disturbed(),
                 "failures": row.failures,
                 "median": object(&row.numbers),
                 "runs": row.runs.iter().map(object).collect::<Vec<_>>(),
@@ -125,7 +134,8 @@ fn machine() -> Value {
     let cpu_info = read("/proc/cpuinfo");
     let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     json!({
-        "cores": std::thread::available_parallelism().map_or(1, usize::from),
+        // Not the cores that this thread may use, which is one.
+        "cores": cpu_info.lines().filter(|line| line.starts_with("processor")).count(),
         "cpu": model.map_or("", |(_, model)| model),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
     })

@@ -1,8 +1,10 @@
 //! Runs cases on servers, a fresh process for each run, and lets the servers take turns
 //! so that a slow minute of the machine hits all of them.
 
-use crate::measure::{self, Numbers};
-use crate::process::{self, DRIVER_CORE};
+use std::time::Instant;
+
+use crate::measure::{self, Measure, Numbers};
+use crate::process::{self, DRIVER_CORE, Process};
 use crate::report::Row;
 use crate::scenarios::{Case, Trial};
 use crate::server::{Places, Server};
@@ -53,7 +55,22 @@ impl Plan {
 /// One run of a case on a fresh server.
 pub fn run_once(places: &Places, case: &Case, server: Server) -> Result<Numbers, String> {
     let process = server.start(places, case.settings)?;
-    case.run(&Trial { server, process: &process })
+    let began = Instant::now();
+    let before_s = others_cpu_s(&process)?;
+    let mut numbers = case.run(&Trial { server, process: &process })?;
+    let others_s = others_cpu_s(&process)? - before_s;
+    numbers.insert(Measure::Others, 100.0 * others_s.max(0.0) / began.elapsed().as_secs_f64());
+    Ok(numbers)
+}
+
+/// CPU time of everybody but the server and the driver.
+fn others_cpu_s(process: &Process) -> Result<f64, String> {
+    let (busy, server, own) = (
+        process::machine_busy_time().map_err(|error| format!("/proc/stat: {error}"))?,
+        process.cpu_time().map_err(|error| format!("the server's CPU clock: {error}"))?,
+        process::own_cpu_time().map_err(|error| format!("the driver's CPU clock: {error}"))?,
+    );
+    Ok(busy.as_secs_f64() - server.as_secs_f64() - own.as_secs_f64())
 }
 
 fn empty_row(case: &Case, server: Server) -> Row {

@@ -31,6 +31,11 @@ impl Server {
         !matches!(self, Self::Floor(_))
     }
 
+    /// Whether it is installed from packages.
+    pub fn is_rival(self) -> bool {
+        matches!(self, Self::Bun | Self::NodeWs)
+    }
+
     /// Starts it at a free loopback address.
     pub fn start(self, places: &Places, settings: Settings) -> Result<Process, String> {
         let address = process::free_address().map_err(|error| format!("no free port: {error}"))?;
@@ -78,6 +83,30 @@ pub struct Settings {
 }
 
 impl Places {
+    /// Installs the pinned packages of the rivals where that has not been done.
+    pub fn install_rivals(&self) -> Result<(), String> {
+        // npm writes this file last, so a broken installation is done again.
+        if self.rivals.join("node_modules/.package-lock.json").exists() {
+            return Ok(());
+        }
+        let status = Command::new("npm")
+            .arg("ci")
+            .current_dir(&self.rivals)
+            .status()
+            .map_err(|error| format!("the rivals need npm: {error}"))?;
+        if !status.success() {
+            return Err(format!("npm ci in {} ended with {status}", self.rivals.display()));
+        }
+        Ok(())
+    }
+
+    /// The pinned packages by name.
+    pub fn rival_versions(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.rivals.join("package.json")).unwrap_or_default();
+        let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        package["dependencies"].clone()
+    }
+
     fn herenow(&self, listen: &str, loops: usize, settings: Settings) -> Result<Command, String> {
         let mut command = Command::new(&self.herenow);
         command.args(["serve", "--listen", listen, "--loops", &loops.to_string()]);
