@@ -41,6 +41,19 @@ fn a_delta_may_name_the_epoch() {
 }
 
 #[test]
+fn every_golden_frame_of_the_server_is_understood() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/frames.json");
+    let frames = std::fs::read_to_string(path).expect("the fixture is in the repository");
+    let frames: Vec<Value> = serde_json::from_str(&frames).expect("the fixture is an array");
+    assert!(!frames.is_empty());
+    for frame in frames {
+        let text = frame["text"].as_str().expect("a golden frame has a text");
+        let message = ServerMessage::parse(text);
+        assert_ne!(message, ServerMessage::Unknown, "{}: {text}", frame["name"]);
+    }
+}
+
+#[test]
 fn what_a_client_says_is_json_whatever_it_names() {
     let name = "quote\" back\\slash é \u{1F600}";
     let channel = ChannelName::parse(&format!("presence:{name}")).expect("a good name");
