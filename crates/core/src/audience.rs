@@ -145,8 +145,10 @@ impl Subscriber {
     pub fn take(&mut self, owed: Owed) -> Option<Part> {
         let is_served = match (self.phase, owed) {
             (Phase::Lagging, _) => return None,
-            (_, Owed::Everybody) => true,
-            (Phase::Asked(ask), Owed::UpTo(answered)) => ask.is_answered_by(answered),
+            (Phase::Live, Owed::Everybody(_)) => true,
+            (Phase::Asked(ask), Owed::UpTo(answered) | Owed::Everybody(answered)) => {
+                ask.is_answered_by(answered)
+            }
             _ => false,
         };
         if is_served {

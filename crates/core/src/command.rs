@@ -156,6 +156,8 @@ pub enum Owed {
     Nobody,
     /// Those whose wish it answers.
     UpTo(Ask),
-    /// Everybody: the map was rebuilt, and deltas would not lead there.
-    Everybody,
+    /// The map was rebuilt, and deltas would not lead there: all who are up to date, and those
+    /// whose wish it answers. A wish that is still on its way here is not among them: what else
+    /// its sender said before it is not in the snapshot either.
+    Everybody(Ask),
 }

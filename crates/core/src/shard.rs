@@ -48,10 +48,19 @@ enum Map {
 #[derive(Debug)]
 struct Interest {
     peer: Peer,
-    /// The newest wish for a snapshot that has not been answered.
-    ask: Option<Ask>,
-    /// The map was rebuilt since this peer's subscribers last heard.
-    owed_to_all: bool,
+    /// The newest wish for a snapshot that has come from it.
+    ask: Ask,
+    owes: Owes,
+}
+
+/// What the next flush owes a peer beside the deltas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owes {
+    Deltas,
+    /// A snapshot to those who asked.
+    Answer,
+    /// A snapshot to all: the map was rebuilt since they last heard.
+    Rebuilt,
 }
 
 impl Shard {
@@ -83,12 +92,8 @@ impl Shard {
                 self.remove(&channel, connection, (owner, reason), now, out);
             }
             Command::Subscribe { channel, peer, ask } => {
-                self.subscribe(
-                    &channel,
-                    Interest { peer, ask: Some(ask), owed_to_all: false },
-                    now,
-                    out,
-                );
+                let wish = Interest { peer, ask, owes: Owes::Answer };
+                self.subscribe(&channel, wish, now, out);
             }
             Command::Unsubscribe { channel, peer } => self.unsubscribe(&channel, peer),
         }
@@ -130,12 +135,11 @@ impl Shard {
         out.merged = live.tell(&mut out.ops);
         let mut is_owed = false;
         for interest in &mut slot.peers {
-            let owed = match (interest.owed_to_all, interest.ask.take()) {
-                (true, _) => Owed::Everybody,
-                (false, Some(ask)) => Owed::UpTo(ask),
-                (false, None) => Owed::Nobody,
+            let owed = match std::mem::replace(&mut interest.owes, Owes::Deltas) {
+                Owes::Rebuilt => Owed::Everybody(interest.ask),
+                Owes::Answer => Owed::UpTo(interest.ask),
+                Owes::Deltas => Owed::Nobody,
             };
-            interest.owed_to_all = false;
             is_owed |= owed != Owed::Nobody;
             out.to.push(Receiver { peer: interest.peer, owed });
         }
@@ -226,7 +230,12 @@ impl Shard {
         self.wake(name, now, out);
         let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
         match slot.peers.iter_mut().find(|interest| interest.peer == wish.peer) {
-            Some(interest) => interest.ask = wish.ask,
+            Some(interest) => {
+                interest.ask = wish.ask;
+                if interest.owes == Owes::Deltas {
+                    interest.owes = wish.owes;
+                }
+            }
             None => {
                 slot.peers.reserve_exact(1);
                 slot.peers.push(wish);

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
 use herenow_core::{
-    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, RateLimit, SCAN_EVERY, SessionEffect,
+    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, RateLimit, SCAN_EVERY,
+    SessionEffect,
 };
 use mio::{Events, Poll, Token};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use herenow_wire::ChannelName;
 
-use super::{Map, Shard, Slot};
+use super::{Map, Owes, Shard, Slot};
 use crate::channel::Channel;
 use crate::collecting::{Collecting, trackers_in};
 use crate::command::Effect;
@@ -89,7 +89,7 @@ impl Shard {
         slot.map = Map::Collecting(Box::new(collecting));
         self.collecting += 1;
         for interest in &mut slot.peers {
-            interest.owed_to_all = true;
+            interest.owes = Owes::Rebuilt;
         }
         let peers = slot.peers.iter().map(|interest| interest.peer).collect();
         out.push(Effect::Resync { channel: name.clone(), peers });

@@ -97,7 +97,8 @@ impl Connection {
 
     /// Whether it named `channel` as its default and has not signed in.
     pub(super) fn may_join_later(&self, channel: &ChannelName) -> bool {
-        let named = matches!(self.default_channel(), DefaultChannel::Named(name) if name == channel);
+        let named =
+            matches!(self.default_channel(), DefaultChannel::Named(name) if name == channel);
         named && self.is_open() && self.session.auth().is_none()
     }
 

@@ -74,15 +74,17 @@ impl EventLoop {
         deltas: &[u8],
         snapshot: &[u8],
     ) {
-        let mut shared: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
-        for receiver in flush.to.iter().filter(|receiver| receiver.peer != self.me) {
-            let (deltas, snapshot) =
-                shared.get_or_insert_with(|| (Arc::from(deltas), Arc::from(snapshot))).clone();
+        let mut others = flush.to.iter().filter(|receiver| receiver.peer != self.me).peekable();
+        if others.peek().is_none() {
+            return;
+        }
+        let (deltas, snapshot): (Arc<[u8]>, Arc<[u8]>) = (deltas.into(), snapshot.into());
+        for receiver in others {
             self.outgoing[usize::from(receiver.peer.0)].push(Mail::Delivery(Delivery {
                 channel: channel.clone(),
                 changes: flush.ops.len(),
-                deltas,
-                snapshot,
+                deltas: deltas.clone(),
+                snapshot: snapshot.clone(),
                 owed: receiver.owed,
             }));
         }

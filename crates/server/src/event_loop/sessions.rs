@@ -261,9 +261,11 @@ impl EventLoop {
     pub(super) fn tell_resync(&mut self, channel: &ChannelName) {
         let subscribed = self.audience.subscribers(channel).iter().map(|s| s.slot).collect();
         let mut slots: Vec<u32> = subscribed;
-        slots.extend(self.connections.slots().into_iter().filter(|slot| {
-            self.connections.get(*slot).is_some_and(|c| c.may_join_later(channel))
-        }));
+        slots.extend(
+            self.connections.slots().into_iter().filter(|slot| {
+                self.connections.get(*slot).is_some_and(|c| c.may_join_later(channel))
+            }),
+        );
         slots.sort_unstable();
         slots.dedup();
         for slot in slots {

@@ -80,7 +80,8 @@ impl EventLoop {
     fn read_socket(&mut self, slot: u32, buffer: &mut [u8]) {
         for _ in 0..READS_PER_TURN {
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            if connection.phase == Phase::Dead || connection.is_stuffed(self.settings.outbox_bytes) {
+            if connection.phase == Phase::Dead || connection.is_stuffed(self.settings.outbox_bytes)
+            {
                 // A stuffed one is read again when its socket has drained.
                 return;
             }
