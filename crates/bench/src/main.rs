@@ -133,7 +133,10 @@ fn main() -> ExitCode {
             .map(|line| println!("{line}")),
         Command::Steady { .. } => Err("a steady run takes at least one minute".to_owned()),
         Command::Floor { port, writing } => Floor::listen(port, writing)
-            .and_then(Floor::run)
+            .and_then(|floor| {
+                eprintln!("the floor listens at {}", floor.address()?);
+                floor.run()
+            })
             .map_err(|error| format!("the floor ended: {error}")),
     };
     match outcome {
