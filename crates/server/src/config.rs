@@ -1,12 +1,14 @@
 //! What an operator may set, as one struct for the whole server. Each setting's unit, bounds and
 //! default stand in one table; where a value came from is known to `file` alone.
 
+mod error;
 mod file;
 mod keys;
 mod settings;
 mod table;
 
-pub use file::{ConfigError, Loaded, load};
+pub use error::ConfigError;
+pub use file::{Loaded, load};
 pub use keys::{KeysError, load_keys};
 pub use settings::{Network, Settings};
 pub use table::{help, markdown};

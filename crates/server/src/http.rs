@@ -323,3 +323,6 @@ const WELCOME: &str = "This is Herenow, a presence server. WebSockets open at /a
                        docs/protocol.md of the project says what to send.\n";
 const ADDRESS_FULL: &str = "Too many connections of this address have not signed in yet.\n";
 const SERVER_FULL: &str = "The server holds as many connections as it may.\n";
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use herenow_server::auth::{self, Keys, MIN_SAFE_SECRET_BYTES, Secret, TokenError
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, ConfigError, KeysError, Pages, Settings};
 use herenow_server::{RunError, run};
-use serde_json::Map;
+
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -82,7 +82,7 @@ fn produce(serve: Serve) -> Result<(), StartError> {
 fn print_token(token: Token) -> Result<(), StartError> {
     let secret = load_keys()?.secret.ok_or(StartError::NoKey)?;
     let now_unix_ms = unix_ms();
-    let mut claims = token.claims.unwrap_or_else(Map::new);
+    let mut claims = token.claims.unwrap_or_default();
     let expiry = (now_unix_ms / 1000).saturating_add(token.ttl);
     claims.insert("sub".into(), token.user.into());
     claims.insert("exp".into(), expiry.into());

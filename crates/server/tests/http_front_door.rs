@@ -98,6 +98,8 @@ async fn read_answer(stream: &mut TcpStream) -> Answer {
         let read = timeout(PATIENCE, stream.read_buf(&mut body)).await;
         assert_ne!(read.expect("in time").expect("a whole body"), 0);
     }
+    // Behind a 101 stand frames, which are no body.
+    body.truncate(length);
     answer.body = String::from_utf8(body).expect("bodies are UTF-8");
     answer
 }
