@@ -1,0 +1,33 @@
+# What a contributor types. `make test` is what CI runs; it installs what it needs.
+
+.PHONY: test lint rust sdk browser needs dev bench fmt
+
+# Everything: format, lints, Rust, TypeScript, and two real browser windows.
+test: needs lint rust sdk browser
+
+dev:
+	cargo run --release -- dev
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check-house
+	scripts/check-clauses
+
+rust:
+	cargo test --workspace
+
+sdk:
+	cd sdk && npm ci --no-audit --no-fund && npm test
+
+# The page of the demo, in Chromium, against the binary that `rust` has just tested.
+browser:
+	cargo build -p herenow-server
+	cd demo && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
+
+# Node for the SDK's tests, Chromium for the demo's. The server itself needs neither.
+needs:
+	scripts/install-needs
