@@ -99,12 +99,12 @@ impl Session {
             Input::Answer { channel, reference, verdict } => {
                 answer(channel, reference, verdict, out)
             }
-            Input::Review => self.begin_review(None, out),
             Input::LeaseEnded => {
                 self.end(LeaveReason::Timeout, out);
                 out.push(SessionEffect::Close { code: CloseCode::PresenceTimeout });
             }
             Input::Broken => self.end(LeaveReason::Disconnect, out),
+            Input::Review => self.enqueue(input, limits, now, out),
             Input::Message(_) | Input::Auth { .. } | Input::Refused(_) => {
                 self.admit(input, limits, now, out);
             }
@@ -182,6 +182,7 @@ impl Session {
                 let Refusal { code, message, channel, reference } = refusal;
                 fail(code, message, channel, reference, out);
             }
+            Input::Review => self.begin_review(None, out),
             _ => {}
         }
     }

@@ -13,6 +13,7 @@ mod shards;
 mod slab;
 mod sockets;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
@@ -80,6 +81,8 @@ pub(crate) struct EventLoop {
     shards: Shards,
     pace: Pace,
     replies: Replies,
+    /// Sessions whose rights are to be asked again.
+    reviews: VecDeque<u32>,
     ending: Option<Instant>,
 
     read_buffer: Vec<u8>,
@@ -124,6 +127,7 @@ impl EventLoop {
             shards: Shards::new(parts.index, loops, epoch_base),
             pace: Pace::default(),
             replies: Replies::default(),
+            reviews: VecDeque::new(),
             ending: None,
             read_buffer: vec![0; READ_BYTES],
             effects: Vec::new(),
@@ -230,6 +234,8 @@ impl EventLoop {
                     self.settle();
                 }
                 Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
+                Mail::Decision { asker, channel, ruling } => self.decided(asker, channel, ruling),
+                Mail::Reload(access) => self.reload(access),
                 Mail::Delivery(delivery) => self.deliver_from_afar(&delivery),
                 Mail::Resync(channel) => self.tell_resync(&channel),
                 Mail::ShutDown { within, connections } => self.begin_end(within, connections),
@@ -262,6 +268,7 @@ impl EventLoop {
             }
         }
         self.dues = dues;
+        self.review_some();
         self.shards.handle_timeout(self.now, None, &mut self.shard_effects);
         self.settle();
     }

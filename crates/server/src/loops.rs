@@ -1,15 +1,22 @@
 //! The border between the front door and the event loops: what a loop is given when a socket has
 //! been upgraded, and what it tells of itself. Knows no HTTP.
 
+use std::io;
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use herenow_wire::{DefaultChannel, ErrorCode};
+use herenow_wire::{DefaultChannel, ErrorCode, SHARDS};
+use mio::{Poll, Waker};
 
+use crate::access::Access;
 use crate::admission::Newcomer;
 use crate::auth::Verifier;
+use crate::clock;
 use crate::config::Settings;
+use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
 
 /// An upgraded socket on its way to a loop.
 #[derive(Debug)]
@@ -26,7 +33,12 @@ pub struct Adopted {
 
 /// The running loops. Clones speak to the same loops.
 #[derive(Clone, Debug)]
-pub struct Loops {}
+pub struct Loops {
+    mailboxes: Arc<[Mailbox]>,
+    metrics: Arc<[Arc<Metrics>]>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    next: Arc<AtomicUsize>,
+}
 
 /// Counts of all loops together, since the start unless they say "now".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,30 +75,109 @@ pub struct LoopsMetrics {
 
 impl Loops {
     /// Starts one thread per loop.
-    pub fn start(settings: Arc<Settings>, verifier: Arc<Verifier>) -> std::io::Result<Self> {
-        let _ = (settings, verifier);
-        Ok(Self {})
+    pub fn start(settings: Arc<Settings>, verifier: Arc<Verifier>) -> io::Result<Self> {
+        let started = Instant::now();
+        let started_at_unix_ms = clock::unix_ms();
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..settings.loops.clamp(1, usize::from(SHARDS)) {
+            let poll = Poll::new()?;
+            let (mailbox, inbox) = mailbox(Waker::new(poll.registry(), WAKER)?);
+            mailboxes.push(mailbox);
+            polls.push((poll, inbox));
+        }
+        let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+        let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
+        let mut threads = Vec::new();
+        for ((index, (poll, inbox)), metrics) in (0u16..).zip(polls).zip(&metrics) {
+            let parts = Parts {
+                index,
+                settings: settings.clone(),
+                verifier: verifier.clone(),
+                access: Access::default(),
+                poll,
+                inbox,
+                mailboxes: mailboxes.clone(),
+                metrics: metrics.clone(),
+                started,
+                started_at_unix_ms,
+            };
+            let thread = std::thread::Builder::new().name(format!("loop-{index}"));
+            // The loop is made on its own thread, so that what it keeps for long lies there.
+            threads.push(thread.spawn(move || EventLoop::new(parts).run())?);
+        }
+        Ok(Self {
+            mailboxes,
+            metrics: metrics.into(),
+            threads: Arc::new(Mutex::new(threads)),
+            next: Arc::default(),
+        })
     }
 
-    /// Hands a socket to a loop; gives it back when the loop's queue is full.
+    /// Hands a socket to a loop, to each in turn; gives it back when the loop's queue is full.
     // The refused socket is the error: boxing it would cost every adoption an allocation.
     #[allow(clippy::result_large_err)]
     pub fn adopt(&self, adopted: Adopted) -> Result<(), Adopted> {
-        Err(adopted)
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        self.mailboxes[turn].send(vec![Mail::Adopt(Box::new(adopted))]).map_err(|batch| match batch
+            .into_iter()
+            .next()
+        {
+            Some(Mail::Adopt(adopted)) => *adopted,
+            _ => unreachable!("the batch comes back as it was sent"),
+        })
+    }
+
+    /// Puts new access rules in force, and has everything that was granted asked again.
+    pub fn reload(&self, access: &Access) {
+        for mailbox in self.mailboxes.iter() {
+            self.insist(mailbox, Mail::Reload(access.clone()));
+        }
     }
 
     /// Connections held now.
     pub fn connections(&self) -> usize {
-        0
+        self.metrics.iter().map(|metrics| metrics.connections.value() as usize).sum()
     }
 
     /// The counts of all loops, summed.
     pub fn metrics(&self) -> LoopsMetrics {
-        LoopsMetrics::default()
+        let mut sum = LoopsMetrics::default();
+        for (metrics, mailbox) in self.metrics.iter().zip(self.mailboxes.iter()) {
+            metrics.add_to(&mut sum);
+            sum.queued += mailbox.waiting() as u64;
+        }
+        sum
+    }
+
+    /// Sends what must arrive. A loop that is too busy to be told has room again after its next
+    /// turn; one that has ended already will never have any.
+    fn insist(&self, mailbox: &Mailbox, mail: Mail) {
+        let mut batch = vec![mail];
+        for _ in 0..INSIST_TRIES {
+            match mailbox.send(batch) {
+                Ok(()) => return,
+                Err(unsent) => batch = unsent,
+            }
+            std::thread::sleep(INSIST_RETRY);
+        }
     }
 
     /// Closes every connection with 1012 and returns when all are gone or the time is over. Blocks.
     pub fn shut_down(&self, within: Duration) {
-        let _ = within;
+        let connections = self.connections();
+        for mailbox in self.mailboxes.iter() {
+            self.insist(mailbox, Mail::ShutDown { within, connections });
+        }
+        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads));
+        for thread in threads.into_iter().flatten() {
+            if thread.join().is_err() {
+                tracing::error!("an event loop ended by a fault");
+            }
+        }
     }
 }
+
+/// How long to wait for room in a loop's queue, and how often, before it is left to itself.
+const INSIST_RETRY: Duration = Duration::from_millis(10);
+const INSIST_TRIES: usize = 100;

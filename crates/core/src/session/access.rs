@@ -34,6 +34,8 @@ pub(super) struct Review {
     at: usize,
     right: Right,
     revoked: Vec<ChannelName>,
+    /// Whether everybody who was asked could say.
+    is_complete: bool,
 }
 
 /// A review that ends with `auth_refreshed`.
@@ -173,7 +175,13 @@ impl Session {
         if refresh.is_none() && self.subscriptions.is_empty() {
             return;
         }
-        let review = Review { refresh, at: 0, right: Right::Subscribe, revoked: Vec::new() };
+        let review = Review {
+            refresh,
+            at: 0,
+            right: Right::Subscribe,
+            revoked: Vec::new(),
+            is_complete: true,
+        };
         self.go_on_with(review, out);
     }
 
@@ -184,6 +192,8 @@ impl Session {
         (limits, now): (&Limits, Instant),
         out: &mut Vec<SessionEffect>,
     ) {
+        // What cannot be decided stays as it was granted.
+        review.is_complete &= ruling != Ruling::Unavailable;
         let next_is_track = match (review.right, ruling) {
             (Right::Subscribe, Ruling::Denied) => {
                 let lost = self.subscriptions.remove(review.at);
@@ -224,7 +234,12 @@ impl Session {
             let channel = subscription.channel.clone();
             self.ask(&channel, review.right, out);
             self.await_decision(Pending::Review(review));
-        } else if let (Some(Refresh { reference }), Some(auth)) = (review.refresh, &self.auth) {
+            return;
+        }
+        if !review.is_complete {
+            out.push(SessionEffect::ReviewLater);
+        }
+        if let (Some(Refresh { reference }), Some(auth)) = (review.refresh, &self.auth) {
             let user = auth.user.clone();
             let reply = Reply::AuthRefreshed { user, revoked: review.revoked };
             out.push(SessionEffect::Reply(reply, reference));

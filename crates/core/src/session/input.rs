@@ -147,6 +147,8 @@ pub enum SessionEffect {
         /// Why.
         reason: LeaveReason,
     },
+    /// Not every rule could be asked: tell the session to review again in a while.
+    ReviewLater,
     /// The connection has signed in or watches a public channel: it is no newcomer any more.
     Settled,
     /// Close the socket. The session has ended.

@@ -115,7 +115,8 @@ impl Session {
         self.waiting.get_or_insert_default().pending = Some(pending);
     }
 
-    fn enqueue(
+    /// Carries a message out, or keeps it until the decision before it is there.
+    pub(super) fn enqueue(
         &mut self,
         input: Input,
         limits: &Limits,
@@ -157,7 +158,7 @@ impl Session {
 
 fn is_never_refused(input: &Input) -> bool {
     match input {
-        Input::Auth { .. } => true,
+        Input::Auth { .. } | Input::Review => true,
         Input::Message(incoming) => matches!(
             incoming.message,
             ClientMessage::Auth { .. }

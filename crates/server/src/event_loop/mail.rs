@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::Duration;
 
-use herenow_core::{Command, Owed, Ticket, Verdict};
+use herenow_core::{Command, Owed, Ruling, Ticket, Verdict};
 use herenow_wire::ChannelName;
 use mio::Waker;
 
+use crate::access::{Access, Asker};
 use crate::loops::Adopted;
 
 /// What a loop can be told.
@@ -21,6 +22,11 @@ pub(crate) enum Mail {
     Command(Command),
     /// An answer to a command of one of the receiving loop's connections.
     Answer { ticket: Ticket, channel: ChannelName, verdict: Verdict },
+    /// What the access rules say to a question of one of the receiving loop's connections.
+    #[expect(dead_code, reason = "every rule of today answers at once")]
+    Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
+    /// Rules that hold from here on.
+    Reload(Access),
     /// A flush for the receiving loop's subscribers.
     Delivery(Delivery),
     /// A channel's map is lost: tell the sockets that use it.

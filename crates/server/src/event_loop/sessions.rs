@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 
 use herenow_core::{
-    AuthRefusal, Command, Effect, Input, Owner, Put, Question, SCAN_EVERY, SessionEffect, Ticket,
-    Verdict,
+    AuthRefusal, Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, SessionEffect,
+    Ticket, Verdict,
 };
 use herenow_wire::encode::{self, Reply};
 use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref, frame};
@@ -12,9 +12,14 @@ use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref, frame};
 use super::connection::{LINGER, NO_REPLY, Phase, Sent};
 use super::mail::Mail;
 use super::{EventLoop, Shards};
+use crate::access::{Access, Asked, Asker};
 
 /// Every entry of this process has one owner.
 const OWNER: Owner = Owner(0);
+
+/// Sessions reviewed per look at the leases: after a reload the rules are asked for everything
+/// that was granted, and requests must not wait behind all of it.
+const REVIEWS_PER_LOOK: usize = 1000;
 
 impl EventLoop {
     /// Tells a session something and carries out what follows from it.
@@ -131,6 +136,7 @@ impl EventLoop {
                     connection.newcomer = None;
                 }
             }
+            SessionEffect::ReviewLater => self.reviews.push_back(slot),
             SessionEffect::Close { code } => self.close(slot, code, ""),
         }
     }
@@ -147,12 +153,48 @@ impl EventLoop {
         }
     }
 
+    /// Has a request of the session in `slot` decided.
     fn authorize(&mut self, slot: u32, question: Question) {
-        let ruling = self.access.decide(&question);
-        let channel = self.audience.canonical(question.channel);
+        let Some(connection) = self.connections.get(slot) else { return };
+        let session = &connection.session;
+        let asker = Asker { peer: self.me, slot, connection: session.connection() };
+        if let Asked::Now(ruling) = self.access.ask(&question, session.auth(), asker) {
+            self.decide(slot, question.channel, ruling);
+        }
+    }
+
+    /// A decision that came later. The connection may be gone and its slot another's.
+    pub(super) fn decided(&mut self, asker: Asker, channel: ChannelName, ruling: Ruling) {
+        let slot = asker.slot;
+        let holder = self.connections.get(slot).map(|c| c.session.connection());
+        if holder == Some(asker.connection) {
+            self.decide(slot, channel, ruling);
+            self.carry_out(slot);
+            self.settle();
+            self.note_deadline(slot);
+        }
+    }
+
+    fn decide(&mut self, slot: u32, channel: ChannelName, ruling: Ruling) {
+        let channel = self.audience.canonical(channel);
         if let Some(connection) = self.connections.get_mut(slot) {
             let input = Input::Decision { channel, ruling };
             connection.session.handle(input, &self.limits, self.now, &mut self.effects);
+        }
+    }
+
+    /// New rules hold from here on, and whatever the old ones granted is asked again, bit by bit.
+    pub(super) fn reload(&mut self, access: Access) {
+        self.access = access;
+        self.reviews = self.connections.slots().into();
+    }
+
+    /// Reviews some of the sessions that are to be reviewed.
+    pub(super) fn review_some(&mut self) {
+        for _ in 0..self.reviews.len().min(REVIEWS_PER_LOOK) {
+            if let Some(slot) = self.reviews.pop_front() {
+                self.tell_session(slot, Input::Review);
+            }
         }
     }
 
