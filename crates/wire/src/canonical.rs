@@ -4,7 +4,7 @@
 //! order in which they first came, whole numbers among them too. It is fed by the reader, so it
 //! knows that what it is told is valid.
 
-use crate::json::{Lexeme, Sink};
+use crate::json::{Number, Sink};
 use crate::text::{Piece, Text, plain_prefix};
 
 /// A sink that writes what it is told.
@@ -86,12 +86,8 @@ impl Sink for Canonical {
         self.out.push_str(json);
     }
 
-    fn number(&mut self, lexeme: Lexeme<'_>) {
-        if lexeme.is_canonical {
-            self.out.push_str(lexeme.json);
-        } else {
-            push_number(&mut self.out, lexeme.value);
-        }
+    fn number(&mut self, number: Number<'_>) {
+        push_number(&mut self.out, number);
     }
 
     fn text(&mut self, text: Text<'_>) {
@@ -138,9 +134,12 @@ impl Sink for Canonical {
     }
 }
 
-/// As ECMAScript prints it.
-pub(crate) fn push_number(out: &mut String, value: f64) {
-    out.push_str(ryu_js::Buffer::new().format_finite(value));
+/// As ECMAScript prints its double.
+pub(crate) fn push_number(out: &mut String, number: Number<'_>) {
+    match number.to_print {
+        None => out.push_str(number.json),
+        Some(value) => out.push_str(ryu_js::Buffer::new().format_finite(value)),
+    }
 }
 
 /// With its quotes, and with only those escapes that JSON asks for.

@@ -44,7 +44,7 @@ impl std::error::Error for JsonError {}
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value<'a> {
     Text(Text<'a>),
-    Number(f64),
+    Number(Number<'a>),
     Object,
     Array,
     Boolean,
@@ -54,7 +54,7 @@ pub(crate) enum Value<'a> {
 /// Told the parts of a value as the reader passes them.
 pub(crate) trait Sink {
     fn literal(&mut self, json: &'static str);
-    fn number(&mut self, lexeme: Lexeme<'_>);
+    fn number(&mut self, number: Number<'_>);
     fn text(&mut self, text: Text<'_>);
     fn open_array(&mut self);
     fn end_element(&mut self);
@@ -71,7 +71,7 @@ pub(crate) struct Skip;
 
 impl Sink for Skip {
     fn literal(&mut self, _: &'static str) {}
-    fn number(&mut self, _: Lexeme<'_>) {}
+    fn number(&mut self, _: Number<'_>) {}
     fn text(&mut self, _: Text<'_>) {}
     fn open_array(&mut self) {}
     fn end_element(&mut self) {}
@@ -84,13 +84,12 @@ impl Sink for Skip {
     fn close_object(&mut self, _: usize) {}
 }
 
-/// A number as it was written and as it is.
+/// A number as it was written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lexeme<'a> {
+pub(crate) struct Number<'a> {
     pub(crate) json: &'a str,
-    pub(crate) value: f64,
-    /// Whether `json` is what a double of this value prints as, known without printing it.
-    pub(crate) is_canonical: bool,
+    /// Its value, where a double of this value may print otherwise than it was written.
+    pub(crate) to_print: Option<f64>,
 }
 
 pub(crate) struct Reader<'a> {
@@ -136,9 +135,9 @@ impl<'a> Reader<'a> {
                 Ok(Value::Text(text))
             }
             b'-' | b'0'..=b'9' => {
-                let lexeme = self.number()?;
-                sink.number(lexeme);
-                Ok(Value::Number(lexeme.value))
+                let number = self.number()?;
+                sink.number(number);
+                Ok(Value::Number(number))
             }
             b't' => self.literal("true", Value::Boolean, sink),
             b'f' => self.literal("false", Value::Boolean, sink),
@@ -247,7 +246,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Lexeme<'a>, JsonError> {
+    fn number(&mut self) -> Result<Number<'a>, JsonError> {
         let start = self.at;
         let is_negative = self.take(b'-');
         let starts_with_zero = self.peek() == Some(b'0');
@@ -255,10 +254,8 @@ impl<'a> Reader<'a> {
         if starts_with_zero && integer_digits > 1 {
             return Err(JsonError::Syntax);
         }
-        let integer_end = self.at;
-        if self.take(b'.') {
-            self.digits()?;
-        }
+        let fraction_digits = if self.take(b'.') { self.digits()? } else { 0 };
+        let plain = &self.json[start..self.at];
         if self.take(b'e') || self.take(b'E') {
             if !self.take(b'+') {
                 self.take(b'-');
@@ -266,14 +263,23 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         let json = &self.json[start..self.at];
+        // No two decimals of up to 15 digits are the same double, so such a one is the shortest
+        // that reads as its double and prints as itself, unless it has zeros to drop or is so
+        // small that it prints with an exponent.
+        let fraction = &plain[plain.len() - fraction_digits..];
+        let prints_otherwise = match fraction_digits {
+            0 => is_negative && starts_with_zero,
+            _ => fraction.ends_with('0') || starts_with_zero && fraction.starts_with("000000"),
+        };
+        let is_plain = plain.len() == json.len();
+        if is_plain && integer_digits + fraction_digits <= EXACT_DIGITS && !prints_otherwise {
+            return Ok(Number { json, to_print: None });
+        }
         let value: f64 = json.parse().expect("a JSON number is in the grammar of f64");
         if value.is_infinite() {
             return Err(JsonError::NumberOutOfRange);
         }
-        // Every integer of up to 15 digits is exact as a double and prints as itself.
-        let is_canonical =
-            self.at == integer_end && integer_digits <= 15 && !(is_negative && starts_with_zero);
-        Ok(Lexeme { json, value, is_canonical })
+        Ok(Number { json, to_print: Some(value) })
     }
 
     fn digits(&mut self) -> Result<usize, JsonError> {
@@ -311,3 +317,6 @@ impl<'a> Reader<'a> {
         if self.take(byte) { Ok(()) } else { Err(JsonError::Syntax) }
     }
 }
+
+/// How many decimal digits every double tells apart.
+const EXACT_DIGITS: usize = 15;

@@ -114,7 +114,7 @@ fn any_act() -> impl Strategy<Value = Act> {
     let payload = || prop::collection::vec(any::<u8>(), 0..=125);
     prop_oneof![
         any::<String>().prop_map(Act::Text),
-        ("[a-zé]{1,9}", 1..1000_usize).prop_map(|(text, times)| Act::Text(text.repeat(times))),
+        ("[a-zé]{1,9}", 1..800_usize).prop_map(|(text, times)| Act::Text(text.repeat(times))),
         prop::collection::vec(any::<String>(), 2..6).prop_map(Act::Fragments),
         payload().prop_map(Act::Ping),
         payload().prop_map(Act::Pong),
@@ -189,14 +189,13 @@ proptest! {
 
     #[test]
     fn what_we_write_their_client_reads(
-        messages in prop::collection::vec(("\\PC{0,40}", 1..200_usize), 0..5), payload in prop::collection::vec(any::<u8>(), 0..=125),
+        messages in prop::collection::vec(("\\PC{0,40}", 1..50_usize), 0..5), payload in prop::collection::vec(any::<u8>(), 0..=125),
         code in prop::sample::select(CloseCode::ALL.to_vec()), reason in "\\PC{0,60}",
     ) {
         let mut stream = Vec::new();
         let mut expected = Vec::new();
         for (message, times) in messages {
             let message = message.repeat(times);
-            prop_assume!(2 * message.len() < MAX_BYTES);
             let start = stream.len();
             encode::reply(&mut stream, &Reply::AuthError { message: message.into() }, None);
             let behind_header = stream[start..].windows(3).position(|bytes| bytes == b"{\"t");
@@ -224,17 +223,25 @@ proptest! {
         stream[place] = byte;
         let (ours, our_error) = hear_ours(stream.clone());
         let (theirs, their_error) = hear_theirs(Role::Server, stream);
+        if let Some(tungstenite::Error::Utf8(_)) = their_error {
+            // They check each fragment, we the whole message: until it ends, only control frames come.
+            let after = ours.strip_prefix(theirs.as_slice());
+            let is_text = |heard: &Heard| matches!(heard, Heard::Text(_));
+            prop_assert!(after.is_some_and(|after| !after.iter().any(is_text)), "{ours:?}, {theirs:?}");
+            return Ok(());
+        }
         match our_error {
             None => {
                 prop_assert!(their_error.is_none(), "they refuse: {their_error:?}; we hear {ours:?}");
+                // 1014 was registered after they drew up their list.
+                let as_theirs = |heard| if heard == Heard::Close(Some(1014)) { Heard::Close(Some(1002)) } else { heard };
+                let ours: Vec<Heard> = ours.into_iter().map(as_theirs).collect();
                 prop_assert_eq!(ours, theirs);
             }
             Some(error) if is_stricter(error) => prop_assert!(theirs.starts_with(&ours)),
-            // They tell their caller of such a close as of one with the code that they answer,
-            // unless its reason too is unreadable.
+            // They tell their caller of such a close as of one with the code that they answer.
             Some(error) if error.to_string().contains("close code") => {
-                let answered = [ours.clone(), vec![Heard::Close(Some(1002))]].concat();
-                prop_assert!(theirs == answered || (theirs == ours && their_error.is_some()));
+                prop_assert_eq!([ours, vec![Heard::Close(Some(1002))]].concat(), theirs);
             }
             // Where they wait for the rest of a frame that we refuse at its header, they hear no more.
             Some(error) => prop_assert_eq!(ours, theirs, "we refuse: {}; they: {:?}", error, their_error),
