@@ -308,7 +308,7 @@ fn check_against_oracle(json: &str) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn every_json_text_is_written_as_the_oracle_writes_it(json in any_json(any_text())) {

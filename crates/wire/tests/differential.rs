@@ -179,7 +179,7 @@ fn is_stricter(error: FrameError) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn what_their_client_writes_we_read(acts in any_acts()) {
