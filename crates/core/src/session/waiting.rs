@@ -41,6 +41,15 @@ impl Waiting {
         self.pending.is_none() && self.queue.is_empty() && self.held.is_empty()
     }
 
+    /// Whether a message more would have to wait and there is no room for it.
+    fn is_full(&self, limits: &Limits) -> bool {
+        self.is_deciding() && self.queue.len() >= limits.max_waiting_messages
+    }
+
+    fn holds_join_for(&self, channel: &ChannelName) -> bool {
+        self.held.iter().any(|held| held.channel == *channel)
+    }
+
     /// Takes the join that waits for `channel` out.
     fn take_held(&mut self, channel: &ChannelName) -> Option<Held> {
         let at = self.held.iter().position(|held| held.channel == *channel)?;
@@ -64,8 +73,8 @@ impl Session {
             Input::Message(Incoming {
                 message: ClientMessage::Track { channel, state },
                 reference,
-            }) if !is_within => {
-                self.hold(Held { channel, state, reference }, out);
+            }) if !is_within || self.holds_join_for(&channel) => {
+                self.hold(Held { channel, state, reference }, limits, out);
             }
             Input::Message(Incoming {
                 message:
@@ -82,7 +91,8 @@ impl Session {
         }
     }
 
-    /// Applies the joins that waited, as far as the rate allows by now.
+    /// Applies the joins that waited, as far as the rate allows by now and there is room behind a
+    /// decision: the rate's own delay must not turn a join into an error.
     pub(super) fn release_held(
         &mut self,
         limits: &Limits,
@@ -91,6 +101,7 @@ impl Session {
     ) {
         while let Some(waiting) = &mut self.waiting
             && waiting.holds_joins()
+            && !waiting.is_full(limits)
             && self.rate.take(limits.rate, now)
         {
             let Some(Held { channel, state, reference }) = waiting.held.pop_front() else { break };
@@ -126,20 +137,33 @@ impl Session {
         let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.is_deciding()) else {
             return self.perform(input, limits, now, out);
         };
+        if input == Input::Review && waiting.queue.contains(&input) {
+            // The one that waits will ask the same rules.
+            return;
+        }
         // What ends something is let in past the bound: it only ever makes less to do.
-        if waiting.queue.len() < limits.max_waiting_messages || is_never_refused(&input) {
+        if !waiting.is_full(limits) || is_never_refused(&input) {
             waiting.queue.push_back(input);
         } else {
             refuse_for_rate(input, out);
         }
     }
 
-    fn hold(&mut self, new: Held, out: &mut Vec<SessionEffect>) {
+    fn hold(&mut self, new: Held, limits: &Limits, out: &mut Vec<SessionEffect>) {
+        let is_subscribed = self.subscription(&new.channel).is_some();
         let waiting = self.waiting.get_or_insert_default();
-        match waiting.held.iter_mut().find(|held| held.channel == new.channel) {
-            Some(held) => acknowledge(std::mem::replace(held, new).reference, out),
-            None => waiting.held.push_back(new),
+        if let Some(held) = waiting.held.iter_mut().find(|held| held.channel == new.channel) {
+            acknowledge(std::mem::replace(held, new).reference, out);
+        } else if is_subscribed || waiting.held.len() < limits.max_channels {
+            waiting.held.push_back(new);
+        } else {
+            let Held { channel, reference, .. } = new;
+            rate_limited(Some(channel), reference, out);
         }
+    }
+
+    fn holds_join_for(&self, channel: &ChannelName) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.holds_join_for(channel))
     }
 
     /// A later word on `channel` takes the place of the join that waits there.
@@ -175,6 +199,14 @@ fn refuse_for_rate(input: Input, out: &mut Vec<SessionEffect>) {
         Input::Refused(refusal) => (refusal.channel, refusal.reference),
         _ => (None, None),
     };
+    rate_limited(channel, reference, out);
+}
+
+fn rate_limited(
+    channel: Option<ChannelName>,
+    reference: Option<Ref>,
+    out: &mut Vec<SessionEffect>,
+) {
     let message =
         "Too many messages. Only joins wait until the rate allows; send this again later.";
     fail(ErrorCode::RateLimited, message, channel, reference, out);
