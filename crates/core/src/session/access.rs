@@ -247,9 +247,12 @@ impl Session {
     }
 
     fn adopt_auth(&mut self, auth: Auth, limits: &Limits) {
-        let after_start = auth.expires_at_unix_ms.saturating_sub(limits.started_at_unix_ms);
-        self.deadline =
-            Instant::default() + Duration::from_millis(after_start) + limits.expiry_leeway;
+        // The leeway first: a token may have ended before the server started.
+        let leeway_ms = u64::try_from(limits.expiry_leeway.as_millis()).unwrap_or(u64::MAX);
+        let ends_at_unix_ms = auth.expires_at_unix_ms.saturating_add(leeway_ms);
+        let after_start =
+            Duration::from_millis(ends_at_unix_ms.saturating_sub(limits.started_at_unix_ms));
+        self.deadline = Instant::default() + after_start;
         self.auth = Some(Box::new(auth));
     }
 
