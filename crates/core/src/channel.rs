@@ -89,7 +89,10 @@ impl Channel {
         let was = self.entries.get(&put.connection).map(|held| &held.entry);
         match was {
             // The same bytes again: an update would cost every subscriber a frame that says nothing.
-            Some(entry) if entry.state == put.state && entry.user == put.user => {
+            Some(entry)
+                if (&entry.state, &entry.user, entry.owner)
+                    == (&put.state, &put.user, put.owner) =>
+            {
                 return Decision::Unchanged;
             }
             None if self.entries.len() >= max_members => return Decision::Full,

@@ -198,7 +198,7 @@ impl Shard {
         match self.channels.get(name).map(|slot| &slot.map) {
             None => return,
             // Only a loss that subscribers must hear of is worth waking them for.
-            Some(Map::Hibernating(trackers)) if !trackers.contains_key(&connection) => return,
+            Some(Map::Hibernating(trackers)) if trackers.get(&connection) != Some(&owner) => return,
             Some(_) => self.wake(name, now, out),
         }
         let Some(slot) = self.channels.get_mut(name) else { return };
