@@ -48,12 +48,14 @@ impl Collecting {
         Self { awaited, held: HashMap::default(), sent: 0, until: now + COLLECT_FOR }
     }
 
-    /// Keeps what a connection shows, its newest. False where the map would be over `max_members`.
+    /// Keeps what a connection shows, its newest. False where a newcomer would take the map above
+    /// `max_members`, the places of those who have yet to answer being taken.
     pub(crate) fn hold(&mut self, put: Put, max_members: usize) -> bool {
-        if self.held.len() >= max_members && !self.held.contains_key(&put.connection) {
+        let was_here = self.awaited.remove(&put.connection).is_some();
+        let is_newcomer = !was_here && !self.held.contains_key(&put.connection);
+        if is_newcomer && self.awaited.len() + self.held.len() >= max_members {
             return false;
         }
-        self.awaited.remove(&put.connection);
         self.sent += 1;
         self.held.insert(put.connection, (self.sent, put));
         true
