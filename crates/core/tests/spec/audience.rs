@@ -1,0 +1,177 @@
+//! What each subscriber of one loop is owed of a flush.
+
+use herenow_core::{Ask, Audience, Owed, Part, Phase, Subscriber};
+use herenow_wire::ChannelName;
+
+use crate::given::channel;
+
+const HERE: u32 = 4;
+
+fn lobby() -> ChannelName {
+    channel("lobby")
+}
+
+/// Slot 4 in the given phase.
+fn subscriber(phase: Phase) -> Subscriber {
+    Subscriber { slot: HERE, phase }
+}
+
+fn phase(audience: &mut Audience) -> Phase {
+    match audience.subscribers(&lobby()) {
+        [subscriber] => subscriber.phase,
+        others => panic!("one subscriber was expected, not {others:?}"),
+    }
+}
+
+/// What everybody takes of a flush, by slot.
+fn take(audience: &mut Audience, owed: Owed) -> Vec<(u32, Option<Part>)> {
+    audience.subscribers(&lobby()).iter_mut().map(|one| (one.slot, one.take(owed))).collect()
+}
+
+// P6.2
+#[test]
+fn what_a_subscriber_takes_follows_from_its_phase_and_from_what_is_owed() {
+    let asked = |ask| Phase::Asked(Ask(ask));
+    let (deltas, snapshot) = (Some(Part::Deltas), Some(Part::Snapshot));
+    let (up_to, to_all) = (|ask| Owed::UpTo(Ask(ask)), |ask| Owed::Everybody(Ask(ask)));
+    for (before, owed, part, after) in [
+        (Phase::Live, Owed::Nobody, deltas, Phase::Live),
+        (Phase::Live, up_to(9), deltas, Phase::Live),
+        (Phase::Live, to_all(9), snapshot, Phase::Live),
+        (asked(5), Owed::Nobody, None, asked(5)),
+        (asked(5), up_to(4), None, asked(5)),
+        (asked(5), up_to(5), snapshot, Phase::Live),
+        (asked(5), up_to(6), snapshot, Phase::Live),
+        (asked(5), to_all(5), snapshot, Phase::Live),
+        (asked(5), to_all(4), None, asked(5)),
+        (Phase::Lagging, Owed::Nobody, None, Phase::Lagging),
+        (Phase::Lagging, up_to(9), None, Phase::Lagging),
+        (Phase::Lagging, to_all(9), None, Phase::Lagging),
+    ] {
+        let mut one = subscriber(before);
+        assert_eq!(one.take(owed), part, "{before:?} of {owed:?}");
+        assert_eq!(one, subscriber(after), "{before:?} of {owed:?}");
+    }
+}
+
+// P6.7
+#[test]
+fn a_rebuilt_snapshot_that_crosses_with_a_wish_is_no_answer_to_it() {
+    // It was made before the wish came, and so before the entry that was sent ahead of the wish.
+    let mut audience = Audience::default();
+    let old = audience.listen(&lobby(), 1);
+    let new = audience.listen(&lobby(), 2);
+    assert_eq!(take(&mut audience, Owed::Everybody(old)), [(1, Some(Part::Snapshot)), (2, None)]);
+    assert_eq!(take(&mut audience, Owed::Nobody), [(1, Some(Part::Deltas)), (2, None)]);
+    assert_eq!(
+        take(&mut audience, Owed::UpTo(new)),
+        [(1, Some(Part::Deltas)), (2, Some(Part::Snapshot))]
+    );
+}
+
+// P6.2
+#[test]
+fn wishes_are_numbered_and_the_numbers_may_wrap() {
+    assert!(Ask(5).is_answered_by(Ask(5)));
+    assert!(Ask(5).is_answered_by(Ask(6)));
+    assert!(!Ask(6).is_answered_by(Ask(5)));
+    assert!(Ask(u32::MAX).is_answered_by(Ask(0)));
+    assert!(!Ask(0).is_answered_by(Ask(u32::MAX)));
+    let mut audience = Audience::default();
+    let asks = [1, 2, 3].map(|slot| audience.listen(&lobby(), slot));
+    assert_eq!(asks, [Ask(1), Ask(2), Ask(3)]);
+}
+
+// P6.2
+#[test]
+fn a_new_subscriber_gets_nothing_before_its_snapshot() {
+    let mut audience = Audience::default();
+    let ask = audience.listen(&lobby(), HERE);
+    assert_eq!(phase(&mut audience), Phase::Asked(ask));
+    assert_eq!(take(&mut audience, Owed::Nobody), [(HERE, None)]);
+    assert_eq!(take(&mut audience, Owed::UpTo(ask)), [(HERE, Some(Part::Snapshot))]);
+    assert_eq!(take(&mut audience, Owed::Nobody), [(HERE, Some(Part::Deltas))]);
+}
+
+// P4.11
+#[test]
+fn who_asks_again_gets_no_delta_until_the_answer() {
+    let mut audience = Audience::default();
+    let first = audience.listen(&lobby(), HERE);
+    take(&mut audience, Owed::UpTo(first));
+    let second = audience.ask_again(&lobby(), HERE).expect("it is a subscriber");
+    assert_ne!(first, second);
+    assert_eq!(take(&mut audience, Owed::UpTo(first)), [(HERE, None)]);
+    assert_eq!(take(&mut audience, Owed::UpTo(second)), [(HERE, Some(Part::Snapshot))]);
+}
+
+// P6.9
+#[test]
+fn a_subscriber_that_lags_gets_nothing_until_it_has_drained_and_then_one_snapshot() {
+    let mut audience = Audience::default();
+    let first = audience.listen(&lobby(), HERE);
+    take(&mut audience, Owed::UpTo(first));
+    audience.lag(&lobby(), HERE);
+    assert_eq!(take(&mut audience, Owed::Nobody), [(HERE, None)]);
+    assert_eq!(audience.ask_again(&lobby(), HERE), None, "it asks by itself when it has drained");
+    let ask = audience.catch_up(&lobby(), HERE).expect("it lags");
+    assert_eq!(phase(&mut audience), Phase::Asked(ask));
+    assert_eq!(take(&mut audience, Owed::UpTo(ask)), [(HERE, Some(Part::Snapshot))]);
+}
+
+// P6.9
+#[test]
+fn a_snapshot_that_was_dropped_is_asked_for_anew() {
+    let mut audience = Audience::default();
+    let dropped = audience.listen(&lobby(), HERE);
+    audience.lag(&lobby(), HERE);
+    assert_eq!(take(&mut audience, Owed::UpTo(dropped)), [(HERE, None)]);
+    let ask = audience.catch_up(&lobby(), HERE).expect("it lags");
+    assert_eq!(take(&mut audience, Owed::UpTo(dropped)), [(HERE, None)]);
+    assert_eq!(take(&mut audience, Owed::UpTo(ask)), [(HERE, Some(Part::Snapshot))]);
+}
+
+// P6.9
+#[test]
+fn who_does_not_lag_or_is_gone_has_nothing_to_catch_up_with() {
+    let mut audience = Audience::default();
+    let ask = audience.listen(&lobby(), HERE);
+    assert_eq!(audience.catch_up(&lobby(), HERE), None);
+    take(&mut audience, Owed::UpTo(ask));
+    assert_eq!(audience.catch_up(&lobby(), HERE), None);
+    audience.lag(&lobby(), HERE);
+    audience.unlisten(&lobby(), HERE);
+    assert_eq!(audience.catch_up(&lobby(), HERE), None);
+    assert_eq!(audience.ask_again(&lobby(), HERE), None);
+    audience.lag(&lobby(), HERE);
+    assert_eq!(audience.subscriptions(), 0);
+}
+
+// P4.7
+#[test]
+fn the_last_to_go_is_known_as_the_last() {
+    let mut audience = Audience::default();
+    audience.listen(&lobby(), 1);
+    audience.listen(&lobby(), 2);
+    audience.listen(&channel("garden"), 1);
+    assert_eq!((audience.channels(), audience.subscriptions()), (2, 3));
+    assert!(!audience.unlisten(&lobby(), 1));
+    assert!(!audience.unlisten(&lobby(), 1), "it is gone already");
+    assert!(audience.unlisten(&lobby(), 2));
+    assert!(!audience.unlisten(&lobby(), 2), "nobody is left to be the last");
+    assert_eq!((audience.channels(), audience.subscriptions()), (1, 1));
+    assert_eq!(audience.subscribers(&lobby()), []);
+}
+
+// P1.2
+#[test]
+fn a_name_is_stored_once_however_many_subscribe() {
+    let mut audience = Audience::default();
+    let first = lobby();
+    audience.listen(&first, 1);
+    let known = audience.canonical(lobby());
+    assert!(std::ptr::eq(known.as_str(), first.as_str()));
+    let unknown = channel("garden");
+    let address = unknown.as_str().as_ptr();
+    assert_eq!(audience.canonical(unknown).as_str().as_ptr(), address);
+}

@@ -1,0 +1,189 @@
+//! Short names for values, and the inputs of sessions and shards.
+
+use std::time::Duration;
+
+use herenow_core::{
+    Ask, Auth, AuthRefusal, Command, Input, Instant, Limits, Owner, Peer, Put, RateLimit, Ruling,
+    Ticket, Verdict,
+};
+use herenow_wire::{
+    ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Incoming, LeaveReason,
+    Ref, Refusal, State, UserId, decode,
+};
+
+pub fn at(ms: u64) -> Instant {
+    Instant::from_millis(ms)
+}
+
+pub fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(&format!("presence:{name}")).expect("a valid name")
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::parse(name).expect("a valid user")
+}
+
+pub fn state(json: &str) -> State {
+    State::parse(json).expect("a valid state")
+}
+
+/// A connection, named by a letter.
+pub fn id(letter: char) -> ConnectionId {
+    ConnectionId::from_bytes([letter as u8; 16])
+}
+
+/// A `ref` as a client would send it.
+pub fn reference(json: &str) -> Ref {
+    let mut out = Vec::new();
+    decode(&format!(r#"{{"type":"ping","ref":{json}}}"#), &DefaultChannel::None, &mut out);
+    let incoming = out.remove(0).expect("a good ping");
+    incoming.reference.expect("it carries a ref")
+}
+
+// What a session is told.
+
+pub fn say(message: ClientMessage) -> Input {
+    Input::Message(Incoming { message, reference: None })
+}
+
+pub fn subscribe(name: &str) -> Input {
+    say(ClientMessage::Subscribe { channel: channel(name) })
+}
+
+pub fn unsubscribe(name: &str) -> Input {
+    say(ClientMessage::Unsubscribe { channel: channel(name) })
+}
+
+pub fn track(name: &str, json: &str) -> Input {
+    say(ClientMessage::Track { channel: channel(name), state: state(json) })
+}
+
+pub fn untrack(name: &str) -> Input {
+    say(ClientMessage::Untrack { channel: channel(name) })
+}
+
+pub fn sync(name: &str) -> Input {
+    say(ClientMessage::Sync { channel: channel(name) })
+}
+
+pub fn ping() -> Input {
+    say(ClientMessage::Ping)
+}
+
+/// What the wire makes of a message that makes no sense.
+pub fn nonsense() -> Input {
+    Input::Refused(Refusal {
+        code: ErrorCode::UnknownType,
+        message: "the type is none that a client sends".into(),
+        channel: None,
+        reference: None,
+    })
+}
+
+/// When the token of [`good`] ends.
+pub const GOOD_UNTIL_MS: u64 = 1_000_000;
+
+pub fn good(name: &str) -> Input {
+    good_until(name, GOOD_UNTIL_MS)
+}
+
+/// A good token that ends so many milliseconds after the server's start.
+pub fn good_until(name: &str, ms: u64) -> Input {
+    let expires_at_unix_ms = STARTED_AT_UNIX_MS.saturating_add(ms);
+    let auth = Auth { user: user(name), expires_at_unix_ms, claims: "{}".into() };
+    Input::Auth { verdict: Ok(auth), reference: None }
+}
+
+pub fn bad() -> Input {
+    Input::Auth { verdict: Err(AuthRefusal::Bad("It is not good.".into())), reference: None }
+}
+
+pub fn granted(name: &str) -> Input {
+    Input::Decision { channel: channel(name), ruling: Ruling::Granted }
+}
+
+pub fn denied(name: &str) -> Input {
+    Input::Decision { channel: channel(name), ruling: Ruling::Denied }
+}
+
+pub fn unavailable(name: &str) -> Input {
+    Input::Decision { channel: channel(name), ruling: Ruling::Unavailable }
+}
+
+pub fn answered(name: &str, verdict: Verdict) -> Input {
+    Input::Answer { channel: channel(name), reference: None, verdict }
+}
+
+/// The same input with a `ref`.
+pub fn with_ref(json: &str, input: Input) -> Input {
+    let reference = Some(reference(json));
+    match input {
+        Input::Message(Incoming { message, .. }) => Input::Message(Incoming { message, reference }),
+        Input::Auth { verdict, .. } => Input::Auth { verdict, reference },
+        Input::Refused(refusal) => Input::Refused(Refusal { reference, ..refusal }),
+        Input::Answer { channel, verdict, .. } => Input::Answer { channel, reference, verdict },
+        other => unreachable!("{other:?} comes from no client"),
+    }
+}
+
+/// The wall clock when the server's own was zero.
+pub const STARTED_AT_UNIX_MS: u64 = 1_700_000_000_000;
+
+pub fn limits() -> Limits {
+    Limits {
+        auth_timeout: Duration::from_millis(5_000),
+        expiry_leeway: Duration::from_secs(60),
+        rate: RateLimit { messages_per_second: 200, burst: 400 },
+        max_channels: 100,
+        max_waiting_messages: 64,
+        started_at_unix_ms: STARTED_AT_UNIX_MS,
+    }
+}
+
+// What a shard is told.
+
+pub const OWNER: Owner = Owner(0);
+
+/// Room enough for every test that is not about the lack of it.
+pub const ROOMY: u32 = 1_000;
+
+/// What connection `letter` shows; its user has the same letter.
+pub fn shown(letter: char, json: &str) -> Put {
+    Put {
+        connection: id(letter),
+        owner: OWNER,
+        user: user(&letter.to_string()),
+        state: state(json),
+    }
+}
+
+pub fn ticket(letter: char, json: Option<&str>) -> Ticket {
+    let connection = id(letter);
+    Ticket { peer: Peer(0), slot: 0, connection, reference: json.map(reference) }
+}
+
+/// Connection `letter` shows `json`, and gave the message no `ref`.
+pub fn put(name: &str, letter: char, json: &str) -> Command {
+    put_among(name, shown(letter, json), ROOMY)
+}
+
+pub fn put_among(name: &str, put: Put, max_members: u32) -> Command {
+    let ticket = Ticket { connection: put.connection, ..ticket('?', None) };
+    Command::Put { channel: channel(name), put, max_members, ticket }
+}
+
+pub fn remove(name: &str, letter: char, reason: LeaveReason) -> Command {
+    remove_of(name, letter, OWNER, reason)
+}
+
+pub fn remove_of(name: &str, letter: char, owner: Owner, reason: LeaveReason) -> Command {
+    Command::Remove { channel: channel(name), connection: id(letter), owner, reason }
+}
+
+pub fn subscribe_peer(name: &str, peer: u16, ask: u32) -> Command {
+    Command::Subscribe { channel: channel(name), peer: Peer(peer), ask: Ask(ask) }
+}
+
+pub fn unsubscribe_peer(name: &str, peer: u16) -> Command {
+    Command::Unsubscribe { channel: channel(name), peer: Peer(peer) }
+}

@@ -1,0 +1,17 @@
+//! What the core promises, clause by clause of docs/protocol.md: an input at a time gives exactly
+//! these effects. A test that names an effect too few or too many fails.
+
+mod audience;
+mod channel;
+mod decisions;
+mod flush;
+mod given;
+mod leases;
+mod pace;
+mod rates;
+mod rebuild;
+mod requests;
+mod reviews;
+mod shard;
+mod signing_in;
+mod told;

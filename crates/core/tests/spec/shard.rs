@@ -1,0 +1,189 @@
+//! Many channels: who is told what, what is asked for, and what is freed.
+
+use herenow_core::{Command, Owner, Put};
+use herenow_wire::LeaveReason;
+
+use crate::given::{
+    OWNER, ROOMY, at, channel, put, put_among, remove, remove_of, shown, subscribe_peer, ticket,
+    unsubscribe_peer,
+};
+use crate::told::House;
+
+// P5.3
+#[test]
+fn a_change_asks_for_one_flush_however_many_follow() {
+    let mut house = House::new();
+    house.gives(10, put("lobby", 'a', "{}"), &["dirty lobby since 0"]);
+    house.gives(11, put("lobby", 'b', "{}"), &[]);
+    house.gives(12, remove("lobby", 'a', LeaveReason::Leave), &[]);
+    house.owes("lobby", 13, &["1: join a{}", "2: join b{}", "3: leave(leave) a{}"]);
+    house.gives(14, put("lobby", 'c', "{}"), &["dirty lobby since 13"]);
+}
+
+// P4.8
+#[test]
+fn a_track_with_a_ref_is_answered_and_one_without_is_not() {
+    let mut house = House::new();
+    let put = shown('a', "{}");
+    let ticket = ticket('a', Some("7"));
+    let command = Command::Put { channel: channel("lobby"), put, max_members: ROOMY, ticket };
+    house.gives(0, command, &["dirty lobby since 0", "answer a lobby done ref 7"]);
+    house.gives(0, self::put("lobby", 'b', "{}"), &[]);
+}
+
+// P4.13
+#[test]
+fn a_state_that_is_there_already_is_answered_and_tells_nobody_anything() {
+    let mut house = House::after([put("lobby", 'a', "{}"), subscribe_peer("lobby", 0, 1)]);
+    house.gives(5, put("lobby", 'a', "{}"), &[]);
+    let put = shown('a', " {} ");
+    let ticket = ticket('a', Some("\"x\""));
+    let again = Command::Put { channel: channel("lobby"), put, max_members: ROOMY, ticket };
+    house.gives(5, again, &[r#"answer a lobby done ref "x""#]);
+    house.owes("lobby", 6, &["to 0: deltas"]);
+}
+
+// P4.13
+#[test]
+fn a_state_that_is_there_already_keeps_its_place_among_the_rows() {
+    let mut house = House::after([put("lobby", 'a', "{}"), put("lobby", 'b', "{}")]);
+    house.hear(1, put("lobby", 'a', "{}"));
+    house.hear(1, subscribe_peer("lobby", 0, 1));
+    house.owes("lobby", 2, &["to 0: snapshot up to 1", "snapshot 7:2 [a{} b{}]"]);
+}
+
+// P4.14
+#[test]
+fn a_full_channel_refuses_a_newcomer_even_without_a_ref_and_nothing_changes() {
+    let mut house = House::new();
+    house.gives(0, put_among("lobby", shown('a', "{}"), 1), &["dirty lobby since 0"]);
+    house.gives(0, put_among("lobby", shown('b', "{}"), 1), &["answer b lobby full"]);
+    house.owes("lobby", 1, &["1: join a{}"]);
+    house.gives(1, put_among("lobby", shown('a', r#"{"n":1}"#), 1), &["dirty lobby since 1"]);
+    house.holds(1, 1);
+}
+
+// P4.14
+#[test]
+fn a_refusal_in_an_empty_channel_leaves_nothing_behind() {
+    let mut house = House::new();
+    house.gives(0, put_among("lobby", shown('a', "{}"), 0), &["answer a lobby full"]);
+    house.holds(0, 0);
+}
+
+// P6.11
+#[test]
+fn a_leave_of_nobody_does_nothing() {
+    let mut house = House::after([put("lobby", 'a', "{}")]);
+    house.gives(1, remove("lobby", 'b', LeaveReason::Leave), &[]);
+    house.gives(1, remove("elsewhere", 'a', LeaveReason::Leave), &[]);
+    house.gives(1, remove_of("lobby", 'a', Owner(9), LeaveReason::Disconnect), &[]);
+    house.holds(1, 1);
+}
+
+// P6.3
+#[test]
+fn an_entry_that_leaves_twice_is_told_once() {
+    let mut house = House::after([put("lobby", 'a', "{}"), subscribe_peer("lobby", 0, 1)]);
+    house.hear(1, remove("lobby", 'a', LeaveReason::Leave));
+    house.hear(1, remove("lobby", 'a', LeaveReason::Disconnect));
+    house.owes("lobby", 2, &["2: leave(leave) a{}", "to 0: deltas"]);
+}
+
+// P5.4
+#[test]
+fn a_leave_says_why() {
+    for (reason, line) in [
+        (LeaveReason::Leave, "2: leave(leave) a{}"),
+        (LeaveReason::Disconnect, "2: leave(disconnect) a{}"),
+        (LeaveReason::Timeout, "2: leave(timeout) a{}"),
+        (LeaveReason::Kicked, "2: leave(kicked) a{}"),
+    ] {
+        let mut house = House::after([put("lobby", 'a', "{}")]);
+        house.gives(1, remove("lobby", 'a', reason), &["dirty lobby since 0"]);
+        house.owes("lobby", 1, &[line]);
+    }
+}
+
+// P1.5
+#[test]
+fn entries_are_kept_apart_by_connection_and_by_channel() {
+    let mut house = House::new();
+    let tab = |letter| Put { user: shown('u', "{}").user, ..shown(letter, "{}") };
+    for letter in ['a', 'b', 'c'] {
+        house.hear(0, put_among("lobby", tab(letter), ROOMY));
+    }
+    house.hear(0, put("garden", 'a', "{}"));
+    house.holds(2, 4);
+    house.hear(0, remove("lobby", 'a', LeaveReason::Leave));
+    house.hear(0, subscribe_peer("lobby", 0, 1));
+    house.hear(0, subscribe_peer("garden", 0, 2));
+    house.flush("lobby", 1);
+    assert_eq!(house.flush("garden", 1).last().expect("a snapshot"), "snapshot 7:4 [a{}]");
+}
+
+// P6.8
+#[test]
+fn one_counter_serves_all_channels_of_a_shard() {
+    let mut house = House::new();
+    house.hear(0, put("lobby", 'a', "{}"));
+    house.hear(0, put("garden", 'a', "{}"));
+    house.hear(0, put("lobby", 'b', "{}"));
+    house.owes("garden", 1, &["2: join a{}"]);
+    house.owes("lobby", 1, &["1: join a{}", "3: join b{}"]);
+}
+
+// P6.8
+#[test]
+fn a_channel_that_was_freed_and_made_again_goes_on_counting() {
+    let mut house = House::after([put("lobby", 'a', "{}")]);
+    house.hear(1, remove("lobby", 'a', LeaveReason::Leave));
+    house.flush("lobby", 1);
+    house.holds(0, 0);
+    house.hear(2, subscribe_peer("lobby", 0, 1));
+    house.owes("lobby", 2, &["to 0: snapshot up to 1", "snapshot 7:2 []"]);
+    house.hear(3, put("lobby", 'b', "{}"));
+    house.owes("lobby", 3, &["3: join b{}", "to 0: deltas"]);
+}
+
+// P6.1
+#[test]
+fn a_channel_with_neither_entry_nor_subscriber_is_freed() {
+    let mut house = House::after([put("lobby", 'a', "{}"), subscribe_peer("lobby", 0, 1)]);
+    house.gives(1, unsubscribe_peer("lobby", 0), &[]);
+    house.holds(1, 1);
+    house.hear(1, remove("lobby", 'a', LeaveReason::Leave));
+    house.flush("lobby", 1);
+    house.holds(0, 0);
+
+    let mut house = House::after([subscribe_peer("lobby", 0, 1)]);
+    house.holds(1, 0);
+    house.gives(1, unsubscribe_peer("lobby", 0), &[]);
+    house.holds(0, 0);
+    house.gives(1, unsubscribe_peer("lobby", 0), &[]);
+}
+
+// P6.11
+#[test]
+fn a_lost_owner_takes_its_entries_of_every_channel_along_and_no_others() {
+    let lost = Owner(3);
+    let of_lost = |letter| Put { owner: lost, ..shown(letter, "{}") };
+    let mut house = House::after([
+        put_among("lobby", of_lost('b'), ROOMY),
+        put_among("lobby", of_lost('a'), ROOMY),
+        put("lobby", 'c', "{}"),
+        put_among("garden", of_lost('a'), ROOMY),
+        put("attic", 'c', "{}"),
+    ]);
+    let effects =
+        house.out(|shard, out| shard.remove_owner(lost, LeaveReason::Disconnect, at(1), out));
+    assert_eq!(effects, ["dirty garden since 0", "dirty lobby since 0"]);
+    house.owes("garden", 1, &["6: leave(disconnect) a{}"]);
+    house.owes("lobby", 1, &["7: leave(disconnect) b{}", "8: leave(disconnect) a{}"]);
+    house.owes("attic", 1, &[]);
+    house.holds(2, 2);
+    let again =
+        house.out(|shard, out| shard.remove_owner(lost, LeaveReason::Disconnect, at(2), out));
+    assert_eq!(again, [""; 0]);
+    assert_ne!(lost, OWNER);
+}

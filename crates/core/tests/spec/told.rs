@@ -1,0 +1,281 @@
+//! The test verbs. Effects are compared as lines of text that name everything in them but the
+//! wording of error messages, of which only that there is one.
+
+use herenow_core::{
+    Command, Effect, Entry, Flush, Input, Instant, Limits, Op, Owed, Question, Right, Session,
+    SessionEffect, Shard, Snapshot, Verdict,
+};
+use herenow_wire::encode::Reply;
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
+
+use crate::given::{at, channel, good, granted, id, limits};
+
+/// A session and what it has to keep to.
+pub struct Talk {
+    pub session: Session,
+    pub limits: Limits,
+}
+
+impl Talk {
+    /// Connection `c`, opened when the server started.
+    pub fn new() -> Self {
+        Self::within(limits())
+    }
+
+    pub fn within(limits: Limits) -> Self {
+        Self { session: Session::new(id('c'), &limits, at(0)), limits }
+    }
+
+    /// Signed in as jane.
+    pub fn of_jane() -> Self {
+        let mut talk = Self::new();
+        talk.hear(0, good("jane"));
+        talk
+    }
+
+    /// Signed in as jane and subscribed to lobby.
+    pub fn in_lobby() -> Self {
+        let mut talk = Self::of_jane();
+        talk.hear(0, crate::given::subscribe("lobby"));
+        talk.hear(0, granted("lobby"));
+        talk
+    }
+
+    /// Signed in as jane, subscribed to lobby and showing `{"n":0}` there.
+    pub fn tracking() -> Self {
+        let mut talk = Self::in_lobby();
+        talk.hear(0, crate::given::track("lobby", r#"{"n":0}"#));
+        talk.hear(0, granted("lobby"));
+        talk
+    }
+
+    /// What the session wants done about `input`.
+    pub fn hear(&mut self, ms: u64, input: Input) -> Vec<String> {
+        let mut out = Vec::new();
+        self.session.handle(input, &self.limits, at(ms), &mut out);
+        out.into_iter().map(line_of).collect()
+    }
+
+    /// `input` at `ms` gives exactly these effects.
+    #[track_caller]
+    pub fn gives(&mut self, ms: u64, input: Input, effects: &[&str]) {
+        let shown = format!("{input:?}");
+        assert_eq!(self.hear(ms, input), effects, "after {shown} at {ms} ms");
+    }
+
+    /// What the session wants done when it is woken at `ms`.
+    pub fn wake(&mut self, ms: u64) -> Vec<String> {
+        self.wake_at(at(ms))
+    }
+
+    pub fn wake_at(&mut self, now: Instant) -> Vec<String> {
+        let mut out = Vec::new();
+        self.session.handle_timeout(&self.limits, now, &mut out);
+        out.into_iter().map(line_of).collect()
+    }
+
+    /// Waking at `ms` gives exactly these effects.
+    #[track_caller]
+    pub fn wakes(&mut self, ms: u64, effects: &[&str]) {
+        assert_eq!(self.wake(ms), effects, "woken at {ms} ms");
+    }
+
+    /// The session wants to be woken at exactly `ms`.
+    #[track_caller]
+    pub fn sleeps_until(&self, ms: u64) {
+        assert_eq!(self.session.poll_timeout(&self.limits), at(ms));
+    }
+
+    /// The session never wants to be woken.
+    #[track_caller]
+    pub fn sleeps_for_ever(&self) {
+        assert_eq!(self.session.poll_timeout(&self.limits), Instant::NEVER);
+    }
+}
+
+/// A shard whose first maps live in epoch 7.
+pub struct House {
+    pub shard: Shard,
+}
+
+impl House {
+    pub fn new() -> Self {
+        Self { shard: Shard::new(7) }
+    }
+
+    /// With what has happened to it at 0 ms, all told.
+    pub fn after(commands: impl IntoIterator<Item = Command>) -> Self {
+        let mut house = Self::new();
+        let mut names: Vec<ChannelName> = Vec::new();
+        for command in commands {
+            names.push(command.channel().clone());
+            house.hear(0, command);
+        }
+        for name in names {
+            house.shard.flush(&name, at(0), &mut Flush::default());
+        }
+        house
+    }
+
+    /// What the shard wants done about `command`.
+    pub fn hear(&mut self, ms: u64, command: Command) -> Vec<String> {
+        self.out(|shard, out| shard.handle(command, at(ms), out))
+    }
+
+    /// `command` at `ms` gives exactly these effects.
+    #[track_caller]
+    pub fn gives(&mut self, ms: u64, command: Command, effects: &[&str]) {
+        let shown = format!("{command:?}");
+        assert_eq!(self.hear(ms, command), effects, "after {shown} at {ms} ms");
+    }
+
+    /// What another call to the shard wants done.
+    pub fn out(&mut self, call: impl FnOnce(&mut Shard, &mut Vec<Effect>)) -> Vec<String> {
+        let mut out = Vec::new();
+        call(&mut self.shard, &mut out);
+        out.into_iter().map(effect_line).collect()
+    }
+
+    /// A flush of the channel owes exactly this.
+    #[track_caller]
+    pub fn owes(&mut self, name: &str, ms: u64, lines: &[&str]) {
+        assert_eq!(self.flush(name, ms), lines, "flush of {name} at {ms} ms");
+    }
+
+    pub fn flush(&mut self, name: &str, ms: u64) -> Vec<String> {
+        // What stood in it before must not be seen again.
+        let mut flush =
+            Flush { merged: 99, snapshot: Some(Snapshot::default()), ..Flush::default() };
+        self.shard.flush(&channel(name), at(ms), &mut flush);
+        flush_lines(&flush)
+    }
+
+    /// How many channels and entries the shard holds.
+    #[track_caller]
+    pub fn holds(&self, channels: usize, entries: usize) {
+        assert_eq!((self.shard.channels(), self.shard.entries()), (channels, entries));
+    }
+}
+
+fn line_of(effect: SessionEffect) -> String {
+    match effect {
+        SessionEffect::Reply(reply, reference) => reply_line(reply) + &suffix(reference.as_ref()),
+        SessionEffect::Authorize(Question { channel, right, user }) => {
+            let right = match right {
+                Right::Subscribe => "subscribe",
+                Right::Track => "track",
+            };
+            let user = user.map_or("nobody".to_owned(), |user| user.to_string());
+            format!("may {user} {right} {}?", channel.as_str())
+        }
+        SessionEffect::Listen { channel } => format!("listen {}", channel.as_str()),
+        SessionEffect::AskAgain { channel } => format!("ask again {}", channel.as_str()),
+        SessionEffect::Unlisten { channel } => format!("unlisten {}", channel.as_str()),
+        SessionEffect::Put { channel, state, user, reference } => {
+            let suffix = suffix(reference.as_ref());
+            format!("put {} {} as {user}{suffix}", channel.as_str(), state.as_str())
+        }
+        SessionEffect::Remove { channel, reason } => {
+            format!("remove {} {}", channel.as_str(), reason.as_str())
+        }
+        SessionEffect::ReviewLater => "review later".to_owned(),
+        SessionEffect::Settled => "settled".to_owned(),
+        SessionEffect::Close { code } => format!("close {}", code.number()),
+    }
+}
+
+fn reply_line(reply: Reply) -> String {
+    match reply {
+        Reply::AuthSuccess { user, connection } => {
+            format!("auth_success {user} {}", letter(connection))
+        }
+        Reply::AuthError { message } => {
+            assert!(!message.is_empty(), "a failure has a sentence");
+            "auth_error".to_owned()
+        }
+        Reply::AuthRefreshed { user, revoked } => {
+            let revoked: Vec<&str> = revoked.iter().map(ChannelName::as_str).collect();
+            format!("auth_refreshed {user} [{}]", revoked.join(" "))
+        }
+        Reply::Subscribed { channel } => format!("subscribed {}", channel.as_str()),
+        Reply::Unsubscribed { channel, code: None } => format!("unsubscribed {}", channel.as_str()),
+        Reply::Unsubscribed { channel, code: Some(code) } => {
+            format!("unsubscribed {} {code}", channel.as_str())
+        }
+        Reply::Pong => "pong".to_owned(),
+        Reply::Ack => "ack".to_owned(),
+        Reply::Error { code, message, channel } => {
+            assert!(!message.is_empty(), "a failure has a sentence");
+            let channel = channel.map_or(String::new(), |channel| format!(" {}", channel.as_str()));
+            format!("error {code}{channel}")
+        }
+        Reply::Resync { channel } => format!("resync {}", channel.as_str()),
+    }
+}
+
+fn effect_line(effect: Effect) -> String {
+    match effect {
+        Effect::Dirty { channel, flushed_at } => {
+            format!("dirty {} since {}", channel.as_str(), flushed_at.as_millis())
+        }
+        Effect::Answer { ticket, channel, verdict } => {
+            let verdict = match verdict {
+                Verdict::Done => "done",
+                Verdict::Full => "full",
+            };
+            let suffix = suffix(ticket.reference.as_ref());
+            format!("answer {} {} {verdict}{suffix}", letter(ticket.connection), channel.as_str())
+        }
+        Effect::Resync { channel, peers } => {
+            let peers: Vec<String> = peers.iter().map(|peer| peer.0.to_string()).collect();
+            format!("resync {} [{}]", channel.as_str(), peers.join(" "))
+        }
+    }
+}
+
+/// The ops, what was merged away where anything was, the receivers, and the snapshot.
+pub fn flush_lines(flush: &Flush) -> Vec<String> {
+    let mut lines: Vec<String> = flush.ops.iter().map(op_line).collect();
+    if flush.merged > 0 {
+        lines.push(format!("merged {}", flush.merged));
+    }
+    lines.extend(flush.to.iter().map(|receiver| match receiver.owed {
+        Owed::Nobody => format!("to {}: deltas", receiver.peer.0),
+        Owed::UpTo(ask) => format!("to {}: snapshot up to {}", receiver.peer.0, ask.0),
+        Owed::Everybody(ask) => format!("to {}: snapshot to all up to {}", receiver.peer.0, ask.0),
+    }));
+    lines.extend(flush.snapshot.as_ref().map(snapshot_line));
+    lines
+}
+
+pub fn snapshot_line(snapshot: &Snapshot) -> String {
+    let rows: Vec<String> = snapshot.entries.iter().map(row).collect();
+    format!("snapshot {}:{} [{}]", snapshot.epoch, snapshot.seq, rows.join(" "))
+}
+
+pub fn op_line(op: &Op) -> String {
+    match op {
+        Op::Put { was: None, is } => format!("{}: join {}", is.seq, row(is)),
+        Op::Put { was: Some(was), is } => {
+            assert_eq!(was.connection, is.connection, "an entry keeps its key");
+            format!("{}: update {} was {}", is.seq, row(is), was.state.as_str())
+        }
+        Op::Remove { was, reason, seq } => format!("{seq}: {} {}", leave(*reason), row(was)),
+    }
+}
+
+fn leave(reason: LeaveReason) -> String {
+    format!("leave({})", reason.as_str())
+}
+
+fn row(entry: &Entry) -> String {
+    format!("{}{}", letter(entry.connection), entry.state.as_str())
+}
+
+fn letter(connection: ConnectionId) -> char {
+    char::from(connection.as_bytes()[0])
+}
+
+fn suffix(reference: Option<&Ref>) -> String {
+    reference.map_or(String::new(), |reference| format!(" ref {}", reference.as_json()))
+}
