@@ -20,7 +20,7 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// How log lines are written, to standard error
+    /// How log lines are written to standard error: for people, or one JSON object per line
     #[arg(long, global = true, env = "HERENOW_LOG_FORMAT", default_value = "text")]
     #[arg(value_name = "FORMAT", hide_env_values = true)]
     pub log_format: LogFormat,
@@ -32,9 +32,7 @@ pub struct Global {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people
     Text,
-    /// One JSON object per line
     Json,
 }
 

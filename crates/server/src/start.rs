@@ -53,6 +53,8 @@ fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
         keys.secret = Some(random_secret()?);
     }
     let config = Config { settings: load_settings(dev.server)?, keys, pages: Pages::Development };
+    // A bench or a test against it may open many connections; what is too few shows there.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     // Development tokens are given to anybody who asks: never on an address that others reach.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.port));
     runtime()?.block_on(async {
