@@ -125,6 +125,16 @@ impl Audience {
         })
     }
 
+    /// The channels of one shard that have a subscriber here.
+    pub fn channels_of(&self, shard: u16) -> Vec<ChannelName> {
+        self.channels.keys().filter(|channel| channel.shard() == shard).cloned().collect()
+    }
+
+    /// The newest wish so far.
+    pub fn newest_ask(&self) -> Ask {
+        Ask(self.asked)
+    }
+
     /// Everybody who subscribes to `channel` here.
     pub fn subscribers(&mut self, channel: &ChannelName) -> &mut [Subscriber] {
         self.channels.get_mut(channel).map_or(&mut [], Vec::as_mut_slice)

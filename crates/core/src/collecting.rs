@@ -48,6 +48,12 @@ impl Collecting {
         Self { awaited, held: HashMap::default(), sent: 0, until: now + COLLECT_FOR }
     }
 
+    /// More who were in the lost map. Who has answered already is not waited for again.
+    pub(crate) fn await_also(&mut self, more: Vec<(ConnectionId, Owner)>) {
+        let unanswered = more.into_iter().filter(|(id, _)| !self.held.contains_key(id));
+        self.awaited.extend(unanswered);
+    }
+
     /// Keeps what a connection shows, its newest. False where a newcomer would take the map above
     /// `max_members`, the places of those who have yet to answer being taken.
     pub(crate) fn hold(&mut self, put: Put, max_members: usize) -> bool {

@@ -69,6 +69,18 @@ pub enum Command {
         /// The number of the wish.
         ask: Ask,
     },
+    /// A channel's map was lost by a fault; a peer says what it knows of it, and owns a part in
+    /// its being rebuilt.
+    Recover {
+        /// Which.
+        channel: ChannelName,
+        /// Who knows.
+        peer: Peer,
+        /// The newest wish of the peer's subscribers.
+        ask: Ask,
+        /// Who of its connections showed something there.
+        trackers: Vec<(ConnectionId, Owner)>,
+    },
     /// A peer has no subscriber left.
     Unsubscribe {
         /// Of which channel.
@@ -85,6 +97,7 @@ impl Command {
             Command::Put { channel, .. }
             | Command::Remove { channel, .. }
             | Command::Subscribe { channel, .. }
+            | Command::Recover { channel, .. }
             | Command::Unsubscribe { channel, .. } => channel,
         }
     }

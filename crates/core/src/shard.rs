@@ -69,6 +69,12 @@ impl Shard {
         Self { epoch: epoch_base, seq: 0, channels: BTreeMap::new(), collecting: 0, entries: 0 }
     }
 
+    /// The shard that takes the place of this one after a fault in it. It knows nothing; its peers
+    /// tell it with [`Command::Recover`] what there was.
+    pub fn successor(&self) -> Self {
+        Self::new(self.epoch + 1)
+    }
+
     /// How many channels it holds.
     pub fn channels(&self) -> usize {
         self.channels.len()
@@ -94,6 +100,10 @@ impl Shard {
             Command::Subscribe { channel, peer, ask } => {
                 let wish = Interest { peer, ask, owes: Owes::Answer };
                 self.subscribe(&channel, wish, now, out);
+            }
+            Command::Recover { channel, peer, ask, trackers } => {
+                let interest = Interest { peer, ask, owes: Owes::Rebuilt };
+                self.recover(&channel, interest, trackers, now, out);
             }
             Command::Unsubscribe { channel, peer } => self.unsubscribe(&channel, peer),
         }
@@ -229,18 +239,7 @@ impl Shard {
     ) {
         self.wake(name, now, out);
         let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
-        match slot.peers.iter_mut().find(|interest| interest.peer == wish.peer) {
-            Some(interest) => {
-                interest.ask = wish.ask;
-                if interest.owes == Owes::Deltas {
-                    interest.owes = wish.owes;
-                }
-            }
-            None => {
-                slot.peers.reserve_exact(1);
-                slot.peers.push(wish);
-            }
-        }
+        slot.note(wish);
         slot.announce(name, out);
     }
 
@@ -290,6 +289,22 @@ impl Shard {
 }
 
 impl Slot {
+    /// Notes what a peer wants. What it was owed before is not forgotten.
+    fn note(&mut self, wish: Interest) {
+        match self.peers.iter_mut().find(|interest| interest.peer == wish.peer) {
+            Some(interest) => {
+                interest.ask = wish.ask;
+                if interest.owes == Owes::Deltas {
+                    interest.owes = wish.owes;
+                }
+            }
+            None => {
+                self.peers.reserve_exact(1);
+                self.peers.push(wish);
+            }
+        }
+    }
+
     /// Asks for a flush, once, where there is somebody to tell and something to say.
     fn announce(&mut self, name: &ChannelName, out: &mut Vec<Effect>) {
         if self.announced || !matches!(self.map, Map::Live(_)) {

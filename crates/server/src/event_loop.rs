@@ -237,6 +237,10 @@ impl EventLoop {
                 Mail::Decision { asker, channel, ruling } => self.decided(asker, channel, ruling),
                 Mail::Reload(access) => self.reload(access),
                 Mail::Delivery(delivery) => self.deliver_from_afar(&delivery),
+                Mail::ShardLost(shard) => {
+                    self.report(shard);
+                    self.settle();
+                }
                 Mail::Resync(channel) => self.tell_resync(&channel),
                 Mail::ShutDown { within, connections } => self.begin_end(within, connections),
             }

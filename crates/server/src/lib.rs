@@ -1,12 +1,14 @@
 //! How it runs: the only crate with IO. Sockets, HTTP, keys, settings and logs live here; what
 //! presence means lives in the core, what bytes mean in wire.
 
+mod access;
 pub mod admission;
 mod answer;
 pub mod auth;
 pub mod clock;
 pub mod config;
 mod dev;
+mod event_loop;
 mod http;
 pub mod loops;
 mod metrics;

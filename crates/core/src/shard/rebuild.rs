@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use herenow_wire::ChannelName;
+use herenow_wire::{ChannelName, ConnectionId};
 
-use super::{Map, Owes, Shard, Slot};
+use super::{Interest, Map, Owes, Shard, Slot};
+use crate::change::Owner;
 use crate::channel::Channel;
 use crate::collecting::{Collecting, trackers_in};
 use crate::command::Effect;
@@ -56,6 +57,33 @@ impl Shard {
         for name in names {
             self.hibernate(&name);
             self.wake(&name, now, out);
+        }
+    }
+
+    /// Takes in what a peer knows of a channel whose map was lost by a fault. The first such report
+    /// starts the rebuilding; the others add to whom it waits for.
+    pub(super) fn recover(
+        &mut self,
+        name: &ChannelName,
+        interest: Interest,
+        trackers: Vec<(ConnectionId, Owner)>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        Self::slot(&mut self.channels, name, (self.epoch, self.seq), now).note(interest);
+        self.hibernate_in_favour_of(name, trackers);
+        self.wake(name, now, out);
+    }
+
+    /// Frees a map, whatever it has become since the fault, and adds to who was in it.
+    fn hibernate_in_favour_of(&mut self, name: &ChannelName, more: Vec<(ConnectionId, Owner)>) {
+        let Some(slot) = self.channels.get_mut(name) else { return };
+        if let Map::Collecting(collecting) = &mut slot.map {
+            return collecting.await_also(more);
+        }
+        self.hibernate(name);
+        if let Some(Slot { map: Map::Hibernating(trackers), .. }) = self.channels.get_mut(name) {
+            trackers.extend(more);
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Mail {
     Delivery(Delivery),
     /// A channel's map is lost: tell the sockets that use it.
     Resync(ChannelName),
+    /// A fault has cost a shard of the sending loop its maps: say what is known of them.
+    ShardLost(u16),
     /// Close everybody and end.
     ShutDown { within: Duration, connections: usize },
 }

@@ -52,6 +52,7 @@ impl EventLoop {
 
     /// Carries out what this loop's shards want done.
     pub(super) fn settle(&mut self) {
+        self.recover_lost();
         while !self.shard_effects.is_empty() {
             let mut batch = std::mem::take(&mut self.shard_effects);
             for effect in batch.drain(..) {
@@ -297,6 +298,32 @@ impl EventLoop {
             crate::auth::TokenError::NoKey => AuthRefusal::NoKey,
             error => AuthRefusal::Bad(error.to_string().into()),
         })
+    }
+
+    /// A fault has cost shards of this loop their maps: every loop says what it knows of them.
+    fn recover_lost(&mut self) {
+        for shard in self.shards.take_lost() {
+            for (index, batch) in self.outgoing.iter_mut().enumerate() {
+                if index != usize::from(self.me.0) {
+                    batch.push(Mail::ShardLost(shard));
+                }
+            }
+            self.report(shard);
+        }
+    }
+
+    /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.
+    pub(super) fn report(&mut self, shard: u16) {
+        for channel in self.audience.channels_of(shard) {
+            let subscribers = self.audience.subscribers(&channel).iter();
+            let sessions = subscribers.filter_map(|s| self.connections.get(s.slot));
+            let trackers = sessions.map(|connection| &connection.session).filter(|session| {
+                session.subscriptions().any(|(name, shown)| *name == channel && shown.is_some())
+            });
+            let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
+            let ask = self.audience.newest_ask();
+            self.command(Command::Recover { channel, peer: self.me, ask, trackers });
+        }
     }
 
     /// Tells every socket that uses the channel, subscribed or not, that its map is lost.

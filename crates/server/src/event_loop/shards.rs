@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use herenow_core::{Command, Effect, Flush, Instant, Shard};
@@ -15,6 +16,9 @@ pub(super) struct Shards {
     loops: u16,
     due: BinaryHeap<Reverse<(Instant, ChannelName)>>,
     counts: Counts,
+    /// The index of this loop, and so of its first shard.
+    first: u16,
+    lost: Vec<u16>,
 }
 
 /// What the shards of a loop hold, kept as a sum: adding 1024 shards up each turn would cost more
@@ -29,7 +33,14 @@ impl Shards {
     /// The share of loop `index` out of `loops`.
     pub(super) fn new(index: u16, loops: u16, epoch_base: u64) -> Self {
         let shards = (index..SHARDS).step_by(usize::from(loops)).map(|_| Shard::new(epoch_base));
-        Self { shards: shards.collect(), loops, due: BinaryHeap::new(), counts: Counts::default() }
+        Self {
+            shards: shards.collect(),
+            loops,
+            due: BinaryHeap::new(),
+            counts: Counts::default(),
+            first: index,
+            lost: Vec::new(),
+        }
     }
 
     /// The loop that a channel's shard lives on.
@@ -87,12 +98,24 @@ impl Shards {
         usize::from(channel.shard() / self.loops)
     }
 
-    /// Every call to a shard goes through here.
+    /// The shards lost by a fault since this was last asked.
+    pub(super) fn take_lost(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Every call to a shard goes through here. A fault in it ends with it: an empty successor
+    /// takes its place, and the loops are to tell that one what they know.
     fn with(&mut self, at: usize, call: impl FnOnce(&mut Shard)) {
         let shard = self.shards.get_mut(at).expect("a loop is only asked for its own shards");
         self.counts.entries -= shard.entries();
         self.counts.channels -= shard.channels();
-        call(shard);
+        // What the fault left half done is thrown away whole, so nothing broken is seen.
+        if catch_unwind(AssertUnwindSafe(|| call(&mut *shard))).is_err() {
+            let index = at as u16 * self.loops + self.first;
+            tracing::error!(shard = index, "a fault in a shard: its channels are rebuilt");
+            *shard = shard.successor();
+            self.lost.push(index);
+        }
         self.counts.entries += shard.entries();
         self.counts.channels += shard.channels();
     }

@@ -43,6 +43,7 @@ impl EventLoop {
             return;
         }
         if !first_bytes.is_empty() {
+            self.metrics.bytes_in.add(first_bytes.len());
             self.receive(slot, &mut first_bytes);
         }
         self.queue_read(slot);
