@@ -231,8 +231,10 @@ pub enum Part {
 
 /// A masked frame that may be a part of a message.
 pub fn fragment(opcode: OpCode, part: Part, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Frame::message(payload.to_vec(), opcode, part == Part::Last);
-    frame.header_mut().mask = Some([0x12, 0x9a, 0xbc, 0xf7]);
+    let is_final = part == Part::Last;
+    let mask = Some([0x12, 0x9a, 0xbc, 0xf7]);
+    let header = FrameHeader { is_final, opcode, mask, ..FrameHeader::default() };
+    let frame = Frame::from_payload(header, payload.to_vec().into());
     let mut bytes = Vec::new();
     frame.format(&mut bytes).expect("a Vec takes everything");
     bytes

@@ -1,0 +1,133 @@
+//! The Rust client against the real server.
+
+use herenow_client::Client;
+use herenow_client::client::Events;
+use herenow_client::machine::{Event, Status};
+use herenow_client::roster::{RosterEvent, UserRow};
+use herenow_wire::{ChannelName, State};
+use tokio::time::timeout;
+
+use crate::support::{GAME, Server, token};
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+fn game() -> ChannelName {
+    ChannelName::parse(GAME).expect("a good name")
+}
+
+fn state(json: &str) -> State {
+    State::parse(json).expect("a good state")
+}
+
+/// One user of the client library.
+struct User {
+    client: Client,
+    events: Events,
+}
+
+impl User {
+    fn connect(server: &Server, name: &str) -> Self {
+        let origin = format!("ws://{}", server.addr);
+        let (client, events) = Client::connect(&origin, Some(&token(name)));
+        Self { client, events }
+    }
+
+    async fn event(&mut self) -> Event {
+        timeout(PATIENCE, self.events.next()).await.expect("an event comes").expect("not closed")
+    }
+
+    /// Reads events until the list is as wanted.
+    async fn until(&mut self, wanted: impl Fn(&[UserRow]) -> bool) {
+        while !wanted(&self.client.users(game()).await.expect("not closed")) {
+            self.event().await;
+        }
+    }
+
+    /// The next difference of the list.
+    async fn difference(&mut self) -> RosterEvent {
+        loop {
+            if let Event::Roster { event, .. } = self.event().await {
+                return event;
+            }
+        }
+    }
+}
+
+fn names(users: &[UserRow]) -> Vec<&str> {
+    let mut names: Vec<_> = users.iter().map(|user| &*user.user_id).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn two_clients_see_each_other_come_change_and_go() {
+    let server = Server::start();
+    let mut jane = User::connect(&server, "jane");
+    let bob = User::connect(&server, "bob");
+    jane.client.listen(game()).await.expect("not closed");
+    while jane.event().await != (Event::Changed { channel: game() }) {}
+    bob.client.track(game(), state(r#"{"n":1}"#)).await.expect("not closed");
+    let RosterEvent::Join { row, first: true } = jane.difference().await else { panic!("a join") };
+    assert_eq!((&*row.user_id, &*row.state), ("bob", r#"{"n":1}"#));
+    bob.client.track(game(), state(r#"{"n":2}"#)).await.expect("not closed");
+    let RosterEvent::Update { row } = jane.difference().await else { panic!("an update") };
+    assert_eq!((&*row.user_id, &*row.state), ("bob", r#"{"n":2}"#));
+    drop(bob);
+    let RosterEvent::Leave { user_id, reason, last: true, .. } = jane.difference().await else {
+        panic!("a leave")
+    };
+    assert_eq!((&*user_id, &*reason), ("bob", "disconnect"));
+    jane.client.track(game(), state(r#"{"me":true}"#)).await.expect("not closed");
+    jane.until(|users| names(users) == ["jane"]).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_everybody_is_back_by_itself_and_only_differences_are_told() {
+    let server = Server::start();
+    let addr = server.addr;
+    let mut users = Vec::new();
+    for name in ["ann", "bob", "cat"] {
+        let user = User::connect(&server, name);
+        user.client.listen(game()).await.expect("not closed");
+        user.client.track(game(), state(r#"{"n":1}"#)).await.expect("not closed");
+        users.push(user);
+    }
+    for user in &mut users {
+        user.until(|users| users.len() == 3).await;
+    }
+    tokio::task::spawn_blocking(|| server.join()).await.expect("the server returns");
+    for user in &mut users {
+        while user.event().await != Event::Status(Status::Reconnecting) {}
+        let kept = user.client.users(game()).await.expect("not closed");
+        assert_eq!(names(&kept), ["ann", "bob", "cat"], "the old list stays meanwhile");
+    }
+    // While the server was away, one changed its mind.
+    users[1].client.track(game(), state(r#"{"n":2}"#)).await.expect("not closed");
+    let _server = Server::on(addr, |_| {});
+    for user in &mut users {
+        user.until(|users| {
+            users.len() == 3 && users.iter().any(|user| &*user.state == r#"{"n":2}"#)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_token_is_reported_and_not_tried_again() {
+    let server = Server::start();
+    let origin = format!("ws://{}", server.addr);
+    let (client, events) = Client::connect(&origin, Some("nonsense"));
+    let mut user = User { client, events };
+    let mut codes = Vec::new();
+    loop {
+        match user.event().await {
+            Event::Refused(failure) => codes.push(failure.code),
+            Event::Status(Status::Failed) => break,
+            Event::Status(Status::Reconnecting) => panic!("there is no use in another attempt"),
+            _ => {}
+        }
+    }
+    assert_eq!(codes, ["AUTH_FAILED".into()]);
+    user.client.renew(&token("jane")).await.expect("not closed");
+    while !matches!(user.event().await, Event::SignedIn { user_id, .. } if &*user_id == "jane") {}
+}

@@ -1,0 +1,21 @@
+//! The protocol over real sockets: a server in this process, spoken to through another
+//! implementation's framing. One module per chapter; every test is a sentence of the protocol.
+//!
+//! Nothing sleeps. What must come is waited for; that nothing else came is shown by a later
+//! message that is next in line.
+
+mod support;
+
+mod client;
+mod connecting;
+mod default_channel;
+mod errors;
+mod framing;
+mod guarantees;
+mod liveness;
+mod messages;
+mod rates;
+mod restart;
+mod signing_in;
+mod slow_consumer;
+mod states;

@@ -1,0 +1,175 @@
+//! A server for one test, tokens for it, and the exchanges that every test begins with.
+
+mod view;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use herenow_client::raw::RawConnection;
+use herenow_server::auth::{Keys, Secret, mint};
+use herenow_server::config::{Config, Pages, Settings};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+pub use view::View;
+
+/// The channel of tests that need only one.
+pub const GAME: &str = "presence:game";
+
+const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
+
+/// A server on a port of its own, on a thread of its own. Dropping it stops it.
+pub struct Server {
+    pub addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// With the settings that an operator gets who sets none, but for two loops: what crosses
+    /// between loops is to be tested on every machine.
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), change)
+    }
+
+    /// At an address that another server may just have left.
+    pub fn on(addr: SocketAddr, change: impl FnOnce(&mut Settings)) -> Self {
+        let secret = Some(Secret::new(SECRET).expect("the secret is not empty"));
+        Self::with_keys(Keys { secret, issuer: None, audience: None }, addr, change)
+    }
+
+    /// A server that can check no token.
+    pub fn without_key() -> Self {
+        let keys = Keys { secret: None, issuer: None, audience: None };
+        Self::with_keys(keys, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |_| {})
+    }
+
+    fn with_keys(keys: Keys, addr: SocketAddr, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings { loops: 2, ..Settings::default() };
+        change(&mut settings);
+        let config = Config { settings, keys, pages: Pages::Production };
+        let (stop, stopped) = oneshot::channel();
+        let (listening, listens) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be built").block_on(async {
+                let listener = TcpListener::bind(addr).await.expect("the address is free");
+                let addr = listener.local_addr().expect("a listener has an address");
+                listening.send(addr).expect("the test waits for the address");
+                let stop = async { drop(stopped.await) };
+                herenow_server::run(config, listener, stop).await.expect("the server runs");
+            });
+        });
+        let addr = listens.recv().expect("the server listens");
+        Self { addr, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Begins to shut down, as on SIGTERM.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Shuts down and waits until the server has returned.
+    pub fn join(mut self) {
+        self.end();
+    }
+
+    pub async fn connect(&self) -> RawConnection {
+        RawConnection::connect(self.addr, "").await
+    }
+
+    /// A connection that has signed in as `user`.
+    pub async fn sign_in(&self, user: &str) -> RawConnection {
+        sign_in(self.connect().await, user).await
+    }
+
+    /// Signed in and subscribed to [`GAME`], whose snapshot it has read.
+    pub async fn watch(&self, user: &str) -> (RawConnection, View) {
+        let mut peer = self.sign_in(user).await;
+        let view = subscribe(&mut peer, GAME).await;
+        (peer, view)
+    }
+
+    fn end(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the server panicked");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pub async fn sign_in(mut peer: RawConnection, user: &str) -> RawConnection {
+    let reply = ask(&mut peer, json!({"type": "auth", "token": token(user)})).await;
+    assert_eq!((&reply["type"], &reply["userId"]), (&json!("auth_success"), &json!(user)));
+    peer
+}
+
+/// Subscribes and reads the answer and the snapshot.
+pub async fn subscribe(peer: &mut RawConnection, channel: &str) -> View {
+    let reply = ask(peer, json!({"type": "subscribe", "channel": channel})).await;
+    assert_eq!(reply, json!({"type": "subscribed", "channel": channel}));
+    let mut view = View::new(channel);
+    view.apply(&peer.next_message().await);
+    view
+}
+
+/// Sends and gives the next message.
+pub async fn ask(peer: &mut RawConnection, message: Value) -> Value {
+    peer.send(message).await;
+    peer.next_message().await
+}
+
+/// Tracks in [`GAME`].
+pub async fn track(peer: &mut RawConnection, state: Value) {
+    peer.send(json!({"type": "presence_join", "channel": GAME, "state": state})).await;
+}
+
+/// The server has nothing more for this connection than what was read: the answer to a ping is
+/// the next thing in line.
+pub async fn fence(peer: &mut RawConnection) {
+    let reply = ask(peer, json!({"type": "ping", "ref": "fence"})).await;
+    assert_eq!(reply, json!({"type": "pong", "ref": "fence"}), "nothing comes before the fence");
+}
+
+/// The next message refuses with this code.
+pub async fn expect_error(peer: &mut RawConnection, code: &str) -> Value {
+    let message = peer.next_message().await;
+    assert_eq!((&message["type"], &message["code"]), (&json!("error"), &json!(code)), "{message}");
+    let sentence = message["message"].as_str().expect("an error says why");
+    assert!(!sentence.is_empty());
+    message
+}
+
+/// A token for `user` that lasts an hour.
+pub fn token(user: &str) -> String {
+    token_with(json!({"sub": user, "exp": unix_seconds() + 3600.0}))
+}
+
+/// A token with these claims.
+pub fn token_with(claims: Value) -> String {
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
+    // Minting refuses what has expired, so it is told a time before that.
+    let long_ago = 0;
+    mint(&secret, claims.as_object().expect("claims are an object"), long_ago)
+        .expect("the claims are good")
+}
+
+pub fn unix_seconds() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_secs_f64()
+}
