@@ -27,6 +27,8 @@ pub use command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Ticket, Ver
 pub use lease::{Due, Leases, SCAN_EVERY};
 pub use pace::Pace;
 pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit};
-pub use session::{AuthRefusal, Input, Limits, Question, Right, Ruling, Session, SessionEffect};
+pub use session::{
+    AuthRefusal, Claim, Input, Limits, Question, Right, Ruling, Session, SessionEffect,
+};
 pub use shard::Shard;
 pub use time::Instant;

@@ -6,6 +6,7 @@
 
 mod access;
 mod input;
+mod resume;
 mod waiting;
 
 use herenow_wire::encode::Reply;
@@ -15,6 +16,8 @@ use herenow_wire::{
 };
 
 pub use self::input::{AuthRefusal, Input, Limits, Question, Right, Ruling, SessionEffect};
+pub use self::resume::Claim;
+use self::resume::Detached;
 use self::waiting::Waiting;
 use crate::auth::Auth;
 use crate::command::Verdict;
@@ -25,11 +28,15 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Session {
     connection: ConnectionId,
+    /// Which of its resume tokens is the newest.
+    generation: u32,
     auth: Option<Box<Auth>>,
     subscriptions: Vec<Subscription>,
     rate: Rate,
     /// Only while something waits: a decision, the messages behind it, or joins above the rate.
     waiting: Option<Box<Waiting>>,
+    /// Only while it has no socket and may come back.
+    detached: Option<Box<Detached>>,
     /// When the token ends, or the time to show one is over.
     deadline: Instant,
     has_ended: bool,
@@ -47,15 +54,7 @@ struct Subscription {
 impl Session {
     /// A connection that has just opened.
     pub fn new(connection: ConnectionId, limits: &Limits, now: Instant) -> Self {
-        Self {
-            connection,
-            auth: None,
-            subscriptions: Vec::new(),
-            rate: Rate::default(),
-            waiting: None,
-            deadline: now + limits.auth_timeout,
-            has_ended: false,
-        }
+        Self { deadline: now + limits.auth_timeout, ..Self::nobody(connection) }
     }
 
     /// The server's name for this connection.
@@ -105,7 +104,7 @@ impl Session {
             }
             Input::Broken => self.end(LeaveReason::Disconnect, out),
             Input::Review => self.enqueue(input, limits, now, out),
-            Input::Message(_) | Input::Auth { .. } | Input::Refused(_) => {
+            Input::Message(_) | Input::Auth { .. } | Input::Resume { .. } | Input::Refused(_) => {
                 self.admit(input, limits, now, out);
             }
         }
@@ -115,6 +114,9 @@ impl Session {
     pub fn poll_timeout(&self, limits: &Limits) -> Instant {
         if self.has_ended {
             return Instant::NEVER;
+        }
+        if let Some(end) = self.next_grace_end() {
+            return end;
         }
         match &self.waiting {
             Some(waiting) if waiting.holds_joins() && !waiting.is_deciding() => {
@@ -128,6 +130,9 @@ impl Session {
     pub fn handle_timeout(&mut self, limits: &Limits, now: Instant, out: &mut Vec<SessionEffect>) {
         if self.has_ended {
             return;
+        }
+        if self.detached.is_some() {
+            return self.end_grace(now, out);
         }
         self.release_held(limits, now, out);
         if now < self.deadline {
@@ -177,6 +182,9 @@ impl Session {
             Input::Message(incoming) => self.message(incoming, limits, now, out),
             Input::Auth { verdict, reference } => {
                 self.authenticate(verdict, reference, limits, out);
+            }
+            Input::Resume { auth, claim, reference } => {
+                self.claim((auth, claim), reference, limits, out);
             }
             Input::Refused(refusal) => {
                 let Refusal { code, message, channel, reference } = refusal;

@@ -8,6 +8,7 @@ mod mail;
 mod metrics;
 mod outbox;
 mod replies;
+mod resume;
 mod sessions;
 mod shards;
 mod slab;
@@ -29,6 +30,8 @@ use self::deliver::Scratch;
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
 pub(crate) use self::metrics::Metrics;
 use self::replies::Replies;
+use self::resume::DetachedSessions;
+pub(crate) use self::resume::ResumeKey;
 use self::shards::{Counts, Shards};
 use self::slab::Slab;
 use crate::access::Access;
@@ -46,6 +49,7 @@ pub(crate) struct Parts {
     /// To every loop, this one included, by index.
     pub(crate) mailboxes: Arc<[Mailbox]>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) resume_key: ResumeKey,
     /// When the server's clock was zero; the same for all loops.
     pub(crate) started: Wall,
     pub(crate) started_at_unix_ms: u64,
@@ -81,6 +85,9 @@ pub(crate) struct EventLoop {
     shards: Shards,
     pace: Pace,
     replies: Replies,
+    /// Sessions without a socket.
+    detached: DetachedSessions,
+    resume_key: ResumeKey,
     /// Sessions whose rights are to be asked again.
     reviews: VecDeque<u32>,
     ending: Option<Instant>,
@@ -111,8 +118,9 @@ impl EventLoop {
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
         let loops = mailboxes.len() as u16;
         let ttl = Duration::from_millis(settings.presence_ttl_ms);
-        // Grows over restarts, and stays below 2^53 for the clients' numbers.
-        let epoch_base = (parts.started_at_unix_ms / 1000) << 20;
+        // Seconds times 2^20, the part of a second in the low bits: grows over restarts within one
+        // second too, and stays below 2^53 for the clients' numbers.
+        let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
         Self {
             me: Peer(parts.index),
             limits: limits(settings, parts.started_at_unix_ms),
@@ -127,6 +135,8 @@ impl EventLoop {
             shards: Shards::new(parts.index, loops, epoch_base),
             pace: Pace::default(),
             replies: Replies::default(),
+            detached: DetachedSessions::default(),
+            resume_key: parts.resume_key,
             reviews: VecDeque::new(),
             ending: None,
             read_buffer: vec![0; READ_BYTES],
@@ -213,7 +223,12 @@ impl EventLoop {
             return Duration::ZERO;
         }
         let soon = self.soon.peek().map_or(Instant::NEVER, |next| next.0.0);
-        let next = self.leases.poll_timeout().min(self.shards.poll_timeout()).min(soon);
+        let next = self
+            .leases
+            .poll_timeout()
+            .min(self.shards.poll_timeout())
+            .min(soon)
+            .min(self.detached.poll_timeout());
         let now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
         next.since(now).min(LONGEST_SLEEP)
     }
@@ -235,6 +250,8 @@ impl EventLoop {
                 }
                 Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
                 Mail::Decision { asker, channel, ruling } => self.decided(asker, channel, ruling),
+                Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
+                Mail::TakenOver { asker, session } => self.taken_over(asker, session),
                 Mail::Reload(access) => self.reload(access),
                 Mail::Delivery(delivery) => self.deliver_from_afar(&delivery),
                 Mail::ShardLost(shard) => {
@@ -259,6 +276,7 @@ impl EventLoop {
                 self.session_timeout(slot);
             }
         }
+        self.end_graces();
         if self.now < self.leases.poll_timeout() {
             return;
         }
@@ -273,7 +291,9 @@ impl EventLoop {
         }
         self.dues = dues;
         self.review_some();
-        self.shards.handle_timeout(self.now, None, &mut self.shard_effects);
+        let hibernate_after = self.settings.hibernate_after_ms;
+        let hibernate_after = (hibernate_after > 0).then(|| Duration::from_millis(hibernate_after));
+        self.shards.handle_timeout(self.now, hibernate_after, &mut self.shard_effects);
         self.settle();
     }
 

@@ -16,7 +16,7 @@ use crate::admission::Newcomer;
 use crate::auth::Verifier;
 use crate::clock;
 use crate::config::Settings;
-use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
+use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, ResumeKey, WAKER, mailbox};
 
 /// An upgraded socket on its way to a loop.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ pub struct LoopsMetrics {
 impl Loops {
     /// Starts one thread per loop.
     pub fn start(settings: Arc<Settings>, verifier: Arc<Verifier>) -> io::Result<Self> {
+        let resume_key = ResumeKey::random()?;
         let started = Instant::now();
         let started_at_unix_ms = clock::unix_ms();
         let mut polls = Vec::new();
@@ -99,6 +100,7 @@ impl Loops {
                 inbox,
                 mailboxes: mailboxes.clone(),
                 metrics: metrics.clone(),
+                resume_key: resume_key.clone(),
                 started,
                 started_at_unix_ms,
             };

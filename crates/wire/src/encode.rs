@@ -20,6 +20,8 @@ pub enum Reply {
         user: UserId,
         /// The server's name of this connection.
         connection: ConnectionId,
+        /// What to show when signing in after the socket broke, in order to keep the entries.
+        resume: Option<Box<str>>,
     },
     /// The first token is bad.
     AuthError {
@@ -100,10 +102,15 @@ pub struct Position {
 pub fn reply(out: &mut Vec<u8>, reply: &Reply, reference: Option<&Ref>) {
     text_frame(out, SHORT_HEADER_BYTES, |out| {
         match reply {
-            Reply::AuthSuccess { user, connection } => {
+            Reply::AuthSuccess { user, connection, resume } => {
                 push_type(out, "auth_success");
                 push_user(out, user);
                 push_connection(out, *connection);
+                if let Some(resume) = resume {
+                    out.extend_from_slice(b",\"resume\":\"");
+                    push_escaped(out, resume);
+                    out.push(b'"');
+                }
             }
             Reply::AuthError { message } => {
                 push_type(out, "auth_error");

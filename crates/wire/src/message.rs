@@ -29,6 +29,8 @@ pub enum ClientMessage {
     Auth {
         /// `None` where it is missing or no text, which counts as a bad token.
         token: Option<Box<str>>,
+        /// The `resume` of an earlier `auth_success`; `None` where it is missing or no text.
+        resume: Option<Box<str>>,
     },
     /// Receive the channel's events.
     Subscribe {
@@ -137,6 +139,7 @@ struct Fields<'a> {
     reference: Option<Value<'a>>,
     channel: Option<Value<'a>>,
     token: Option<Value<'a>>,
+    resume: Option<Value<'a>>,
     /// The compact form, where it is an object.
     state: Option<String>,
 }
@@ -157,6 +160,7 @@ impl<'a> Fields<'a> {
                 Some("ref") => &mut fields.reference,
                 Some("channel") => &mut fields.channel,
                 Some("token") => &mut fields.token,
+                Some("resume") => &mut fields.resume,
                 Some("state") => {
                     fields.state = compact_object(reader)?;
                     return Ok(());
@@ -196,7 +200,10 @@ impl<'a> Fields<'a> {
         };
         let kind = kind.decode();
         let on_channel = match kind.as_deref() {
-            Some("auth") => return Ok(ClientMessage::Auth { token: self.to_token() }),
+            Some("auth") => {
+                let (token, resume) = (owned(self.token), owned(self.resume));
+                return Ok(ClientMessage::Auth { token, resume });
+            }
             Some("ping") => return Ok(ClientMessage::Ping),
             Some("subscribe") => |channel| ClientMessage::Subscribe { channel },
             Some("unsubscribe") => |channel| ClientMessage::Unsubscribe { channel },
@@ -217,13 +224,6 @@ impl<'a> Fields<'a> {
             }
         };
         self.to_channel(default_channel).map(on_channel)
-    }
-
-    fn to_token(&self) -> Option<Box<str>> {
-        match self.token {
-            Some(Value::Text(token)) => token.decode().map(Cow::into_owned).map(Into::into),
-            _ => None,
-        }
     }
 
     fn to_channel(&self, default_channel: &DefaultChannel) -> Result<ChannelName, Refusal> {
@@ -254,6 +254,14 @@ impl<'a> Fields<'a> {
 impl Refusal {
     fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), channel: None, reference: None }
+    }
+}
+
+/// A field that counts as absent where it is no text.
+fn owned(value: Option<Value<'_>>) -> Option<Box<str>> {
+    match value {
+        Some(Value::Text(text)) => text.decode().map(Cow::into_owned).map(Into::into),
+        _ => None,
     }
 }
 

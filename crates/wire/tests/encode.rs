@@ -73,12 +73,12 @@ fn every_server_message_is_as_in_the_golden_file() {
     let replies: Vec<(&str, Reply, Option<Ref>)> = vec![
         (
             "auth_success",
-            Reply::AuthSuccess { user: user("jane"), connection: connection(1) },
+            Reply::AuthSuccess { user: user("jane"), connection: connection(1), resume: None },
             None,
         ),
         (
             "auth_success with ref",
-            Reply::AuthSuccess { user: user("jane"), connection: connection(1) },
+            Reply::AuthSuccess { user: user("jane"), connection: connection(1), resume: None },
             Some(reference("1")),
         ),
         (

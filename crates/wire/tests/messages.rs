@@ -53,7 +53,7 @@ fn every_message_and_every_alias_is_understood() {
         ("presence_untrack", ClientMessage::Untrack { channel: channel() }),
         ("presence_sync", ClientMessage::Sync { channel: channel() }),
         ("ping", ClientMessage::Ping),
-        ("auth", ClientMessage::Auth { token: Some("t".into()) }),
+        ("auth", ClientMessage::Auth { token: Some("t".into()), resume: None }),
     ] {
         let text = format!(
             r#"{{"type":"{kind}","channel":"realtime:presence:lobby","state":{{}},"token":"t"}}"#
@@ -324,7 +324,7 @@ fn auth_and_ping_do_not_look_at_the_channel() {
 #[test]
 fn a_token_that_is_missing_or_no_text_is_none() {
     let token = |text| match message(text) {
-        ClientMessage::Auth { token } => token,
+        ClientMessage::Auth { token, .. } => token,
         other => panic!("{other:?}"),
     };
     assert_eq!(token(r#"{"type":"auth","token":"a.b\u002ec"}"#).as_deref(), Some("a.b.c"));

@@ -21,6 +21,8 @@ pub(super) enum Pending {
     SubscribeToTrack { state: State, reference: Option<Ref> },
     /// May it track?
     Track { state: State, reference: Option<Ref> },
+    /// Is the session that it claims still there?
+    TakeOver { auth: Auth, reference: Option<Ref> },
     /// May it keep what it has?
     Review(Review),
 }
@@ -57,7 +59,8 @@ impl Session {
                 let (user, connection) = (auth.user.clone(), self.connection);
                 self.adopt_auth(auth, limits);
                 out.push(SessionEffect::Settled);
-                out.push(SessionEffect::Reply(Reply::AuthSuccess { user, connection }, reference));
+                let success = Reply::AuthSuccess { user, connection, resume: None };
+                out.push(SessionEffect::Reply(success, reference));
                 // What was open to anybody may be closed to this user.
                 self.begin_review(None, out);
             }
@@ -165,6 +168,8 @@ impl Session {
                 Ruling::Granted => self.track_granted(channel, state, reference, out),
                 refused => self.refuse(channel, refused, reference, out),
             },
+            // Not a rule's business: it waits on.
+            pending @ Pending::TakeOver { .. } => self.await_decision(pending),
             Pending::Review(review) => self.reviewed(review, ruling, (limits, now), out),
         }
         self.resume(limits, now, out);

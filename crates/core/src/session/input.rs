@@ -6,6 +6,7 @@ use std::time::Duration;
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, CloseCode, Incoming, LeaveReason, Ref, Refusal, State, UserId};
 
+use super::resume::Claim;
 use crate::auth::Auth;
 use crate::command::Verdict;
 use crate::rate::RateLimit;
@@ -38,6 +39,15 @@ pub enum Input {
     Auth {
         /// Whom it speaks for, or why nobody.
         verdict: Result<Auth, AuthRefusal>,
+        /// The message's `ref`.
+        reference: Option<Ref>,
+    },
+    /// An `auth` message whose token and resume token have been verified.
+    Resume {
+        /// Whom the token speaks for.
+        auth: Auth,
+        /// What the resume token is for.
+        claim: Claim,
         /// The message's `ref`.
         reference: Option<Ref>,
     },
@@ -147,6 +157,16 @@ pub enum SessionEffect {
         /// Why.
         reason: LeaveReason,
     },
+    /// Find the session that is claimed, wherever it is; the session takes no further message
+    /// until it hears [`super::Session::taken_over`].
+    TakeOver {
+        /// Which.
+        claim: Claim,
+        /// Who claims it.
+        user: UserId,
+    },
+    /// The session has lost its socket and may be claimed: keep it until it has ended.
+    Detached,
     /// Not every rule could be asked: tell the session to review again in a while.
     ReviewLater,
     /// The connection has signed in or watches a public channel: it is no newcomer any more.

@@ -85,7 +85,8 @@ impl Session {
                 self.enqueue(input, limits, now, out);
             }
             Input::Message(Incoming { message: ClientMessage::Auth { .. }, .. })
-            | Input::Auth { .. } => self.enqueue(input, limits, now, out),
+            | Input::Auth { .. }
+            | Input::Resume { .. } => self.enqueue(input, limits, now, out),
             _ if is_within => self.enqueue(input, limits, now, out),
             input => refuse_for_rate(input, out),
         }
@@ -182,7 +183,7 @@ impl Session {
 
 fn is_never_refused(input: &Input) -> bool {
     match input {
-        Input::Auth { .. } | Input::Review => true,
+        Input::Auth { .. } | Input::Resume { .. } | Input::Review => true,
         Input::Message(incoming) => matches!(
             incoming.message,
             ClientMessage::Auth { .. }

@@ -41,7 +41,7 @@ fn a_bad_first_token_is_told_and_closes() {
 #[test]
 fn a_token_that_is_missing_counts_as_bad() {
     let mut talk = Talk::new();
-    let auth = say(ClientMessage::Auth { token: None });
+    let auth = say(ClientMessage::Auth { token: None, resume: None });
     talk.gives(1, auth, &["auth_error", "close 4002"]);
     let mut talk = Talk::new();
     let verdict = Err(AuthRefusal::missing());

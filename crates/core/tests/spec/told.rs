@@ -186,7 +186,7 @@ fn line_of(effect: SessionEffect) -> String {
 
 fn reply_line(reply: Reply) -> String {
     match reply {
-        Reply::AuthSuccess { user, connection } => {
+        Reply::AuthSuccess { user, connection, .. } => {
             format!("auth_success {user} {}", letter(connection))
         }
         Reply::AuthError { message } => {

@@ -7,6 +7,10 @@ use std::net::IpAddr;
 pub struct Settings {
     /// A connection's lease: silent for this long, its entries leave with `timeout`.
     pub presence_ttl_ms: u64,
+    /// How long an entry stays after its connection broke without a close frame; 0: not at all.
+    pub disconnect_grace_ms: u64,
+    /// After how long without a presence message a channel's map is freed; 0: never.
+    pub hibernate_after_ms: u64,
     /// How long a connection may stay without signing in or observing a public channel.
     pub auth_timeout_ms: u64,
     /// Messages of one connection handled at once, per second, in the long run.
@@ -47,6 +51,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             presence_ttl_ms: 60_000,
+            disconnect_grace_ms: 0,
+            hibernate_after_ms: 0,
             auth_timeout_ms: 5_000,
             max_messages_per_second: 200,
             message_burst: 400,

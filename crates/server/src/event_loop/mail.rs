@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::Duration;
 
-use herenow_core::{Command, Owed, Ruling, Ticket, Verdict};
-use herenow_wire::ChannelName;
+use herenow_core::{Claim, Command, Owed, Ruling, Session, Ticket, Verdict};
+use herenow_wire::{ChannelName, UserId};
 use mio::Waker;
 
 use crate::access::{Access, Asker};
@@ -25,6 +25,10 @@ pub(crate) enum Mail {
     /// What the access rules say to a question of one of the receiving loop's connections.
     #[expect(dead_code, reason = "every rule of today answers at once")]
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
+    /// A connection of the asking loop claims a session that may be on the receiving one.
+    Claim { asker: Asker, claim: Claim, user: UserId },
+    /// What became of such a claim.
+    TakenOver { asker: Asker, session: Option<Box<Session>> },
     /// Rules that hold from here on.
     Reload(Access),
     /// A flush for the receiving loop's subscribers.

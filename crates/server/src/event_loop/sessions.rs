@@ -15,7 +15,7 @@ use super::{EventLoop, Shards};
 use crate::access::{Access, Asked, Asker};
 
 /// Every entry of this process has one owner.
-const OWNER: Owner = Owner(0);
+pub(super) const OWNER: Owner = Owner(0);
 
 /// Sessions reviewed per look at the leases: after a reload the rules are asked for everything
 /// that was granted, and requests must not wait behind all of it.
@@ -103,7 +103,13 @@ impl EventLoop {
 
     fn perform(&mut self, slot: u32, effect: SessionEffect) {
         match effect {
-            SessionEffect::Reply(reply, reference) => self.reply(slot, &reply, reference.as_ref()),
+            SessionEffect::Reply(mut reply, reference) => {
+                if let Reply::AuthSuccess { resume, .. } = &mut reply {
+                    let session = self.connections.get(slot).map(|c| &c.session);
+                    *resume = session.and_then(|session| self.resume_token(session));
+                }
+                self.reply(slot, &reply, reference.as_ref());
+            }
             SessionEffect::Authorize(question) => self.authorize(slot, question),
             SessionEffect::Listen { channel } => {
                 let ask = self.audience.listen(&channel, slot);
@@ -137,6 +143,8 @@ impl EventLoop {
                     connection.newcomer = None;
                 }
             }
+            SessionEffect::TakeOver { claim, user } => self.take_over(slot, claim, user),
+            SessionEffect::Detached => self.keep_detached(slot),
             SessionEffect::ReviewLater => self.reviews.push_back(slot),
             SessionEffect::Close { code } => self.close(slot, code, ""),
         }
@@ -200,7 +208,7 @@ impl EventLoop {
     }
 
     /// To the channel's shard, here or on another loop.
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         let home = Shards::home(command.channel(), self.mailboxes.len() as u16);
         if home == self.me.0 {
             self.shards.handle(command, self.now, &mut self.shard_effects);
@@ -259,7 +267,7 @@ impl EventLoop {
     }
 
     /// A far deadline costs nothing; a near one is met to the millisecond.
-    fn note_deadline(&mut self, slot: u32) {
+    pub(super) fn note_deadline(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if !connection.is_open() {
             return;
@@ -280,8 +288,11 @@ impl EventLoop {
         herenow_wire::decode(text, connection.default_channel(), &mut decoded);
         for message in decoded.drain(..) {
             let input = match message {
-                Ok(Incoming { message: ClientMessage::Auth { token }, reference }) => {
-                    Input::Auth { verdict: self.verify(token.as_deref()), reference }
+                Ok(Incoming { message: ClientMessage::Auth { token, resume }, reference }) => {
+                    match self.verify(token.as_deref()) {
+                        Ok(auth) => self.auth_input(auth, resume.as_deref(), reference),
+                        refused => Input::Auth { verdict: refused, reference },
+                    }
                 }
                 Ok(incoming) => Input::Message(incoming),
                 Err(refusal) => Input::Refused(refusal),
@@ -347,7 +358,8 @@ impl EventLoop {
         let window_ms = (1000 + connections as u64 / 4).min(30_000);
         for slot in self.connections.slots() {
             // Multiplying by a large odd number spreads neighbouring slots over the window.
-            let spread = u64::from(slot.wrapping_mul(2_654_435_769));
+            let place = slot.wrapping_mul(self.mailboxes.len() as u32) + u32::from(self.me.0);
+            let spread = u64::from(place.wrapping_mul(2_654_435_769));
             let retry_after_ms = (spread * window_ms) >> 32;
             let reason = format!("{{\"retryAfterMs\":{retry_after_ms}}}");
             self.close(slot, CloseCode::Restart, &reason);

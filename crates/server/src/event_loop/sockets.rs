@@ -154,7 +154,13 @@ impl EventLoop {
                     }
                     None => write_header(reply, Opcode::Close, 0),
                 }
-                self.tell_session(slot, Input::Broken);
+                // A page that is left or loaded again says "going away": that is no farewell.
+                match frame {
+                    Some(frame) if frame.code == CloseCode::GoingAway.number() => {
+                        self.break_off(slot);
+                    }
+                    _ => self.tell_session(slot, Input::Broken),
+                }
                 self.mark_dead(slot);
             }
         }
@@ -169,7 +175,10 @@ impl EventLoop {
 
     /// The socket has ended without a close frame, or after ours.
     pub(super) fn socket_ended(&mut self, slot: u32) {
-        self.tell_session(slot, Input::Broken);
+        // While the server ends, nobody leaves: the others are to come back as well.
+        if self.ending.is_none() {
+            self.break_off(slot);
+        }
         self.mark_dead(slot);
     }
 

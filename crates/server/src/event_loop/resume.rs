@@ -1,0 +1,270 @@
+//! Sessions that lost their socket and may come back: keeping them, and finding them for the
+//! socket that claims one, on whichever loop it is. The resume token is signed and says all there
+//! is to know, so no table of tokens exists.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use herenow_core::{Auth, Claim, Command, Input, Instant, Session, SessionEffect};
+use herenow_wire::{CloseCode, ConnectionId, Ref, UserId};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::EventLoop;
+use super::mail::Mail;
+use super::sessions::OWNER;
+use crate::access::Asker;
+
+/// Signs resume tokens. One key for all loops, made anew at each start: no entry outlives that.
+#[derive(Clone)]
+pub(crate) struct ResumeKey([u8; 32]);
+
+/// The bytes of a token before its signature: connection and generation.
+const SIGNED_BYTES: usize = 16 + 4;
+/// How much of the signature is kept.
+const MAC_BYTES: usize = 16;
+
+/// The sessions of one loop that have no socket.
+#[derive(Debug, Default)]
+pub(super) struct DetachedSessions {
+    sessions: HashMap<ConnectionId, Session>,
+    ends: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
+}
+
+impl ResumeKey {
+    pub(crate) fn random() -> std::io::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+        Ok(Self(key))
+    }
+
+    /// The token with which `user` may take a connection over.
+    fn sign(&self, claim: Claim, user: &UserId) -> Box<str> {
+        let mut bytes = [0; SIGNED_BYTES + MAC_BYTES];
+        bytes[..16].copy_from_slice(claim.connection.as_bytes());
+        bytes[16..20].copy_from_slice(&claim.generation.to_be_bytes());
+        let mac = self.mac(&bytes[..SIGNED_BYTES], user).finalize().into_bytes();
+        bytes[SIGNED_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
+        URL_SAFE_NO_PAD.encode(bytes).into()
+    }
+
+    /// What `token` claims, where it was signed here and for `user`.
+    fn verify(&self, token: &str, user: &UserId) -> Option<Claim> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (signed, mac) = bytes.split_at_checked(SIGNED_BYTES)?;
+        let expected = self.mac(signed, user);
+        if mac.len() != MAC_BYTES || expected.verify_truncated_left(mac).is_err() {
+            return None;
+        }
+        let connection = ConnectionId::from_bytes(*signed.first_chunk()?);
+        let generation = u32::from_be_bytes(*signed[16..].first_chunk()?);
+        Some(Claim { connection, generation })
+    }
+
+    fn mac(&self, signed: &[u8], user: &UserId) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length will do");
+        mac.update(signed);
+        mac.update(user.as_str().as_bytes());
+        mac
+    }
+}
+
+impl DetachedSessions {
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.ends.peek().map_or(Instant::NEVER, |next| next.0.0)
+    }
+}
+
+impl EventLoop {
+    /// The longest that any channel lets a broken connection's entry stay.
+    fn allows_grace(&self) -> bool {
+        self.settings.disconnect_grace_ms > 0
+    }
+
+    /// The token that a connection which has just signed in may come back with.
+    pub(super) fn resume_token(&self, session: &Session) -> Option<Box<str>> {
+        let user = &session.auth()?.user;
+        let generation = session.generation();
+        let claim = Claim { connection: session.connection(), generation };
+        self.allows_grace().then(|| self.resume_key.sign(claim, user))
+    }
+
+    /// An `auth` message that may come with a resume token.
+    pub(super) fn auth_input(
+        &self,
+        auth: Auth,
+        resume: Option<&str>,
+        reference: Option<Ref>,
+    ) -> Input {
+        match resume.and_then(|token| self.resume_key.verify(token, &auth.user)) {
+            Some(claim) => Input::Resume { auth, claim, reference },
+            None => Input::Auth { verdict: Ok(auth), reference },
+        }
+    }
+
+    /// The socket in `slot` broke without a close frame.
+    pub(super) fn break_off(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let grace = Duration::from_millis(self.settings.disconnect_grace_ms);
+        connection.session.break_off(|_| grace, self.now, &mut self.effects);
+        self.carry_out(slot);
+        self.settle();
+    }
+
+    /// Keeps a session without its socket.
+    pub(super) fn keep_detached(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let id = connection.session.connection();
+        let ended = Session::new(id, &self.limits, self.now);
+        let session = std::mem::replace(&mut connection.session, ended);
+        self.detached.ends.push(Reverse((session.poll_timeout(&self.limits), id)));
+        self.detached.sessions.insert(id, session);
+    }
+
+    /// Lets the entries go whose grace is over.
+    pub(super) fn end_graces(&mut self) {
+        while self.detached.poll_timeout() <= self.now {
+            let Some(Reverse((_, id))) = self.detached.ends.pop() else { return };
+            let Some(session) = self.detached.sessions.get_mut(&id) else { continue };
+            let mut effects = Vec::new();
+            session.handle_timeout(&self.limits, self.now, &mut effects);
+            if session.has_ended() {
+                self.detached.sessions.remove(&id);
+            } else {
+                let next = session.poll_timeout(&self.limits);
+                self.detached.ends.push(Reverse((next, id)));
+            }
+            for effect in effects {
+                if let SessionEffect::Remove { channel, reason } = effect {
+                    let connection = id;
+                    self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// The session in `slot` claims another: every loop looks for it, the answers come as mail.
+    pub(super) fn take_over(&mut self, slot: u32, claim: Claim, user: UserId) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let asker = Asker { peer: self.me, slot, connection: connection.session.connection() };
+        if let Some(session) = self.give_up(claim, &user) {
+            return self.taken_over(asker, Some(Box::new(session)));
+        }
+        // Where it is not here it is on the loop that holds it, if on any: each is asked in turn.
+        self.ask_next_loop(asker, claim, user, self.me.0);
+    }
+
+    /// Another loop's connection claims a session.
+    pub(super) fn claimed(&mut self, asker: Asker, claim: Claim, user: UserId) {
+        match self.give_up(claim, &user) {
+            Some(session) => {
+                let session = Some(Box::new(session));
+                let to = usize::from(asker.peer.0);
+                self.outgoing[to].push(Mail::TakenOver { asker, session });
+            }
+            None => self.ask_next_loop(asker, claim, user, self.me.0),
+        }
+    }
+
+    /// The claimed session, or nothing where no loop has it. The socket that claimed it may be
+    /// gone by now: then the session is detached once more.
+    pub(super) fn taken_over(&mut self, asker: Asker, session: Option<Box<Session>>) {
+        let slot = asker.slot;
+        let holder = self.connections.get_mut(slot);
+        match holder.filter(|c| c.is_open() && c.session.connection() == asker.connection) {
+            Some(connection) => {
+                let session = session.map(|session| *session);
+                connection.session.taken_over(session, &self.limits, self.now, &mut self.effects);
+                self.carry_out(slot);
+                self.settle();
+                self.note_deadline(slot);
+            }
+            None => {
+                if let Some(session) = session {
+                    self.end_orphan(*session);
+                }
+            }
+        }
+    }
+
+    fn ask_next_loop(&mut self, asker: Asker, claim: Claim, user: UserId, asked: u16) {
+        let next = (asked + 1) % self.mailboxes.len() as u16;
+        if next == asker.peer.0 {
+            if next == self.me.0 {
+                self.taken_over(asker, None);
+            } else {
+                self.outgoing[usize::from(next)].push(Mail::TakenOver { asker, session: None });
+            }
+            return;
+        }
+        self.outgoing[usize::from(next)].push(Mail::Claim { asker, claim, user });
+    }
+
+    /// Finds the session that is claimed, with or without a socket, and lets go of it. A socket
+    /// that still holds it is closed: two sockets never share an entry.
+    fn give_up(&mut self, claim: Claim, user: &UserId) -> Option<Session> {
+        let id = claim.connection;
+        if self.detached.sessions.get(&id).is_some_and(|session| session.is_claimed(claim, user)) {
+            return self.detached.sessions.remove(&id);
+        }
+        let is_claimed = |slot: &u32| {
+            self.connections.get(*slot).is_some_and(|c| c.session.is_claimed(claim, user))
+        };
+        let slot = self.connections.slots().into_iter().find(is_claimed)?;
+        let connection = self.connections.get_mut(slot)?;
+        let session = connection.session.hand_over(&mut self.effects);
+        self.carry_out(slot);
+        self.settle();
+        self.close(slot, CloseCode::GoingAway, "resumed on another connection");
+        Some(session)
+    }
+
+    /// A session that nobody has any more: its entries go at once.
+    fn end_orphan(&mut self, mut session: Session) {
+        let mut effects = Vec::new();
+        session.handle(Input::Broken, &self.limits, self.now, &mut effects);
+        for effect in effects {
+            if let SessionEffect::Remove { channel, reason } = effect {
+                let connection = session.connection();
+                self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+            }
+        }
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::parse(name).expect("a valid user")
+    }
+
+    #[test]
+    fn a_token_says_what_was_signed_and_only_for_its_user() {
+        let key = ResumeKey([7; 32]);
+        let claim = Claim { connection: ConnectionId::from_bytes([1; 16]), generation: 3 };
+        let token = key.sign(claim, &user("jane"));
+        assert_eq!(key.verify(&token, &user("jane")), Some(claim));
+        assert_eq!(key.verify(&token, &user("bob")), None);
+        assert_eq!(ResumeKey([8; 32]).verify(&token, &user("jane")), None);
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        let key = ResumeKey([7; 32]);
+        let claim = Claim { connection: ConnectionId::from_bytes([1; 16]), generation: 3 };
+        let token = key.sign(claim, &user("jane"));
+        for cut in 0..token.len() {
+            assert_eq!(key.verify(&token[..cut], &user("jane")), None, "{cut} characters");
+        }
+        for text in ["", "*", "AAAA", "presence"] {
+            assert_eq!(key.verify(text, &user("jane")), None, "{text}");
+        }
+    }
+}
