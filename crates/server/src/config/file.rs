@@ -84,8 +84,6 @@ fn parse_realtime(realtime: &Map<String, Value>, loaded: &mut Loaded) -> Result<
 /// nothing that this version lacks.
 fn not_in_effect(key: &str, value: &Value) -> Result<Option<Option<String>>, ConfigError> {
     let (name, is_right, asks, expected) = match key {
-        "hibernateAfterMs" => ("hibernateAfterMs", value.is_u64(), *value != 0, DURATION),
-        "disconnectGraceMs" => ("disconnectGraceMs", value.is_u64(), *value != 0, DURATION),
         "namespaces" => ("namespaces", value.is_object(), true, "an object"),
         _ => return Ok(None),
     };
@@ -97,8 +95,7 @@ fn not_in_effect(key: &str, value: &Value) -> Result<Option<Option<String>>, Con
     ))
 }
 
-const DURATION: &str = "a whole number of ms";
-const NOT_IN_EFFECT: &[&str] = &["hibernateAfterMs", "disconnectGraceMs", "namespaces"];
+const NOT_IN_EFFECT: &[&str] = &["namespaces"];
 
 fn set_from_json(
     settings: &mut Settings,
@@ -300,10 +297,7 @@ mod tests {
         let warned = |realtime: &str| {
             parse(&format!("{{\"realtime\":{realtime}}}")).map(|loaded| loaded.warnings.len())
         };
-        assert_eq!(warned(r#"{"hibernateAfterMs":0,"disconnectGraceMs":0}"#), Ok(0));
-        assert_eq!(warned(r#"{"hibernateAfterMs":9,"disconnectGraceMs":9}"#), Ok(2));
         assert_eq!(warned(r#"{"namespaces":{"presence:*":{}}}"#), Ok(1));
-        assert!(warned(r#"{"hibernateAfterMs":"never"}"#).is_err());
         assert!(warned(r#"{"namespaces":[]}"#).is_err());
     }
 

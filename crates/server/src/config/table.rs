@@ -73,6 +73,18 @@ pub const SETTINGS: &[Setting] = &[
         kind: number!(auth_timeout_ms, "ms", 100..=600_000),
     },
     Setting {
+        key: "hibernateAfterMs",
+        env: "HERENOW_HIBERNATE_AFTER_MS",
+        meaning: "After how long without a presence message a channel's map is freed; 0: never.",
+        kind: number!(hibernate_after_ms, "ms", 0..=86_400_000),
+    },
+    Setting {
+        key: "disconnectGraceMs",
+        env: "HERENOW_DISCONNECT_GRACE_MS",
+        meaning: "How long the entries of a connection that broke stay, for it to resume; 0: not at all.",
+        kind: number!(disconnect_grace_ms, "ms", 0..=3_600_000),
+    },
+    Setting {
         key: "maxMessagesPerSecond",
         env: "HERENOW_MAX_MESSAGES_PER_SECOND",
         meaning: "Messages of one connection that are handled at once, per second; above it updates merge.",
