@@ -29,7 +29,7 @@ const TARGETS: &[(&str, &str, Measure, Bound)] = &[
     ("idle", "19000 connected", M::RssGrowthPerConnection, Limit(1.0)),
     ("idle", "19000 after", M::RssGrowthPerConnection, Limit(1.3)),
     ("idle", "19000 connected", M::RssAllInPerConnection, Limit(1.3)),
-    ("idle", "", M::CpuPerConnectionSecond, Limit(1.0)),
+    ("idle", "19000 connected", M::CpuPerConnectionSecond, Limit(1.0)),
     ("connect", "", M::CpuPerConnection, Limit(60.0)),
     ("quiet", "", M::CpuPerCovered, Times(1.1, "floor")),
     ("quiet", "", M::CpuPerCovered, Times(1.0, "bun")),

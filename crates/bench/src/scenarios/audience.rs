@@ -8,6 +8,7 @@ use crate::crowd::{Crowd, Greeting, Pace};
 use crate::driver::Driver;
 use crate::ledger::Shape;
 use crate::measure::{Measure, Numbers, Window};
+use crate::process;
 use crate::server::Settings;
 
 const ON_STAGE: usize = 50;
@@ -47,7 +48,10 @@ impl Audience {
         std::thread::scope(|scope| {
             // A thread of its own, so that the wait for the audience's frames in this one
             // is not measured as the small channel's latency.
-            let beside = scope.spawn(|| self.run_beside(trial));
+            let beside = scope.spawn(|| {
+                process::prefer_this_thread();
+                self.run_beside(trial)
+            });
             let mut updates = Pace::new(ON_STAGE as f64 * UPDATES_PER_SECOND_EACH);
             let mut perform = |crowd: &mut Crowd, driver: &mut Driver, period| {
                 crowd.pace(driver, updates.lasting(period), |crowd, driver, turn| {
