@@ -130,9 +130,17 @@ impl Audience {
         self.channels.keys().filter(|channel| channel.shard() == shard).cloned().collect()
     }
 
-    /// The newest wish so far.
-    pub fn newest_ask(&self) -> Ask {
-        Ask(self.asked)
+    /// The shard has lost the channel's map: what it sends until it has heard from here is of
+    /// another life and would not fit to what the subscribers have. Returns the wish that all of
+    /// them wait for.
+    pub fn ask_for_all(&mut self, channel: &ChannelName) -> Ask {
+        let ask = self.next_ask();
+        for subscriber in self.subscribers(channel) {
+            if subscriber.phase != Phase::Lagging {
+                subscriber.phase = Phase::Asked(ask);
+            }
+        }
+        ask
     }
 
     /// Everybody who subscribes to `channel` here.

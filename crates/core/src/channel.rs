@@ -79,6 +79,11 @@ impl Channel {
         self.entries.is_empty()
     }
 
+    /// How many changes have not been told, those included that a newer one has replaced.
+    pub fn untold(&self) -> usize {
+        self.untold.len()
+    }
+
     /// Whether everything that happened has been told.
     pub fn is_told(&self) -> bool {
         self.untold.is_empty()

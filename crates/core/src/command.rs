@@ -122,6 +122,13 @@ pub enum Effect {
         /// When it was last flushed.
         flushed_at: Instant,
     },
+    /// So many changes wait in a dirty channel that waiting for more gains little.
+    Ripe {
+        /// Which.
+        channel: ChannelName,
+        /// When it was last flushed.
+        flushed_at: Instant,
+    },
     /// The answer to a request that asked for one, or that failed.
     Answer {
         /// To whom.

@@ -11,7 +11,13 @@ use crate::time::Instant;
 const AT_ONCE_BELOW: f64 = 60_000.0;
 
 /// One millisecond of waiting per this many deliveries per second.
-const PER_MILLISECOND: f64 = 100_000.0;
+const PER_MILLISECOND: f64 = 66_000.0;
+
+/// The same for a channel in which enough changes wait: only a loop that is full holds those back.
+const PER_MILLISECOND_RIPE: f64 = 250_000.0;
+
+/// Changes in one write above which the cost of the write itself no longer counts.
+pub(crate) const ENOUGH_CHANGES: usize = 32;
 
 /// The longest a flush is held back.
 const LONGEST: Duration = Duration::from_millis(10);
@@ -34,7 +40,8 @@ impl Pace {
         Self { fixed: Some(delay), ..Self::default() }
     }
 
-    /// Notes that so many changes were handed to subscribers, each counted per subscriber.
+    /// Notes that subscribers were told so many changes, each counted per subscriber, and those
+    /// included that a newer one had replaced.
     pub fn record(&mut self, deliveries: usize, now: Instant) {
         self.weight = self.weight_at(now) + deliveries as f64;
         self.at = now;
@@ -47,10 +54,15 @@ impl Pace {
 
     /// When a channel that was flushed at `flushed_at` may be flushed again: a quiet one at once.
     pub fn due(&self, flushed_at: Instant, now: Instant) -> Instant {
-        (flushed_at + self.delay(now)).max(now)
+        (flushed_at + self.delay(PER_MILLISECOND, now)).max(now)
     }
 
-    fn delay(&self, now: Instant) -> Duration {
+    /// The same for a channel in which enough changes wait.
+    pub fn due_ripe(&self, flushed_at: Instant, now: Instant) -> Instant {
+        (flushed_at + self.delay(PER_MILLISECOND_RIPE, now)).max(now)
+    }
+
+    fn delay(&self, per_millisecond: f64, now: Instant) -> Duration {
         if let Some(fixed) = self.fixed {
             return fixed;
         }
@@ -58,7 +70,7 @@ impl Pace {
         if load < AT_ONCE_BELOW {
             return Duration::ZERO;
         }
-        Duration::from_secs_f64(load / PER_MILLISECOND / 1000.0).min(LONGEST)
+        Duration::from_secs_f64(load / per_millisecond / 1000.0).min(LONGEST)
     }
 
     fn weight_at(&self, now: Instant) -> f64 {

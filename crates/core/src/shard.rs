@@ -12,6 +12,7 @@ use crate::change::Owner;
 use crate::channel::{Channel, Decision, Put};
 use crate::collecting::{Collecting, Trackers, owned_by};
 use crate::command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Verdict};
+use crate::pace::ENOUGH_CHANGES;
 use crate::time::Instant;
 
 /// See the module.
@@ -69,10 +70,10 @@ impl Shard {
         Self { epoch: epoch_base, seq: 0, channels: BTreeMap::new(), collecting: 0, entries: 0 }
     }
 
-    /// The shard that takes the place of this one after a fault in it. It knows nothing; its peers
-    /// tell it with [`Command::Recover`] what there was.
+    /// The shard that takes the place of this one after a fault in it. It knows no channel; its
+    /// peers tell it with [`Command::Recover`] what there was. Its numbers go on.
     pub fn successor(&self) -> Self {
-        Self::new(self.epoch + 1)
+        Self { seq: self.seq, ..Self::new(self.epoch + 1) }
     }
 
     /// How many channels it holds.
@@ -305,12 +306,16 @@ impl Slot {
         }
     }
 
-    /// Asks for a flush, once, where there is somebody to tell and something to say.
+    /// Asks for a flush, once, where there is something to say; and once more where there is so
+    /// much to say that it should not wait.
     fn announce(&mut self, name: &ChannelName, out: &mut Vec<Effect>) {
-        if self.announced || !matches!(self.map, Map::Live(_)) {
-            return;
+        let Map::Live(channel) = &self.map else { return };
+        let (channel, untold) = (name.clone(), channel.untold());
+        if !self.announced {
+            self.announced = true;
+            out.push(Effect::Dirty { channel, flushed_at: self.flushed_at });
+        } else if untold == ENOUGH_CHANGES {
+            out.push(Effect::Ripe { channel, flushed_at: self.flushed_at });
         }
-        self.announced = true;
-        out.push(Effect::Dirty { channel: name.clone(), flushed_at: self.flushed_at });
     }
 }

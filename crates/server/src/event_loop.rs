@@ -26,7 +26,7 @@ use herenow_core::{
 use mio::{Events, Poll, Token};
 
 use self::connection::Soon;
-use self::deliver::Scratch;
+use self::deliver::{Deliveries, Scratch};
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
 pub(crate) use self::metrics::Metrics;
 use self::replies::Replies;
@@ -82,6 +82,7 @@ pub(crate) struct EventLoop {
     leases: Leases,
     soon: Soon,
     audience: Audience,
+    deliveries: Deliveries,
     shards: Shards,
     pace: Pace,
     replies: Replies,
@@ -132,6 +133,7 @@ impl EventLoop {
             leases: Leases::new(ttl, now),
             soon: Soon::new(),
             audience: Audience::default(),
+            deliveries: Deliveries::default(),
             shards: Shards::new(parts.index, loops, epoch_base),
             pace: Pace::default(),
             replies: Replies::default(),
@@ -217,6 +219,7 @@ impl EventLoop {
 
     fn timeout(&self) -> Duration {
         let has_work = !self.broken.is_empty()
+            || !self.deliveries.is_empty()
             || !self.shard_effects.is_empty()
             || (!self.readable.is_empty() && !self.is_choked());
         if has_work {
@@ -253,7 +256,7 @@ impl EventLoop {
                 Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
                 Mail::TakenOver { asker, session } => self.taken_over(asker, session),
                 Mail::Reload(access) => self.reload(access),
-                Mail::Delivery(delivery) => self.deliver_from_afar(&delivery),
+                Mail::Delivery(delivery) => self.deliver_from_afar(delivery),
                 Mail::ShardLost(shard) => {
                     self.report(shard);
                     self.settle();

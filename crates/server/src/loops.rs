@@ -55,8 +55,8 @@ pub struct LoopsMetrics {
     pub connections_adopted: u64,
     /// Whole frames read.
     pub frames_in: u64,
-    /// Frames handed to sockets.
-    pub frames_out: u64,
+    /// Writes to sockets. Each carries all that a socket is owed at the time.
+    pub writes: u64,
     /// Bytes read.
     pub bytes_in: u64,
     /// Bytes written.

@@ -34,7 +34,11 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
         loops.connections_adopted,
     );
     page.counter("frames_in_total", "Whole frames read.", loops.frames_in);
-    page.counter("frames_out_total", "Frames handed to sockets.", loops.frames_out);
+    page.counter(
+        "writes_total",
+        "Writes to sockets; each carries all that one is owed.",
+        loops.writes,
+    );
     page.counter("bytes_in_total", "Bytes read from WebSockets.", loops.bytes_in);
     page.counter("bytes_out_total", "Bytes written to WebSockets.", loops.bytes_out);
     page.counter("flushes_total", "Flushes of a channel.", loops.flushes);

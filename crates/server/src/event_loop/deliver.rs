@@ -1,6 +1,7 @@
-//! From a channel's changes to its subscribers' sockets: encoded once, written once to each.
+//! From a channel's changes to its subscribers' sockets: encoded once, written once to each. What
+//! goes to very many is written in parts, turn by turn, so that the rest of the loop goes on.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use herenow_core::{Flush, Op, Owed, Part, Snapshot};
 use herenow_wire::encode::{self, Gone, Position, Row};
@@ -16,22 +17,75 @@ use super::outbox::Shared;
 pub(super) struct Scratch {
     deltas: Vec<u8>,
     snapshot: Vec<u8>,
+    recipients: Vec<Recipient>,
     pub(super) decoded: Vec<Result<Incoming, Refusal>>,
     dropped: Vec<(u32, Vec<ChannelName>)>,
 }
 
+/// The deliveries that are written in parts, and the channels whose next flush waits for them: a
+/// channel's flushes reach every subscriber in order.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    running: VecDeque<Running>,
+    postponed: Vec<ChannelName>,
+}
+
+/// A delivery of which some is written.
+#[derive(Debug)]
+struct Running {
+    delivery: Delivery,
+    /// Who is still to get it, in reverse; `None` while an earlier one of the channel runs.
+    recipients: Option<Vec<Recipient>>,
+}
+
+/// A subscriber, and what it is owed of a delivery.
+#[derive(Debug, Clone, Copy)]
+struct Recipient {
+    slot: u32,
+    part: Part,
+}
+
 /// Buffers above this are given back after the turn.
 const KEPT_BYTES: usize = 1 << 20;
+/// Sockets written to in one go: some two milliseconds' worth.
+const WRITES_PER_TURN: usize = 512;
+
+impl Deliveries {
+    /// Whether something is left to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The connection is no subscriber any more, or has lost what came before: it gets no more of
+    /// what runs.
+    pub(super) fn forget(&mut self, channel: &ChannelName, slot: u32) {
+        for running in self.running.iter_mut().filter(|r| r.delivery.channel == *channel) {
+            if let Some(recipients) = &mut running.recipients {
+                recipients.retain(|recipient| recipient.slot != slot);
+            }
+        }
+    }
+
+    fn has(&self, channel: &ChannelName) -> bool {
+        self.running.iter().any(|running| running.delivery.channel == *channel)
+    }
+}
 
 impl EventLoop {
-    /// Flushes every channel that is due.
+    /// Flushes every channel that is due, and writes on what runs.
     pub(super) fn flush_channels(&mut self) {
         let mut flush = std::mem::take(&mut self.flush);
-        while let Some(channel) = self.shards.next_due(self.now, &mut flush) {
+        while let Some(channel) = self.shards.next_due(self.now) {
+            if self.deliveries.has(&channel) {
+                self.deliveries.postponed.push(channel);
+                continue;
+            }
+            self.shards.flush(&channel, self.now, &mut flush);
             self.tell(&channel, &flush);
         }
         flush.snapshot = None;
         self.flush = flush;
+        self.write_on();
         for buffer in [&mut self.scratch.deltas, &mut self.scratch.snapshot] {
             if buffer.capacity() > KEPT_BYTES {
                 *buffer = Vec::new();
@@ -56,85 +110,149 @@ impl EventLoop {
         if let Some(whole) = &flush.snapshot {
             encode_snapshot(&mut snapshot, channel, whole);
         }
-        let mut shared = (Shared::new(&deltas), Shared::new(&snapshot));
+        let changes = flush.ops.len() + flush.merged;
+        let mut whole: Option<Delivery> = None;
         for receiver in &flush.to {
-            if receiver.peer == self.me {
-                self.deliver(channel, &mut shared, receiver.owed, flush.ops.len());
+            let is_here = receiver.peer == self.me;
+            if is_here && self.audience.subscribers(channel).len() <= WRITES_PER_TURN {
+                self.deliver_at_once(channel, (&deltas, &snapshot), receiver.owed, changes);
+                continue;
+            }
+            let whole = whole.get_or_insert_with(|| Delivery {
+                channel: channel.clone(),
+                changes,
+                deltas: deltas.as_slice().into(),
+                snapshot: snapshot.as_slice().into(),
+                owed: receiver.owed,
+            });
+            let delivery = Delivery { owed: receiver.owed, ..whole.clone() };
+            if is_here {
+                self.begin(delivery);
+            } else {
+                self.outgoing[usize::from(receiver.peer.0)].push(Mail::Delivery(delivery));
             }
         }
-        self.tell_other_loops(channel, flush, &deltas, &snapshot);
         self.scratch.deltas = deltas;
         self.scratch.snapshot = snapshot;
     }
 
-    fn tell_other_loops(
-        &mut self,
-        channel: &ChannelName,
-        flush: &Flush,
-        deltas: &[u8],
-        snapshot: &[u8],
-    ) {
-        let mut others = flush.to.iter().filter(|receiver| receiver.peer != self.me).peekable();
-        if others.peek().is_none() {
-            return;
-        }
-        let (deltas, snapshot): (Arc<[u8]>, Arc<[u8]>) = (deltas.into(), snapshot.into());
-        for receiver in others {
-            self.outgoing[usize::from(receiver.peer.0)].push(Mail::Delivery(Delivery {
-                channel: channel.clone(),
-                changes: flush.ops.len(),
-                deltas: deltas.clone(),
-                snapshot: snapshot.clone(),
-                owed: receiver.owed,
-            }));
-        }
-    }
-
     /// Hands another loop's flush to this loop's subscribers.
-    pub(super) fn deliver_from_afar(&mut self, delivery: &Delivery) {
-        let mut shared = (Shared::of(&delivery.deltas), Shared::of(&delivery.snapshot));
-        self.deliver(&delivery.channel, &mut shared, delivery.owed, delivery.changes);
+    pub(super) fn deliver_from_afar(&mut self, delivery: Delivery) {
+        let channel = &delivery.channel;
+        let is_small = self.audience.subscribers(channel).len() <= WRITES_PER_TURN;
+        if is_small && !self.deliveries.has(channel) {
+            let bytes = (&*delivery.deltas, &*delivery.snapshot);
+            self.deliver_at_once(channel, bytes, delivery.owed, delivery.changes);
+        } else {
+            self.begin(delivery);
+        }
     }
 
     /// Writes deltas or snapshot to every subscriber here, each as it is owed.
-    fn deliver<'a>(
+    fn deliver_at_once(
         &mut self,
         channel: &ChannelName,
-        (deltas, snapshot): &mut (Shared<'a>, Shared<'a>),
+        (deltas, snapshot): (&[u8], &[u8]),
         owed: Owed,
         changes: usize,
     ) {
-        let max_outbox_bytes = self.settings.outbox_bytes;
-        let mut deliveries = 0;
-        let mut bytes_out = 0;
-        for subscriber in self.audience.subscribers(channel) {
-            let part = match subscriber.take(owed) {
-                None => continue,
-                Some(Part::Deltas) => &mut *deltas,
-                Some(Part::Snapshot) => &mut *snapshot,
+        let mut recipients = std::mem::take(&mut self.scratch.recipients);
+        recipients.clear();
+        self.collect(channel, owed, &mut recipients);
+        self.pace.record(changes.max(1) * recipients.len(), self.now);
+        let mut shared = (Shared::new(deltas), Shared::new(snapshot));
+        self.write_to(channel, &mut shared, &recipients);
+        self.scratch.recipients = recipients;
+    }
+
+    /// Takes a delivery up that is to be written in parts.
+    fn begin(&mut self, delivery: Delivery) {
+        self.deliveries.running.push_back(Running { delivery, recipients: None });
+    }
+
+    /// Writes a part of what runs.
+    fn write_on(&mut self) {
+        let mut left = WRITES_PER_TURN;
+        while left > 0 {
+            let Some(Running { delivery, recipients }) = self.deliveries.running.pop_front() else {
+                return;
             };
+            let mut recipients = recipients.unwrap_or_else(|| {
+                let mut recipients = Vec::new();
+                self.collect(&delivery.channel, delivery.owed, &mut recipients);
+                self.pace.record(delivery.changes.max(1) * recipients.len(), self.now);
+                recipients
+            });
+            let part = recipients.split_off(recipients.len().saturating_sub(left));
+            left -= part.len();
+            let mut shared = (Shared::of(&delivery.deltas), Shared::of(&delivery.snapshot));
+            // Back in its place first: what is written may show that somebody lags, who is then
+            // to be taken off what is left.
+            let channel = delivery.channel.clone();
+            let is_done = recipients.is_empty();
+            if !is_done {
+                let rest = Running { delivery: delivery.clone(), recipients: Some(recipients) };
+                self.deliveries.running.push_front(rest);
+            }
+            self.write_to(&channel, &mut shared, &part);
+            if is_done {
+                self.plan_postponed(&channel);
+            }
+        }
+    }
+
+    /// The flush that waited for a delivery of its channel to end is due.
+    fn plan_postponed(&mut self, channel: &ChannelName) {
+        let postponed = &mut self.deliveries.postponed;
+        if let Some(at) = postponed.iter().position(|waiting| waiting == channel) {
+            let channel = postponed.swap_remove(at);
+            self.shards.plan(channel, self.now);
+        }
+    }
+
+    /// Who here gets which part of a flush. Who gets the snapshot is up to date from then on.
+    fn collect(&mut self, channel: &ChannelName, owed: Owed, out: &mut Vec<Recipient>) {
+        for subscriber in self.audience.subscribers(channel) {
             let slot = subscriber.slot;
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            out.extend(subscriber.take(owed).map(|part| Recipient { slot, part }));
+        }
+    }
+
+    fn write_to<'a>(
+        &mut self,
+        channel: &ChannelName,
+        (deltas, snapshot): &mut (Shared<'a>, Shared<'a>),
+        recipients: &[Recipient],
+    ) {
+        let max_outbox_bytes = self.settings.outbox_bytes;
+        let mut writes = 0;
+        let mut bytes_out = 0;
+        for Recipient { slot, part } in recipients {
+            let Some(connection) = self.connections.get_mut(*slot) else { continue };
+            let part = match part {
+                Part::Deltas => &mut *deltas,
+                Part::Snapshot => &mut *snapshot,
+            };
             if part.bytes().is_empty() || !connection.is_open() {
                 continue;
             }
             let replies = self.replies.of(connection);
             bytes_out += replies.len() + part.bytes().len();
-            deliveries += changes.max(1);
+            writes += 1;
             match connection.send_flush(replies, part, channel, max_outbox_bytes) {
                 Sent::Fine => {}
-                Sent::Dropped(channels) => self.scratch.dropped.push((slot, channels)),
-                Sent::Broken => self.broken.push(slot),
+                Sent::Dropped(channels) => self.scratch.dropped.push((*slot, channels)),
+                Sent::Broken => self.broken.push(*slot),
             }
             self.replies.clear_of(connection);
         }
-        self.metrics.frames_out.add(deliveries);
+        self.metrics.writes.add(writes);
         self.metrics.bytes_out.add(bytes_out);
-        self.pace.record(deliveries, self.now);
         while let Some((slot, channels)) = self.scratch.dropped.pop() {
             self.metrics.slow_subscriber_drops.add(1);
             for channel in &channels {
                 self.audience.lag(channel, slot);
+                self.deliveries.forget(channel, slot);
             }
         }
     }

@@ -42,10 +42,10 @@ pub(crate) enum Mail {
 }
 
 /// One flush of one channel, encoded once for everybody.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub(crate) channel: ChannelName,
-    /// How many changes the deltas hold.
+    /// How many changes it tells, those included that a newer one has replaced.
     pub(crate) changes: usize,
     pub(crate) deltas: Arc<[u8]>,
     pub(crate) snapshot: Arc<[u8]>,

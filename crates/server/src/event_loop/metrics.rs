@@ -16,7 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) channels: Count,
     pub(crate) connections_adopted: Count,
     pub(crate) frames_in: Count,
-    pub(crate) frames_out: Count,
+    pub(crate) writes: Count,
     pub(crate) bytes_in: Count,
     pub(crate) bytes_out: Count,
     pub(crate) flushes: Count,
@@ -61,7 +61,7 @@ impl Metrics {
         sum.channels += self.channels.value();
         sum.connections_adopted += self.connections_adopted.value();
         sum.frames_in += self.frames_in.value();
-        sum.frames_out += self.frames_out.value();
+        sum.writes += self.writes.value();
         sum.bytes_in += self.bytes_in.value();
         sum.bytes_out += self.bytes_out.value();
         sum.flushes += self.flushes.value();

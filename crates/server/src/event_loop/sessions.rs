@@ -61,6 +61,10 @@ impl EventLoop {
                         let due = self.pace.due(flushed_at, self.now);
                         self.shards.plan(channel, due);
                     }
+                    Effect::Ripe { channel, flushed_at } => {
+                        let due = self.pace.due_ripe(flushed_at, self.now);
+                        self.shards.plan(channel, due);
+                    }
                     Effect::Answer { ticket, channel, verdict } if ticket.peer == self.me => {
                         self.answer(ticket, channel, verdict);
                     }
@@ -121,6 +125,7 @@ impl EventLoop {
                 }
             }
             SessionEffect::Unlisten { channel } => {
+                self.deliveries.forget(&channel, slot);
                 if self.audience.unlisten(&channel, slot) {
                     self.command(Command::Unsubscribe { channel, peer: self.me });
                 }
@@ -157,7 +162,6 @@ impl EventLoop {
         if let Some(connection) = self.connections.get_mut(slot)
             && connection.is_open()
         {
-            self.metrics.frames_out.add(1);
             encode::reply(self.replies.to(slot, connection), reply, reference);
         }
     }
@@ -332,7 +336,7 @@ impl EventLoop {
                 session.subscriptions().any(|(name, shown)| *name == channel && shown.is_some())
             });
             let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
-            let ask = self.audience.newest_ask();
+            let ask = self.audience.ask_for_all(&channel);
             self.command(Command::Recover { channel, peer: self.me, ask, trackers });
         }
     }
@@ -373,6 +377,7 @@ impl EventLoop {
             let Some(connection) = self.connections.get_mut(*slot) else { continue };
             let bytes = self.replies.of(connection);
             if !bytes.is_empty() {
+                self.metrics.writes.add(1);
                 self.metrics.bytes_out.add(bytes.len());
                 if connection.send_replies(bytes) == Sent::Broken {
                     self.broken.push(*slot);

@@ -1,7 +1,7 @@
 //! The shards that live on one loop, and which of their channels are to be flushed when.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ pub(super) struct Shards {
     shards: Vec<Shard>,
     loops: u16,
     due: BinaryHeap<Reverse<(Instant, ChannelName)>>,
+    /// When each channel in `due` is to be flushed. A channel whose flush was brought forward
+    /// stands in the heap twice; this says which of the two counts.
+    planned: HashMap<ChannelName, Instant>,
     counts: Counts,
     /// The index of this loop, and so of its first shard.
     first: u16,
@@ -37,6 +40,7 @@ impl Shards {
             shards: shards.collect(),
             loops,
             due: BinaryHeap::new(),
+            planned: HashMap::new(),
             counts: Counts::default(),
             first: index,
             lost: Vec::new(),
@@ -55,6 +59,7 @@ impl Shards {
 
     /// Plans a flush.
     pub(super) fn plan(&mut self, channel: ChannelName, due: Instant) {
+        self.planned.insert(channel.clone(), due);
         self.due.push(Reverse((due, channel)));
     }
 
@@ -63,16 +68,22 @@ impl Shards {
         self.due.peek().map_or(Instant::NEVER, |Reverse((due, _))| *due)
     }
 
-    /// The next channel whose flush is due; what it owes is moved into `out`.
-    pub(super) fn next_due(&mut self, now: Instant, out: &mut Flush) -> Option<ChannelName> {
-        let Reverse((due, _)) = self.due.peek()?;
-        if *due > now {
-            return None;
+    /// The next channel whose flush is due.
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<ChannelName> {
+        while self.due.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            let Reverse((due, channel)) = self.due.pop()?;
+            if self.planned.get(&channel) == Some(&due) {
+                self.planned.remove(&channel);
+                return Some(channel);
+            }
         }
-        let Reverse((_, channel)) = self.due.pop()?;
-        let at = self.at(&channel);
-        self.with(at, |shard| shard.flush(&channel, now, out));
-        Some(channel)
+        None
+    }
+
+    /// Moves what a channel owes into `out`.
+    pub(super) fn flush(&mut self, channel: &ChannelName, now: Instant, out: &mut Flush) {
+        let at = self.at(channel);
+        self.with(at, |shard| shard.flush(channel, now, out));
     }
 
     /// Ends collections whose time is over, and lets silent channels hibernate.

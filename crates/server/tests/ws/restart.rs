@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use herenow_client::raw::{Received, text_frame};
 use serde_json::{Value, json};
 
-use crate::support::{Server, track};
+use crate::support::{Server, View, track};
 
 #[tokio::test]
 async fn everybody_is_told_to_come_back_at_a_time_of_its_own() {
@@ -88,4 +88,21 @@ async fn nobody_is_told_a_leave_because_the_server_stops() {
         closing.spawn(async move { assert_eq!(peer.expect_close().await.0, 1012) });
     }
     closing.join_all().await;
+}
+
+#[tokio::test]
+async fn the_epoch_grows_over_a_restart() {
+    let mut server = Server::start();
+    let mut before: Option<View> = None;
+    for _ in 0..3 {
+        let addr = server.addr;
+        let (peer, view) = server.watch("jane").await;
+        if let Some(before) = &before {
+            assert!(view.position().0 > before.position().0, "{view:?} after {before:?}");
+        }
+        before = Some(view);
+        drop(peer);
+        server.join();
+        server = Server::on(addr, |_| {});
+    }
 }
