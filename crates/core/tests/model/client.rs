@@ -12,7 +12,6 @@ use crate::truth::Rows;
 /// What a socket carries to a client.
 #[derive(Clone, Debug)]
 pub enum Frame {
-    Subscribed(ChannelName),
     Unsubscribed(ChannelName),
     Refreshed(Vec<ChannelName>),
     Resync(ChannelName),
@@ -30,7 +29,7 @@ pub struct Client {
     pub inbox: VecDeque<Frame>,
     /// The list of each channel that it has had a snapshot of.
     lists: BTreeMap<ChannelName, Rows>,
-    /// The last numbers of each channel, whatever became of the subscription.
+    /// The last epoch and the greatest number of each channel, whatever became of the subscription.
     numbers: BTreeMap<ChannelName, (u64, u64)>,
     /// Channels whose first snapshot must hold its own entry.
     expected_in: Vec<ChannelName>,
@@ -79,7 +78,6 @@ impl Client {
     /// Reads one frame. Returns the channel of a resync that it answers.
     pub fn read(&mut self) -> Option<ChannelName> {
         match self.inbox.pop_front()? {
-            Frame::Subscribed(_) => {}
             Frame::Unsubscribed(channel) => self.forget(&channel),
             Frame::Refreshed(revoked) => {
                 for channel in revoked {
@@ -102,8 +100,12 @@ impl Client {
 
     fn replace(&mut self, channel: ChannelName, snapshot: Snapshot) {
         let Snapshot { epoch, seq, entries } = snapshot;
-        let before = self.numbers.insert(channel.clone(), (epoch, seq));
-        assert!(before <= Some((epoch, seq)), "{before:?} came before ({epoch}, {seq})");
+        let (before_epoch, before_seq) = self.numbers.get(&channel).copied().unwrap_or_default();
+        assert!(
+            (before_epoch, before_seq) <= (epoch, seq),
+            "{before_epoch}:{before_seq} came before"
+        );
+        self.numbers.insert(channel.clone(), (epoch, seq.max(before_seq)));
         let seqs: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
         assert!(seqs.is_sorted(), "rows stand in the order of their last track: {seqs:?}");
         let rows: Rows = entries.into_iter().map(row).collect();

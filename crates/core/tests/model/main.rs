@@ -24,7 +24,10 @@ enum Step {
     /// A connection ends and another takes its slot; it answers resyncs or is too old to.
     Break(usize, Answers),
     LeaseEnded(usize, Answers),
-    /// The rules say yes or no to what a session has asked.
+    /// A socket breaks and its page comes back, or comes back before the old socket has broken.
+    ComeBack(usize, Answers),
+    Usurp(usize, usize, Answers),
+    /// The rules say yes or no to what a session has asked; a session that is claimed is found.
     Decide(usize, Says),
     /// The rules have changed.
     Review(usize),
@@ -39,8 +42,9 @@ enum Step {
     Drain(usize),
     /// Time passes.
     Wait(u16),
-    /// All maps are lost.
+    /// All maps are lost, by themselves or with the shard.
     Lose,
+    Fault,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => who().prop_map(Step::Drain),
         3 => (0..3_000_u16).prop_map(Step::Wait),
         1 => Just(Step::Lose),
+        1 => Just(Step::Fault),
+        2 => (who(), answers()).prop_map(|(who, answers)| Step::ComeBack(who, answers)),
+        1 => (who(), who(), answers())
+            .prop_map(|(who, whose, answers)| Step::Usurp(who, whose, answers)),
     ]
 }
 
@@ -102,6 +110,9 @@ fn take(world: &mut World, step: Step) {
         Step::Drain(who) => world.drain(who),
         Step::Wait(ms) => world.wait(ms),
         Step::Lose => world.lose_all(),
+        Step::Fault => world.fault(),
+        Step::ComeBack(who, answers) => world.come_back(who, answers),
+        Step::Usurp(who, whose, answers) => world.usurp(who, whose, answers),
     }
 }
 

@@ -58,6 +58,10 @@ impl Truth {
     pub fn command(&mut self, command: &Command, now: Instant) {
         let speaks_of_the_map = match command {
             Command::Put { .. } | Command::Subscribe { .. } => true,
+            Command::Recover { channel, trackers, .. } => {
+                self.lose_again(channel, trackers.iter().map(|(one, _)| *one));
+                true
+            }
             Command::Remove { channel, connection, .. } => self.was_here(channel, *connection),
             Command::Unsubscribe { .. } => false,
         };
@@ -81,6 +85,24 @@ impl Truth {
             _ => {}
         }
         self.end_waits(now);
+    }
+
+    /// Nothing is known of any channel any more.
+    pub fn forget(&mut self) {
+        self.channels.clear();
+    }
+
+    /// A map was lost in which these were, among others. What was sent again counts.
+    fn lose_again(&mut self, channel: &ChannelName, trackers: impl Iterator<Item = ConnectionId>) {
+        if let Map::Awaited { missing, sent_again, .. } = &mut self.known(channel).map {
+            let sent = |one: &ConnectionId| sent_again.iter().any(|(other, _)| other == one);
+            missing.extend(trackers.filter(|one| !sent(one)));
+            return;
+        }
+        self.sleep(channel);
+        if let Map::Asleep { were_here } = &mut self.known(channel).map {
+            were_here.extend(trackers);
+        }
     }
 
     /// Every map is lost, and everybody is asked at once.

@@ -147,6 +147,36 @@ fn who_does_not_lag_or_is_gone_has_nothing_to_catch_up_with() {
     assert_eq!(audience.subscriptions(), 0);
 }
 
+// P9.6
+#[test]
+fn after_a_fault_nobody_takes_anything_of_the_new_life_before_the_shard_knows_of_all() {
+    let mut audience = Audience::default();
+    let first = audience.listen(&lobby(), 1);
+    take(&mut audience, Owed::UpTo(first));
+    let on_its_way = audience.listen(&lobby(), 2);
+    audience.listen(&lobby(), 3);
+    audience.lag(&lobby(), 3);
+    let ask = audience.ask_for_all(&lobby());
+    let nothing = [(1, None), (2, None), (3, None)];
+    assert_eq!(take(&mut audience, Owed::Nobody), nothing);
+    assert_eq!(take(&mut audience, Owed::UpTo(on_its_way)), nothing);
+    assert_eq!(
+        take(&mut audience, Owed::Everybody(ask)),
+        [(1, Some(Part::Snapshot)), (2, Some(Part::Snapshot)), (3, None)]
+    );
+}
+
+// P9.6
+#[test]
+fn a_fault_concerns_the_channels_of_its_own_shard() {
+    let mut audience = Audience::default();
+    let (one, other) = (channel("lobby"), channel("garden"));
+    assert_ne!(one.shard(), other.shard());
+    audience.listen(&one, 1);
+    audience.listen(&other, 1);
+    assert_eq!(audience.channels_of(one.shard()), [one]);
+}
+
 // P4.7
 #[test]
 fn the_last_to_go_is_known_as_the_last() {

@@ -74,6 +74,21 @@ fn a_flush_counts_what_was_merged_away() {
     house.owes("lobby", 2, &[update, "merged 4", "to 0: deltas"]);
 }
 
+// P6.10
+#[test]
+fn a_channel_in_which_enough_changes_wait_says_so_once() {
+    let mut house = House::after([put("lobby", 'a', r#"{"n":0}"#)]);
+    let change = |n: u32| put("lobby", 'a', &format!(r#"{{"n":{n}}}"#));
+    house.gives(1, change(1), &["dirty lobby since 0"]);
+    for n in 2..32 {
+        house.gives(1, change(n), &[]);
+    }
+    house.gives(1, change(32), &["ripe lobby since 0"]);
+    house.gives(1, change(33), &[]);
+    house.flush("lobby", 2);
+    house.gives(2, change(34), &["dirty lobby since 2"]);
+}
+
 // P6.5
 #[test]
 fn join_leave_join_in_one_flush_are_three_events() {

@@ -120,6 +120,7 @@ pub fn with_ref(json: &str, input: Input) -> Input {
     match input {
         Input::Message(Incoming { message, .. }) => Input::Message(Incoming { message, reference }),
         Input::Auth { verdict, .. } => Input::Auth { verdict, reference },
+        Input::Resume { auth, claim, .. } => Input::Resume { auth, claim, reference },
         Input::Refused(refusal) => Input::Refused(Refusal { reference, ..refusal }),
         Input::Answer { channel, verdict, .. } => Input::Answer { channel, reference, verdict },
         other => unreachable!("{other:?} comes from no client"),

@@ -11,6 +11,7 @@ mod pace;
 mod rates;
 mod rebuild;
 mod requests;
+mod resume;
 mod reviews;
 mod shard;
 mod signing_in;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use herenow_core::{COLLECT_FOR, Owner};
+use herenow_core::{Ask, COLLECT_FOR, Command, Owner, Peer};
 use herenow_wire::LeaveReason;
 
 use crate::given::{
-    at, put, put_among, remove, remove_of, shown, subscribe_peer, unsubscribe_peer,
+    OWNER, at, channel, id, put, put_among, remove, remove_of, shown, subscribe_peer,
+    unsubscribe_peer,
 };
 use crate::told::House;
 
@@ -262,6 +263,80 @@ fn a_second_fault_while_a_map_is_rebuilt_starts_the_wait_anew_and_forgets_nobody
     assert_eq!(lines.last().expect("a snapshot"), "snapshot 9:5 [c{} b{} a{}]");
 }
 
+/// What a peer knows of lobby after a fault.
+fn recover(peer: u16, ask: u32, trackers: &[char]) -> Command {
+    let trackers = trackers.iter().map(|letter| (id(*letter), OWNER)).collect();
+    Command::Recover { channel: channel("lobby"), peer: Peer(peer), ask: Ask(ask), trackers }
+}
+
+fn with_fault(house: &House) -> House {
+    House { shard: house.shard.successor() }
+}
+
+// P9.6, P6.8
+#[test]
+fn after_a_fault_an_empty_shard_is_told_who_was_there_and_its_numbers_go_on() {
+    let mut house = with_fault(&two_in_lobby());
+    house.holds(0, 0);
+    house.gives(0, recover(0, 5, &['a']), &["resync lobby [0]"]);
+    house.gives(0, recover(1, 7, &['b']), &[]);
+    house.gives(0, put("lobby", 'a', "{}"), &[]);
+    house.gives(0, put("lobby", 'b', "{}"), &[DIRTY]);
+    house.owes(
+        "lobby",
+        0,
+        &[
+            "to 0: snapshot to all up to 5",
+            "to 1: snapshot to all up to 7",
+            "snapshot 9:4 [a{} b{}]",
+        ],
+    );
+}
+
+// P9.6
+#[test]
+fn what_was_sent_between_the_fault_and_the_report_is_asked_for_again() {
+    let mut house = with_fault(&two_in_lobby());
+    house.gives(0, put("lobby", 'a', r#"{"n":1}"#), &[DIRTY]);
+    house.gives(0, recover(0, 5, &['a', 'b']), &["resync lobby [0]"]);
+    house.owes("lobby", 0, &[]);
+    house.hear(0, put("lobby", 'b', "{}"));
+    house.gives(0, put("lobby", 'a', r#"{"n":1}"#), &[DIRTY]);
+    let lines = house.flush("lobby", 0);
+    assert_eq!(lines.last().expect("a snapshot"), r#"snapshot 9:5 [b{} a{"n":1}]"#);
+}
+
+// P9.6
+#[test]
+fn a_report_that_comes_after_the_rebuilding_starts_it_anew() {
+    let mut house = with_fault(&two_in_lobby());
+    house.hear(0, recover(0, 5, &['a']));
+    house.gives(0, put("lobby", 'a', "{}"), &[DIRTY]);
+    house.gives(0, recover(1, 7, &['b']), &[RESYNC]);
+    house.hear(0, put("lobby", 'b', "{}"));
+    house.gives(0, put("lobby", 'a', "{}"), &[DIRTY]);
+    let lines = house.flush("lobby", 0);
+    assert_eq!(lines.last().expect("a snapshot"), "snapshot 10:5 [b{} a{}]");
+}
+
+// P9.6
+#[test]
+fn who_has_answered_already_is_not_waited_for_again() {
+    let mut house = with_fault(&two_in_lobby());
+    house.hear(0, recover(0, 5, &['a', 'b']));
+    house.hear(0, put("lobby", 'a', "{}"));
+    house.gives(0, recover(1, 7, &['a']), &[]);
+    house.gives(0, put("lobby", 'b', "{}"), &[DIRTY]);
+}
+
+// P9.6
+#[test]
+fn an_audience_alone_recovers_at_once() {
+    let mut house = with_fault(&two_in_lobby());
+    house.gives(0, recover(0, 5, &[]), &["resync lobby [0]", DIRTY]);
+    house.owes("lobby", 0, &["to 0: snapshot to all up to 5", "snapshot 9:2 []"]);
+}
+
 // P5.5
 #[test]
 fn the_epoch_grows_with_every_loss_and_the_numbers_go_on() {
@@ -282,9 +357,8 @@ fn a_lost_owner_is_awaited_no_more() {
     let mut house = two_in_lobby();
     lose_all(&mut house, 0);
     house.hear(0, put("lobby", 'a', "{}"));
-    let owner = crate::given::OWNER;
     let effects =
-        house.out(|shard, out| shard.remove_owner(owner, LeaveReason::Disconnect, at(1), out));
+        house.out(|shard, out| shard.remove_owner(OWNER, LeaveReason::Disconnect, at(1), out));
     assert_eq!(effects, [DIRTY]);
     let lines = house.flush("lobby", 1);
     assert_eq!(lines.last().expect("a snapshot"), "snapshot 8:2 []");

@@ -157,7 +157,7 @@ impl House {
     }
 }
 
-fn line_of(effect: SessionEffect) -> String {
+pub fn line_of(effect: SessionEffect) -> String {
     match effect {
         SessionEffect::Reply(reply, reference) => reply_line(reply) + &suffix(reference.as_ref()),
         SessionEffect::Authorize(Question { channel, right, user }) => {
@@ -178,6 +178,11 @@ fn line_of(effect: SessionEffect) -> String {
         SessionEffect::Remove { channel, reason } => {
             format!("remove {} {}", channel.as_str(), reason.as_str())
         }
+        SessionEffect::TakeOver { claim, user } => {
+            let connection = letter(claim.connection);
+            format!("take over {connection} {} for {user}", claim.generation)
+        }
+        SessionEffect::Detached => "detached".to_owned(),
         SessionEffect::ReviewLater => "review later".to_owned(),
         SessionEffect::Settled => "settled".to_owned(),
         SessionEffect::Close { code } => format!("close {}", code.number()),
@@ -217,6 +222,9 @@ fn effect_line(effect: Effect) -> String {
     match effect {
         Effect::Dirty { channel, flushed_at } => {
             format!("dirty {} since {}", channel.as_str(), flushed_at.as_millis())
+        }
+        Effect::Ripe { channel, flushed_at } => {
+            format!("ripe {} since {}", channel.as_str(), flushed_at.as_millis())
         }
         Effect::Answer { ticket, channel, verdict } => {
             let verdict = match verdict {

@@ -1,0 +1,239 @@
+//! Connections that break and come back to their entries.
+
+use std::time::Duration;
+
+use herenow_core::{Auth, Claim, Input, Session, SessionEffect};
+
+use crate::given::{
+    GOOD_UNTIL_MS, STARTED_AT_UNIX_MS, at, denied, granted, id, limits, ping, subscribe, track,
+    user, with_ref,
+};
+use crate::told::{Talk, line_of};
+
+const GRACE: Duration = Duration::from_millis(3_000);
+
+fn lines(out: Vec<SessionEffect>) -> Vec<String> {
+    out.into_iter().map(line_of).collect()
+}
+
+/// Its socket breaks, and entries may stay so long.
+fn break_off(talk: &mut Talk, ms: u64, grace: Duration) -> Vec<String> {
+    let mut out = Vec::new();
+    talk.session.break_off(|_| grace, at(ms), &mut out);
+    lines(out)
+}
+
+/// Tracks in lobby, watches garden, and has lost its socket at 10 s.
+fn detached() -> Talk {
+    let mut talk = Talk::tracking();
+    talk.hear(0, subscribe("garden"));
+    talk.hear(0, granted("garden"));
+    break_off(&mut talk, 10_000, GRACE);
+    talk
+}
+
+fn claim(letter: char, generation: u32) -> Claim {
+    Claim { connection: id(letter), generation }
+}
+
+/// Good tokens of `name`, for jane's lost connection.
+fn resume(name: &str, claim: Claim) -> Input {
+    let expires_at_unix_ms = STARTED_AT_UNIX_MS + GOOD_UNTIL_MS;
+    let auth = Auth { user: user(name), expires_at_unix_ms, claims: "{}".into() };
+    Input::Resume { auth, claim, reference: None }
+}
+
+/// A new socket, connection `n`, that has just opened.
+fn newcomer() -> Talk {
+    let limits = limits();
+    Talk { session: Session::new(id('n'), &limits, at(11_000)), limits }
+}
+
+fn take_over(talk: &mut Talk, claimed: Option<Session>) -> Vec<String> {
+    let mut out = Vec::new();
+    talk.session.taken_over(claimed, &talk.limits, at(11_000), &mut out);
+    lines(out)
+}
+
+// P7.8
+#[test]
+fn with_grace_the_entries_of_a_broken_connection_stay_and_what_it_watched_goes() {
+    let mut talk = Talk::tracking();
+    talk.hear(0, subscribe("garden"));
+    talk.hear(0, granted("garden"));
+    let effects = break_off(&mut talk, 10_000, GRACE);
+    assert_eq!(effects, ["unlisten lobby", "unlisten garden", "detached"]);
+    assert!(!talk.session.has_ended());
+    talk.sleeps_until(13_000);
+}
+
+// P7.8
+#[test]
+fn when_the_grace_is_over_the_entries_leave() {
+    let mut talk = detached();
+    talk.wakes(12_999, &[]);
+    talk.wakes(13_000, &["remove lobby disconnect"]);
+    assert!(talk.session.has_ended());
+    talk.sleeps_for_ever();
+}
+
+// P7.8
+#[test]
+fn each_channel_has_its_own_grace() {
+    let mut talk = Talk::tracking();
+    talk.hear(0, track("garden", "{}"));
+    talk.hear(0, granted("garden"));
+    talk.hear(0, granted("garden"));
+    let mut out = Vec::new();
+    let grace_of = |channel: &herenow_wire::ChannelName| match channel.as_str() {
+        "lobby" => Duration::from_secs(1),
+        _ => Duration::from_secs(2),
+    };
+    talk.session.break_off(grace_of, at(0), &mut out);
+    talk.sleeps_until(1_000);
+    talk.wakes(1_000, &["remove lobby disconnect"]);
+    talk.sleeps_until(2_000);
+    talk.wakes(2_000, &["remove garden disconnect"]);
+}
+
+// P7.8, P7.4
+#[test]
+fn without_grace_or_entries_a_broken_connection_ends_at_once() {
+    let mut talk = Talk::tracking();
+    let effects = break_off(&mut talk, 0, Duration::ZERO);
+    assert_eq!(effects, ["remove lobby disconnect", "unlisten lobby"]);
+    assert!(talk.session.has_ended());
+    let mut talk = Talk::in_lobby();
+    assert_eq!(break_off(&mut talk, 0, GRACE), ["unlisten lobby"]);
+    assert!(talk.session.has_ended());
+    assert_eq!(break_off(&mut talk, 0, GRACE), [""; 0]);
+}
+
+// P7.9
+#[test]
+fn whoever_comes_back_has_its_name_and_its_entries_and_nobody_is_told() {
+    let mut old = detached();
+    assert!(old.session.is_claimed(claim('c', 0), &user("jane")));
+    let claimed = old.session.hand_over(&mut Vec::new());
+    let mut new = newcomer();
+    new.gives(11_000, with_ref("1", resume("jane", claim('c', 0))), &["take over c 0 for jane"]);
+    let effects = take_over(&mut new, Some(claimed));
+    assert_eq!(
+        effects,
+        ["settled", "auth_success jane c ref 1", "may jane subscribe lobby?", "listen lobby",]
+    );
+    new.gives(11_001, granted("lobby"), &["may jane track lobby?"]);
+    new.gives(11_002, granted("lobby"), &[]);
+    assert_eq!(new.session.connection(), id('c'));
+    new.gives(12_000, track("lobby", "{}"), &["put lobby {} as jane"]);
+    new.gives(13_000, Input::Broken, &["remove lobby disconnect", "unlisten lobby"]);
+}
+
+// P7.9
+#[test]
+fn what_is_sent_after_the_claim_waits_for_its_outcome() {
+    let mut new = newcomer();
+    new.hear(11_000, resume("jane", claim('c', 0)));
+    new.gives(11_000, ping(), &[]);
+    new.gives(11_000, subscribe("lobby"), &[]);
+    let effects = take_over(&mut new, None);
+    assert_eq!(effects, ["settled", "auth_success jane n", "pong", "may jane subscribe lobby?"]);
+}
+
+// P7.9
+#[test]
+fn a_claim_of_what_is_no_more_is_a_sign_in_like_any_other() {
+    let mut new = newcomer();
+    new.hear(11_000, resume("jane", claim('c', 0)));
+    assert_eq!(take_over(&mut new, None), ["settled", "auth_success jane n"]);
+    assert_eq!(new.session.connection(), id('n'));
+    assert_eq!(take_over(&mut new, None), [""; 0], "it is told once");
+}
+
+// P7.9
+#[test]
+fn a_claim_fits_one_connection_of_one_user_and_its_newest_token() {
+    let mut talk = detached();
+    for (claim, name, fits) in [
+        (claim('c', 0), "jane", true),
+        (claim('c', 0), "joe", false),
+        (claim('c', 1), "jane", false),
+        (claim('x', 0), "jane", false),
+    ] {
+        assert_eq!(talk.session.is_claimed(claim, &user(name)), fits, "{claim:?} of {name}");
+    }
+    talk.wake(13_000);
+    assert!(!talk.session.is_claimed(claim('c', 0), &user("jane")), "the grace is over");
+    assert!(!newcomer().session.is_claimed(claim('n', 0), &user("jane")), "it is nobody's");
+}
+
+// P7.9
+#[test]
+fn a_token_works_once() {
+    let claimed = detached().session.hand_over(&mut Vec::new());
+    let mut new = newcomer();
+    new.hear(11_000, resume("jane", claim('c', 0)));
+    take_over(&mut new, Some(claimed));
+    assert_eq!(new.session.generation(), 1);
+    assert!(!new.session.is_claimed(claim('c', 0), &user("jane")));
+    assert!(new.session.is_claimed(claim('c', 1), &user("jane")));
+}
+
+// P7.10
+#[test]
+fn a_socket_that_still_stands_gives_its_entries_up_and_has_ended() {
+    let mut old = Talk::tracking();
+    let mut out = Vec::new();
+    let claimed = old.session.hand_over(&mut out);
+    assert_eq!(lines(out), ["unlisten lobby"]);
+    assert!(old.session.has_ended());
+    old.gives(1, Input::Broken, &[]);
+    old.sleeps_for_ever();
+    assert_eq!(claimed.subscriptions().count(), 1);
+}
+
+// P7.9
+#[test]
+fn whoever_is_somebody_already_keeps_its_own_name() {
+    let mut talk = Talk::of_jane();
+    talk.gives(1, resume("jane", claim('x', 0)), &["auth_refreshed jane []"]);
+    let mut watcher = Talk::new();
+    watcher.hear(0, subscribe("lobby"));
+    watcher.hear(0, granted("lobby"));
+    let effects = ["settled", "auth_success jane c", "may jane subscribe lobby?"];
+    watcher.gives(1, resume("jane", claim('x', 0)), &effects);
+}
+
+// P7.9, P4.17
+#[test]
+fn rights_that_were_lost_meanwhile_are_lost_when_it_comes_back() {
+    let claimed = detached().session.hand_over(&mut Vec::new());
+    let mut new = newcomer();
+    new.hear(11_000, resume("jane", claim('c', 0)));
+    take_over(&mut new, Some(claimed));
+    new.gives(
+        11_001,
+        denied("lobby"),
+        &["unsubscribed lobby CHANNEL_ACCESS_DENIED", "remove lobby kicked", "unlisten lobby"],
+    );
+}
+
+// P7.11
+#[test]
+fn a_lease_that_ends_and_a_farewell_do_not_wait() {
+    for (input, reason) in [(Input::LeaseEnded, "timeout"), (Input::Broken, "disconnect")] {
+        let mut talk = Talk::tracking();
+        let effects = talk.hear(1, input);
+        assert_eq!(effects[0], format!("remove lobby {reason}"));
+        assert!(talk.session.has_ended());
+    }
+}
+
+// P7.9
+#[test]
+fn a_decision_that_was_not_asked_for_does_not_end_a_claim() {
+    let mut new = newcomer();
+    new.hear(11_000, resume("jane", claim('c', 0)));
+    new.gives(11_001, granted("lobby"), &[]);
+    assert_eq!(take_over(&mut new, None), ["settled", "auth_success jane n"]);
+}
