@@ -1,12 +1,37 @@
-//! Who may see a channel and who may be seen in it. Answers questions of sessions; knows nothing
-//! of sockets.
+//! Who may see a channel and who may be seen in it, and what else a configuration says of the
+//! channels of a pattern. Answers questions of sessions; knows nothing of sockets. Rules run on
+//! threads of their own: a loop never waits for one.
+
+mod complaints;
+mod engine;
+mod outcome;
+mod patterns;
+mod pool;
+mod program;
+mod rules;
+
+pub use engine::{RULE_TIME, START_TIME};
+pub use outcome::{Failure, MEMORY_BYTES, Outcome};
+pub use patterns::{Pattern, Patterns, Scope};
+pub use program::{Program, ProgramError, Refusal};
+pub use rules::{ChannelSettings, Explanation, Namespace, Reason, Rules};
+
+use std::sync::Arc;
 
 use herenow_core::{Auth, Peer, Question, Ruling};
-use herenow_wire::ConnectionId;
+use herenow_wire::{ChannelName, ConnectionId};
 
-/// The rules in force.
-#[derive(Clone, Debug, Default)]
-pub struct Access {}
+use crate::event_loop::Mailbox;
+use pool::{Job, Pool, Unavailable};
+use rules::Judge;
+
+/// The rules in force, with those who run them. Clones share both.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    rules: Rules,
+    pool: Arc<Pool>,
+    defaults: ChannelSettings,
+}
 
 /// Whom an answer that comes later is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +50,39 @@ pub(crate) enum Asked {
     /// The answer.
     Now(Ruling),
     /// It will come as mail.
-    #[expect(dead_code, reason = "every rule of today answers at once")]
     Later,
 }
 
 impl Access {
+    /// Answers that come later go to `mailboxes`, which are those of all loops by index.
+    pub(crate) fn new(rules: Rules, defaults: ChannelSettings, mailboxes: Arc<[Mailbox]>) -> Self {
+        Self { pool: Arc::new(Pool::new(rules.clone(), mailboxes)), rules, defaults }
+    }
+
     /// Decides, or has it decided. `auth` is the asker's, where it has signed in.
     pub(crate) fn ask(&self, question: &Question, auth: Option<&Auth>, asker: Asker) -> Asked {
-        let _ = (question, asker);
-        // The rule that holds where no pattern matches: whoever has signed in, may.
-        Asked::Now(match auth {
-            Some(_) => Ruling::Granted,
-            None => Ruling::Denied,
-        })
+        let Question { channel, right, user } = question;
+        let (row, function) = match self.rules.judge(channel, *right, auth.is_some()) {
+            Judge::Nobody(reason) if reason.grants() => return Asked::Now(Ruling::Granted),
+            Judge::Nobody(_) => return Asked::Now(Ruling::Denied),
+            Judge::Rule { row, function } => (row, function),
+        };
+        let job = Job {
+            asker,
+            channel: channel.clone(),
+            user: user.clone(),
+            claims: auth.map(|auth| auth.claims.clone()),
+            row,
+            function,
+        };
+        match self.pool.ask(job) {
+            Ok(()) => Asked::Later,
+            Err(Unavailable) => Asked::Now(Ruling::Unavailable),
+        }
+    }
+
+    /// What holds in a channel beside the rules.
+    pub(crate) fn settings_for(&self, channel: &ChannelName) -> ChannelSettings {
+        self.rules.settings_for(channel, self.defaults)
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
@@ -44,9 +45,24 @@ pub enum Command {
     /// Run for real
     #[command(after_help = herenow_server::config::help())]
     Serve(Serve),
+    /// Show what a configuration means, and who decides about a channel
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
     /// Make a token from the secret in JWT_USER_SECRET or JWT_USER_SECRET_FILE
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Who asks, as rules see them: {"id": "jane", "role": "admin"}; without it, nobody signed in
+    #[arg(long = "as", value_name = "JSON", value_parser = auth, requires = "channel")]
+    pub auth: Option<Map<String, Value>>,
+    /// The channel in question, such as presence:lobby
+    #[arg(value_parser = channel)]
+    pub channel: Option<ChannelName>,
+    #[command(flatten)]
+    pub server: Server,
 }
 
 #[derive(Debug, Args)]
@@ -68,9 +84,9 @@ pub struct Serve {
 }
 
 /// What both ways to run take.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Server {
-    /// Settings, as JSON: {"realtime": {"presenceTTL": 60000}}
+    /// Configuration [default: edgebase.config.ts, .js, .mjs or .json of the working directory]
     #[arg(long, env = "HERENOW_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Event loops, one thread each [default: one per core]
@@ -96,6 +112,17 @@ pub struct Token {
     /// Further claims, as a JSON object
     #[arg(long, value_name = "JSON", value_parser = claims)]
     pub claims: Option<Map<String, Value>>,
+}
+
+fn auth(text: &str) -> Result<Map<String, Value>, String> {
+    let auth: Option<Map<String, Value>> = serde_json::from_str(text).ok();
+    let has_id = |auth: &Map<String, Value>| auth.get("id").is_some_and(Value::is_string);
+    auth.filter(has_id)
+        .ok_or_else(|| r#"write a JSON object with an id, such as {"id": "jane"}"#.to_owned())
+}
+
+fn channel(text: &str) -> Result<ChannelName, String> {
+    ChannelName::parse(text).map_err(|error| error.to_string())
 }
 
 /// A time such as `90s`, in seconds.
@@ -135,6 +162,12 @@ Examples:
   herenow dev
   herenow dev --port 4700
   curl -X POST http://127.0.0.1:4600/dev/token -d '{\"userId\": \"jane\"}'";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  herenow check
+  herenow check --config edgebase.config.ts presence:lobby
+  herenow check --as '{\"id\": \"jane\", \"role\": \"admin\"}' presence:game-1";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:

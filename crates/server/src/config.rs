@@ -4,13 +4,19 @@
 mod error;
 mod file;
 mod keys;
+mod namespaces;
+mod nearest;
 mod settings;
+mod show;
+mod source;
 mod table;
 
 pub use error::ConfigError;
 pub use file::{Loaded, load};
 pub use keys::{KeysError, load_keys};
 pub use settings::{Network, Settings};
+pub use show::{changed, in_effect};
+pub use source::{FILE_NAMES, find};
 pub use table::{help, markdown};
 
 use crate::auth::Keys;

@@ -1,7 +1,7 @@
 //! How it runs: the only crate with IO. Sockets, HTTP, keys, settings and logs live here; what
 //! presence means lives in the core, what bytes mean in wire.
 
-mod access;
+pub mod access;
 pub mod admission;
 mod answer;
 pub mod auth;
@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use access::Rules;
 use auth::Verifier;
 use config::Config;
 use http::FrontDoor;
@@ -47,6 +48,17 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    let (_, never) = mpsc::channel(1);
+    run_reloading(config, listener, never, shutdown).await
+}
+
+/// The same, and puts the rules that come over `reloads` in force, one after the other.
+pub async fn run_reloading(
+    config: Config,
+    listener: TcpListener,
+    reloads: mpsc::Receiver<Rules>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     let settings = Arc::new(config.settings);
     let verifier = Arc::new(Verifier::new(&config.keys));
     let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
@@ -61,6 +73,7 @@ pub async fn run(
     let mut serving = std::pin::pin!(http::serve(door, listener, closing));
     tokio::select! {
         () = &mut serving => {}
+        () = reload(&loops, reloads) => unreachable!("reloading has no end"),
         () = shutdown => {
             tracing::info!("stopping: no new connections");
             let _ = close.send(true);
@@ -74,6 +87,16 @@ pub async fn run(
     let left = closed.await.unwrap_or(0);
     tracing::info!(left, "stopped");
     Ok(())
+}
+
+async fn reload(loops: &Loops, mut reloads: mpsc::Receiver<Rules>) {
+    while let Some(rules) = reloads.recv().await {
+        let loops = loops.clone();
+        // Telling a busy loop takes time, and HTTP goes on meanwhile. A panic in there is the
+        // loops' end, which they report by themselves.
+        let _ = tokio::task::spawn_blocking(move || loops.reload(rules)).await;
+    }
+    std::future::pending().await
 }
 
 impl fmt::Display for RunError {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use herenow_wire::{DefaultChannel, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
 
-use crate::access::Access;
+use crate::access::{Access, ChannelSettings, Rules};
 use crate::admission::Newcomer;
 use crate::auth::Verifier;
 use crate::clock;
@@ -34,6 +34,7 @@ pub struct Adopted {
 /// The running loops. Clones speak to the same loops.
 #[derive(Clone, Debug)]
 pub struct Loops {
+    defaults: ChannelSettings,
     mailboxes: Arc<[Mailbox]>,
     metrics: Arc<[Arc<Metrics>]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
@@ -88,6 +89,8 @@ impl Loops {
             polls.push((poll, inbox));
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+        let defaults = settings.channel_defaults();
+        let access = Access::new(settings.rules.clone(), defaults, mailboxes.clone());
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
         for ((index, (poll, inbox)), metrics) in (0u16..).zip(polls).zip(&metrics) {
@@ -95,7 +98,7 @@ impl Loops {
                 index,
                 settings: settings.clone(),
                 verifier: verifier.clone(),
-                access: Access::default(),
+                access: access.clone(),
                 poll,
                 inbox,
                 mailboxes: mailboxes.clone(),
@@ -109,6 +112,7 @@ impl Loops {
             threads.push(thread.spawn(move || EventLoop::new(parts).run())?);
         }
         Ok(Self {
+            defaults,
             mailboxes,
             metrics: metrics.into(),
             threads: Arc::new(Mutex::new(threads)),
@@ -130,8 +134,10 @@ impl Loops {
         })
     }
 
-    /// Puts new access rules in force, and has everything that was granted asked again.
-    pub fn reload(&self, access: &Access) {
+    /// Puts new rules in force, and has everything that was granted asked again. Blocks while a
+    /// loop is too busy to be told.
+    pub fn reload(&self, rules: Rules) {
+        let access = Access::new(rules, self.defaults, self.mailboxes.clone());
         for mailbox in self.mailboxes.iter() {
             self.insist(mailbox, Mail::Reload(access.clone()));
         }

@@ -1,7 +1,9 @@
 //! The `herenow` command: reads what the operator asks for and starts it. Knows words, exit codes
 //! and signals; what a server does stands in the library.
 
+mod check;
 mod cli;
+mod reload;
 mod start;
 
 use std::process::ExitCode;

@@ -1,20 +1,25 @@
 //! From words to a running server: settings, keys, socket, logs, signals. Every failure is one
 //! sentence that says what to change.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use herenow_server::auth::{self, Keys, MIN_SAFE_SECRET_BYTES, Secret, TokenError};
 use herenow_server::clock::unix_ms;
-use herenow_server::config::{self, Config, ConfigError, KeysError, Pages, Settings};
-use herenow_server::{RunError, run};
+use herenow_server::config::{self, Config, ConfigError, KeysError, Loaded, Pages, Settings};
+use herenow_server::{RunError, run_reloading};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
-use crate::cli::{Cli, Command, Dev, Global, LogFormat, Serve, Server, Token};
+use crate::check;
+use crate::cli::{Check, Cli, Command, Dev, Global, LogFormat, Serve, Server, Token};
+use crate::reload::{self, Running, Trigger};
 
 /// Why the command did not do what it was asked for.
 #[derive(Debug)]
@@ -43,6 +48,7 @@ pub fn start(cli: Cli, started: Instant) -> Result<(), StartError> {
     match cli.command {
         Command::Dev(dev) => develop(dev, started),
         Command::Serve(serve) => produce(serve),
+        Command::Check(check) => explain(&check),
         Command::Token(token) => print_token(token),
     }
 }
@@ -52,7 +58,9 @@ fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
     if keys.secret.is_none() {
         keys.secret = Some(random_secret()?);
     }
-    let config = Config { settings: load_settings(dev.server)?, keys, pages: Pages::Development };
+    let loaded = load(&dev.server)?;
+    let running = Running::new(dev.server, &loaded);
+    let config = Config { settings: loaded.settings, keys, pages: Pages::Development };
     // A bench or a test against it may open many connections; what is too few shows there.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     // Development tokens are given to anybody who asks: never on an address that others reach.
@@ -62,7 +70,7 @@ fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
         let address = listener.local_addr().map_err(StartError::System)?;
         // A closed standard output is no reason not to serve.
         let _ = writeln!(io::stdout(), "{}", greeting(address, started));
-        run_until_signal(config, listener).await
+        run_until_signal(config, listener, running, Trigger::SignalOrChange).await
     })
 }
 
@@ -71,13 +79,15 @@ fn produce(serve: Serve) -> Result<(), StartError> {
     if keys.secret.is_none() {
         return Err(StartError::NoKey);
     }
-    let config = Config { settings: load_settings(serve.server)?, keys, pages: Pages::Production };
+    let loaded = load(&serve.server)?;
+    let running = Running::new(serve.server, &loaded);
+    let config = Config { settings: loaded.settings, keys, pages: Pages::Production };
     raise_open_files(&config.settings);
     runtime()?.block_on(async {
         let listener = listen(serve.listen, "--listen")?;
         let address = listener.local_addr().map_err(StartError::System)?;
         tracing::info!(%address, loops = config.settings.loops, "listening");
-        run_until_signal(config, listener).await
+        run_until_signal(config, listener, running, Trigger::Signal).await
     })
 }
 
@@ -94,20 +104,50 @@ fn print_token(token: Token) -> Result<(), StartError> {
     writeln!(io::stdout(), "{minted}").map_err(StartError::System)
 }
 
-fn load_settings(server: Server) -> Result<Settings, StartError> {
-    let environment = |name: &str| {
-        let value = std::env::var_os(name)?;
-        Some(value.to_string_lossy().into_owned())
-    };
-    let loaded = config::load(server.config.as_deref(), environment).map_err(StartError::Config)?;
-    for warning in loaded.warnings {
+/// Says what the configuration means. The decision comes first that was asked for.
+fn explain(check: &Check) -> Result<(), StartError> {
+    let loaded = load_config(&check.server).map_err(StartError::Config)?;
+    for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let mut settings = loaded.settings;
-    if let Some(loops) = server.loops {
-        settings.loops = loops.into();
+    let settings = &loaded.settings;
+    let mut said = String::new();
+    if let Some(channel) = &check.channel {
+        let claims = check.auth.as_ref().map(check::claims_of);
+        said.push_str(&check::decision(&settings.rules, channel, claims.as_ref()));
+        said.push('\n');
     }
-    Ok(settings)
+    said.push_str(&check::overview(config_path(&check.server).as_deref(), settings));
+    write!(io::stdout(), "{said}").map_err(StartError::System)
+}
+
+fn load(server: &Server) -> Result<Loaded, StartError> {
+    let loaded = load_config(server).map_err(StartError::Config)?;
+    if let Some(path) = config_path(server) {
+        let patterns = loaded.settings.rules.rows().len();
+        tracing::info!(path = %path.display(), patterns, "configuration");
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// Reads the configuration, as often as it is asked for.
+pub fn load_config(server: &Server) -> Result<Loaded, ConfigError> {
+    let variables = std::env::vars_os();
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    let environment = variables.map(|(name, value)| (text(name), text(value))).collect();
+    let mut loaded = config::load(config_path(server).as_deref(), &environment)?;
+    if let Some(loops) = server.loops {
+        loaded.settings.loops = loops.into();
+    }
+    Ok(loaded)
+}
+
+/// The file that was named, or else the one that lies in the working directory.
+pub fn config_path(server: &Server) -> Option<PathBuf> {
+    server.config.clone().or_else(|| config::find(Path::new("")))
 }
 
 fn load_keys() -> Result<Keys, StartError> {
@@ -153,16 +193,24 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartE
 /// The kernel lowers it to its own bound (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
-async fn run_until_signal(config: Config, listener: TcpListener) -> Result<(), StartError> {
+async fn run_until_signal(
+    config: Config,
+    listener: TcpListener,
+    running: Running,
+    trigger: Trigger,
+) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::System)?;
+    let (reloads, reloaded) = mpsc::channel(1);
+    tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    run(config, listener, shutdown).await.map_err(StartError::Run)
+    run_reloading(config, listener, reloaded, shutdown).await.map_err(StartError::Run)
 }
 
 /// A socket is an open file, and the usual soft limit of 1024 is meant for programs with few.

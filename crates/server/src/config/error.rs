@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::access::{Failure, ProgramError};
+
 /// Why settings could not be loaded. Each says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
@@ -15,27 +17,47 @@ pub enum ConfigError {
     },
     /// The file is no JSON.
     NotJson {
+        /// The file's name.
+        file: String,
         /// The first line that makes no sense, from 1.
         line: usize,
         /// And the column, from 1.
         column: usize,
     },
-    /// The file is JSON and no object, or its `realtime` is none.
+    /// The file, its default export, or its `realtime` is no object.
     NotAnObject {
-        /// `realtime`, or the file as a whole.
+        /// Which of them.
         what: &'static str,
+    },
+    /// The file's modules cannot be loaded.
+    Program(ProgramError),
+    /// The file's code does not run to its end.
+    Failed {
+        /// The file's name.
+        file: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// Something is wrong at a place of the file.
+    At {
+        /// `file:line:column`.
+        place: String,
+        /// What.
+        error: Box<ConfigError>,
     },
     /// A key under `realtime` that does not exist.
     UnknownKey {
         /// As written.
         key: String,
+        /// Under what.
+        under: String,
         /// The nearest that exists.
         nearest: Option<&'static str>,
     },
     /// A value of the wrong type or out of bounds.
     BadValue {
         /// Key or environment variable.
-        name: &'static str,
+        name: String,
         /// As written, shortened.
         found: String,
         /// What would be right.
@@ -50,15 +72,18 @@ impl fmt::Display for ConfigError {
                 let path = path.display();
                 write!(f, "the settings file {path} cannot be read: {reason}")
             }
-            Self::NotJson { line, column } => {
-                write!(f, "the settings file is not JSON at line {line}, column {column}")
+            Self::NotJson { file, line, column } => {
+                write!(f, "{file}:{line}:{column}: this is no JSON")
             }
             Self::NotAnObject { what } => write!(
                 f,
                 "{what} should be an object, as in {{\"realtime\": {{\"presenceTTL\": 60000}}}}"
             ),
-            Self::UnknownKey { key, nearest } => {
-                write!(f, "there is no setting `{key}` under `realtime`")?;
+            Self::Program(error) => error.fmt(f),
+            Self::Failed { file, failure } => write!(f, "{file} does not run: {failure}"),
+            Self::At { place, error } => write!(f, "{place}: {error}"),
+            Self::UnknownKey { key, under, nearest } => {
+                write!(f, "there is no setting `{key}` under `{under}`")?;
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
                     None => f.write_str("; `herenow serve --help` lists them all"),

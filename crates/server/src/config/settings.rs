@@ -1,6 +1,9 @@
 //! The settings that loops and sessions obey. Every value has been checked against its bounds.
 
+use std::fmt;
 use std::net::IpAddr;
+
+use crate::access::{ChannelSettings, Rules};
 
 /// Everything that loops, sessions and the front door obey. Units are in the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Settings {
     pub metrics_from: Vec<Network>,
     /// Origins a browser may connect from; empty means any.
     pub allowed_origins: Vec<String>,
+    /// Who may see and be seen, and what holds for the channels of a pattern.
+    pub rules: Rules,
 }
 
 /// An address, or all addresses that share its first `prefix_bits`.
@@ -66,6 +71,19 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             metrics_from: Vec::new(),
             allowed_origins: Vec::new(),
+            rules: Rules::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// What holds in a channel of which the rules say nothing else.
+    pub fn channel_defaults(&self) -> ChannelSettings {
+        ChannelSettings {
+            // The setting's bounds fit.
+            max_members: self.max_members as u32,
+            presence_ttl_ms: self.presence_ttl_ms,
+            disconnect_grace_ms: self.disconnect_grace_ms,
         }
     }
 }
@@ -99,5 +117,11 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_bits)
     }
 }

@@ -23,7 +23,6 @@ pub(crate) enum Mail {
     /// An answer to a command of one of the receiving loop's connections.
     Answer { ticket: Ticket, channel: ChannelName, verdict: Verdict },
     /// What the access rules say to a question of one of the receiving loop's connections.
-    #[expect(dead_code, reason = "every rule of today answers at once")]
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
     /// A connection of the asking loop claims a session that may be on the receiving one.
     Claim { asker: Asker, claim: Claim, user: UserId },

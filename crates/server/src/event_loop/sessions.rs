@@ -135,7 +135,7 @@ impl EventLoop {
                 let connection = connection.session.connection();
                 let put = Put { connection, owner: OWNER, user, state };
                 let ticket = Ticket { peer: self.me, slot, connection, reference };
-                let max_members = self.settings.max_members as u32;
+                let max_members = self.access.settings_for(&channel).max_members;
                 self.command(Command::Put { channel, put, max_members, ticket });
             }
             SessionEffect::Remove { channel, reason } => {

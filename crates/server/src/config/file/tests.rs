@@ -1,0 +1,145 @@
+//! Settings as operators write them, right and wrong.
+
+use super::*;
+
+fn parse(json: &str) -> Result<Reading, ConfigError> {
+    super::parse(&Source::from_json(Path::new("/x/settings.json"), json.into())?)
+}
+
+fn settings(realtime: &str) -> Settings {
+    let reading = parse(&format!("{{\"realtime\":{realtime}}}"));
+    reading.expect("these settings are right").settings
+}
+
+fn complaint(realtime: &str) -> String {
+    match parse(&format!("{{\"realtime\":{realtime}}}")) {
+        Ok(reading) => panic!("{realtime} should be refused, gave {reading:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+    variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+#[test]
+fn what_the_file_does_not_name_keeps_its_default() {
+    let expected = Settings { presence_ttl_ms: 90_000, max_members: 5, ..Settings::default() };
+    let given = settings(r#"{"presenceTTL": 90000, "maxMembers": 5}"#);
+    assert_eq!(given, expected);
+    assert_eq!(parse("{}").expect("empty").settings, Settings::default());
+}
+
+#[test]
+fn a_misspelt_key_is_refused_with_the_nearest_one() {
+    for (written, meant) in [
+        ("presenceTtl", "presenceTTL"),
+        ("presence_ttl", "presenceTTL"),
+        ("authTimeoutMS", "authTimeoutMs"),
+        ("maxMember", "maxMembers"),
+        ("namespace", "namespaces"),
+    ] {
+        let said = complaint(&format!("{{\"{written}\": 1}}"));
+        let meant = format!("did you mean `{meant}`?");
+        assert!(said.contains(&meant), "{said}");
+    }
+    let said = complaint(r#"{"colour": 1}"#);
+    assert!(said.contains("--help") && !said.contains("did you mean"), "{said}");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_out_of_bounds_is_refused_with_what_would_be_right() {
+    for value in ["\"60000\"", "999", "86400001", "-1", "60000.5", "null", "true", "[]"] {
+        let said = complaint(&format!("{{\"presenceTTL\": {value}}}"));
+        let right = "it should be a whole number of ms from 1000 to 86400000";
+        assert!(said.contains(right), "{said}");
+    }
+    for value in [r#""10.0.0.0/8""#, r#"["10.0.0.0/33"]"#, r#"["proxy.local"]"#, "[1]"] {
+        let said = complaint(&format!("{{\"trustedProxies\": {value}}}"));
+        assert!(said.contains("a list of addresses or networks"), "{said}");
+    }
+    for value in [r#"["example.com"]"#, r#"["https://a.b/path"]"#, r#"["*"]"#] {
+        let said = complaint(&format!("{{\"allowedOrigins\": {value}}}"));
+        assert!(said.contains("a list of origins"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_json_is_refused_with_its_place() {
+    let said = parse("{\n  \"realtime\": }").expect_err("no JSON").to_string();
+    assert!(said.starts_with("settings.json:2:15: "), "{said}");
+    let said = parse("[]").expect_err("no object").to_string();
+    assert!(said.starts_with("the file should be an object"), "{said}");
+    let said = parse(r#"{"realtime":1}"#).expect_err("no object").to_string();
+    assert!(said.starts_with("settings.json:1:2: `realtime` should be an object"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_pointed_at() {
+    let said = complaint("{\n \"maxMembers\": 5,\n \"presenceTTL\": 1}");
+    assert!(said.starts_with("settings.json:3:2: `presenceTTL` is 1; "), "{said}");
+    let said = complaint("{\"namespaces\":{\n\"presence:*\":{\"maxMembers\":0}}}");
+    let expected = "settings.json:2:15: `namespaces['presence:*'].maxMembers` is 0; ";
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
+fn other_keys_of_the_file_are_named_in_one_line_and_ignored() {
+    let loaded = parse(r#"{"databases":{},"auth":{},"realtime":{}}"#).expect("accepted");
+    assert_eq!(loaded.warnings.len(), 1);
+    assert!(loaded.warnings[0].contains("databases, auth"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn a_json_file_may_set_what_holds_for_a_pattern_but_holds_no_rules() {
+    let rules = settings(
+        r#"{"namespaces":{"presence:*":{"maxMembers":5},"chat:*":{},"presence:a":{"presenceTTL":90000}}}"#,
+    )
+    .rules;
+    let rows: Vec<_> = rules
+        .rows()
+        .iter()
+        .map(|(pattern, row)| (pattern.as_str(), row.max_members, row.presence_ttl_ms))
+        .collect();
+    assert_eq!(rows, [("presence:a", None, Some(90_000)), ("presence:*", Some(5), None)]);
+    for (namespaces, says) in [
+        ("[]", "an object of patterns"),
+        (r#"{"presence:*":1}"#, "an object, as in"),
+        (r#"{"presence:*":{"maxMember":1}}"#, "did you mean `maxMembers`?"),
+        (r#"{"presence:*":{"access":true}}"#, "an object of rules"),
+        (r#"{"presence:*":{"access":{"subscribe":true}}}"#, "a JSON file can hold none"),
+        (r#"{"presence:*":{"access":{"subscibe":true}}}"#, "did you mean `subscribe`?"),
+    ] {
+        let said = complaint(&format!("{{\"namespaces\":{namespaces}}}"));
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let loaded = load(
+        None,
+        &environment(&[
+            ("HERENOW_PRESENCE_TTL", "70000"),
+            ("HERENOW_TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ]),
+    )
+    .expect("right");
+    assert_eq!(loaded.settings.presence_ttl_ms, 70_000);
+    assert_eq!(loaded.settings.trusted_proxies.len(), 2);
+    let wrong = environment(&[("HERENOW_MAX_MEMBERS", "many")]);
+    let said = load(None, &wrong).expect_err("no number").to_string();
+    assert!(said.starts_with("`HERENOW_MAX_MEMBERS` is \"many\""), "{said}");
+}
+
+#[test]
+fn a_lease_shorter_than_two_pings_is_warned_of() {
+    let warnings = |ms: &str| {
+        let loaded = load(None, &environment(&[("HERENOW_PRESENCE_TTL", ms)]));
+        loaded.expect("within bounds").warnings.len()
+    };
+    assert_eq!((warnings("59999"), warnings("60000")), (1, 0));
+    let per_pattern = r#"{"realtime":{"namespaces":{"presence:x":{"presenceTTL":59999}}}}"#;
+    let warnings = parse(per_pattern).expect("within bounds").warnings;
+    assert!(warnings[0].starts_with("namespaces['presence:x'].presenceTTL is"), "{warnings:?}");
+}

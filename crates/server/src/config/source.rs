@@ -1,0 +1,116 @@
+//! The configuration file, whichever kind it is, as the values that it stands for. Knows files and
+//! where in them a key is written; judges no value.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::ConfigError;
+use crate::access::Program;
+use crate::typescript::{json_place_of, place_of};
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Its keys at the top.
+    pub(super) keys: Vec<String>,
+    /// What stands under `realtime`.
+    pub(super) realtime: Option<Value>,
+    /// Its code, where it has any.
+    pub(super) program: Option<Arc<Program>>,
+    /// It and all that it imports.
+    pub(super) files: Vec<PathBuf>,
+    name: String,
+    text: String,
+}
+
+/// What an engine says that a configuration is. A string that begins with a NUL stands for what
+/// JSON cannot write.
+#[derive(Deserialize)]
+struct Description {
+    keys: Vec<String>,
+    realtime: Option<Value>,
+}
+
+/// The names under which a configuration is found, the first that exists.
+pub const FILE_NAMES: [&str; 4] =
+    ["edgebase.config.ts", "edgebase.config.js", "edgebase.config.mjs", "edgebase.config.json"];
+
+/// The configuration file in a folder.
+pub fn find(folder: &Path) -> Option<PathBuf> {
+    FILE_NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+impl Source {
+    pub(super) fn read(
+        path: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.into(), reason: error.kind() })?;
+        let is_code = path.extension().is_some_and(|ending| {
+            ["ts", "js", "mjs"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+        });
+        if is_code { Self::from_code(path, text, environment) } else { Self::from_json(path, text) }
+    }
+
+    pub(super) fn from_json(path: &Path, text: String) -> Result<Self, ConfigError> {
+        let value: Value = serde_json::from_str(&text).map_err(|error| ConfigError::NotJson {
+            file: name_of(path),
+            line: error.line(),
+            column: error.column(),
+        })?;
+        let Value::Object(mut file) = value else {
+            return Err(ConfigError::NotAnObject { what: "the file" });
+        };
+        Ok(Self {
+            keys: file.keys().cloned().collect(),
+            realtime: file.remove("realtime"),
+            program: None,
+            files: vec![path.into()],
+            name: name_of(path),
+            text,
+        })
+    }
+
+    fn from_code(
+        path: &Path,
+        text: String,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let variables = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let program = Program::load(path, variables).map_err(ConfigError::Program)?;
+        let program = Arc::new(program);
+        let described = program
+            .describe()
+            .map_err(|failure| ConfigError::Failed { file: name_of(path), failure })?;
+        let description: Option<Description> =
+            described.and_then(|json| serde_json::from_str(&json).ok());
+        let Some(Description { keys, realtime }) = description else {
+            return Err(ConfigError::NotAnObject { what: "the default export" });
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let files = program.files().map(|file| folder.join(file)).collect();
+        let (name, program) = (name_of(path), Some(program));
+        Ok(Self { keys, realtime, program, files, name, text })
+    }
+
+    /// Where a key is written, as `file:line:column`; the file alone where it is computed.
+    pub(super) fn locate(&self, path: &[String]) -> String {
+        let place = match self.program {
+            Some(_) => place_of(&self.text, &self.name, path),
+            None => json_place_of(&self.text, path),
+        };
+        match place {
+            Some(place) => format!("{}:{place}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
