@@ -1,5 +1,9 @@
 //! The words of the command line. Knows how they are written, and nothing of what they cause.
 
+mod flags;
+
+pub use flags::Flags;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -21,7 +25,7 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// How log lines are written to standard error: for people, or one JSON object per line
+    /// How log lines are written to standard error: text for people, or json, one object per line
     #[arg(long, global = true, env = "HERENOW_LOG_FORMAT", default_value = "text")]
     #[arg(value_name = "FORMAT", hide_env_values = true)]
     pub log_format: LogFormat,
@@ -43,7 +47,7 @@ pub enum Command {
     #[command(after_help = DEV_EXAMPLES)]
     Dev(Dev),
     /// Run for real
-    #[command(after_help = herenow_server::config::help())]
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
     /// Show what a configuration means, and who decides about a channel
     #[command(after_help = CHECK_EXAMPLES)]
@@ -93,6 +97,8 @@ pub struct Server {
     #[arg(long, env = "HERENOW_LOOPS", value_name = "N", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub loops: Option<u16>,
+    #[command(flatten)]
+    pub flags: Flags,
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +163,11 @@ Examples:
   herenow token --user jane --ttl 1h
       A token to try it with.";
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  JWT_USER_SECRET_FILE=/run/secrets/jwt herenow serve --listen 0.0.0.0:4600
+  herenow serve --listen 0.0.0.0:4600 --jwks keys.json --issuer https://login.example.com/";
+
 const DEV_EXAMPLES: &str = "\
 Examples:
   herenow dev
@@ -182,6 +193,53 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Of what stands in no other table: the flags of `dev`, `serve` and of both.
+    #[test]
+    fn the_guide_shows_the_other_flags() {
+        let mut table =
+            String::from("| flag | environment | default | meaning |\n| --- | --- | --- | --- |\n");
+        let mut cli = Cli::command();
+        cli.build();
+        let of = |name: &str| cli.find_subcommand(name).expect("it is one").get_arguments();
+        let only_dev = of("dev").filter(|argument| argument.get_id() == "port");
+        for argument in of("serve").chain(only_dev) {
+            let (Some(flag), Some(env)) = (argument.get_long(), argument.get_env()) else {
+                continue;
+            };
+            let value = argument.get_value_names().expect("it takes one")[0].as_str();
+            let defaults = argument.get_default_values();
+            let default = defaults.first().map_or("none".into(), |first| first.to_string_lossy());
+            let help = argument.get_help().expect("it has one").to_string();
+            // Where the default is no value, the help says it in words.
+            let (help, default) = match help.split_once(" [default: ") {
+                Some((help, default)) => (help, default.trim_end_matches(']')),
+                None => (&*help, &*default),
+            };
+            let env = env.to_string_lossy();
+            table.push_str(&format!("| `--{flag} {value}` | `{env}` | {default} | {help} |\n"));
+        }
+        let guide = include_str!("../../../docs/configuration.md");
+        assert!(guide.contains(&table), "docs/configuration.md should contain:\n{table}");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_is_checked() {
+        let parse = |words: &[&str]| {
+            Cli::try_parse_from([&["herenow", "serve", "--listen", "[::]:0"], words].concat())
+        };
+        let cli = parse(&["--max-members", "7", "--trusted-proxies", "10.0.0.0/8,::1"]);
+        let Command::Serve(serve) = cli.expect("all right").command else {
+            panic!("it was asked to serve");
+        };
+        let given = |name| serve.server.flags.or_environment(name);
+        assert_eq!(given("HERENOW_MAX_MEMBERS"), Some("7".into()));
+        assert_eq!(given("HERENOW_TRUSTED_PROXIES"), Some("10.0.0.0/8,::1".into()));
+        assert_eq!(given("PATH"), std::env::var_os("PATH"));
+        let refused = parse(&["--max-members", "0"]).expect_err("too few").to_string();
+        let right = "--max-members <N>': it should be a whole number of entries from 1 to 1000000";
+        assert!(refused.contains(right), "{refused}");
     }
 
     #[test]

@@ -12,12 +12,12 @@ mod source;
 mod table;
 
 pub use error::ConfigError;
-pub use file::{Loaded, load};
-pub use keys::{KeysError, load_keys};
+pub use file::{Loaded, check_text, load};
+pub use keys::{Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_signing_keys};
 pub use settings::{Network, Settings};
 pub use show::{changed, in_effect};
 pub use source::{FILE_NAMES, find};
-pub use table::{help, markdown};
+pub use table::{Kind, SETTINGS, Setting};
 
 use crate::auth::Keys;
 

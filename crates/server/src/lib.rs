@@ -35,6 +35,8 @@ use metrics::DoorMetrics;
 pub enum RunError {
     /// The loops did not start: the system gave no thread, no poll or no file.
     Loops(io::Error),
+    /// The system gave no thread to read the keys again.
+    Keys(io::Error),
 }
 
 /// How long connections may take to close at the end. With what HTTP may take before, a stop
@@ -61,6 +63,8 @@ pub async fn run_reloading(
 ) -> Result<(), RunError> {
     let settings = Arc::new(config.settings);
     let verifier = Arc::new(Verifier::new(&config.keys));
+    let following = config.keys.jwks.map(|file| auth::follow(file, Arc::clone(&verifier)));
+    let _following = following.transpose().map_err(RunError::Keys)?;
     let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
     let door = Arc::new(FrontDoor {
         settings,
@@ -101,8 +105,10 @@ async fn reload(loops: &Loops, mut reloads: mpsc::Receiver<Rules>) {
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Loops(error) = self;
-        write!(f, "the event loops could not start: {error}")
+        match self {
+            Self::Loops(error) => write!(f, "the event loops could not start: {error}"),
+            Self::Keys(error) => write!(f, "the token keys cannot be followed: {error}"),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! From words to a running server: settings, keys, socket, logs, signals. Every failure is one
 //! sentence that says what to change.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,6 +29,8 @@ pub enum StartError {
     Keys(KeysError),
     /// There is no key, and this command needs one.
     NoKey,
+    /// There is no secret to sign with.
+    NoSecret,
     /// Another program has the port.
     PortTaken { address: SocketAddr, flag: &'static str },
     /// The address cannot be listened on.
@@ -54,7 +55,7 @@ pub fn start(cli: Cli, started: Instant) -> Result<(), StartError> {
 }
 
 fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
-    let mut keys = load_keys()?;
+    let mut keys = load_keys(&dev.server)?;
     if keys.secret.is_none() {
         keys.secret = Some(random_secret()?);
     }
@@ -75,8 +76,8 @@ fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
 }
 
 fn produce(serve: Serve) -> Result<(), StartError> {
-    let keys = load_keys()?;
-    if keys.secret.is_none() {
+    let keys = load_keys(&serve.server)?;
+    if keys.is_empty() {
         return Err(StartError::NoKey);
     }
     let loaded = load(&serve.server)?;
@@ -92,7 +93,10 @@ fn produce(serve: Serve) -> Result<(), StartError> {
 }
 
 fn print_token(token: Token) -> Result<(), StartError> {
-    let secret = load_keys()?.secret.ok_or(StartError::NoKey)?;
+    let keys = config::load_signing_keys(|name| std::env::var_os(name));
+    let keys = keys.map_err(StartError::Keys)?;
+    warn_of_short_secret(&keys);
+    let secret = keys.secret.ok_or(StartError::NoSecret)?;
     let now_unix_ms = unix_ms();
     let mut claims = token.claims.unwrap_or_default();
     let expiry = (now_unix_ms / 1000).saturating_add(token.ttl);
@@ -135,9 +139,7 @@ fn load(server: &Server) -> Result<Loaded, StartError> {
 
 /// Reads the configuration, as often as it is asked for.
 pub fn load_config(server: &Server) -> Result<Loaded, ConfigError> {
-    let variables = std::env::vars_os();
-    let text = |text: OsString| text.to_string_lossy().into_owned();
-    let environment = variables.map(|(name, value)| (text(name), text(value))).collect();
+    let environment = server.flags.over_environment();
     let mut loaded = config::load(config_path(server).as_deref(), &environment)?;
     if let Some(loops) = server.loops {
         loaded.settings.loops = loops.into();
@@ -150,15 +152,23 @@ pub fn config_path(server: &Server) -> Option<PathBuf> {
     server.config.clone().or_else(|| config::find(Path::new("")))
 }
 
-fn load_keys() -> Result<Keys, StartError> {
-    let keys = config::load_keys(|name| std::env::var_os(name)).map_err(StartError::Keys)?;
+fn load_keys(server: &Server) -> Result<Keys, StartError> {
+    let keys = config::load_keys(|name| server.flags.or_environment(name));
+    let keys = keys.map_err(StartError::Keys)?;
+    warn_of_short_secret(&keys);
+    for warning in keys.jwks.iter().flat_map(|file| file.jwks().warnings()) {
+        tracing::warn!("{warning}");
+    }
+    Ok(keys)
+}
+
+fn warn_of_short_secret(keys: &Keys) {
     if keys.secret.as_ref().is_some_and(|secret| !secret.is_safe()) {
         tracing::warn!(
             "the secret is shorter than {MIN_SAFE_SECRET_BYTES} bytes: it can be guessed from one \
              token"
         );
     }
-    Ok(keys)
 }
 
 fn random_secret() -> Result<Secret, StartError> {
@@ -274,8 +284,13 @@ impl fmt::Display for StartError {
             Self::Keys(error) => error.fmt(f),
             Self::NoKey => f.write_str(
                 "there is no key to check tokens with. Set JWT_USER_SECRET to a secret of 32 bytes \
-                 or more (`openssl rand -base64 32` makes one), or JWT_USER_SECRET_FILE to a file \
-                 that holds it. `herenow dev` needs none.",
+                 or more (`openssl rand -base64 32` makes one), JWT_USER_SECRET_FILE to a file that \
+                 holds it, or JWT_JWKS_FILE to a file of public keys. `herenow dev` needs none.",
+            ),
+            Self::NoSecret => f.write_str(
+                "there is no secret to sign with. Set JWT_USER_SECRET or JWT_USER_SECRET_FILE as \
+                 for the server; tokens for keys of a JWKS file are signed by whoever holds the \
+                 private ones.",
             ),
             Self::PortTaken { address, flag } => {
                 let (host, port) = (address.ip(), address.port());

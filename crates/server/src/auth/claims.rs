@@ -1,30 +1,12 @@
-//! Header and payload of a token, read strictly: one JSON object each, no key twice, dates as
-//! numbers. Knows no signatures.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! The payload of a token, read strictly: one JSON object, no key twice, dates as numbers. Knows no
+//! signatures.
 
 use herenow_core::Auth;
 use herenow_wire::UserId;
-use jsonwebtoken::Algorithm;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::object::Object;
 use super::{LEEWAY_MS, TokenError};
-
-/// Whether the header agrees with what the key was pinned to.
-pub(super) fn check_header(header: &[u8], pinned: Algorithm) -> Result<(), TokenError> {
-    let Object(header) = serde_json::from_slice(header).map_err(|_| TokenError::BadHeader)?;
-    let named = header.get("alg").and_then(Value::as_str);
-    if named.and_then(|name| name.parse::<Algorithm>().ok()) != Some(pinned) {
-        return Err(TokenError::WrongAlgorithm);
-    }
-    // No extension is known here, so whatever stands in `crit` is unknown.
-    if header.contains_key("crit") {
-        return Err(TokenError::UnknownCritical);
-    }
-    Ok(())
-}
 
 /// The claims, nothing of them checked.
 pub(super) fn read_payload(payload: &[u8]) -> Result<Object, TokenError> {
@@ -80,34 +62,4 @@ pub(super) fn check_person_and_dates(
 /// ahead is for ever: the cast saturates at both ends.
 fn unix_ms(date: &Value) -> Option<u64> {
     date.as_f64().map(|seconds| (seconds * 1000.0) as u64)
-}
-
-/// A JSON object in which no key stands twice: two parsers that disagree on which one counts would
-/// see two different tokens.
-pub(super) struct Object(BTreeMap<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(ObjectVisitor)
-    }
-}
-
-struct ObjectVisitor;
-
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Object;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object in which no key stands twice")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Object, A::Error> {
-        let mut object = BTreeMap::new();
-        while let Some((key, value)) = members.next_entry::<String, Value>()? {
-            if object.insert(key, value).is_some() {
-                return Err(A::Error::custom("a key stands twice"));
-            }
-        }
-        Ok(Object(object))
-    }
 }

@@ -147,6 +147,11 @@ fn set_from_json(
     Ok(())
 }
 
+/// Whether `text` is right for `setting`, as a flag or the environment gives it.
+pub fn check_text(setting: &Setting, text: &str) -> Result<(), ConfigError> {
+    set_from_text(&mut Settings::default(), setting, text)
+}
+
 /// The environment holds text: numbers as digits, lists with commas.
 fn set_from_text(
     settings: &mut Settings,

@@ -1,12 +1,12 @@
-//! Keys from the environment, or from files that it names. Errors name variables and files, and
-//! never what they hold.
+//! Keys from the environment, from flags, or from files that these name. Errors name variables and
+//! files, and never what they hold.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::auth::{Keys, Secret};
+use crate::auth::{JwksFile, JwksFileError, Keys, Secret};
 
 /// Why keys could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum KeysError {
         /// What the system said.
         reason: io::ErrorKind,
     },
+    /// The file that `JWT_JWKS_FILE` names cannot be used.
+    Jwks(JwksFileError),
     /// A variable that is text elsewhere is not UTF-8.
     NotText {
         /// Which variable.
@@ -29,25 +31,84 @@ pub enum KeysError {
     },
 }
 
-/// Reads `JWT_USER_SECRET` or `JWT_USER_SECRET_FILE`, `JWT_ISSUER` and `JWT_AUDIENCE`.
-pub fn load_keys(environment: impl Fn(&str) -> Option<OsString>) -> Result<Keys, KeysError> {
+/// One thing that keys are made of, as an operator sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySetting {
+    /// The environment variable.
+    pub env: &'static str,
+    /// The flag that overrides it. A secret has none: command lines are shown to every user of a
+    /// machine.
+    pub flag: Option<Flag>,
+    /// What it does, in one sentence.
+    pub meaning: &'static str,
+}
+
+/// A flag of the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Without its dashes.
+    pub name: &'static str,
+    /// What its value is called.
+    pub value: &'static str,
+}
+
+/// All that keys are made of.
+pub const KEY_SETTINGS: &[KeySetting] = &[
+    KeySetting {
+        env: SECRET,
+        flag: None,
+        meaning: "The secret that your backend signs HS256 tokens with; one shorter than 32 bytes \
+                  is warned of.",
+    },
+    KeySetting {
+        env: SECRET_FILE,
+        flag: Some(Flag { name: "secret-file", value: "FILE" }),
+        meaning: "A file that holds the secret; one newline at its end is dropped.",
+    },
+    KeySetting {
+        env: JWKS_FILE,
+        flag: Some(Flag { name: "jwks", value: "FILE" }),
+        meaning: "A JSON Web Key Set with public keys for RS256, ES256 and EdDSA tokens; read \
+                  again when it changes.",
+    },
+    KeySetting {
+        env: ISSUER,
+        flag: Some(Flag { name: "issuer", value: "TEXT" }),
+        meaning: "What a token's `iss` has to be; unset: it is not looked at.",
+    },
+    KeySetting {
+        env: AUDIENCE,
+        flag: Some(Flag { name: "audience", value: "TEXT" }),
+        meaning: "What a token's `aud` has to be or to name; unset: it is not looked at.",
+    },
+];
+
+/// Reads everything that [`KEY_SETTINGS`] names. `given` knows the flags and the environment.
+pub fn load_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Keys, KeysError> {
+    let mut keys = load_signing_keys(&given)?;
+    if let Some(path) = given(JWKS_FILE).filter(|path| !path.is_empty()) {
+        let file = JwksFile::open(Path::new(&path)).map_err(KeysError::Jwks)?;
+        keys.jwks = Some(file);
+    }
+    Ok(keys)
+}
+
+/// Reads what tokens are made from: all but the public keys.
+pub fn load_signing_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Keys, KeysError> {
     let text = |name: &'static str| {
-        let value = environment(name).filter(|value| !value.is_empty());
+        let value = given(name).filter(|value| !value.is_empty());
         let text = value.map(OsString::into_string).transpose();
         text.map_err(|_| KeysError::NotText { name })
     };
-    let secret = match (environment(SECRET), environment(SECRET_FILE)) {
+    let secret = match (given(SECRET), given(SECRET_FILE)) {
         (Some(_), Some(_)) => return Err(KeysError::Twice),
         (Some(secret), None) => Some(secret.into_encoded_bytes()),
         (None, Some(path)) => Some(read(path.into())?),
         (None, None) => None,
     };
     let secret = secret.map(|bytes| Secret::new(&bytes).ok_or(KeysError::Empty));
-    Ok(Keys {
-        secret: secret.transpose()?,
-        issuer: text("JWT_ISSUER")?,
-        audience: text("JWT_AUDIENCE")?,
-    })
+    let (issuer, audience) = (text(ISSUER)?, text(AUDIENCE)?);
+    Ok(Keys { secret: secret.transpose()?, jwks: None, issuer, audience })
 }
 
 /// Editors and `echo` end a file with a newline, which is not part of the secret.
@@ -65,6 +126,9 @@ fn read(path: PathBuf) -> Result<Vec<u8>, KeysError> {
 
 const SECRET: &str = "JWT_USER_SECRET";
 const SECRET_FILE: &str = "JWT_USER_SECRET_FILE";
+const JWKS_FILE: &str = "JWT_JWKS_FILE";
+const ISSUER: &str = "JWT_ISSUER";
+const AUDIENCE: &str = "JWT_AUDIENCE";
 
 impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,6 +143,7 @@ impl fmt::Display for KeysError {
                 let path = path.display();
                 write!(f, "{path}, which {SECRET_FILE} names, cannot be read: {reason}")
             }
+            Self::Jwks(error) => error.fmt(f),
             Self::NotText { name } => write!(f, "{name} is not UTF-8"),
         }
     }
@@ -117,5 +182,27 @@ mod tests {
         assert_eq!((keys.issuer.as_deref(), keys.audience), (Some("me"), None));
         let missing = load(&[(SECRET_FILE, name)]).expect_err("gone");
         assert!(missing.to_string().contains("cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn a_jwks_file_that_is_missing_or_wrong_is_named_and_an_unset_one_is_not_read() {
+        assert!(load(&[(JWKS_FILE, "")]).expect("nothing wrong").jwks.is_none());
+        let missing = load(&[(JWKS_FILE, "/nowhere/keys.json")]).expect_err("it is not there");
+        assert!(missing.to_string().contains("/nowhere/keys.json cannot be read"), "{missing}");
+        // Whoever signs needs no public keys.
+        let name = |name: &str| (name == JWKS_FILE).then(|| "/nowhere/keys.json".into());
+        assert!(load_signing_keys(name).is_ok());
+    }
+
+    #[test]
+    fn the_guide_shows_this_table() {
+        let mut table = String::from("| environment | flag | meaning |\n| --- | --- | --- |\n");
+        for KeySetting { env, flag, meaning } in KEY_SETTINGS {
+            let flag = flag.map(|flag| format!("`--{} {}`", flag.name, flag.value));
+            let flag = flag.unwrap_or_else(|| "none".into());
+            table.push_str(&format!("| `{env}` | {flag} | {meaning} |\n"));
+        }
+        let guide = include_str!("../../../../docs/configuration.md");
+        assert!(guide.contains(&table), "docs/configuration.md should contain:\n{table}");
     }
 }

@@ -1,6 +1,6 @@
-//! The one table of settings: key, environment variable, unit, bounds and meaning of each. The
-//! file loader, the environment, `--help` and docs/operating.md all read it, so they cannot
-//! disagree.
+//! The one table of settings: key, environment variable, flag, unit, bounds and meaning of each. The
+//! file loader, the environment, the command line with its `--help`, and docs/configuration.md all
+//! read it, so they cannot disagree.
 
 use super::settings::{Network, Settings};
 
@@ -11,6 +11,8 @@ pub struct Setting {
     pub key: &'static str,
     /// The environment variable that overrides the file.
     pub env: &'static str,
+    /// The flag that overrides both, without its dashes.
+    pub flag: &'static str,
     /// What it does, in one sentence.
     pub meaning: &'static str,
     /// What it may hold.
@@ -63,72 +65,84 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "presenceTTL",
         env: "HERENOW_PRESENCE_TTL",
+        flag: "presence-ttl",
         meaning: "How long a silent connection keeps its entries; then they leave with `timeout`.",
         kind: number!(presence_ttl_ms, "ms", 1_000..=86_400_000),
     },
     Setting {
         key: "authTimeoutMs",
         env: "HERENOW_AUTH_TIMEOUT_MS",
+        flag: "auth-timeout-ms",
         meaning: "How long a connection may stay without signing in or observing a public channel.",
         kind: number!(auth_timeout_ms, "ms", 100..=600_000),
     },
     Setting {
         key: "hibernateAfterMs",
         env: "HERENOW_HIBERNATE_AFTER_MS",
+        flag: "hibernate-after-ms",
         meaning: "After how long without a presence message a channel's map is freed; 0: never.",
         kind: number!(hibernate_after_ms, "ms", 0..=86_400_000),
     },
     Setting {
         key: "disconnectGraceMs",
         env: "HERENOW_DISCONNECT_GRACE_MS",
+        flag: "disconnect-grace-ms",
         meaning: "How long the entries of a connection that broke stay, for it to resume; 0: not at all.",
         kind: number!(disconnect_grace_ms, "ms", 0..=3_600_000),
     },
     Setting {
         key: "maxMessagesPerSecond",
         env: "HERENOW_MAX_MESSAGES_PER_SECOND",
+        flag: "max-messages-per-second",
         meaning: "Messages of one connection that are handled at once, per second; above it updates merge.",
         kind: number!(max_messages_per_second, "messages/s", 1..=100_000),
     },
     Setting {
         key: "messageBurst",
         env: "HERENOW_MESSAGE_BURST",
+        flag: "message-burst",
         meaning: "Messages that a connection may send in one go before the rate counts.",
         kind: number!(message_burst, "messages", 1..=1_000_000),
     },
     Setting {
         key: "maxChannelsPerConnection",
         env: "HERENOW_MAX_CHANNELS_PER_CONNECTION",
+        flag: "max-channels-per-connection",
         meaning: "Channels that one connection may subscribe to; above it `CHANNEL_LIMIT`.",
         kind: number!(max_channels_per_connection, "channels", 1..=10_000),
     },
     Setting {
         key: "maxMembers",
         env: "HERENOW_MAX_MEMBERS",
+        flag: "max-members",
         meaning: "Entries that one channel may hold; above it `MEMBER_LIMIT`.",
         kind: number!(max_members, "entries", 1..=1_000_000),
     },
     Setting {
         key: "maxFrameBytes",
         env: "HERENOW_MAX_FRAME_BYTES",
+        flag: "max-frame-bytes",
         meaning: "Size of one message from a client, its fragments together; above it close 1009.",
         kind: number!(max_frame_bytes, "bytes", 2_048..=1_048_576),
     },
     Setting {
         key: "outboxBytes",
         env: "HERENOW_OUTBOX_BYTES",
+        flag: "outbox-bytes",
         meaning: "What may wait for a slow subscriber before one snapshot takes its place.",
         kind: number!(outbox_bytes, "bytes", 16_384..=67_108_864),
     },
     Setting {
         key: "maxConnections",
         env: "HERENOW_MAX_CONNECTIONS",
+        flag: "max-connections",
         meaning: "Connections that the server holds; above it the upgrade is answered 503.",
         kind: number!(max_connections, "connections", 1..=10_000_000),
     },
     Setting {
         key: "maxNewcomersPerAddress",
         env: "HERENOW_MAX_NEWCOMERS_PER_ADDRESS",
+        flag: "max-newcomers-per-address",
         meaning: "Connections per address (IPv6: per /64) that have neither signed in nor joined a \
                   public channel; above it the upgrade is answered 429. Loopback is not counted.",
         kind: number!(max_newcomers_per_address, "connections", 1..=1_000_000),
@@ -136,57 +150,52 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "trustedProxies",
         env: "HERENOW_TRUSTED_PROXIES",
+        flag: "trusted-proxies",
         meaning: "Peers behind which many users share one address; they are not counted either.",
         kind: Kind::Networks { field: |settings| &mut settings.trusted_proxies },
     },
     Setting {
         key: "metricsFrom",
         env: "HERENOW_METRICS_FROM",
+        flag: "metrics-from",
         meaning: "Peers, loopback aside, that may read /metrics.",
         kind: Kind::Networks { field: |settings| &mut settings.metrics_from },
     },
     Setting {
         key: "allowedOrigins",
         env: "HERENOW_ALLOWED_ORIGINS",
+        flag: "allowed-origins",
         meaning: "Origins that browsers may connect from; empty means any.",
         kind: Kind::Origins { field: |settings| &mut settings.allowed_origins },
     },
 ];
 
-/// The table as Markdown, for docs/operating.md.
-pub fn markdown() -> String {
-    let mut out = String::from(
-        "| key under `realtime` | environment | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n",
-    );
-    for setting in SETTINGS {
-        let (default, allowed) = bounds(setting.kind);
-        out.push_str(&format!(
-            "| `{}` | `{}` | {default} | {allowed} | {} |\n",
-            setting.key, setting.env, setting.meaning
-        ));
-    }
-    out
-}
-
-/// The table as `--help` shows it.
-pub fn help() -> String {
-    let mut out = String::from(
-        "Settings (a key under \"realtime\" in the file; the environment variable wins over the file):\n",
-    );
-    for setting in SETTINGS {
-        let (default, _) = bounds(setting.kind);
-        out.push_str(&format!("  {:<26}{:<38}[default: {default}]\n", setting.key, setting.env));
-    }
-    out
-}
-
-fn bounds(kind: Kind) -> (String, String) {
-    match kind {
-        Kind::Number { unit, min, max, read, .. } => {
-            (format!("{} {unit}", read(&Settings::default())), format!("{min} to {max}"))
+impl Setting {
+    /// The value without which it works, with its unit.
+    pub fn default(&self) -> String {
+        match self.kind {
+            Kind::Number { unit, read, .. } => format!("{} {unit}", read(&Settings::default())),
+            Kind::Networks { .. } => "none".into(),
+            Kind::Origins { .. } => "any".into(),
         }
-        Kind::Networks { .. } => ("none".into(), "IP addresses, CIDR networks".into()),
-        Kind::Origins { .. } => ("any".into(), "origins such as `https://example.com`".into()),
+    }
+
+    /// What it may hold.
+    pub fn allowed(&self) -> String {
+        match self.kind {
+            Kind::Number { min, max, .. } => format!("{min} to {max}"),
+            Kind::Networks { .. } => "IP addresses, CIDR networks".into(),
+            Kind::Origins { .. } => "origins such as https://example.com".into(),
+        }
+    }
+
+    /// What its flag's value is called.
+    pub fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Number { unit: "ms", .. } => "MS",
+            Kind::Number { .. } => "N",
+            Kind::Networks { .. } | Kind::Origins { .. } => "LIST",
+        }
     }
 }
 
@@ -210,8 +219,28 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_guide_shows_this_table() {
-        let guide = include_str!("../../../../docs/operating.md");
-        assert!(guide.contains(&markdown()), "docs/operating.md should contain:\n{}", markdown());
+    fn the_guide_shows_this_table() {
+        let mut table = String::from(
+            "| key under `realtime` | environment | flag | default | allowed | meaning |\n\
+             | --- | --- | --- | --- | --- | --- |\n",
+        );
+        for setting in SETTINGS {
+            let Setting { key, env, flag, meaning, .. } = setting;
+            let (value, default) = (setting.value_name(), setting.default());
+            let allowed = setting.allowed();
+            table.push_str(&format!(
+                "| `{key}` | `{env}` | `--{flag} {value}` | {default} | {allowed} | {meaning} |\n"
+            ));
+        }
+        let guide = include_str!("../../../../docs/configuration.md");
+        assert!(guide.contains(&table), "docs/configuration.md should contain:\n{table}");
+    }
+
+    #[test]
+    fn a_flag_is_its_variable_in_other_letters() {
+        for setting in SETTINGS {
+            let from_env = setting.env.strip_prefix("HERENOW_").expect("ours begin so");
+            assert_eq!(setting.flag, from_env.to_lowercase().replace('_', "-"));
+        }
     }
 }

@@ -41,12 +41,12 @@ impl Server {
     /// At an address that another server may just have left.
     pub fn on(addr: SocketAddr, change: impl FnOnce(&mut Settings)) -> Self {
         let secret = Some(Secret::new(SECRET).expect("the secret is not empty"));
-        Self::with_keys(Keys { secret, issuer: None, audience: None }, addr, change)
+        Self::with_keys(Keys { secret, ..Keys::default() }, addr, change)
     }
 
     /// A server that can check no token.
     pub fn without_key() -> Self {
-        let keys = Keys { secret: None, issuer: None, audience: None };
+        let keys = Keys::default();
         Self::with_keys(keys, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |_| {})
     }
 

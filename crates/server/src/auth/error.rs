@@ -1,0 +1,84 @@
+//! Why tokens are refused. Sentences name what is wrong with a token and never quote it.
+
+use std::fmt;
+
+/// Why a token was refused. The sentence is for the developer whose client sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// The server has no key to check any token with; the connection is closed with 4003.
+    NoKey,
+    /// Longer than [`super::MAX_TOKEN_BYTES`].
+    TooLong,
+    /// Not three base64url parts.
+    NotThreeParts,
+    /// The header is not one JSON object, names a key twice, or its `kid` is no text.
+    BadHeader,
+    /// The header names another algorithm than the key is for, or none that signs.
+    WrongAlgorithm,
+    /// The header demands an extension (`crit`) that nobody here knows.
+    UnknownCritical,
+    /// `kid` names a key that is not configured.
+    UnknownKey,
+    /// There is no `kid`, and several keys could be meant.
+    UnnamedKey,
+    /// Signed with another key, or altered since.
+    BadSignature,
+    /// The payload is not one JSON object, or names a key twice.
+    BadPayload,
+    /// `iss` is not the configured one.
+    WrongIssuer,
+    /// `aud` does not name the configured one.
+    WrongAudience,
+    /// `sub` is missing, no text, empty or too long.
+    BadSubject,
+    /// `exp` is missing or no number.
+    BadExpiry,
+    /// `nbf` is no number.
+    BadNotBefore,
+    /// `exp` has passed, leeway included.
+    Expired,
+    /// `nbf` has not come, leeway included.
+    NotYetValid,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoKey => "The server has no key to check tokens with.",
+            Self::TooLong => "The token is longer than 8192 bytes.",
+            Self::NotThreeParts => {
+                "The token is not a JWT: it should be three base64url parts joined by dots."
+            }
+            Self::BadHeader => {
+                "The token's header should be one JSON object that names no key twice, its kid a string."
+            }
+            Self::WrongAlgorithm => {
+                "The token is signed with another algorithm than this server is configured for."
+            }
+            Self::UnknownCritical => {
+                "The token's header demands extensions (crit) that this server does not know."
+            }
+            Self::UnknownKey => "The token's kid names a key that this server does not have.",
+            Self::UnnamedKey => {
+                "The token names no key (kid), and this server has several for its algorithm."
+            }
+            Self::BadSignature => {
+                "The token's signature does not fit: it was signed with another key, or altered."
+            }
+            Self::BadPayload => {
+                "The token's payload should be one JSON object that names no key twice."
+            }
+            Self::WrongIssuer => "The token's iss is not the one this server is configured for.",
+            Self::WrongAudience => {
+                "The token's aud does not name what this server is configured for."
+            }
+            Self::BadSubject => "The token's sub should be a string of 1 to 256 bytes.",
+            Self::BadExpiry => "The token needs an exp: a number of seconds since 1970.",
+            Self::BadNotBefore => "The token's nbf should be a number of seconds since 1970.",
+            Self::Expired => "The token has expired.",
+            Self::NotYetValid => "The token is not valid yet: its nbf lies ahead.",
+        })
+    }
+}
+
+impl std::error::Error for TokenError {}

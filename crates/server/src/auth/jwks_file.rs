@@ -1,0 +1,148 @@
+//! A JWKS file that is read again when it changes. A change that is wrong keeps the keys that were
+//! in force and is told once. Knows files and a thread; what a key is stands in `jwks`.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use super::Verifier;
+use super::jwks::{Jwks, JwksError, MAX_JWKS_BYTES};
+
+/// A key set, where it comes from, and what was last seen there.
+#[derive(Clone, Debug)]
+pub struct JwksFile {
+    path: PathBuf,
+    seen: Seen,
+    jwks: Jwks,
+}
+
+/// Why a file's keys are not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksFileError {
+    path: PathBuf,
+    cause: Cause,
+}
+
+/// Reads a JWKS file again and again until it is dropped.
+#[derive(Debug)]
+pub struct Following {
+    /// Its end is what the thread waits for.
+    _stop: mpsc::Sender<()>,
+}
+
+/// How old the keys in force may be. Issuers publish a key long before they sign with it.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_secs(5);
+
+impl JwksFile {
+    /// Reads the file for the first time.
+    pub fn open(path: &Path) -> Result<Self, JwksFileError> {
+        let seen = Seen::at(path);
+        let jwks = seen.judge(path)?;
+        Ok(Self { path: path.into(), seen, jwks })
+    }
+
+    /// The keys in force.
+    pub fn jwks(&self) -> &Jwks {
+        &self.jwks
+    }
+
+    /// Reads the file again. `None`: it is as it was, whether right or wrong.
+    pub fn poll(&mut self) -> Option<Result<&Jwks, JwksFileError>> {
+        // The file is small: reading it costs little more than asking for its date, and dates miss
+        // what changes within one tick or is put in place with an old one.
+        let seen = Seen::at(&self.path);
+        if seen == self.seen {
+            return None;
+        }
+        self.seen = seen;
+        Some(self.seen.judge(&self.path).map(|jwks| {
+            self.jwks = jwks;
+            &self.jwks
+        }))
+    }
+}
+
+/// Reads `file` again every [`FOLLOW_INTERVAL`] and puts what it then holds in force.
+pub fn follow(mut file: JwksFile, verifier: Arc<Verifier>) -> io::Result<Following> {
+    let (stop, stopped) = mpsc::channel();
+    // A thread, since a network's file system may keep a reader waiting.
+    std::thread::Builder::new().name("keys".into()).spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(FOLLOW_INTERVAL) {
+            match file.poll() {
+                None => {}
+                Some(Ok(jwks)) => {
+                    verifier.replace(jwks);
+                    for warning in jwks.warnings() {
+                        tracing::warn!("{warning}");
+                    }
+                    tracing::info!(keys = jwks.count(), "token keys read again");
+                }
+                Some(Err(error)) => tracing::error!("the token keys stay as they were: {error}"),
+            }
+        }
+    })?;
+    Ok(Following { _stop: stop })
+}
+
+/// What a file held.
+#[derive(Clone, PartialEq, Eq)]
+enum Seen {
+    Bytes(Vec<u8>),
+    Unreadable(io::ErrorKind),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    Unreadable(io::ErrorKind),
+    Wrong(JwksError),
+}
+
+impl Seen {
+    fn at(path: &Path) -> Self {
+        let mut bytes = Vec::new();
+        // One byte more than allowed is enough to refuse it.
+        let limit = MAX_JWKS_BYTES as u64 + 1;
+        let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Self::Bytes(bytes),
+            Err(error) => Self::Unreadable(error.kind()),
+        }
+    }
+
+    fn judge(&self, path: &Path) -> Result<Jwks, JwksFileError> {
+        let cause = match self {
+            Self::Bytes(bytes) => match Jwks::parse(bytes) {
+                Ok(jwks) => return Ok(jwks),
+                Err(error) => Cause::Wrong(error),
+            },
+            Self::Unreadable(reason) => Cause::Unreadable(*reason),
+        };
+        Err(JwksFileError { path: path.into(), cause })
+    }
+}
+
+impl fmt::Debug for Seen {
+    // The file may hold private keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({} of them)", bytes.len()),
+            Self::Unreadable(reason) => write!(f, "Unreadable({reason:?})"),
+        }
+    }
+}
+
+impl fmt::Display for JwksFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.cause {
+            Cause::Unreadable(reason) => write!(f, "the JWKS file {path} cannot be read: {reason}"),
+            Cause::Wrong(error) => write!(f, "the JWKS file {path} is refused: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for JwksFileError {}

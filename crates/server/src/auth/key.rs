@@ -1,0 +1,68 @@
+//! A key with the one algorithm it may be used with, and which key a token is checked with. The
+//! token's header picks among the keys; what it says of algorithms can only be refused.
+
+use std::fmt;
+
+use jsonwebtoken::{Algorithm, DecodingKey};
+
+use super::TokenError;
+use super::header::Header;
+
+/// A key and the one algorithm it may be used with.
+#[derive(Clone)]
+pub(super) struct Key {
+    /// Its `kid`; the secret has none.
+    pub(super) id: Option<Box<str>>,
+    pub(super) algorithm: Algorithm,
+    pub(super) decoding: DecodingKey,
+}
+
+impl Key {
+    /// Whether `signature` (base64url) of `signed` was made with the other half of this key.
+    pub(super) fn holds(&self, signed: &str, signature: &str) -> bool {
+        let judged = jsonwebtoken::crypto::verify(
+            signature,
+            signed.as_bytes(),
+            &self.decoding,
+            self.algorithm,
+        );
+        judged.unwrap_or(false)
+    }
+
+    /// Whether the key is one at all: a point on its curve, for instance.
+    pub(super) fn is_sound(&self) -> bool {
+        // It is read at its first use, and refused there if it is none.
+        jsonwebtoken::crypto::verify("", b"", &self.decoding, self.algorithm).is_ok()
+    }
+}
+
+/// The key that a token with this header has to be checked with. A named key is the one of that
+/// name; without a name only one key may fit, since trying several would let a forger pick the
+/// weakest.
+pub(super) fn choose<'a>(
+    secret: Option<&'a Key>,
+    published: &'a [Key],
+    header: &Header,
+) -> Result<&'a Key, TokenError> {
+    let algorithm = header.algorithm.ok_or(TokenError::WrongAlgorithm)?;
+    let is_fit = |key: &&Key| key.algorithm == algorithm;
+    if let Some(id) = header.key_id.as_deref() {
+        if let Some(named) = published.iter().find(|key| key.id.as_deref() == Some(id)) {
+            return Some(named).filter(is_fit).ok_or(TokenError::WrongAlgorithm);
+        }
+        // There is one secret, so the names that backends give to theirs say nothing.
+        return secret.filter(is_fit).ok_or(TokenError::UnknownKey);
+    }
+    let mut fit = secret.into_iter().chain(published).filter(is_fit);
+    let only = fit.next().ok_or(TokenError::WrongAlgorithm)?;
+    if fit.next().is_some() {
+        return Err(TokenError::UnnamedKey);
+    }
+    Ok(only)
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({:?}, {:?}, ..)", self.id, self.algorithm)
+    }
+}
