@@ -19,6 +19,8 @@ pub enum Frame {
     Delta(ChannelName, Op),
     /// No frame of the protocol: what the list must be after those before it.
     Check(ChannelName, Rows),
+    /// No frame either: the next snapshot must hold the client's own entry.
+    Expect(ChannelName),
 }
 
 /// See the module.
@@ -57,12 +59,13 @@ impl Client {
 
     /// It tracked without having subscribed.
     pub fn expects_itself_in(&mut self, channel: &ChannelName) {
-        self.expected_in.push(channel.clone());
+        self.inbox.push_back(Frame::Expect(channel.clone()));
     }
 
     /// It has taken its word back, or the map was lost since.
     pub fn expects_itself_no_more_in(&mut self, channel: &ChannelName) {
         self.expected_in.retain(|name| name != channel);
+        self.inbox.retain(|frame| !matches!(frame, Frame::Expect(name) if name == channel));
     }
 
     /// What waits of a channel is dropped, but for the answers to requests.
@@ -90,6 +93,7 @@ impl Client {
             Frame::Snapshot(channel, snapshot) => self.replace(channel, snapshot),
             Frame::Delta(channel, op) => self.fold(&channel, op),
             Frame::Check(channel, rows) => self.check(&channel, &rows),
+            Frame::Expect(channel) => self.expected_in.push(channel),
         }
         None
     }

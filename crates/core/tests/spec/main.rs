@@ -3,6 +3,7 @@
 
 mod audience;
 mod channel;
+mod codes;
 mod decisions;
 mod flush;
 mod given;
