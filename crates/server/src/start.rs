@@ -100,6 +100,12 @@ fn print_token(token: Token) -> Result<(), StartError> {
     let now_unix_ms = unix_ms();
     let mut claims = token.claims.unwrap_or_default();
     let expiry = (now_unix_ms / 1000).saturating_add(token.ttl);
+    // The server asks for both where they are set.
+    for (name, value) in [("iss", keys.issuer), ("aud", keys.audience)] {
+        if let Some(value) = value {
+            claims.entry(name).or_insert_with(|| value.into());
+        }
+    }
     claims.insert("sub".into(), token.user.into());
     claims.insert("exp".into(), expiry.into());
     claims.extend(token.role.map(|role| ("role".into(), role.into())));

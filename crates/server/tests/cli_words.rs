@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 fn herenow(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
     command.args(arguments).stdin(Stdio::null());
@@ -84,6 +87,70 @@ fn token_prints_a_token_and_nothing_else() {
     let (code, _, said) = outcome(&mut herenow(&["token", "--user", "jane"]));
     assert_eq!(code, Some(2));
     assert!(said.contains("JWT_USER_SECRET"), "{said}");
+}
+
+#[test]
+fn a_token_names_the_issuer_and_the_audience_that_servers_ask_for() {
+    let printed = |arguments: &[&str]| {
+        let mut command = herenow(&[&["token", "--user", "jane"], arguments].concat());
+        command.env("JWT_USER_SECRET", "x".repeat(32)).env("JWT_ISSUER", "me");
+        let (code, said, _) = outcome(command.env("JWT_AUDIENCE", "app"));
+        assert_eq!(code, Some(0));
+        let payload = said.split('.').nth(1).expect("three parts").to_owned();
+        let bytes = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+        serde_json::from_slice::<serde_json::Value>(&bytes).expect("JSON")
+    };
+    let claims = printed(&[]);
+    assert_eq!((&claims["iss"], &claims["aud"]), (&"me".into(), &"app".into()));
+    let claims = printed(&["--claims", "{\"iss\":\"you\"}"]);
+    assert_eq!((&claims["iss"], &claims["aud"]), (&"you".into(), &"app".into()));
+}
+
+#[test]
+fn keys_are_refused_with_what_would_be_right() {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--jwks"];
+    let (code, _, said) = outcome(&mut herenow(&[&serve[..], &["/nowhere/keys.json"]].concat()));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("the JWKS file /nowhere/keys.json cannot be read"), "{said}");
+    let weak = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/auth_jwks/keys/rsa_of_1024_bits.json");
+    let mut command = herenow(&serve[..3]);
+    let (code, _, said) = outcome(command.env("JWT_JWKS_FILE", weak));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("1024 bits; it should have 2048 to 4096"), "{said}");
+    let mut command = herenow(&[&serve[..3], &["--secret-file", "/nowhere/secret"]].concat());
+    let (code, _, said) = outcome(&mut command);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("/nowhere/secret, which JWT_USER_SECRET_FILE names"), "{said}");
+    let (code, _, said) = outcome(herenow(&["token", "--user", "jane"]).env("JWT_JWKS_FILE", weak));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("no secret to sign with"), "{said}");
+}
+
+#[test]
+fn a_flag_wins_over_its_variable_and_that_over_the_file() {
+    let path = std::env::temp_dir().join(format!("herenow-order-{}.json", std::process::id()));
+    std::fs::write(&path, r#"{"realtime":{"maxMembers":5}}"#).expect("a temporary file");
+    let file = path.to_str().expect("the temporary folder's name is UTF-8");
+    let members = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = herenow(&[&["check", "--config", file], arguments].concat());
+        command.envs(variable.map(|value| ("HERENOW_MAX_MEMBERS", value)));
+        let (code, said, errors) = outcome(&mut command);
+        assert_eq!(code, Some(0), "{errors}");
+        let line = said
+            .lines()
+            .find(|line| line.trim_start().starts_with("maxMembers"))
+            .map(str::to_owned);
+        line.unwrap_or_else(|| panic!("no maxMembers in {said}"))
+    };
+    let has = |line: String, number: &str| line.split_whitespace().any(|word| word == number);
+    let (in_file, in_environment) = (members(&[], None), members(&[], Some("6")));
+    let as_flag = members(&["--max-members", "7"], Some("6"));
+    std::fs::remove_file(&path).expect("it was just written");
+    assert!(has(in_file, "5") && has(in_environment, "6") && has(as_flag, "7"));
+    let (code, _, said) = outcome(&mut herenow(&["dev", "--max-members", "many"]));
+    assert_eq!(code, Some(2));
+    let right = "'--max-members <N>': it should be a whole number of entries from 1 to 1000000";
+    assert!(said.contains(right), "{said}");
 }
 
 #[test]
