@@ -1,6 +1,7 @@
 //! Who has been heard from, and for how long not: one dense array for all connections of a loop,
 //! looked over four times a second. A timer per connection would cost more than the connection.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::time::Instant;
@@ -28,6 +29,8 @@ pub struct Leases {
     ttl_ms: u32,
     scanned_at: Instant,
     leases: Vec<Lease>,
+    /// The connections whose lease is longer than all others'.
+    longer: BTreeMap<u32, u32>,
 }
 
 /// 16 bytes a connection.
@@ -49,8 +52,8 @@ enum Phase {
 impl Leases {
     /// Leases of `ttl` each.
     pub fn new(ttl: Duration, now: Instant) -> Self {
-        let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX / 2);
-        Self { ttl_ms, scanned_at: now, leases: Vec::new() }
+        let ttl_ms = whole_ms(ttl);
+        Self { ttl_ms, scanned_at: now, leases: Vec::new(), longer: BTreeMap::new() }
     }
 
     /// A connection has taken `slot`.
@@ -66,9 +69,26 @@ impl Leases {
 
     /// The connection in `slot` is gone.
     pub fn close(&mut self, slot: u32) {
+        self.longer.remove(&slot);
         if let Some(lease) = self.leases.get_mut(slot as usize) {
             lease.phase = Phase::Vacant;
         }
+    }
+
+    /// The lease of `slot` lasts at least as long as `ttl`.
+    pub fn extend(&mut self, slot: u32, ttl: Duration) {
+        let ttl_ms = whole_ms(ttl);
+        if ttl_ms > self.ttl_ms {
+            let longest = self.longer.entry(slot).or_insert(ttl_ms);
+            *longest = ttl_ms.max(*longest);
+        }
+    }
+
+    /// For how long `slot` has not been heard from.
+    pub fn silent_for(&self, slot: u32, now: Instant) -> Duration {
+        let heard_ms = self.leases.get(slot as usize).map(|lease| lease.heard_ms);
+        let silent_ms = heard_ms.map_or(0, |heard_ms| wrapping_ms(now).wrapping_sub(heard_ms));
+        Duration::from_millis(silent_ms.into())
     }
 
     /// A whole frame came from `slot`.
@@ -113,7 +133,9 @@ impl Leases {
             let extended = pause_ms.min(silent_ms);
             lease.heard_ms = lease.heard_ms.wrapping_add(extended);
             let silent_ms = silent_ms - extended;
-            if silent_ms > self.ttl_ms {
+            let is_over = silent_ms > self.ttl_ms
+                && self.longer.get(&slot).is_none_or(|longer_ms| silent_ms > *longer_ms);
+            if is_over {
                 // Said once; the socket lingers a while, until `close`.
                 lease.heard_ms = now_ms;
                 out.push(Due::Ended(slot));
@@ -123,6 +145,10 @@ impl Leases {
             }
         }
     }
+}
+
+fn whole_ms(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX / 2)
 }
 
 fn wrapping_ms(now: Instant) -> u32 {

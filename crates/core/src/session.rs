@@ -9,6 +9,8 @@ mod input;
 mod resume;
 mod waiting;
 
+use std::time::Duration;
+
 use herenow_wire::encode::Reply;
 use herenow_wire::{
     ChannelName, ClientMessage, CloseCode, ConnectionId, ErrorCode, Incoming, LeaveReason, Ref,
@@ -152,6 +154,22 @@ impl Session {
         };
         fail(code, message, None, None, out);
         self.close(close, out);
+    }
+
+    /// Nothing has been heard for `silent`: the entries of channels with a shorter lease leave. The
+    /// connection itself has a lease of its own.
+    pub fn end_leases(
+        &mut self,
+        silent: Duration,
+        lease_of: impl Fn(&ChannelName) -> Duration,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        for subscription in &mut self.subscriptions {
+            if silent > lease_of(&subscription.channel) && subscription.shown.take().is_some() {
+                let channel = subscription.channel.clone();
+                out.push(SessionEffect::Remove { channel, reason: LeaveReason::Timeout });
+            }
+        }
     }
 
     /// Ends the session: every entry leaves, every subscription ends. The one way out, whatever

@@ -81,6 +81,16 @@ impl Access {
         }
     }
 
+    /// Whether any channel lets the entry of a broken connection wait for it.
+    pub(crate) fn allows_grace(&self) -> bool {
+        self.defaults.disconnect_grace_ms > 0
+            || self
+                .rules
+                .rows()
+                .iter()
+                .any(|(_, namespace)| namespace.over(self.defaults).disconnect_grace_ms > 0)
+    }
+
     /// What holds in a channel beside the rules.
     pub(crate) fn settings_for(&self, channel: &ChannelName) -> ChannelSettings {
         self.rules.settings_for(channel, self.defaults)

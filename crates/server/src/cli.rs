@@ -97,6 +97,9 @@ pub struct Server {
     #[arg(long, env = "HERENOW_LOOPS", value_name = "N", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub loops: Option<u16>,
+    /// Holds every flush back for so many microseconds, for measuring what that costs and saves
+    #[arg(long, hide = true, value_name = "N")]
+    pub flush_delay_us: Option<u64>,
     #[command(flatten)]
     pub flags: Flags,
 }

@@ -2,11 +2,13 @@
 //! its sockets subscribes to what. A few verbs in the order of their priority, each bounded, so
 //! that no noisy socket starves the rest. Shares nothing with the other loops but mail.
 
+mod channel_leases;
 mod connection;
 mod deliver;
 mod mail;
 mod metrics;
 mod outbox;
+mod recovery;
 mod replies;
 mod resume;
 mod sessions;
@@ -25,6 +27,7 @@ use herenow_core::{
 };
 use mio::{Events, Poll, Token};
 
+use self::channel_leases::ChannelLeases;
 use self::connection::Soon;
 use self::deliver::{Deliveries, Scratch};
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
@@ -72,6 +75,10 @@ pub(crate) struct EventLoop {
     /// Mail written this turn, by loop: one batch each.
     outgoing: Vec<Vec<Mail>>,
 
+    /// Sessions on their way to another loop. They go when all other mail has gone: what they
+    /// caused here must not arrive after what they cause there.
+    handovers: Vec<(Peer, Mail)>,
+
     connections: Slab,
     /// Sockets that may have something to read.
     readable: Vec<u32>,
@@ -80,6 +87,7 @@ pub(crate) struct EventLoop {
     /// Slots to free at the end of the turn, when no event can speak of them any more.
     dead: Vec<u32>,
     leases: Leases,
+    channel_leases: ChannelLeases,
     soon: Soon,
     audience: Audience,
     deliveries: Deliveries,
@@ -126,16 +134,18 @@ impl EventLoop {
             me: Peer(parts.index),
             limits: limits(settings, parts.started_at_unix_ms),
             outgoing: mailboxes.iter().map(|_| Vec::new()).collect(),
+            handovers: Vec::new(),
             connections: Slab::default(),
             readable: Vec::new(),
             broken: Vec::new(),
             dead: Vec::new(),
             leases: Leases::new(ttl, now),
+            channel_leases: ChannelLeases::default(),
             soon: Soon::new(),
             audience: Audience::default(),
             deliveries: Deliveries::default(),
             shards: Shards::new(parts.index, loops, epoch_base),
-            pace: Pace::default(),
+            pace: pace(settings),
             replies: Replies::default(),
             detached: DetachedSessions::default(),
             resume_key: parts.resume_key,
@@ -293,6 +303,7 @@ impl EventLoop {
             }
         }
         self.dues = dues;
+        self.scan_channel_leases();
         self.review_some();
         let hibernate_after = self.settings.hibernate_after_ms;
         let hibernate_after = (hibernate_after > 0).then(|| Duration::from_millis(hibernate_after));
@@ -310,6 +321,12 @@ impl EventLoop {
             if let Err(unsent) = mailbox.send(std::mem::take(batch)) {
                 *batch = unsent;
             }
+        }
+        if !self.handovers.is_empty() && !self.is_choked() {
+            for (peer, mail) in self.handovers.drain(..) {
+                self.outgoing[usize::from(peer.0)].push(mail);
+            }
+            self.send_mail();
         }
     }
 
@@ -348,6 +365,13 @@ fn limits(settings: &Settings, started_at_unix_ms: u64) -> Limits {
         max_waiting_messages: MAX_WAITING_MESSAGES,
         started_at_unix_ms,
     }
+}
+
+/// The pace that follows the load, unless one is set for measuring.
+fn pace(settings: &Settings) -> Pace {
+    settings
+        .flush_delay_us
+        .map_or_else(Pace::default, |delay_us| Pace::fixed(Duration::from_micros(delay_us)))
 }
 
 /// Messages of one connection that wait behind a decision of the access rules.

@@ -147,6 +147,7 @@ fn load(server: &Server) -> Result<Loaded, StartError> {
 pub fn load_config(server: &Server) -> Result<Loaded, ConfigError> {
     let environment = server.flags.over_environment();
     let mut loaded = config::load(config_path(server).as_deref(), &environment)?;
+    loaded.settings.flush_delay_us = server.flush_delay_us;
     if let Some(loops) = server.loops {
         loaded.settings.loops = loops.into();
     }

@@ -33,6 +33,8 @@ pub struct Settings {
     /// Connections per address that have neither signed in nor joined a public channel; above it
     /// the upgrade is answered 429.
     pub max_newcomers_per_address: usize,
+    /// Holds every flush back for this long, whatever the load. For measuring; no operator sets it.
+    pub flush_delay_us: Option<u64>,
     /// Event loops, one thread each.
     pub loops: usize,
     /// Peers behind which many users share one address.
@@ -67,6 +69,7 @@ impl Default for Settings {
             outbox_bytes: 256 * 1024,
             max_connections: 1_000_000,
             max_newcomers_per_address: 64,
+            flush_delay_us: None,
             loops: std::thread::available_parallelism().map_or(1, usize::from),
             trusted_proxies: Vec::new(),
             metrics_from: Vec::new(),

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use herenow_core::{Auth, Claim, Command, Input, Instant, Session, SessionEffect};
-use herenow_wire::{CloseCode, ConnectionId, Ref, UserId};
+use herenow_core::{Auth, Claim, Command, Input, Instant, Put, Session, SessionEffect};
+use herenow_wire::{ChannelName, CloseCode, ConnectionId, Ref, UserId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -79,9 +79,9 @@ impl DetachedSessions {
 }
 
 impl EventLoop {
-    /// The longest that any channel lets a broken connection's entry stay.
+    /// Whether any channel lets a broken connection's entry stay.
     fn allows_grace(&self) -> bool {
-        self.settings.disconnect_grace_ms > 0
+        self.access.allows_grace()
     }
 
     /// The token that a connection which has just signed in may come back with.
@@ -108,8 +108,11 @@ impl EventLoop {
     /// The socket in `slot` broke without a close frame.
     pub(super) fn break_off(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let grace = Duration::from_millis(self.settings.disconnect_grace_ms);
-        connection.session.break_off(|_| grace, self.now, &mut self.effects);
+        let access = &self.access;
+        let grace_of = |channel: &ChannelName| {
+            Duration::from_millis(access.settings_for(channel).disconnect_grace_ms)
+        };
+        connection.session.break_off(grace_of, self.now, &mut self.effects);
         self.carry_out(slot);
         self.settle();
     }
@@ -163,8 +166,7 @@ impl EventLoop {
         match self.give_up(claim, &user) {
             Some(session) => {
                 let session = Some(Box::new(session));
-                let to = usize::from(asker.peer.0);
-                self.outgoing[to].push(Mail::TakenOver { asker, session });
+                self.handovers.push((asker.peer, Mail::TakenOver { asker, session }));
             }
             None => self.ask_next_loop(asker, claim, user, self.me.0),
         }
@@ -221,6 +223,25 @@ impl EventLoop {
         self.settle();
         self.close(slot, CloseCode::GoingAway, "resumed on another connection");
         Some(session)
+    }
+
+    /// What the detached sessions of this loop show in `channel`. They cannot answer a resync, but
+    /// their states are known here.
+    pub(super) fn shown_detached(&self, channel: &ChannelName) -> Vec<Put> {
+        let shown = self.detached.sessions.iter().filter_map(|(id, session)| {
+            let user = session.auth()?.user.clone();
+            let mut subscriptions = session.subscriptions();
+            let (_, state) = subscriptions.find(|(name, _)| *name == channel)?;
+            Some(Put { connection: *id, owner: OWNER, user, state: state?.clone() })
+        });
+        shown.collect()
+    }
+
+    /// The channels of one shard in which a detached session shows something.
+    pub(super) fn detached_channels_of(&self, shard: u16) -> Vec<ChannelName> {
+        let sessions = self.detached.sessions.values();
+        let channels = sessions.flat_map(|session| session.subscriptions().map(|(name, _)| name));
+        channels.filter(|name| name.shard() == shard).cloned().collect()
     }
 
     /// A session that nobody has any more: its entries go at once.

@@ -1,6 +1,7 @@
 //! Sessions on sockets: what a session is told, and carrying out what it wants done.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use herenow_core::{
     AuthRefusal, Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, SessionEffect,
@@ -12,7 +13,7 @@ use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref, frame};
 use super::connection::{LINGER, NO_REPLY, Phase, Sent};
 use super::mail::Mail;
 use super::{EventLoop, Shards};
-use crate::access::{Access, Asked, Asker};
+use crate::access::{Access, Asked, Asker, ChannelSettings};
 
 /// Every entry of this process has one owner.
 pub(super) const OWNER: Owner = Owner(0);
@@ -135,7 +136,9 @@ impl EventLoop {
                 let connection = connection.session.connection();
                 let put = Put { connection, owner: OWNER, user, state };
                 let ticket = Ticket { peer: self.me, slot, connection, reference };
-                let max_members = self.access.settings_for(&channel).max_members;
+                let ChannelSettings { max_members, presence_ttl_ms, .. } =
+                    self.access.settings_for(&channel);
+                self.watch_lease(slot, Duration::from_millis(presence_ttl_ms));
                 self.command(Command::Put { channel, put, max_members, ticket });
             }
             SessionEffect::Remove { channel, reason } => {
@@ -155,7 +158,7 @@ impl EventLoop {
         }
     }
 
-    fn reply(&mut self, slot: u32, reply: &Reply, reference: Option<&Ref>) {
+    pub(super) fn reply(&mut self, slot: u32, reply: &Reply, reference: Option<&Ref>) {
         if let Reply::Error { code, .. } = reply {
             self.metrics.count_error(*code);
         }
@@ -313,48 +316,6 @@ impl EventLoop {
             crate::auth::TokenError::NoKey => AuthRefusal::NoKey,
             error => AuthRefusal::Bad(error.to_string().into()),
         })
-    }
-
-    /// A fault has cost shards of this loop their maps: every loop says what it knows of them.
-    fn recover_lost(&mut self) {
-        for shard in self.shards.take_lost() {
-            for (index, batch) in self.outgoing.iter_mut().enumerate() {
-                if index != usize::from(self.me.0) {
-                    batch.push(Mail::ShardLost(shard));
-                }
-            }
-            self.report(shard);
-        }
-    }
-
-    /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.
-    pub(super) fn report(&mut self, shard: u16) {
-        for channel in self.audience.channels_of(shard) {
-            let subscribers = self.audience.subscribers(&channel).iter();
-            let sessions = subscribers.filter_map(|s| self.connections.get(s.slot));
-            let trackers = sessions.map(|connection| &connection.session).filter(|session| {
-                session.subscriptions().any(|(name, shown)| *name == channel && shown.is_some())
-            });
-            let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
-            let ask = self.audience.ask_for_all(&channel);
-            self.command(Command::Recover { channel, peer: self.me, ask, trackers });
-        }
-    }
-
-    /// Tells every socket that uses the channel, subscribed or not, that its map is lost.
-    pub(super) fn tell_resync(&mut self, channel: &ChannelName) {
-        let subscribed = self.audience.subscribers(channel).iter().map(|s| s.slot).collect();
-        let mut slots: Vec<u32> = subscribed;
-        slots.extend(
-            self.connections.slots().into_iter().filter(|slot| {
-                self.connections.get(*slot).is_some_and(|c| c.may_join_later(channel))
-            }),
-        );
-        slots.sort_unstable();
-        slots.dedup();
-        for slot in slots {
-            self.reply(slot, &Reply::Resync { channel: channel.clone() }, None);
-        }
     }
 
     /// Everybody is to come back, but not all at once.

@@ -170,6 +170,7 @@ impl EventLoop {
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.session.handle(Input::Frame, &self.limits, self.now, &mut self.effects);
             self.carry_out(slot);
+            self.settle();
         }
     }
 
@@ -226,6 +227,7 @@ impl EventLoop {
     pub(super) fn bury_dead(&mut self) {
         while let Some(slot) = self.dead.pop() {
             self.leases.close(slot);
+            self.channel_leases.forget(slot);
             self.connections.remove(slot);
         }
     }

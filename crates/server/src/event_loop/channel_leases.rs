@@ -1,0 +1,94 @@
+//! Leases of channels whose namespace sets a `presenceTTL` of its own: how long an entry there
+//! outlives the silence of its connection. Kept apart from the leases of connections, since
+//! hardly anybody sets one, and who does not is not to pay for it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use herenow_wire::ChannelName;
+
+use super::EventLoop;
+
+/// See the module. By slot, and only connections that show something in such a channel.
+#[derive(Debug, Default)]
+pub(super) struct ChannelLeases {
+    watched: HashMap<u32, Watched>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    /// The shortest lease of its entries.
+    shortest: Duration,
+    is_pinged: bool,
+}
+
+impl ChannelLeases {
+    /// The connection is gone, or its slot another's.
+    pub(super) fn forget(&mut self, slot: u32) {
+        self.watched.remove(&slot);
+    }
+}
+
+impl EventLoop {
+    /// The connection in `slot` shows something in `channel`, whose entries outlive silence by
+    /// `ttl`.
+    pub(super) fn watch_lease(&mut self, slot: u32, ttl: Duration) {
+        let of_connections = Duration::from_millis(self.settings.presence_ttl_ms);
+        if ttl == of_connections {
+            return;
+        }
+        // The connection lives as long as the entry that may outlive the most.
+        self.leases.extend(slot, ttl);
+        let new = Watched { shortest: ttl, is_pinged: false };
+        let watched = self.channel_leases.watched.entry(slot).or_insert(new);
+        watched.shortest = watched.shortest.min(ttl);
+    }
+
+    /// Pings who has been silent for half of its shortest lease, and ends the entries whose lease
+    /// is over.
+    pub(super) fn scan_channel_leases(&mut self) {
+        if self.channel_leases.watched.is_empty() {
+            return;
+        }
+        let mut to_ping = Vec::new();
+        let mut over = Vec::new();
+        for (slot, watched) in &mut self.channel_leases.watched {
+            let silent = self.leases.silent_for(*slot, self.now);
+            if silent < watched.shortest / 2 {
+                watched.is_pinged = false;
+            } else if !watched.is_pinged {
+                watched.is_pinged = true;
+                to_ping.push(*slot);
+            }
+            if silent > watched.shortest {
+                over.push((*slot, silent));
+            }
+        }
+        for slot in to_ping {
+            self.ping(slot);
+        }
+        for (slot, silent) in over {
+            self.end_channel_leases(slot, silent);
+        }
+    }
+
+    fn end_channel_leases(&mut self, slot: u32, silent: Duration) {
+        let access = self.access.clone();
+        let lease_of = |channel: &ChannelName| {
+            Duration::from_millis(access.settings_for(channel).presence_ttl_ms)
+        };
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.session.end_leases(silent, lease_of, &mut self.effects);
+            let left = connection.session.subscriptions().filter(|(_, shown)| shown.is_some());
+            match left.map(|(channel, _)| lease_of(channel)).min() {
+                Some(shortest) => {
+                    let watched = Watched { shortest, is_pinged: true };
+                    self.channel_leases.watched.insert(slot, watched);
+                }
+                None => self.channel_leases.forget(slot),
+            }
+        }
+        self.carry_out(slot);
+        self.settle();
+    }
+}
