@@ -351,3 +351,6 @@ impl From<rquickjs::Error> for Fault {
         Self::Js(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

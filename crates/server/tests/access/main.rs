@@ -1,0 +1,13 @@
+//! Access rules over real sockets: a server in this process with a TypeScript configuration,
+//! spoken to through another implementation's framing. Users times channels times rules; rules that
+//! misbehave; what a denied channel gives away; what a reload takes away.
+//!
+//! Nothing sleeps. What must come is waited for; that nothing else came is shown by a later
+//! message that is next in line.
+
+mod support;
+
+mod denied;
+mod hostile;
+mod reload;
+mod table;
