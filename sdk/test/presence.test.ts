@@ -69,6 +69,7 @@ describe("wanting", () => {
     expect(afterAuth()).toEqual([track({ n: 1 })]);
   });
 
+  // P11.4
   it("keeps what is tracked before the connection stands, and sends the newest", async () => {
     presence.track({ n: 1 });
     await settle();
@@ -225,6 +226,7 @@ describe("listening", () => {
     expect(heard.mock.calls).toEqual([[[]]]);
   });
 
+  // P11.2
   it("tells join, update and leave per connection, with first and last per user", async () => {
     const heard: unknown[] = [];
     presence.onJoin((...args) => heard.push(["join", ...args]));
@@ -344,6 +346,7 @@ describe("listening", () => {
 describe("states and names", () => {
   const ofBytes = (bytes: number): object => ({ s: "x".repeat(bytes - 8) });
 
+  // P11.5
   it("takes 1024 bytes of UTF-8 and throws at once for 1025, stating both", () => {
     presence.track(ofBytes(1024) as never);
     const thrown = caught(() => presence.track(ofBytes(1025) as never));
@@ -494,6 +497,7 @@ describe("refusals", () => {
 });
 
 describe("resync", () => {
+  // P9.3
   it("sends the present state of that channel at once, and nothing where none is tracked", async () => {
     const lobby = client.realtime.presence("lobby");
     lobby.onSync(() => {});

@@ -24,6 +24,7 @@ function give(roster: Roster, step: Step): Outcome {
   return { events: [], changed: false };
 }
 
+// P11.1, P11.2, P11.7
 describe("fixtures/roster.json", () => {
   it.each(fixture.cases)("$name", ({ steps }) => {
     const roster = new Roster();
@@ -83,6 +84,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
 );
 
 describe("any stream", () => {
+  // P11.1
   it("ends in the list that a snapshot gives, and its events fold to it", () => {
     fc.assert(
       fc.property(fc.array(act, { maxLength: 60 }), fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }), (acts, heard) => {

@@ -163,6 +163,7 @@ describe("status", () => {
 });
 
 describe("reconnecting", () => {
+  // P11.3, P11.4
   it("says everything again, with the newest state, and tells only net differences", async () => {
     const heard: unknown[] = [];
     const lists: unknown[] = [];
@@ -203,6 +204,7 @@ describe("reconnecting", () => {
     expect(heard).toHaveBeenCalledTimes(1);
   });
 
+  // P11.6
   it("goes on for ever, with delays that double up to ten seconds, random from zero", async () => {
     vi.spyOn(Math, "random").mockReturnValue(0.999);
     presence.onSync(() => {});
@@ -241,6 +243,7 @@ describe("reconnecting", () => {
     expect(server.sockets).toHaveLength(count + 1);
   });
 
+  // P7.7, P11.6
   it("waits as long as a restarting server asks, to the letter", async () => {
     presence.onSync(() => {});
     await live();

@@ -55,6 +55,7 @@ fn a_good_token_speaks_for_its_sub_until_its_exp_with_its_claims() {
     assert_eq!(claims, expected);
 }
 
+// P3.14
 #[test]
 fn sub_is_a_string_of_1_to_256_bytes() {
     let with = |sub: &str| judge_payload(&format!(r#"{{"sub":{sub},"exp":2000000}}"#));
@@ -68,6 +69,7 @@ fn sub_is_a_string_of_1_to_256_bytes() {
     assert_eq!(missing, Err(TokenError::BadSubject));
 }
 
+// P3.11, P3.14
 #[test]
 fn exp_is_a_number_with_60_seconds_of_leeway() {
     let with = |exp: &str| judge_payload(&format!(r#"{{"sub":"a","exp":{exp}}}"#));
@@ -113,6 +115,7 @@ fn iat_is_never_looked_at() {
     }
 }
 
+// P3.14
 #[test]
 fn iss_and_aud_are_checked_only_where_they_are_configured() {
     let judge = |issuer, audience, claims: &str| {
@@ -136,6 +139,7 @@ fn iss_and_aud_are_checked_only_where_they_are_configured() {
     }
 }
 
+// P3.13
 #[test]
 fn the_header_has_to_name_the_pinned_algorithm() {
     let payload = r#"{"sub":"a","exp":2000000}"#;
@@ -170,6 +174,7 @@ fn another_algorithm_under_the_same_secret_is_no_way_in() {
     assert_eq!(judge(&format!("{parts}.{signature}")), Err(TokenError::BadSignature));
 }
 
+// P3.13
 #[test]
 fn a_critical_extension_is_refused_whatever_it_is() {
     for crit in [r#"["exp"]"#, r#"["b64"]"#, "[]", "null", "1"] {
@@ -235,6 +240,7 @@ fn what_is_no_jwt_is_refused() {
     assert!(judge(&format!("{token}.{token}")).is_err());
 }
 
+// P3.13
 #[test]
 fn a_token_of_8_kib_is_read_and_a_longer_one_is_not() {
     let padded = |bytes: usize| {

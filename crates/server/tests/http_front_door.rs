@@ -123,6 +123,7 @@ async fn development() -> Server {
     Server::start(Pages::Development, Settings::default()).await
 }
 
+// P2.1, P2.5
 #[tokio::test]
 async fn a_good_handshake_is_answered_101_whatever_the_channel_is() {
     let server = production().await;
@@ -156,6 +157,7 @@ async fn what_is_no_good_handshake_is_told_why() {
     server.stop().await;
 }
 
+// P2.2
 #[tokio::test]
 async fn an_origin_that_the_settings_do_not_name_is_refused() {
     let settings =
@@ -261,6 +263,7 @@ async fn development_serves_the_sdk_as_modules() {
     server.stop().await;
 }
 
+// P2.3
 #[tokio::test]
 async fn a_full_server_answers_503_and_when_to_come_back() {
     let settings = Settings { max_connections: 0, ..Settings::default() };

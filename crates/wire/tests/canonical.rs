@@ -18,6 +18,7 @@ fn value(json: &str) -> String {
     object.strip_prefix("{\"v\":").unwrap().strip_suffix('}').unwrap().to_owned()
 }
 
+// P1.7
 #[test]
 fn numbers_are_written_as_ecmascript_writes_the_same_double() {
     for (json, expected) in [
@@ -65,6 +66,7 @@ fn numbers_are_written_as_ecmascript_writes_the_same_double() {
     }
 }
 
+// P1.7
 #[test]
 fn texts_carry_only_the_escapes_that_json_asks_for() {
     for (json, expected) in [
@@ -90,6 +92,7 @@ fn texts_carry_only_the_escapes_that_json_asks_for() {
     }
 }
 
+// P1.7
 #[test]
 fn of_equal_keys_the_last_value_stands_once_in_the_place_of_the_first() {
     let many: String = (0..40).map(|number| format!("\"{number}\":{number},")).collect();
@@ -112,6 +115,7 @@ fn of_equal_keys_the_last_value_stands_once_in_the_place_of_the_first() {
     }
 }
 
+// P1.6
 #[test]
 fn a_state_is_exactly_one_object() {
     assert_eq!(compact(" { } \n").as_deref(), Ok("{}"));

@@ -68,6 +68,7 @@ fn error(code: ErrorCode, message: &'static str, channel: Option<ChannelName>) -
     Reply::Error { code, message: Cow::Borrowed(message), channel }
 }
 
+// P5.1
 #[test]
 fn every_server_message_is_as_in_the_golden_file() {
     let replies: Vec<(&str, Reply, Option<Ref>)> = vec![

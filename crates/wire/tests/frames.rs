@@ -120,6 +120,7 @@ fn several_frames_in_one_read_come_in_their_order() {
     assert_eq!(read(&stream), (expected.to_vec(), None));
 }
 
+// P2.7
 #[test]
 fn fragments_make_one_message_and_control_frames_may_come_between_them() {
     let stream = [

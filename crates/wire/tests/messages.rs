@@ -39,6 +39,7 @@ fn ref_of(text: &str) -> Option<String> {
     reference.map(|reference| reference.as_json().to_owned())
 }
 
+// P4.1
 #[test]
 fn every_message_and_every_alias_is_understood() {
     let channel = lobby;
@@ -80,12 +81,14 @@ fn fields_come_in_any_order_with_blanks_escapes_and_repetitions_the_last_of_whic
     );
 }
 
+// P1.4, P4.1
 #[test]
 fn what_a_client_says_of_itself_and_unknown_fields_are_ignored() {
     let text = r#"{"type":"presence_leave","channel":"presence:lobby","userId":{"x":[1]},"connectionId":5,"more":null,"\ud800":1}"#;
     assert_eq!(message(text), ClientMessage::Untrack { channel: lobby() });
 }
 
+// P4.2
 #[test]
 fn what_is_no_json_is_invalid_json() {
     for text in [
@@ -178,6 +181,7 @@ fn json_may_nest_32_levels_the_message_included() {
     assert_eq!(message(&siblings), ClientMessage::Ping);
 }
 
+// P4.2
 #[test]
 fn json_that_is_no_object_or_has_no_text_as_type_is_an_invalid_message() {
     for text in [
@@ -199,6 +203,7 @@ fn json_that_is_no_object_or_has_no_text_as_type_is_an_invalid_message() {
     }
 }
 
+// P4.2
 #[test]
 fn a_type_that_no_client_sends_is_unknown() {
     for kind in [
@@ -353,6 +358,7 @@ fn a_state_that_is_no_object_is_refused_and_the_channel_named() {
     }
 }
 
+// P4.2
 #[test]
 fn a_bad_channel_is_told_before_a_bad_state() {
     let text = r#"{"type":"presence_join","channel":"x","state":1}"#;

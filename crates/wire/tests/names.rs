@@ -9,6 +9,7 @@ fn bare(wire: &str) -> Result<String, ChannelError> {
     ChannelName::parse(wire).map(|channel| channel.as_str().to_owned())
 }
 
+// P1.1
 #[test]
 fn a_channel_is_written_with_its_prefix_and_may_carry_one_realtime_before_it() {
     for (wire, name) in [
@@ -56,6 +57,7 @@ fn a_name_has_at_most_200_bytes_however_few_characters_they_are() {
     assert!(sentence.contains("200") && sentence.contains("201"), "{sentence}");
 }
 
+// P1.2
 #[test]
 fn a_name_holds_none_of_the_65_control_characters() {
     for code in (0..0x20).chain(0x7f..=0x9f) {
@@ -65,6 +67,7 @@ fn a_name_holds_none_of_the_65_control_characters() {
     }
 }
 
+// P1.2
 #[test]
 fn names_are_compared_byte_by_byte() {
     let name = |wire| ChannelName::parse(wire).unwrap();

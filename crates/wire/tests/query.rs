@@ -2,6 +2,7 @@
 
 use herenow_wire::{ChannelName, DefaultChannel};
 
+// P2.4
 #[test]
 fn the_default_channel_is_decoded_once_from_the_query() {
     let named = |name: &str| {

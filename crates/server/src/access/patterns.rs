@@ -131,6 +131,7 @@ mod tests {
         }
     }
 
+    // P4.18
     #[test]
     fn a_star_stands_for_any_run_and_all_else_for_itself() {
         for (text, channel, matches) in [
@@ -173,6 +174,7 @@ mod tests {
         }
     }
 
+    // P4.18
     #[test]
     fn exact_wins_then_the_longest_prefix_then_the_order_given() {
         let texts = [

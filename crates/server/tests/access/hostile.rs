@@ -45,6 +45,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ("exits", "() => { process.exit(1); return true }"),
 ];
 
+// P4.19
 #[tokio::test]
 async fn a_rule_that_misbehaves_denies_and_the_next_question_is_answered() {
     let mut namespaces = String::from("{ 'presence:good': { access: { subscribe: () => true } },");

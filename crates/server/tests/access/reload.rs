@@ -6,6 +6,7 @@ use crate::support::{Server, fence, subscribe, track};
 
 const ALL: &str = "{ 'presence:*': { access: { subscribe: () => true, track: () => true } } }";
 
+// P4.17
 #[tokio::test]
 async fn a_lost_channel_is_told_and_its_entry_leaves_and_the_others_stay() {
     let server = Server::start(ALL);

@@ -91,6 +91,7 @@ fn users() -> [Option<Value>; 4] {
     ]
 }
 
+// P4.6, P4.19
 #[tokio::test]
 async fn every_user_hears_in_every_channel_what_its_rule_says() {
     let server = Server::start(NAMESPACES);
@@ -110,6 +111,7 @@ async fn every_user_hears_in_every_channel_what_its_rule_says() {
     assert_eq!(heard, expected);
 }
 
+// P4.18
 #[tokio::test]
 async fn without_namespaces_whoever_has_signed_in_may() {
     let server = Server::start("{}");

@@ -21,6 +21,7 @@ async fn request(server: &Server, head: &str) -> String {
     String::from_utf8_lossy(&answer).to_ascii_lowercase()
 }
 
+// P2.2
 #[tokio::test]
 async fn a_plain_get_is_told_to_upgrade() {
     let server = Server::start();
@@ -29,6 +30,7 @@ async fn a_plain_get_is_told_to_upgrade() {
     assert!(answer.contains("\r\nupgrade: websocket\r\n"), "{answer}");
 }
 
+// P2.2
 #[tokio::test]
 async fn another_websocket_version_is_told_the_right_one() {
     let server = Server::start();
@@ -40,6 +42,7 @@ async fn another_websocket_version_is_told_the_right_one() {
     }
 }
 
+// P2.2
 #[tokio::test]
 async fn another_path_is_not_found() {
     let server = Server::start();
@@ -50,6 +53,7 @@ async fn another_path_is_not_found() {
     }
 }
 
+// P2.1, P2.2
 #[tokio::test]
 async fn any_origin_may_connect_and_unknown_offers_are_ignored() {
     let server = Server::start();
@@ -84,6 +88,7 @@ async fn header_names_and_values_are_matched_as_http_does() {
     assert!(answer.starts_with("http/1.1 101 "), "{answer}");
 }
 
+// P2.6
 #[tokio::test]
 async fn frames_in_the_same_packet_as_the_upgrade_count() {
     let server = Server::start();

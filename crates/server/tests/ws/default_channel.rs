@@ -19,6 +19,7 @@ async fn subscribed_channel(server: &Server, query: &str) -> Value {
     reply["channel"].clone()
 }
 
+// P2.4
 #[tokio::test]
 async fn the_query_names_the_channel_of_messages_that_name_none() {
     let server = Server::start();
@@ -64,6 +65,7 @@ async fn a_message_that_names_a_channel_means_that_one() {
     assert_eq!(error["channel"], "presence:game");
 }
 
+// P2.5
 #[tokio::test]
 async fn without_a_default_every_message_names_its_channel() {
     let server = Server::start();
@@ -84,6 +86,7 @@ async fn without_a_default_every_message_names_its_channel() {
     }
 }
 
+// P2.5
 #[tokio::test]
 async fn a_bad_default_channel_is_told_to_each_message_that_relies_on_it() {
     let server = Server::start();
@@ -113,6 +116,7 @@ async fn a_bad_default_channel_is_told_to_each_message_that_relies_on_it() {
     }
 }
 
+// P1.1
 #[tokio::test]
 async fn both_ways_to_write_a_name_mean_one_channel() {
     let server = Server::start();
@@ -127,6 +131,7 @@ async fn both_ways_to_write_a_name_mean_one_channel() {
     );
 }
 
+// P1.2
 #[tokio::test]
 async fn a_name_is_1_to_200_bytes_without_control_characters() {
     let server = Server::start();

@@ -31,6 +31,7 @@ fn close(payload: &[u8]) -> Vec<u8> {
     frame(CLOSE, payload)
 }
 
+// P2.7
 #[tokio::test]
 async fn an_unmasked_frame_is_a_protocol_error() {
     let server = Server::start();
@@ -54,6 +55,7 @@ async fn reserved_bits_and_opcodes_are_protocol_errors() {
     }
 }
 
+// P2.7
 #[tokio::test]
 async fn a_binary_frame_is_refused_with_1003() {
     let server = Server::start();
@@ -61,6 +63,7 @@ async fn a_binary_frame_is_refused_with_1003() {
     expect_refused(&server, &frame(OpCode::Data(Data::Binary), b""), 1003).await;
 }
 
+// P2.7
 #[tokio::test]
 async fn text_that_is_no_utf8_is_refused_with_1007() {
     let server = Server::start();
@@ -81,6 +84,7 @@ async fn text_that_is_no_utf8_is_refused_with_1007() {
     expect_refused(&server, &split, 1007).await;
 }
 
+// P2.7
 #[tokio::test]
 async fn a_message_above_the_limit_is_refused_with_1009_before_it_has_arrived() {
     let server = Server::with(|settings| settings.max_frame_bytes = 4096);
@@ -205,6 +209,7 @@ async fn a_websocket_ping_is_answered_with_its_own_payload() {
     }
 }
 
+// P2.8
 #[tokio::test]
 async fn a_close_is_answered_with_its_code_and_then_the_connection_ends() {
     let server = Server::start();
@@ -234,6 +239,7 @@ async fn a_close_that_breaks_the_rules_is_a_protocol_error() {
     assert!([1002, 1007].contains(&code), "a reason that is no UTF-8: {code}");
 }
 
+// P2.8
 #[tokio::test]
 async fn what_follows_a_close_is_not_read() {
     let server = Server::start();

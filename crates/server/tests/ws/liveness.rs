@@ -39,6 +39,7 @@ async fn keep_alive(mut peer: RawConnection) {
     }
 }
 
+// P7.3
 #[tokio::test]
 async fn a_silent_connections_entries_leave_after_the_lease_and_not_before() {
     let server = server();
@@ -66,6 +67,7 @@ async fn an_observer_holds_a_lease_as_well() {
     assert_eq!(observer.expect_close().await.0, 4008);
 }
 
+// P7.2
 #[tokio::test]
 async fn half_the_lease_in_silence_brings_a_websocket_ping() {
     let server = server();
@@ -101,6 +103,7 @@ async fn each_whole_frame_renews_the_lease() {
     kept.join_all().await;
 }
 
+// P7.1
 #[tokio::test]
 async fn a_part_of_a_message_renews_nothing() {
     let server = server();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, View, track};
 
+// P7.7
 #[tokio::test]
 async fn everybody_is_told_to_come_back_at_a_time_of_its_own() {
     let mut server = Server::start();
@@ -90,6 +91,7 @@ async fn nobody_is_told_a_leave_because_the_server_stops() {
     closing.join_all().await;
 }
 
+// P5.5
 #[tokio::test]
 async fn the_epoch_grows_over_a_restart() {
     let mut server = Server::start();

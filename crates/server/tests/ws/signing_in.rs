@@ -18,6 +18,7 @@ fn token_ending_in(user: &str, seconds: f64) -> String {
     token_with(json!({"sub": user, "exp": unix_seconds() - 60.0 + seconds}))
 }
 
+// P1.3, P3.1
 #[tokio::test]
 async fn a_good_token_is_answered_with_the_user_and_an_unguessable_connection() {
     let server = Server::start();

@@ -55,6 +55,7 @@ async fn write(
     writers
 }
 
+// P6.9
 #[tokio::test]
 async fn who_stops_reading_gets_one_snapshot_and_delays_nobody() {
     let server = server();

@@ -28,6 +28,7 @@ fn holding(written: &str) -> String {
 /// What `{"k":""}` leaves of 1024 bytes.
 const ROOM: usize = 1024 - 8;
 
+// P1.6
 #[tokio::test]
 async fn a_state_of_1024_bytes_is_taken_and_one_of_1025_is_not() {
     let server = Server::start();
@@ -43,6 +44,7 @@ async fn a_state_of_1024_bytes_is_taken_and_one_of_1025_is_not() {
     fence(&mut jane).await;
 }
 
+// P1.7
 #[tokio::test]
 async fn the_size_is_that_of_the_servers_own_json_however_it_was_escaped() {
     let server = Server::start();
@@ -199,6 +201,7 @@ async fn a_state_that_is_no_object_is_invalid() {
     fence(&mut jane).await;
 }
 
+// P4.2
 #[tokio::test]
 async fn json_may_be_nested_32_deep_and_not_33() {
     let server = Server::start();
