@@ -16,7 +16,7 @@ mod object;
 pub use error::TokenError;
 pub use jwks::{Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use jwks_file::{Following, JwksFile, JwksFileError, follow};
-pub use mint::mint;
+pub use mint::{Minter, mint};
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

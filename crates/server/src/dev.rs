@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
-use crate::auth::{Secret, mint};
+use crate::auth::Minter;
 use crate::clock::unix_ms;
 use crate::typescript;
 
@@ -30,7 +30,7 @@ pub fn page(path: &str) -> Option<Answer> {
 }
 
 /// `POST /dev/token {userId, …claims}`.
-pub async fn token(request: Request<Incoming>, secret: &Secret) -> Answer {
+pub async fn token(request: Request<Incoming>, minter: &Minter) -> Answer {
     if request.method() != Method::POST {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "Ask for a token with POST.");
     }
@@ -54,7 +54,7 @@ pub async fn token(request: Request<Incoming>, secret: &Secret) -> Answer {
             "The body should be a JSON object with a userId, as in {\"userId\": \"jane\"}.",
         );
     };
-    match mint(secret, &claims, now_unix_ms) {
+    match minter.mint(claims, now_unix_ms) {
         Ok(token) => answer::json(StatusCode::OK, &json!({ "token": token })),
         Err(error) => answer::json(
             StatusCode::BAD_REQUEST,

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::admission::{Admission, Entrance, Head, Newcomer};
 use crate::answer::{self, Answer};
-use crate::auth::Secret;
+use crate::auth::Minter;
 use crate::config::{Pages, Settings};
 use crate::dev;
 use crate::loops::{Adopted, Loops};
@@ -39,7 +39,7 @@ pub(crate) struct FrontDoor {
     pub loops: Loops,
     pub pages: Pages,
     /// What development tokens are signed with.
-    pub secret: Option<Secret>,
+    pub minter: Option<Minter>,
     pub metrics: DoorMetrics,
 }
 
@@ -213,8 +213,8 @@ impl Visit {
             ("/metrics", _) if self.may_read_metrics(request.headers()) => {
                 only_reads(&request).unwrap_or_else(|| door.metrics_page())
             }
-            ("/dev/token", Pages::Development) => match &door.secret {
-                Some(secret) => dev::token(request, secret).await,
+            ("/dev/token", Pages::Development) => match &door.minter {
+                Some(minter) => dev::token(request, minter).await,
                 None => not_found(),
             },
             (path, Pages::Development) => {

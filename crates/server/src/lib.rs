@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use access::Rules;
-use auth::Verifier;
+use auth::{Minter, Verifier};
 use config::Config;
 use http::FrontDoor;
 use loops::Loops;
@@ -63,6 +63,7 @@ pub async fn run_reloading(
 ) -> Result<(), RunError> {
     let settings = Arc::new(config.settings);
     let verifier = Arc::new(Verifier::new(&config.keys));
+    let minter = Minter::new(&config.keys);
     let following = config.keys.jwks.map(|file| auth::follow(file, Arc::clone(&verifier)));
     let _following = following.transpose().map_err(RunError::Keys)?;
     let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
@@ -70,7 +71,7 @@ pub async fn run_reloading(
         settings,
         loops: loops.clone(),
         pages: config.pages,
-        secret: config.keys.secret,
+        minter,
         metrics: DoorMetrics::default(),
     });
     let (close, closing) = watch::channel(false);

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use herenow_server::auth::{self, Keys, MIN_SAFE_SECRET_BYTES, Secret, TokenError};
+use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenError};
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, ConfigError, KeysError, Loaded, Pages, Settings};
 use herenow_server::{RunError, run_reloading};
@@ -96,21 +96,15 @@ fn print_token(token: Token) -> Result<(), StartError> {
     let keys = config::load_signing_keys(|name| std::env::var_os(name));
     let keys = keys.map_err(StartError::Keys)?;
     warn_of_short_secret(&keys);
-    let secret = keys.secret.ok_or(StartError::NoSecret)?;
+    let minter = Minter::new(&keys).ok_or(StartError::NoSecret)?;
     let now_unix_ms = unix_ms();
     let mut claims = token.claims.unwrap_or_default();
     let expiry = (now_unix_ms / 1000).saturating_add(token.ttl);
-    // The server asks for both where they are set.
-    for (name, value) in [("iss", keys.issuer), ("aud", keys.audience)] {
-        if let Some(value) = value {
-            claims.entry(name).or_insert_with(|| value.into());
-        }
-    }
     claims.insert("sub".into(), token.user.into());
     claims.insert("exp".into(), expiry.into());
     claims.extend(token.role.map(|role| ("role".into(), role.into())));
     claims.extend(token.email.map(|email| ("email".into(), email.into())));
-    let minted = auth::mint(&secret, &claims, now_unix_ms).map_err(StartError::Token)?;
+    let minted = minter.mint(claims, now_unix_ms).map_err(StartError::Token)?;
     writeln!(io::stdout(), "{minted}").map_err(StartError::System)
 }
 

@@ -15,7 +15,7 @@ async fn an_upgrade_from_a_full_address_is_answered_429_and_a_page_is_still_show
         settings,
         loops: loops.clone(),
         pages: Pages::Production,
-        secret: None,
+        minter: None,
         metrics: DoorMetrics::default(),
     });
     let health = ask(&door, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
