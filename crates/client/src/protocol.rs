@@ -17,8 +17,10 @@ pub enum ServerMessage {
     AuthSuccess {
         /// The user that the token names.
         user_id: Arc<str>,
-        /// This connection's id.
+        /// This connection's id: an earlier one's, where its `resume` was taken.
         connection_id: Arc<str>,
+        /// What takes this connection over on another socket, where the server allows that.
+        resume: Option<Box<str>>,
     },
     /// The token was refused; a close follows.
     AuthError(Failure),
@@ -150,6 +152,11 @@ pub fn auth(token: &str) -> String {
     format!(r#"{{"type":"auth","token":{}}}"#, quoted(token))
 }
 
+/// `auth` that asks for an earlier connection's place.
+pub fn auth_resuming(token: &str, resume: &str) -> String {
+    format!(r#"{{"type":"auth","token":{},"resume":{}}}"#, quoted(token), quoted(resume))
+}
+
 /// `subscribe`.
 pub fn subscribe(channel: &ChannelName) -> String {
     of_channel("subscribe", channel)
@@ -196,6 +203,7 @@ struct Frame<'a> {
     seq: Option<u64>,
     user_id: Option<Arc<str>>,
     connection_id: Option<Arc<str>>,
+    resume: Option<Box<str>>,
     #[serde(borrow)]
     state: Option<&'a RawValue>,
     reason: Option<Box<str>>,
@@ -221,6 +229,7 @@ impl Frame<'_> {
             "auth_success" => ServerMessage::AuthSuccess {
                 user_id: self.user_id?,
                 connection_id: self.connection_id?,
+                resume: self.resume,
             },
             "auth_error" => ServerMessage::AuthError(self.into_failure()?),
             "auth_refreshed" => {

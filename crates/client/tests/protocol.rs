@@ -29,7 +29,11 @@ fn what_is_not_understood_is_unknown_and_no_error() {
 #[test]
 fn fields_that_are_not_known_are_ignored() {
     let text = r#"{"type":"auth_success","userId":"u","connectionId":"c","resume":"r","new":[1]}"#;
-    let expected = ServerMessage::AuthSuccess { user_id: "u".into(), connection_id: "c".into() };
+    let expected = ServerMessage::AuthSuccess {
+        user_id: "u".into(),
+        connection_id: "c".into(),
+        resume: Some("r".into()),
+    };
     assert_eq!(ServerMessage::parse(text), expected);
 }
 
@@ -61,6 +65,10 @@ fn what_a_client_says_is_json_whatever_it_names() {
     let wire = format!("presence:{name}");
     let cases = [
         (protocol::auth("a\"b"), json!({"type": "auth", "token": "a\"b"})),
+        (
+            protocol::auth_resuming("a\"b", "c\\"),
+            json!({"type": "auth", "token": "a\"b", "resume": "c\\"}),
+        ),
         (protocol::subscribe(&channel), json!({"type": "subscribe", "channel": wire})),
         (protocol::unsubscribe(&channel), json!({"type": "unsubscribe", "channel": wire})),
         (protocol::untrack(&channel), json!({"type": "presence_leave", "channel": wire})),

@@ -17,6 +17,8 @@ pub(super) struct Channel {
     pub(super) refused: bool,
     /// When to ask again, after the server could not decide.
     pub(super) retry_at: Option<Instant>,
+    /// Whether the next snapshot is that of a rebuilt map: it is told even where it reads the same.
+    pub(super) is_rebuilding: bool,
     pub(super) roster: Roster,
 }
 
@@ -52,6 +54,7 @@ impl Channel {
     pub(super) fn detach(&mut self) {
         self.refused = false;
         self.retry_at = None;
+        self.is_rebuilding = false;
         self.roster.suspend();
     }
 

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod channel;
+mod resume;
 mod surface;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::protocol::{self, Failure, ServerMessage};
 use crate::roster::{Outcome, Roster};
 use backoff::{Advice, Backoff};
 use channel::Channel;
+use resume::Place;
 
 pub use backoff::{RECONNECT_BASE, RECONNECT_CAP};
 pub use surface::{Closed, Event, Input, Moment, Output, Status};
@@ -39,6 +41,8 @@ pub struct Machine {
     status: Status,
     backoff: Backoff,
     channels: BTreeMap<ChannelName, Channel>,
+    /// What the server may keep for this client while it has no socket.
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -71,6 +75,7 @@ impl Machine {
             status: Status::Closed,
             backoff: Backoff::default(),
             channels: BTreeMap::new(),
+            place: None,
         }
     }
 
@@ -156,7 +161,10 @@ impl Machine {
         self.link = Link::Open(Liveness { ping_at: moment.now + PING_INTERVAL, dead_at: None });
         self.become_status(Status::Connected, out);
         if let Some(token) = &self.token {
-            out.push(Output::Send(protocol::auth(token)));
+            out.push(Output::Send(match &self.place {
+                Some(place) => protocol::auth_resuming(token, &place.resume),
+                None => protocol::auth(token),
+            }));
         }
         // Not waiting for the answer saves a round trip; the server takes them in this order.
         for (name, channel) in &mut self.channels {
@@ -197,6 +205,8 @@ impl Machine {
             Link::Down | Link::Waiting { .. } => {}
         }
         self.link = Link::Down;
+        // A close on purpose ends the entries: there is nothing to come back to.
+        self.place = None;
         for channel in self.channels.values_mut() {
             channel.detach();
         }
@@ -246,6 +256,8 @@ impl Machine {
         }
         if matches!(self.link, Link::Open(_)) {
             out.extend(message.map(Output::Send));
+        } else if let Some(place) = &mut self.place {
+            place.given_up.insert(name);
         }
     }
 
@@ -259,7 +271,12 @@ impl Machine {
             self.backoff = Backoff::default();
         }
         match message {
-            ServerMessage::AuthSuccess { user_id, connection_id } => {
+            ServerMessage::AuthSuccess { user_id, connection_id, resume } => {
+                let place = resume.map(|resume| Place::new(connection_id.clone(), resume));
+                let before = std::mem::replace(&mut self.place, place);
+                if let Some(before) = before.filter(|place| place.connection_id == connection_id) {
+                    self.give_up(&before, out);
+                }
                 out.push(Output::Event(Event::SignedIn { user_id, connection_id }));
             }
             ServerMessage::AuthRefreshed { revoked } => self.refreshed(&revoked, out),
@@ -273,7 +290,9 @@ impl Machine {
             }
             ServerMessage::Sync(sync) => self.apply(&sync.channel, out, |channel| {
                 channel.refused = false;
-                channel.roster.apply_snapshot(&sync)
+                let is_rebuilt = std::mem::take(&mut channel.is_rebuilding);
+                let outcome = channel.roster.apply_snapshot(&sync);
+                Outcome { changed: outcome.changed || is_rebuilt, ..outcome }
             }),
             ServerMessage::Join(delta) | ServerMessage::Update(delta) => {
                 self.apply(&delta.channel, out, |channel| channel.roster.apply_delta(&delta));
@@ -282,8 +301,9 @@ impl Machine {
                 channel.roster.apply_departure(&departure)
             }),
             ServerMessage::Resync { channel } => {
-                if let Some(message) = self.channels.get(&channel).and_then(|c| c.again(&channel)) {
-                    out.push(Output::Send(message));
+                if let Some(known) = self.channels.get_mut(&channel) {
+                    known.is_rebuilding = true;
+                    out.extend(known.again(&channel).map(Output::Send));
                 }
             }
             ServerMessage::Subscribed { .. }
@@ -330,6 +350,9 @@ impl Machine {
     }
 
     fn refused(&mut self, failure: Failure, moment: Moment, out: &mut Vec<Output>) {
+        if self.has_given_up(&failure) {
+            return;
+        }
         let channel = failure.channel.as_ref().and_then(|name| self.channels.get_mut(name));
         if let Some(channel) = channel {
             channel.refused(&failure.code, moment);
