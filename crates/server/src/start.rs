@@ -13,7 +13,7 @@ use herenow_server::config::{self, Config, ConfigError, KeysError, Loaded, Pages
 use herenow_server::{RunError, run_reloading};
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::check;
@@ -69,9 +69,10 @@ fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
     runtime()?.block_on(async {
         let listener = listen(address, "--port")?;
         let address = listener.local_addr().map_err(StartError::System)?;
+        let signals = Signals::listen()?;
         // A closed standard output is no reason not to serve.
         let _ = writeln!(io::stdout(), "{}", greeting(address, started));
-        run_until_signal(config, listener, running, Trigger::SignalOrChange).await
+        run_until_signal(config, listener, signals, (running, Trigger::SignalOrChange)).await
     })
 }
 
@@ -87,8 +88,9 @@ fn produce(serve: Serve) -> Result<(), StartError> {
     runtime()?.block_on(async {
         let listener = listen(serve.listen, "--listen")?;
         let address = listener.local_addr().map_err(StartError::System)?;
+        let signals = Signals::listen()?;
         tracing::info!(%address, loops = config.settings.loops, "listening");
-        run_until_signal(config, listener, running, Trigger::Signal).await
+        run_until_signal(config, listener, signals, (running, Trigger::Signal)).await
     })
 }
 
@@ -204,15 +206,31 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartE
 /// The kernel lowers it to its own bound (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
+/// Heard from before anybody is told that the server is there: who has read that may send one.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, StartError> {
+        let hear = |kind| signal(kind).map_err(StartError::System);
+        Ok(Self {
+            terminate: hear(SignalKind::terminate())?,
+            interrupt: hear(SignalKind::interrupt())?,
+            hangup: hear(SignalKind::hangup())?,
+        })
+    }
+}
+
 async fn run_until_signal(
     config: Config,
     listener: TcpListener,
-    running: Running,
-    trigger: Trigger,
+    signals: Signals,
+    (running, trigger): (Running, Trigger),
 ) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
-    let hangup = signal(SignalKind::hangup()).map_err(StartError::System)?;
+    let Signals { mut terminate, mut interrupt, hangup } = signals;
     let (reloads, reloaded) = mpsc::channel(1);
     tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
     let shutdown = async move {
