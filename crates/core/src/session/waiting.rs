@@ -58,8 +58,9 @@ impl Waiting {
 }
 
 impl Session {
-    /// Judges a message by the rate. Joins above it wait, the newest per channel; leaving is never
-    /// refused and takes the place of what waits; the rest is refused.
+    /// Judges a message by the rate. Joins above it wait, the newest per channel, and so do those
+    /// without room behind a decision; leaving is never refused and takes the place of what waits;
+    /// the rest is refused.
     pub(super) fn admit(
         &mut self,
         input: Input,
@@ -73,7 +74,7 @@ impl Session {
             Input::Message(Incoming {
                 message: ClientMessage::Track { channel, state },
                 reference,
-            }) if !is_within || self.holds_join_for(&channel) => {
+            }) if !is_within || self.must_hold(&channel, limits) => {
                 self.hold(Held { channel, state, reference }, limits, out);
             }
             Input::Message(Incoming {
@@ -163,8 +164,11 @@ impl Session {
         }
     }
 
-    fn holds_join_for(&self, channel: &ChannelName) -> bool {
-        self.waiting.as_ref().is_some_and(|waiting| waiting.holds_join_for(channel))
+    /// A join must not overtake the one that waits, nor be lost where there is no room behind a
+    /// decision: it would be the client's newest state.
+    fn must_hold(&self, channel: &ChannelName, limits: &Limits) -> bool {
+        let waiting = self.waiting.as_ref();
+        waiting.is_some_and(|waiting| waiting.holds_join_for(channel) || waiting.is_full(limits))
     }
 
     /// A later word on `channel` takes the place of the join that waits there.

@@ -124,10 +124,23 @@ fn sixty_four_messages_wait_and_the_next_is_refused() {
     talk.gives(1, with_ref("1", ping()), &["error RATE_LIMITED ref 1"]);
     talk.gives(1, with_ref("2", sync("lobby")), &["error RATE_LIMITED lobby ref 2"]);
     talk.gives(1, with_ref("3", nonsense()), &["error RATE_LIMITED ref 3"]);
-    talk.gives(1, with_ref("4", track("lobby", "{}")), &["error RATE_LIMITED lobby ref 4"]);
     let effects = talk.hear(2, granted("lobby"));
     assert_eq!(effects.len(), 2 + 64, "{effects:?}");
     talk.gives(3, ping(), &["pong"]);
+}
+
+// P4.16, P8.2
+#[test]
+fn the_newest_join_is_kept_where_no_more_messages_may_wait() {
+    let mut talk = deciding();
+    for _ in 0..64 {
+        talk.gives(1, ping(), &[]);
+    }
+    talk.gives(1, with_ref("1", track("lobby", r#"{"n":1}"#)), &[]);
+    talk.gives(1, with_ref("2", track("lobby", r#"{"n":2}"#)), &["ack ref 1"]);
+    talk.hear(2, granted("lobby"));
+    talk.wakes(2, &["may jane track lobby?"]);
+    talk.gives(3, granted("lobby"), &[r#"put lobby {"n":2} as jane ref 2"#]);
 }
 
 // P4.16
