@@ -150,7 +150,8 @@ export class Channel<S extends object = State> {
         this.#raise();
         break;
       case "error":
-        this.#refused(message.code, message.message);
+        // What an `unsubscribe` too many is told; by now somebody may want the channel again.
+        if (message.code !== "NOT_SUBSCRIBED") this.#refused(message.code, message.message);
         break;
     }
   }
@@ -162,6 +163,11 @@ export class Channel<S extends object = State> {
     this.#hasEntry = false;
     this.#tell(this.#roster.lost());
     this.#fail(code, `The server ended the subscription of ${this.name}.`);
+  }
+
+  /** This connection was found with an entry: taken back, where nobody here tracks. */
+  settle(): void {
+    if (this.#tracked.size === 0) this.#host.send(say.untrack(this.name));
   }
 
   /** Ends all that would still happen by itself. */

@@ -4,7 +4,8 @@
 import { Channel } from "./channel.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import { type ErrorListener, type Presence, presenceOf, type StatusListener } from "./presence.js";
-import { channelOf, describe, PresenceError, type ServerMessage, type State } from "./protocol.js";
+import { channelOf, describe, PresenceError, say, type ServerMessage, type Snapshot, type State } from "./protocol.js";
+import { Resume } from "./resume.js";
 import { Socket, type Status, type WebSocketClass } from "./socket.js";
 import { type GetToken, Tokens } from "./token.js";
 
@@ -54,11 +55,14 @@ class SharedClient {
   #statusListeners = new Listeners<[status: Status]>();
   #errorListeners = new Listeners<[error: PresenceError]>();
   #connectionId: string | undefined;
+  #resume: Resume;
   #socket: Socket;
 
-  constructor(url: string | URL, { token, getToken, WebSocket }: ClientOptions) {
+  constructor(base: string | URL, { token, getToken, WebSocket }: ClientOptions) {
+    const url = realtimeUrl(base);
+    this.#resume = new Resume(url);
     this.#socket = new Socket(
-      { url: realtimeUrl(url), tokens: new Tokens(token, getToken), WebSocket },
+      { url, tokens: new Tokens(token, getToken), resume: this.#resume, WebSocket },
       {
         opened: () => this.#channels.forEach((channel) => channel.opened()),
         received: (message) => this.#received(message),
@@ -123,6 +127,7 @@ class SharedClient {
   #received(message: ServerMessage): void {
     if ("channel" in message && message.channel !== undefined) {
       this.#channels.get(message.channel)?.received(message);
+      if (message.type === "presence_sync") this.#settleLater(message);
     } else if (message.type === "auth_success") {
       this.#connectionId = message.connectionId;
     } else if (message.type === "auth_refreshed") {
@@ -132,30 +137,30 @@ class SharedClient {
       }
     }
   }
+
+  /** A connection that was taken over may be, and be seen, where nobody here wants it any more. */
+  #settleLater({ channel: name, presences }: Snapshot): void {
+    const wait = this.#resume.settleMs;
+    if (wait === undefined) return;
+    const isSeen = presences.some(({ connectionId }) => connectionId === this.#connectionId);
+    setTimeout(() => {
+      const channel = this.#channels.get(name);
+      if (!channel) this.send(say.unsubscribe(name));
+      else if (isSeen) channel.settle();
+    }, wait);
+  }
 }
 
 /** Where the server takes WebSockets, below its origin. */
 const REALTIME_PATH = "api/realtime";
 
-const WEBSOCKET_SCHEMES: ReadonlyMap<string, string> = new Map([
-  ["http:", "ws:"],
-  ["ws:", "ws:"],
-  ["https:", "wss:"],
-  ["wss:", "wss:"],
-]);
-
 /** `https://host/prefix/` -> `wss://host/prefix/api/realtime`. */
 function realtimeUrl(url: string | URL): string {
-  let parsed: URL;
   try {
-    parsed = new URL(url, (globalThis as { location?: { href: string } }).location?.href);
+    const { protocol, host, pathname } = new URL(url, (globalThis as { location?: { href: string } }).location?.href);
+    if (!/^(http|ws)s?:$/.test(protocol)) throw new Error(`http, https, ws or wss, not ${protocol}`);
+    return `${protocol.replace("http", "ws")}//${host}${pathname.replace(/\/?$/, "/")}${REALTIME_PATH}`;
   } catch (error) {
     throw new PresenceError("INVALID_URL", `createClient() needs the server's URL: ${describe(error)}`);
   }
-  const scheme = WEBSOCKET_SCHEMES.get(parsed.protocol);
-  if (!scheme) {
-    throw new PresenceError("INVALID_URL", `The server's URL begins with http, https, ws or wss, not with ${parsed.protocol}`);
-  }
-  const path = parsed.pathname.endsWith("/") ? parsed.pathname : `${parsed.pathname}/`;
-  return `${scheme}//${parsed.host}${path}${REALTIME_PATH}`;
 }

@@ -59,7 +59,7 @@ export type Delta = Put | Gone;
 export type ServerMessage =
   | Snapshot
   | Delta
-  | { type: "auth_success"; userId: string; connectionId: string }
+  | { type: "auth_success"; userId: string; connectionId: string; resume?: string }
   | { type: "auth_error"; code: string; message: string }
   | { type: "auth_refreshed"; userId: string; revokedChannels: string[] }
   | { type: "subscribed"; channel: string }
@@ -145,25 +145,26 @@ const MAX_RETRY_AFTER_MS = 300_000;
 
 /** The messages a client sends, as text. */
 export const say = {
-  auth: (token: string): string => JSON.stringify({ type: "auth", token }),
+  auth: (token: string, resume?: string): string => JSON.stringify({ type: "auth", token, resume }),
   ping: (): string => '{"type":"ping"}',
-  subscribe: (channel: string): string => JSON.stringify({ type: "subscribe", channel }),
-  unsubscribe: (channel: string): string => JSON.stringify({ type: "unsubscribe", channel }),
-  untrack: (channel: string): string => JSON.stringify({ type: "presence_leave", channel }),
+  subscribe: (channel: string): string => inChannel("subscribe", channel),
+  unsubscribe: (channel: string): string => inChannel("unsubscribe", channel),
+  untrack: (channel: string): string => inChannel("presence_leave", channel),
   /** `stateJson` is the text that was measured: it is sent as it was checked. */
   track: (channel: string, stateJson: string): string =>
     `{"type":"presence_join","channel":${JSON.stringify(channel)},"state":${stateJson}}`,
 };
+
+const inChannel = (type: string, channel: string): string => JSON.stringify({ type, channel });
 
 /** `game-room` -> `presence:game-room`; throws `INVALID_CHANNEL` for what no server would take. */
 export function channelOf(name: string): string {
   const invalid = (why: string): never => {
     throw new PresenceError("INVALID_CHANNEL", `A channel name ${why}.`);
   };
-  if (typeof name !== "string" || name === "") return invalid("is a string of at least one character");
-  if (/[\p{Cc}\p{Cs}]/u.test(name)) return invalid("has no control characters and no lone surrogates");
-  const bytes = utf8Bytes(name);
-  if (bytes > MAX_NAME_BYTES) return invalid(`is at most ${MAX_NAME_BYTES} bytes of UTF-8; this one has ${bytes}`);
+  const bytes = typeof name === "string" ? utf8Bytes(name) : 0;
+  if (!bytes || bytes > MAX_NAME_BYTES) return invalid(`is a text of 1 to ${MAX_NAME_BYTES} bytes, not of ${bytes}`);
+  if (/[\p{Cc}\p{Cs}]/u.test(name)) return invalid("has no control characters or lone surrogates");
   return CHANNEL_PREFIX + name;
 }
 
@@ -176,23 +177,22 @@ const CHANNEL_PREFIX = "presence:";
 
 /** The JSON text of a state, checked; throws `INVALID_STATE` or `STATE_TOO_LARGE`. */
 export function stateJson(state: unknown): string {
-  if (Object.prototype.toString.call(state) !== "[object Object]") {
-    throw new PresenceError("INVALID_STATE", "A presence state is a plain object, such as { status: 'online' }.");
-  }
+  const isPlain = Object.prototype.toString.call(state) === "[object Object]";
   let json: string | undefined;
   try {
-    json = JSON.stringify(state);
+    json = isPlain ? JSON.stringify(state) : undefined;
   } catch (error) {
-    throw new PresenceError("INVALID_STATE", `The presence state cannot be written as JSON: ${describe(error)}`);
+    throw new PresenceError("INVALID_STATE", `A presence state is written as JSON: ${describe(error)}`);
   }
+  // A `toJSON` of its own may give anything.
   if (json?.[0] !== "{") {
-    throw new PresenceError("INVALID_STATE", "The presence state's toJSON() does not give an object.");
+    throw new PresenceError("INVALID_STATE", "A presence state is a plain object, such as { status: 'online' }.");
   }
   const bytes = utf8Bytes(json);
   if (bytes > MAX_STATE_BYTES) {
     throw new PresenceError(
       "STATE_TOO_LARGE",
-      `The presence state has ${bytes} bytes as JSON; at most ${MAX_STATE_BYTES} are allowed.`,
+      `A presence state of ${bytes} bytes as JSON: at most ${MAX_STATE_BYTES} are allowed.`,
     );
   }
   if (depth(json) > MAX_STATE_DEPTH) {
@@ -204,12 +204,9 @@ export function stateJson(state: unknown): string {
 /** One frame's text as a message, or `undefined` for what this version does not know. */
 export function parse(text: string): ServerMessage | undefined {
   const frame = parseObject(text);
-  const shape = frame && SHAPES.get(frame["type"] as string);
-  if (!frame || !shape) return undefined;
-  for (const [field, holds] of shape) {
-    if (!holds(frame[field])) return undefined;
-  }
-  return frame as unknown as ServerMessage;
+  const shape = frame && SHAPES.get(frame["type"]);
+  const holds = shape && Object.entries(shape).every(([field, check]) => check(frame[field]));
+  return holds ? (frame as unknown as ServerMessage) : undefined;
 }
 
 /** What an error says, whatever was thrown. */
@@ -227,31 +224,28 @@ const listOf = (item: Check): Check => (value) => Array.isArray(value) && value.
 const maybe = (check: Check): Check => (value) => value === undefined || check(value);
 const isRow: Check = (row) => isObject(row) && isText(row["userId"]) && isText(row["connectionId"]) && isObject(row["state"]);
 
-const DELTA: [string, Check][] = [
-  ["channel", isText],
-  ["seq", isCount],
-  ["epoch", maybe(isCount)],
-  ["userId", isText],
-  ["connectionId", isText],
-];
-const PUT: [string, Check][] = [...DELTA, ["state", isObject]];
-const CHANNEL: [string, Check][] = [["channel", isText]];
+type Shape = Readonly<Record<string, Check>>;
+
+const CHANNEL: Shape = { channel: isText };
+const DELTA: Shape = { ...CHANNEL, seq: isCount, epoch: maybe(isCount), userId: isText, connectionId: isText };
+const PUT: Shape = { ...DELTA, state: isObject };
+const FAULT: Shape = { code: isText, message: isText };
 
 /** For each type of message, the fields it must have. Unknown fields are let through and ignored. */
-const SHAPES: ReadonlyMap<string, [string, Check][]> = new Map([
-  ["presence_sync", [...CHANNEL, ["epoch", isCount], ["seq", isCount], ["presences", listOf(isRow)]]],
+const SHAPES: ReadonlyMap<unknown, Shape> = new Map([
+  ["presence_sync", { ...CHANNEL, epoch: isCount, seq: isCount, presences: listOf(isRow) }],
   ["presence_join", PUT],
   ["presence_update", PUT],
-  ["presence_leave", [...DELTA, ["reason", isText]]],
-  ["auth_success", [["userId", isText], ["connectionId", isText]]],
-  ["auth_error", [["code", isText], ["message", isText]]],
-  ["auth_refreshed", [["userId", isText], ["revokedChannels", listOf(isText)]]],
+  ["presence_leave", { ...DELTA, reason: isText }],
+  ["auth_success", { userId: isText, connectionId: isText, resume: maybe(isText) }],
+  ["auth_error", FAULT],
+  ["auth_refreshed", { userId: isText, revokedChannels: listOf(isText) }],
   ["subscribed", CHANNEL],
-  ["unsubscribed", [...CHANNEL, ["code", maybe(isText)]]],
+  ["unsubscribed", { ...CHANNEL, code: maybe(isText) }],
   ["PRESENCE_RESYNC", CHANNEL],
-  ["error", [["code", isText], ["message", isText], ["channel", maybe(isText)]]],
-  ["pong", []],
-  ["ack", []],
+  ["error", { ...FAULT, channel: maybe(isText) }],
+  ["pong", {}],
+  ["ack", {}],
 ]);
 
 function parseObject(text: string): Record<string, unknown> | undefined {

@@ -212,7 +212,7 @@ function groupByUser<S extends object>(rows: Snapshot["presences"]): Grouped<S> 
 function rowOf<S extends object>(userId: string, seat: Seat<S>): User<S> {
   const connections = Array.from(seat.connections, ([connectionId, state]) => ({ connectionId, state }));
   const newest = connections.at(-1);
-  if (!newest) throw new Error("a seat without connections is removed with the last of them");
+  if (!newest) throw new Error("a seat is never empty");
   return { userId, state: newest.state, connections };
 }
 

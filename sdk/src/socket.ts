@@ -8,6 +8,7 @@ import { Heartbeat } from "./heartbeat.js";
 import { watchPage } from "./page.js";
 import { closeAdvice, describe, parse, PresenceError, retryAfterMs, say } from "./protocol.js";
 import type { CloseAdvice, ServerMessage } from "./protocol.js";
+import type { Resume } from "./resume.js";
 import { expiresAt, type Tokens } from "./token.js";
 
 /**
@@ -42,6 +43,7 @@ export interface SocketEvents {
 export interface SocketOptions {
   url: string;
   tokens: Tokens;
+  resume: Resume;
   WebSocket: WebSocketClass | undefined;
 }
 
@@ -70,6 +72,8 @@ export class Socket {
   #told: SocketEvents;
   #status: Status = "idle";
   #ws: WebSocketLike | undefined;
+  /** The one before, let go without a farewell: a late one would end the entries that are to be taken over. */
+  #old: WebSocketLike | undefined;
   #isOpen = false;
   #stoodOnce = false;
   #connectedAt = 0;
@@ -108,10 +112,14 @@ export class Socket {
     if (!this.#webSocket()) {
       throw new PresenceError(
         "NO_WEBSOCKET",
-        "There is no global WebSocket here: pass one, as in createClient(url, { WebSocket }) with that of the package ws.",
+        "There is no global WebSocket: pass that of the package ws, createClient(url, { WebSocket }).",
       );
     }
-    this.#endWatch ??= watchPage({ woke: () => this.#woke(), left: () => this.#left() });
+    this.#endWatch ??= watchPage({
+      woke: () => this.#woke(),
+      left: () => this.#left(),
+      shelved: () => this.#shelved(),
+    });
     void this.#connect();
   }
 
@@ -132,7 +140,7 @@ export class Socket {
     clearTimeout(this.#timer);
     this.#isWaiting = false;
     const attempt = ++this.#attempt;
-    this.#setStatus(this.#stoodOnce ? "reconnecting" : "connecting");
+    this.#setOut();
     try {
       const token = await this.#options.tokens.usable();
       if (attempt === this.#attempt) this.#open(token);
@@ -165,7 +173,7 @@ export class Socket {
     this.#isOpen = true;
     this.#heartbeat.start();
     if (token === undefined) this.#stands();
-    else this.send(say.auth(token));
+    else this.send(say.auth(token, this.#options.resume.offer(token)));
     this.#told.opened();
   }
 
@@ -182,6 +190,8 @@ export class Socket {
     if (!message) return;
     switch (message.type) {
       case "auth_success":
+        this.#options.resume.held = message.resume;
+        this.#closeOld();
         this.#stands();
         break;
       case "auth_refreshed":
@@ -203,19 +213,18 @@ export class Socket {
   }
 
   #failed(error: PresenceError): void {
-    switch (error.code) {
-      case "AUTH_EXPIRED":
-        // Told at the close that follows, which decides whether it is the end.
-        this.#refusal = error;
-        return;
-      case "AUTH_REFRESH_FAILED":
-        this.#options.tokens.refused();
-        this.#scheduleRefresh();
-        break;
-      case "AUTH_USER_MISMATCH":
-        // The application's user is another one now, and only a new connection can be that user's.
-        this.#drop();
-        break;
+    if (error.code === "AUTH_EXPIRED") {
+      // Told at the close that follows, which decides whether it is the end.
+      this.#refusal = error;
+      return;
+    }
+    if (error.code === "AUTH_REFRESH_FAILED") {
+      this.#options.tokens.refused();
+      this.#scheduleRefresh();
+    } else if (error.code === "AUTH_USER_MISMATCH") {
+      // The application's user is another one now, and only a new connection can be that user's.
+      this.#options.resume.held = undefined;
+      this.#drop();
     }
     this.#told.failed(error);
   }
@@ -223,9 +232,12 @@ export class Socket {
   /** Lets go of a socket that is dead or of no use, without waiting for it to agree. */
   #drop(): void {
     const ws = this.#ws;
+    const stood = this.#connectedAt > 0;
     this.#ended(0, "");
-    ws?.close();
+    if (stood && this.#isWaiting && this.#options.resume.held) this.#old = ws;
+    else ws?.close();
   }
+
 
   #ended(code: number, reason: string): void {
     const advice: CloseAdvice = this.#refusal ? "new-token" : closeAdvice(code);
@@ -238,8 +250,9 @@ export class Socket {
       this.#told.failed(refusal);
       if (this.#status === "failed") return;
     }
-    if (this.#told.isWanted()) this.#retry(advice, retryAfterMs(reason));
-    else this.#setStatus("idle");
+    if (this.#told.isWanted()) return this.#retry(advice, retryAfterMs(reason));
+    this.#closeOld();
+    this.#setStatus("idle");
   }
 
   #release(): void {
@@ -258,18 +271,30 @@ export class Socket {
     if (advice === "later") this.#failures = Math.max(this.#failures, LATER_FAILURES);
     const most = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
     this.#failures += 1;
-    this.#setStatus(this.#stoodOnce ? "reconnecting" : "connecting");
+    this.#setOut();
     this.#isWaiting = true;
     // The server spread its hint already, so it is kept to the letter.
     this.#timer = setTimeout(() => void this.#connect(), hint ?? Math.random() * most);
   }
 
   #stop(status: "closed" | "failed"): void {
+    this.#farewell();
+    this.#endWatch?.();
+    this.#setStatus(status);
+  }
+
+  /** Ends this connection and what is kept of it, here and at the server. */
+  #farewell(): void {
     const ws = this.#ws;
     this.#release();
-    this.#endWatch?.();
+    this.#options.resume.held = undefined;
+    this.#closeOld();
     ws?.close(1000);
-    this.#setStatus(status);
+  }
+
+  #closeOld(): void {
+    this.#old?.close(1000);
+    this.#old = undefined;
   }
 
   #woke(): void {
@@ -277,13 +302,20 @@ export class Socket {
     else if (this.#isOpen) this.#heartbeat.probe();
   }
 
-  /** An open socket keeps the page out of the browser's cache; what is asked for stays, for `pageshow`. */
+  /** The browser's own close says that the page goes away, which is no farewell: it may be loaded again. */
   #left(): void {
-    const ws = this.#ws;
+    if (this.#options.resume.held) this.#options.resume.leave();
+    else this.#shelved();
+  }
+
+  /**
+   * In the browser's cache a socket may stay open and answer the server's Pings, for a page that nobody sees. What
+   * is asked for stays, for `pageshow`.
+   */
+  #shelved(): void {
     if (this.#status === "idle") return;
-    this.#release();
-    ws?.close(1000);
-    this.#setStatus(this.#stoodOnce ? "reconnecting" : "connecting");
+    this.#farewell();
+    this.#setOut();
     this.#isWaiting = true;
   }
 
@@ -313,6 +345,10 @@ export class Socket {
       this.#told.failed(asPresenceError(error));
       this.#scheduleRefresh();
     }
+  }
+
+  #setOut(): void {
+    this.#setStatus(this.#stoodOnce ? "reconnecting" : "connecting");
   }
 
   #setStatus(status: Status): void {

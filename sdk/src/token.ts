@@ -1,6 +1,6 @@
 /**
- * Where tokens come from, and how long one is good. Reads `exp` and nothing else of a token; whether it is
- * valid is for the server to say.
+ * Where tokens come from, how long one is good and whose it is. Reads `exp` and `sub` of a token and nothing else;
+ * whether it is valid is for the server to say.
  */
 import { describe, PresenceError } from "./protocol.js";
 
@@ -58,10 +58,16 @@ export class Tokens {
 
 /** When a JWT ends, in ms since 1970, where it says so readably. */
 export function expiresAt(token: string): number | undefined {
+  const exp = claimOf(token, "exp");
+  return typeof exp === "number" ? exp * 1000 : undefined;
+}
+
+/** One claim of a JWT, where it is readable. Texts that are not ASCII come out garbled, though always the same. */
+export function claimOf(token: string, name: string): unknown {
   try {
     const payload = token.split(".")[1] ?? "";
-    const claims = JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))) as { exp?: unknown } | null;
-    return typeof claims?.exp === "number" ? claims.exp * 1000 : undefined;
+    const claims = JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))) as Record<string, unknown> | null;
+    return claims?.[name];
   } catch {
     return undefined;
   }

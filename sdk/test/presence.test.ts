@@ -435,6 +435,18 @@ describe("refusals", () => {
     expect(socket.take()).toEqual([SUBSCRIBE]);
   });
 
+  it("takes no answer to an unsubscribe too many for a refusal of what was asked since", async () => {
+    const heard = vi.fn();
+    presence.onError(heard);
+    presence.track({ n: 1 });
+    const socket = await server.accept();
+    socket.say(error("NOT_SUBSCRIBED", CHANNEL));
+    presence.onSync(() => {});
+    await settle();
+    expect(socket.take().filter((frame) => frame["type"] !== "auth")).toEqual([track({ n: 1 })]);
+    expect(heard).not.toHaveBeenCalled();
+  });
+
   it.each(["SERVER_ERROR", "RATE_LIMITED"])("asks again by itself after %s, later each time", async (code) => {
     vi.spyOn(Math, "random").mockReturnValue(1);
     presence.onSync(() => {});
