@@ -9,6 +9,7 @@ mod patterns;
 mod pool;
 mod program;
 mod rules;
+mod watchdog;
 
 pub use engine::{RULE_TIME, START_TIME};
 pub use outcome::{Failure, MEMORY_BYTES, Outcome};

@@ -6,14 +6,15 @@ use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, TrySendErro
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use herenow_core::Ruling;
+use herenow_core::{Peer, Ruling};
 use herenow_wire::{ChannelName, UserId};
 
 use super::Asker;
 use super::complaints::Complaints;
-use super::engine::{Call, Engine, RuleFunction, THREAD_STACK_BYTES};
+use super::engine::{Call, Engine, RULE_TIME, RuleFunction, START_TIME, THREAD_STACK_BYTES};
 use super::outcome::Outcome;
 use super::rules::Rules;
+use super::watchdog::{self, GivenUp, Stint, Watched};
 use crate::event_loop::{Mail, Mailbox};
 
 /// See the module. Threads and engines exist from the first question on; they end when the pool
@@ -23,6 +24,16 @@ pub(super) struct Pool {
     rules: Rules,
     mailboxes: Arc<[Mailbox]>,
     queue: OnceLock<Option<SyncSender<Job>>>,
+}
+
+/// What all threads of a pool have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    rules: Rules,
+    mailboxes: Arc<[Mailbox]>,
+    jobs: Mutex<Receiver<Job>>,
+    complaints: Complaints,
+    pub(super) watched: Watched,
 }
 
 /// A question on its way to a rule.
@@ -35,6 +46,13 @@ pub(super) struct Job {
     /// Which rule: a namespace's row and one of its functions.
     pub(super) row: usize,
     pub(super) function: RuleFunction,
+}
+
+/// An answer, and to which loop it goes.
+#[derive(Debug)]
+pub(super) struct Answer {
+    peer: Peer,
+    mail: Mail,
 }
 
 /// The queue was full, or no thread could be had.
@@ -68,101 +86,140 @@ impl Pool {
     }
 
     fn start(&self) -> Option<SyncSender<Job>> {
-        let (sender, receiver) = sync_channel(QUEUED_JOBS);
-        let jobs = Arc::new(Mutex::new(receiver));
-        let complaints = Arc::new(Complaints::default());
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut is_started = false;
-        for index in 0..cores.min(MAX_THREADS) {
-            let seat = Seat {
-                rules: self.rules.clone(),
-                jobs: jobs.clone(),
-                complaints: complaints.clone(),
-                mailboxes: self.mailboxes.clone(),
-            };
-            let thread = std::thread::Builder::new().name(format!("rules-{index}"));
-            let thread = thread.stack_size(THREAD_STACK_BYTES);
-            match thread.spawn(move || Worker::new(seat).run()) {
-                Ok(_) => is_started = true,
-                Err(error) => tracing::error!(%error, "no thread for the access rules"),
+        let (queue, receiver) = sync_channel(QUEUED_JOBS);
+        let shared = Arc::new(Shared {
+            rules: self.rules.clone(),
+            mailboxes: self.mailboxes.clone(),
+            jobs: Mutex::new(receiver),
+            complaints: Complaints::default(),
+            watched: Watched::default(),
+        });
+        let started = (0..threads()).filter(|_| shared.start_thread()).count();
+        (started > 0 && watchdog::start(&shared)).then_some(queue)
+    }
+}
+
+impl Shared {
+    /// Starts a thread that answers questions. Says whether the system gave one.
+    pub(super) fn start_thread(self: &Arc<Self>) -> bool {
+        let stint = self.watched.add();
+        let seat = Seat { shared: self.clone(), stint: stint.clone() };
+        let thread = std::thread::Builder::new().name("rules".into());
+        let started = thread.stack_size(THREAD_STACK_BYTES).spawn(move || Worker::run(seat));
+        if let Err(error) = &started {
+            tracing::error!(%error, "no thread for the access rules");
+            self.watched.retire(&stint);
+        }
+        started.is_ok()
+    }
+
+    /// Sends answers, one batch to each loop.
+    pub(super) fn send(&self, answers: Vec<Answer>) {
+        let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        for Answer { peer, mail } in answers {
+            if let Some(batch) = batches.get_mut(usize::from(peer.0)) {
+                batch.push(mail);
             }
         }
-        is_started.then_some(sender)
+        for (mailbox, batch) in self.mailboxes.iter().zip(batches) {
+            if !batch.is_empty() {
+                deliver(mailbox, batch);
+            }
+        }
     }
+
+    /// Tells the operator that a rule did not say yes or no.
+    pub(super) fn complain(&self, job: &Job, outcome: &Outcome) {
+        let pattern = self.rules.rows()[job.row].0.as_str();
+        self.complaints.denied_by(pattern, job, outcome);
+    }
+}
+
+impl Job {
+    /// The answer to it.
+    pub(super) fn decided(&self, ruling: Ruling) -> Answer {
+        let mail = Mail::Decision { asker: self.asker, channel: self.channel.clone(), ruling };
+        Answer { peer: self.asker.peer, mail }
+    }
+}
+
+/// How many threads answer questions.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
 /// What a thread is given.
 struct Seat {
-    rules: Rules,
-    jobs: Arc<Mutex<Receiver<Job>>>,
-    complaints: Arc<Complaints>,
-    mailboxes: Arc<[Mailbox]>,
+    shared: Arc<Shared>,
+    stint: Arc<Stint>,
 }
 
 /// What runs on it. The engine never leaves the thread.
 struct Worker {
     seat: Seat,
-    /// Answers that have not been sent yet, by loop.
-    answers: Vec<Vec<Mail>>,
     engine: Option<Engine>,
 }
 
 impl Worker {
-    fn new(seat: Seat) -> Self {
-        let answers = seat.mailboxes.iter().map(|_| Vec::new()).collect();
-        Self { seat, answers, engine: None }
-    }
-
-    fn run(mut self) {
-        while let Ok(mut job) = self.wait() {
-            let began = Instant::now();
-            let mut answered = 0;
-            loop {
-                self.answer(job);
-                answered += 1;
-                if answered == BATCH_ANSWERS || began.elapsed() >= BATCH_TIME {
-                    break;
-                }
-                match self.look() {
-                    Ok(next) => job = next,
-                    Err(_) => break,
+    fn run(seat: Seat) {
+        let mut worker = Self { seat, engine: None };
+        while let Ok(job) = worker.wait() {
+            if let Err(GivenUp) = worker.answer_some(job) {
+                match worker.seat.shared.watched.come_back(threads()) {
+                    Some(stint) => worker.seat.stint = stint,
+                    None => return,
                 }
             }
-            self.send();
         }
+        worker.seat.shared.watched.retire(&worker.seat.stint);
+    }
+
+    /// Answers a question and some of those that wait behind it.
+    fn answer_some(&mut self, job: Job) -> Result<(), GivenUp> {
+        let began = Instant::now();
+        let mut next = Some(job);
+        let mut answered = 0;
+        while let Some(job) = next {
+            self.answer(job)?;
+            answered += 1;
+            let may_go_on = answered < BATCH_ANSWERS && began.elapsed() < BATCH_TIME;
+            next = if may_go_on { self.look().ok() } else { None };
+        }
+        self.seat.shared.send(self.seat.stint.take_answers());
+        Ok(())
     }
 
     /// One idle thread waits for the next question, the other one for this thread.
     fn wait(&self) -> Result<Job, RecvError> {
-        self.seat.jobs.lock().map_err(|_| RecvError)?.recv()
+        self.seat.shared.jobs.lock().map_err(|_| RecvError)?.recv()
     }
 
     /// The next question, unless none waits or the other thread is already at the queue.
     fn look(&self) -> Result<Job, TryRecvError> {
-        self.seat.jobs.try_lock().map_err(|_| TryRecvError::Empty)?.try_recv()
+        self.seat.shared.jobs.try_lock().map_err(|_| TryRecvError::Empty)?.try_recv()
     }
 
-    fn answer(&mut self, job: Job) {
-        let ruling = catch_unwind(AssertUnwindSafe(|| self.decide(&job))).unwrap_or_else(|_| {
+    fn answer(&mut self, job: Job) -> Result<(), GivenUp> {
+        let job = Arc::new(job);
+        let time = if self.engine.is_some() { RULE_TIME } else { START_TIME + RULE_TIME };
+        self.seat.stint.begin(&job, time);
+        self.seat.shared.watched.wake();
+        let decided = catch_unwind(AssertUnwindSafe(|| self.decide(&job)));
+        let ruling = decided.unwrap_or_else(|_| {
             tracing::error!("a fault in the engine of the access rules");
             self.engine = None;
             Ruling::Unavailable
         });
-        let Job { asker, channel, .. } = job;
-        if let Some(answers) = self.answers.get_mut(usize::from(asker.peer.0)) {
-            answers.push(Mail::Decision { asker, channel, ruling });
-        }
+        self.seat.stint.end(ruling)
     }
 
     fn decide(&mut self, job: &Job) -> Ruling {
-        let engine = match self.engine.take() {
-            Some(engine) => Ok(engine),
-            None => self.seat.rules.engine(),
-        };
+        let shared = &self.seat.shared;
+        let engine = self.engine.take().map_or_else(|| shared.rules.engine(), Ok);
         let mut engine = match engine {
             Ok(engine) => engine,
             Err(failure) => {
-                self.seat.complaints.no_engine(&failure);
+                shared.complaints.no_engine(&failure);
                 return Ruling::Unavailable;
             }
         };
@@ -178,20 +235,9 @@ impl Worker {
         match outcome {
             Outcome::Granted => return Ruling::Granted,
             Outcome::Denied => {}
-            outcome => {
-                let pattern = self.seat.rules.rows()[job.row].0.as_str();
-                self.seat.complaints.denied_by(pattern, job, &outcome);
-            }
+            outcome => shared.complain(job, &outcome),
         }
         Ruling::Denied
-    }
-
-    fn send(&mut self) {
-        for (mailbox, answers) in self.seat.mailboxes.iter().zip(&mut self.answers) {
-            if !answers.is_empty() {
-                deliver(mailbox, std::mem::take(answers));
-            }
-        }
     }
 }
 

@@ -96,6 +96,29 @@ async fn who_keeps_engines_busy_does_not_keep_others_waiting() {
 }
 
 #[tokio::test]
+async fn what_no_engine_can_stop_is_denied_all_the_same_and_others_are_answered() {
+    // One call of a function of the engine itself, and many times longer than a rule may take.
+    let server = Server::start(
+        "{ 'presence:lost-*': { access: { subscribe: () =>
+             Array.prototype.join.call({ length: 2 ** 26 }, '') === '' } },
+           'presence:good-*': { access: { subscribe: () => true } } }",
+    );
+    let mut lost = Vec::new();
+    for number in 0..3 {
+        let mut peer = server.sign_in(json!({"sub": "mallory"})).await;
+        let channel = format!("presence:lost-{number}");
+        peer.send(json!({"type": "subscribe", "channel": channel})).await;
+        lost.push(peer);
+    }
+    let mut jane = server.sign_in(json!({"sub": "jane"})).await;
+    assert_eq!(subscribe(&mut jane, "presence:good-1").await, None);
+    for mut peer in lost {
+        assert_eq!(peer.next_message().await["code"], "CHANNEL_ACCESS_DENIED");
+    }
+    assert_eq!(subscribe(&mut jane, "presence:good-2").await, None);
+}
+
+#[tokio::test]
 async fn memory_that_a_rule_keeps_from_call_to_call_is_given_back_with_its_engine() {
     let server = Server::start(
         "{ 'presence:*': { access: { subscribe: () => {

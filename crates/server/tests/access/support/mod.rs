@@ -158,7 +158,8 @@ fn refusal(reply: &Value) -> Option<String> {
     }
 }
 
-fn token(mut claims: Value) -> String {
+/// A token with these claims, good for an hour.
+pub fn token(mut claims: Value) -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     claims["exp"] = json!(since.unwrap_or(Duration::ZERO).as_secs() + 3600);
     let secret = Secret::new(SECRET).expect("the secret is not empty");
