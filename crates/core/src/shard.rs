@@ -26,6 +26,9 @@ pub struct Shard {
     /// The channels that collect, so that their deadline costs nothing to the others.
     collecting: u32,
     entries: usize,
+    /// After a fault, until every peer has said what it knows: nobody else can tell that a
+    /// channel is complete.
+    awaits_reports: bool,
 }
 
 #[derive(Debug)]
@@ -67,7 +70,14 @@ enum Owes {
 impl Shard {
     /// An empty shard whose first maps live in `epoch_base`, which must grow over restarts.
     pub fn new(epoch_base: u64) -> Self {
-        Self { epoch: epoch_base, seq: 0, channels: BTreeMap::new(), collecting: 0, entries: 0 }
+        Self {
+            epoch: epoch_base,
+            seq: 0,
+            channels: BTreeMap::new(),
+            collecting: 0,
+            entries: 0,
+            awaits_reports: false,
+        }
     }
 
     /// The shard that takes the place of this one after a fault in it. It knows no channel; its

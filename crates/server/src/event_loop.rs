@@ -144,7 +144,7 @@ impl EventLoop {
             soon: Soon::new(),
             audience: Audience::default(),
             deliveries: Deliveries::default(),
-            shards: Shards::new(parts.index, loops, epoch_base),
+            shards: Shards::new(parts.index, loops, epoch_base, settings.fault_on_channel.clone()),
             pace: pace(settings),
             replies: Replies::default(),
             detached: DetachedSessions::default(),
@@ -267,8 +267,9 @@ impl EventLoop {
                 Mail::TakenOver { asker, session } => self.taken_over(asker, session),
                 Mail::Reload(access) => self.reload(access),
                 Mail::Delivery(delivery) => self.deliver_from_afar(delivery),
-                Mail::ShardLost(shard) => {
-                    self.report(shard);
+                Mail::ShardLost(loss) => self.report_to_home(loss),
+                Mail::Reported(loss) => {
+                    self.shards.reported(loss, self.now, &mut self.shard_effects);
                     self.settle();
                 }
                 Mail::Resync(channel) => self.tell_resync(&channel),

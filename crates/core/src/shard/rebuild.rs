@@ -8,7 +8,7 @@ use herenow_wire::{ChannelName, ConnectionId};
 use super::{Interest, Map, Owes, Shard, Slot};
 use crate::change::Owner;
 use crate::channel::Channel;
-use crate::collecting::{Collecting, trackers_in};
+use crate::collecting::{Collecting, Trackers, trackers_in};
 use crate::command::Effect;
 use crate::time::Instant;
 
@@ -60,6 +60,21 @@ impl Shard {
         }
     }
 
+    /// After a fault, and where there are more peers than one: no channel counts as complete before
+    /// [`Shard::reports_are_in`], though its time to be rebuilt is bounded as ever.
+    pub fn await_reports(&mut self) {
+        self.awaits_reports = true;
+    }
+
+    /// Every peer has said what it knows. Channels that wait for nobody are rebuilt.
+    pub fn reports_are_in(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.awaits_reports = false;
+        let names: Vec<ChannelName> = self.channels.keys().cloned().collect();
+        for name in names {
+            self.rebuild_if_complete(&name, now, out);
+        }
+    }
+
     /// Takes in what a peer knows of a channel whose map was lost by a fault. The first such report
     /// starts the rebuilding; the others add to whom it waits for.
     pub(super) fn recover(
@@ -108,6 +123,11 @@ impl Shard {
 
     /// Starts to rebuild the map of a channel that hibernates.
     pub(super) fn wake(&mut self, name: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
+        if self.awaits_reports && !self.channels.contains_key(name) {
+            // It may have been full before the fault: to begin it empty would be a lie.
+            let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
+            slot.map = Map::Hibernating(Trackers::default());
+        }
         let Some(slot) = self.channels.get_mut(name) else { return };
         slot.heard_at = now;
         let Map::Hibernating(trackers) = &mut slot.map else { return };
@@ -130,7 +150,8 @@ impl Shard {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        if let Some(Slot { map: Map::Collecting(collecting), .. }) = self.channels.get(name)
+        if !self.awaits_reports
+            && let Some(Slot { map: Map::Collecting(collecting), .. }) = self.channels.get(name)
             && collecting.is_complete()
         {
             self.rebuild(name, now, out);

@@ -321,6 +321,47 @@ fn a_report_that_comes_after_the_rebuilding_starts_it_anew() {
 
 // P9.6
 #[test]
+fn nothing_counts_as_complete_before_all_peers_have_reported() {
+    let mut house = with_fault(&two_in_lobby());
+    house.shard.await_reports();
+    house.gives(0, recover(0, 5, &[]), &["resync lobby [0]"]);
+    house.owes("lobby", 0, &[]);
+    house.gives(0, recover(1, 7, &['a', 'b']), &[]);
+    house.gives(0, put("lobby", 'a', "{}"), &[]);
+    house.gives(0, put("lobby", 'b', "{}"), &[]);
+    assert_eq!(house.out(|shard, out| shard.reports_are_in(at(0), out)), [DIRTY]);
+    let lines = house.flush("lobby", 0);
+    assert_eq!(lines.last().expect("a snapshot"), "snapshot 9:4 [a{} b{}]");
+}
+
+// P9.6
+#[test]
+fn who_comes_before_the_reports_is_not_shown_a_list_without_the_others() {
+    let mut house = with_fault(&two_in_lobby());
+    house.shard.await_reports();
+    house.gives(0, subscribe_peer("lobby", 0, 6), &["resync lobby []"]);
+    house.gives(0, put("lobby", 'c', "{}"), &[]);
+    house.owes("lobby", 0, &[]);
+    house.gives(0, recover(1, 7, &['a']), &[]);
+    assert_eq!(house.out(|shard, out| shard.reports_are_in(at(0), out)), [""; 0]);
+    house.gives(0, put("lobby", 'a', "{}"), &[DIRTY]);
+    let lines = house.flush("lobby", 0);
+    assert_eq!(lines.last().expect("a snapshot"), "snapshot 9:4 [c{} a{}]");
+}
+
+// P9.4
+#[test]
+fn a_peer_that_never_reports_costs_two_seconds() {
+    let mut house = with_fault(&two_in_lobby());
+    house.shard.await_reports();
+    house.gives(0, recover(0, 5, &['a']), &["resync lobby [0]"]);
+    house.gives(0, put("lobby", 'a', "{}"), &[]);
+    assert_eq!(look(&mut house, COLLECT_MS - 1), [""; 0]);
+    assert_eq!(look(&mut house, COLLECT_MS), [DIRTY]);
+}
+
+// P9.6
+#[test]
 fn who_has_answered_already_is_not_waited_for_again() {
     let mut house = with_fault(&two_in_lobby());
     house.hear(0, recover(0, 5, &['a', 'b']));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use herenow_wire::ChannelName;
+
 use crate::access::{ChannelSettings, Rules};
 
 /// Everything that loops, sessions and the front door obey. Units are in the names.
@@ -35,6 +37,9 @@ pub struct Settings {
     pub max_newcomers_per_address: usize,
     /// Holds every flush back for this long, whatever the load. For measuring; no operator sets it.
     pub flush_delay_us: Option<u64>,
+    /// The shard of this channel fails on each state that is put into it. For tests that a fault
+    /// is contained; no operator can set it.
+    pub fault_on_channel: Option<ChannelName>,
     /// Event loops, one thread each.
     pub loops: usize,
     /// Peers behind which many users share one address.
@@ -70,6 +75,7 @@ impl Default for Settings {
             max_connections: 1_000_000,
             max_newcomers_per_address: 64,
             flush_delay_us: None,
+            fault_on_channel: None,
             loops: std::thread::available_parallelism().map_or(1, usize::from),
             trusted_proxies: Vec::new(),
             metrics_from: Vec::new(),

@@ -10,6 +10,7 @@ use herenow_core::{Claim, Command, Owed, Ruling, Session, Ticket, Verdict};
 use herenow_wire::{ChannelName, UserId};
 use mio::Waker;
 
+use super::shards::Loss;
 use crate::access::{Access, Asker};
 use crate::loops::Adopted;
 
@@ -35,7 +36,9 @@ pub(crate) enum Mail {
     /// A channel's map is lost: tell the sockets that use it.
     Resync(ChannelName),
     /// A fault has cost a shard of the sending loop its maps: say what is known of them.
-    ShardLost(u16),
+    ShardLost(Loss),
+    /// All that the sending loop knows of a lost shard of the receiving one has been said.
+    Reported(Loss),
     /// Close everybody and end.
     ShutDown { within: Duration, connections: usize },
 }

@@ -1,12 +1,13 @@
 //! When a channel's map is lost: telling the sockets that use it, and saying what this loop knows.
 
-use herenow_core::{Command, Put, Ticket};
+use herenow_core::{Command, Instant, Put, Ticket};
 use herenow_wire::ChannelName;
 use herenow_wire::encode::Reply;
 
 use super::EventLoop;
 use super::mail::Mail;
 use super::sessions::OWNER;
+use super::shards::Loss;
 
 /// No slot: an answer to it finds nobody.
 const NO_SLOT: u32 = u32::MAX;
@@ -14,18 +15,28 @@ const NO_SLOT: u32 = u32::MAX;
 impl EventLoop {
     /// A fault has cost shards of this loop their maps: every loop says what it knows of them.
     pub(super) fn recover_lost(&mut self) {
-        for shard in self.shards.take_lost() {
+        for loss in self.shards.take_lost() {
+            // Reporting the fault may have taken long: the clients' time to answer begins now.
+            self.now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
             for (index, batch) in self.outgoing.iter_mut().enumerate() {
                 if index != usize::from(self.me.0) {
-                    batch.push(Mail::ShardLost(shard));
+                    batch.push(Mail::ShardLost(loss));
                 }
             }
-            self.report(shard);
+            self.report(loss.shard);
         }
     }
 
+    /// Another loop's shard is lost: what is known of it here goes there, and that this is all.
+    pub(super) fn report_to_home(&mut self, loss: Loss) {
+        self.report(loss.shard);
+        self.settle();
+        let home = usize::from(loss.shard) % self.mailboxes.len();
+        self.outgoing[home].push(Mail::Reported(loss));
+    }
+
     /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.
-    pub(super) fn report(&mut self, shard: u16) {
+    fn report(&mut self, shard: u16) {
         for channel in self.audience.channels_of(shard) {
             let subscribers = self.audience.subscribers(&channel).iter();
             let sessions = subscribers.filter_map(|s| self.connections.get(s.slot));

@@ -21,7 +21,27 @@ pub(super) struct Shards {
     counts: Counts,
     /// The index of this loop, and so of its first shard.
     first: u16,
-    lost: Vec<u16>,
+    lost: Vec<Loss>,
+    /// How many faults there have been.
+    faults: u32,
+    /// The lost shards of which not every loop has said what it knows.
+    awaiting: HashMap<u16, Awaiting>,
+    /// See [`crate::config::Settings::fault_on_channel`].
+    fault_on: Option<ChannelName>,
+}
+
+/// A shard that a fault has cost its maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub(crate) shard: u16,
+    /// Which of its loop's faults it was: a second one may come before all have heard of the first.
+    pub(crate) fault: u32,
+}
+
+#[derive(Debug)]
+struct Awaiting {
+    fault: u32,
+    loops: u16,
 }
 
 /// What the shards of a loop hold, kept as a sum: adding 1024 shards up each turn would cost more
@@ -34,7 +54,12 @@ pub(super) struct Counts {
 
 impl Shards {
     /// The share of loop `index` out of `loops`.
-    pub(super) fn new(index: u16, loops: u16, epoch_base: u64) -> Self {
+    pub(super) fn new(
+        index: u16,
+        loops: u16,
+        epoch_base: u64,
+        fault_on: Option<ChannelName>,
+    ) -> Self {
         let shards = (index..SHARDS).step_by(usize::from(loops)).map(|_| Shard::new(epoch_base));
         Self {
             shards: shards.collect(),
@@ -44,6 +69,9 @@ impl Shards {
             counts: Counts::default(),
             first: index,
             lost: Vec::new(),
+            faults: 0,
+            awaiting: HashMap::new(),
+            fault_on,
         }
     }
 
@@ -54,7 +82,11 @@ impl Shards {
 
     pub(super) fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         let at = self.at(command.channel());
-        self.with(at, |shard| shard.handle(command, now, out));
+        let is_fault = self.is_fault(&command);
+        self.with(at, |shard| {
+            shard.handle(command, now, out);
+            assert!(!is_fault, "a fault was asked for, with its work half done");
+        });
     }
 
     /// Plans a flush.
@@ -105,13 +137,34 @@ impl Shards {
         self.counts
     }
 
+    fn is_fault(&self, command: &Command) -> bool {
+        match command {
+            Command::Put { channel, .. } => self.fault_on.as_ref() == Some(channel),
+            _ => false,
+        }
+    }
+
     fn at(&self, channel: &ChannelName) -> usize {
         usize::from(channel.shard() / self.loops)
     }
 
     /// The shards lost by a fault since this was last asked.
-    pub(super) fn take_lost(&mut self) -> Vec<u16> {
+    pub(super) fn take_lost(&mut self) -> Vec<Loss> {
         std::mem::take(&mut self.lost)
+    }
+
+    /// Another loop has said what it knows of a lost shard.
+    pub(super) fn reported(&mut self, loss: Loss, now: Instant, out: &mut Vec<Effect>) {
+        let Some(awaiting) = self.awaiting.get_mut(&loss.shard) else { return };
+        if awaiting.fault != loss.fault {
+            return;
+        }
+        awaiting.loops -= 1;
+        if awaiting.loops == 0 {
+            self.awaiting.remove(&loss.shard);
+            let at = usize::from(loss.shard / self.loops);
+            self.with(at, |shard| shard.reports_are_in(now, out));
+        }
     }
 
     /// Every call to a shard goes through here. A fault in it ends with it: an empty successor
@@ -125,7 +178,13 @@ impl Shards {
             let index = at as u16 * self.loops + self.first;
             tracing::error!(shard = index, "a fault in a shard: its channels are rebuilt");
             *shard = shard.successor();
-            self.lost.push(index);
+            self.faults += 1;
+            if self.loops > 1 {
+                shard.await_reports();
+                let awaiting = Awaiting { fault: self.faults, loops: self.loops - 1 };
+                self.awaiting.insert(index, awaiting);
+            }
+            self.lost.push(Loss { shard: index, fault: self.faults });
         }
         self.counts.entries += shard.entries();
         self.counts.channels += shard.channels();

@@ -1,69 +1,16 @@
 //! The Rust client against the real server.
 
 use herenow_client::Client;
-use herenow_client::client::Events;
 use herenow_client::machine::{Event, Status};
-use herenow_client::roster::{RosterEvent, UserRow};
-use herenow_wire::{ChannelName, State};
-use tokio::time::timeout;
+use herenow_client::roster::RosterEvent;
 
-use crate::support::{GAME, Server, token};
-
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
-
-fn game() -> ChannelName {
-    ChannelName::parse(GAME).expect("a good name")
-}
-
-fn state(json: &str) -> State {
-    State::parse(json).expect("a good state")
-}
-
-/// One user of the client library.
-struct User {
-    client: Client,
-    events: Events,
-}
-
-impl User {
-    fn connect(server: &Server, name: &str) -> Self {
-        let origin = format!("ws://{}", server.addr);
-        let (client, events) = Client::connect(&origin, Some(&token(name)));
-        Self { client, events }
-    }
-
-    async fn event(&mut self) -> Event {
-        timeout(PATIENCE, self.events.next()).await.expect("an event comes").expect("not closed")
-    }
-
-    /// Reads events until the list is as wanted.
-    async fn until(&mut self, wanted: impl Fn(&[UserRow]) -> bool) {
-        while !wanted(&self.client.users(game()).await.expect("not closed")) {
-            self.event().await;
-        }
-    }
-
-    /// The next difference of the list.
-    async fn difference(&mut self) -> RosterEvent {
-        loop {
-            if let Event::Roster { event, .. } = self.event().await {
-                return event;
-            }
-        }
-    }
-}
-
-fn names(users: &[UserRow]) -> Vec<&str> {
-    let mut names: Vec<_> = users.iter().map(|user| &*user.user_id).collect();
-    names.sort_unstable();
-    names
-}
+use crate::support::{Server, User, game, names, state, token};
 
 #[tokio::test]
 async fn two_clients_see_each_other_come_change_and_go() {
     let server = Server::start();
-    let mut jane = User::connect(&server, "jane");
-    let bob = User::connect(&server, "bob");
+    let mut jane = User::connect(server.addr, "jane");
+    let bob = User::connect(server.addr, "bob");
     jane.client.listen(game()).await.expect("not closed");
     while jane.event().await != (Event::Changed { channel: game() }) {}
     bob.client.track(game(), state(r#"{"n":1}"#)).await.expect("not closed");
@@ -87,7 +34,7 @@ async fn after_a_restart_everybody_is_back_by_itself_and_only_differences_are_to
     let addr = server.addr;
     let mut users = Vec::new();
     for name in ["ann", "bob", "cat"] {
-        let user = User::connect(&server, name);
+        let user = User::connect(server.addr, name);
         user.client.listen(game()).await.expect("not closed");
         user.client.track(game(), state(r#"{"n":1}"#)).await.expect("not closed");
         users.push(user);

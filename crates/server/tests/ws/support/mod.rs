@@ -1,18 +1,25 @@
 //! A server for one test, tokens for it, and the exchanges that every test begins with.
 
+mod proxy;
+mod seat;
+mod user;
 mod view;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use herenow_client::raw::RawConnection;
+use herenow_client::raw::{PATIENCE, RawConnection};
 use herenow_server::auth::{Keys, Secret, mint};
 use herenow_server::config::{Config, Pages, Settings};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+pub use proxy::Proxy;
+pub use seat::{Seat, next_close};
+pub use user::{User, game, names, state};
 pub use view::View;
 
 /// The channel of tests that need only one.
@@ -94,6 +101,23 @@ impl Server {
         let mut peer = self.sign_in(user).await;
         let view = subscribe(&mut peer, GAME).await;
         (peer, view)
+    }
+
+    /// Waits until a gauge of `/metrics` shows this.
+    pub async fn until_gauge(&self, name: &str, value: u64) {
+        let wanted = format!("\nherenow_{name} {value}\n");
+        let asking = async { while !self.metrics().await.contains(&wanted) {} };
+        let waited = tokio::time::timeout(PATIENCE, asking).await;
+        assert!(waited.is_ok(), "{name} did not become {value}");
+    }
+
+    async fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.addr).await.expect("the server listens");
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("the server reads");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.expect("the page is text");
+        page
     }
 
     fn end(&mut self) {
