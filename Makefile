@@ -20,13 +20,16 @@ lint:
 rust:
 	cargo test --workspace
 
+# The SDK's own tests, and the SDK and the types of the demo against the real thing.
 sdk:
-	cd sdk && npm ci --no-audit --no-fund && npm test
+	cargo build -p herenow-server
+	cd sdk && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
+	sdk/node_modules/.bin/tsc -p demo
 
-# The page of the demo, in Chromium, against the binary that `rust` has just tested.
+# The demo in Chromium, against the real binary.
 browser:
 	cargo build -p herenow-server
-	cd demo && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
+	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
 
 # Node for the SDK's tests, Chromium for the demo's. The server itself needs neither.
 needs:

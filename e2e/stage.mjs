@@ -1,0 +1,57 @@
+/**
+ * What the browser tests stand on: the real binary on a port of its own, and Debian's Chromium.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const BINARY = process.env.HERENOW_BIN ?? new URL("../target/debug/herenow", import.meta.url).pathname;
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** Starts `herenow dev`; port 0 takes any. The secret outlives a restart, and so do the tokens. */
+export async function startServer({ port = 0, env = {} } = {}) {
+  if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run \`cargo build\`, or set HERENOW_BIN`);
+  const server = spawn(BINARY, ["dev", "--port", String(port)], {
+    env: { ...process.env, JWT_USER_SECRET: "a secret for tests, of some forty letters", ...env },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  for await (const line of createInterface({ input: server.stdout })) {
+    const url = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(line);
+    if (url) return { url: url[0], port: Number(url[1]), kill: (signal) => end(server, signal) };
+  }
+  throw new Error("the server ended before it said where it is");
+}
+
+async function end(server, signal = "SIGTERM") {
+  if (server.exitCode !== null || server.signalCode !== null) return;
+  server.kill(signal);
+  await once(server, "exit");
+}
+
+export async function startBrowser() {
+  if (!existsSync(CHROMIUM)) {
+    throw new Error(`${CHROMIUM} is missing: \`apt-get install chromium\`, or set CHROMIUM to where one is`);
+  }
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+  return chromium.launch({ executablePath: CHROMIUM, args: [...args, "--disable-component-update", "--disable-sync"] });
+}
+
+/** A window of somebody of its own. `problems` fills with what its console complains of. */
+export async function openWindow(browser, url, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const page = await context.newPage();
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  await page.goto(url);
+  await page.waitForSelector('#status[data-status="connected"]');
+  return { context, page, problems };
+}
+
+export const peopleOf = (page) => page.locator("#people li b").allTextContents();
+
+/** Waits until the page lists so many people. */
+export const waitForPeople = (page, count) =>
+  page.waitForFunction((count) => document.querySelectorAll("#people li").length === count, count);
