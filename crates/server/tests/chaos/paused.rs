@@ -1,0 +1,107 @@
+//! A server process that stands still for longer than every lease, as a suspended host does.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use herenow_client::raw::{Control, OpCode, RawConnection, Received, frame};
+use herenow_server::auth::Keys;
+use herenow_server::config::{Config, Pages, Settings};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::process::Process;
+
+const TTL: Duration = Duration::from_secs(2);
+/// The pause, which ends when a lease of this length ends on another server.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How late the protocol allows a lease to end.
+const LATE: Duration = Duration::from_secs(1);
+/// What a busy test machine may add to that.
+const SLACK: Duration = Duration::from_secs(1);
+const MEMBERS: usize = 50;
+const CHANNEL: &str = "presence:paused";
+
+/// The lease of a silent connection on a server that is not paused: the clock of this test.
+async fn wait_for_the_pause() {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await;
+    let listener = listener.expect("there is a free port");
+    let addr: SocketAddr = listener.local_addr().expect("a listener has an address");
+    let settings = Settings {
+        loops: 1,
+        presence_ttl_ms: PAUSE.as_millis() as u64,
+        auth_timeout_ms: PAUSE.as_millis() as u64,
+        ..Settings::default()
+    };
+    let config = Config { settings, keys: Keys::default(), pages: Pages::Production };
+    let ended = async {
+        let mut silent = RawConnection::connect(addr, "").await;
+        while !matches!(silent.next().await, Received::Close(..)) {}
+    };
+    tokio::select! {
+        ran = herenow_server::run(config, listener, std::future::pending()) => {
+            panic!("it ended: {}", ran.is_ok())
+        }
+        () = ended => {}
+    }
+}
+
+async fn track(peer: &mut RawConnection, state: Value) {
+    peer.send(json!({"type": "presence_join", "channel": CHANNEL, "state": state})).await;
+    while peer.next_message().await["type"] != "presence_sync" {}
+}
+
+/// Answers pings as a browser does, whatever the page does.
+async fn answer(mut peer: RawConnection) -> Received {
+    loop {
+        match peer.next().await {
+            Received::Ping(payload) => {
+                let pong = frame(OpCode::Control(Control::Pong), &payload);
+                peer.send_bytes(&pong).await;
+            }
+            Received::Message(_) | Received::Pong(_) => {}
+            end => return end,
+        }
+    }
+}
+
+// P7.5
+#[tokio::test]
+async fn a_paused_server_expires_nobody_who_still_answers_and_the_silent_in_time() {
+    let ttl_ms = TTL.as_millis().to_string();
+    let server = Process::start(&[("HERENOW_PRESENCE_TTL", &ttl_ms)]).await;
+    let mut watcher = server.sign_in("watcher").await;
+    watcher.send(json!({"type": "subscribe", "channel": CHANNEL})).await;
+    while watcher.next_message().await["type"] != "presence_sync" {}
+    let mut answering = tokio::task::JoinSet::new();
+    for n in 0..MEMBERS {
+        let mut member = server.sign_in(&format!("member-{n}")).await;
+        track(&mut member, json!({})).await;
+        assert_eq!(watcher.next_message().await["type"], "presence_join");
+        answering.spawn(answer(member));
+    }
+    let mut silent = server.sign_in("silent").await;
+    track(&mut silent, json!({})).await;
+    let heard = Instant::now();
+    assert_eq!(watcher.next_message().await["userId"], "silent");
+    server.signal("STOP");
+    let stopped = Instant::now();
+    wait_for_the_pause().await;
+    server.signal("CONT");
+    let paused = stopped.elapsed();
+    assert!(paused > TTL + LATE, "longer than any lease: {paused:?}");
+    // One leaves: who is silent for its whole lease, the pause not counted.
+    let leave = watcher.next_message().await;
+    assert_eq!((&leave["userId"], &leave["reason"]), (&json!("silent"), &json!("timeout")));
+    let silent_for = heard.elapsed();
+    assert!(silent_for >= TTL + paused - LATE, "{silent_for:?}, of which {paused:?} paused");
+    assert!(silent_for <= TTL + paused + LATE + SLACK, "{silent_for:?}, {paused:?} paused");
+    // Another lease goes by, and the others are there as before.
+    let mut late = server.sign_in("late").await;
+    track(&mut late, json!({})).await;
+    assert_eq!(watcher.next_message().await["userId"], "late");
+    let leave = watcher.next_message().await;
+    assert_eq!((&leave["userId"], &leave["reason"]), (&json!("late"), &json!("timeout")));
+    assert!(answering.try_join_next().is_none(), "nobody who answers was closed");
+    assert_eq!(server.metric("entries").await, MEMBERS as u64);
+    answering.abort_all();
+}
