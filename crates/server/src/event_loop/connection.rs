@@ -221,3 +221,17 @@ fn write_on(mut stream: &TcpStream, first: &[u8], second: &[u8]) -> io::Result<u
     }
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What it was when the memory of a million connections was stated.
+    const STATED_BYTES: usize = 168;
+
+    #[test]
+    fn a_connection_is_no_larger_than_stated() {
+        let bytes = std::mem::size_of::<Option<Connection>>();
+        assert!(bytes <= STATED_BYTES, "{bytes} bytes for each connection of a loop");
+    }
+}
