@@ -34,3 +34,12 @@ browser:
 # Node for the SDK's tests, Chromium for the demo's. The server itself needs neither.
 needs:
 	scripts/install-needs
+
+# What the server costs, beside rivals, on this machine: a table, bench-results/short.json, and how
+# far the core is from the instructions kept for it. docs/performance.md says more.
+bench:
+	crates/bench/install-needs
+	cargo build --release -p herenow-server -p herenow-bench
+	mkdir -p bench-results
+	cargo run --release -q -p herenow-bench -- run --json bench-results/short.json
+	crates/core/benches/count-instructions

@@ -90,6 +90,9 @@ struct RunArgs {
     /// Runs of each case on each server, instead of each case's own number.
     #[arg(long)]
     runs: Option<usize>,
+    /// How often to do a run again in which other processes took a tenth of a core or more.
+    #[arg(long, default_value_t = 0)]
+    repeats: usize,
     /// Writes all numbers, those of single runs included, to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -161,7 +164,8 @@ fn run(args: RunArgs) -> Result<(), String> {
             && case.name.starts_with(&args.case)
     });
     let places = args.places.into_places(&args.servers)?;
-    let plan = Plan { cases, servers: args.servers, places, runs: args.runs };
+    let (runs, repeats) = (args.runs, args.repeats);
+    let plan = Plan { cases, servers: args.servers, places, runs, repeats };
     let rows = plan.run(|line| eprintln!("{line}"))?;
     let verdicts = targets::verdicts(&rows);
     print!("{}", report::text(&rows, &verdicts));

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::measure::{self, Measure, Numbers};
+use crate::measure::{self, DISTURBED_PERCENT, Measure, Numbers};
 use crate::process::{self, DRIVER_CORE, Process};
 use crate::report::Row;
 use crate::scenarios::{Case, Trial};
@@ -16,6 +16,8 @@ pub struct Plan {
     pub places: Places,
     /// Instead of each case's own number.
     pub runs: Option<usize>,
+    /// How often a run is done again where other processes disturbed it.
+    pub repeats: usize,
 }
 
 impl Plan {
@@ -30,7 +32,7 @@ impl Plan {
                 self.servers_of(case).map(|it| empty_row(case, it)).collect();
             for run in 1..=self.runs.unwrap_or(case.runs) {
                 for (server, row) in self.servers_of(case).zip(&mut of_case) {
-                    let outcome = run_once(&self.places, case, server);
+                    let outcome = self.run_undisturbed(case, server);
                     let word = outcome.as_ref().err().map_or("", |_| " FAILED");
                     tell(&format!("{} {}: {server}, run {run}{word}", case.scenario, case.name));
                     match outcome {
@@ -45,6 +47,21 @@ impl Plan {
             rows.append(&mut of_case);
         }
         Ok(rows)
+    }
+
+    /// The first run that nobody disturbed, or the last one that was allowed.
+    fn run_undisturbed(&self, case: &Case, server: Server) -> Result<Numbers, String> {
+        let mut outcome = run_once(&self.places, case, server);
+        for _ in 0..self.repeats {
+            let is_disturbed = outcome.as_ref().is_ok_and(|numbers| {
+                numbers.get(&Measure::Others).is_some_and(|percent| *percent > DISTURBED_PERCENT)
+            });
+            if !is_disturbed {
+                break;
+            }
+            outcome = run_once(&self.places, case, server);
+        }
+        outcome
     }
 
     fn servers_of<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = Server> + 'a {
