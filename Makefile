@@ -1,9 +1,9 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sdk browser needs dev bench fmt
+.PHONY: test lint rust sim sdk browser needs dev fmt
 
 # Everything: format, lints, Rust, TypeScript, and two real browser windows.
-test: needs lint rust sdk browser
+test: needs lint rust sim sdk browser
 
 dev:
 	cargo run --release -- dev
@@ -16,9 +16,18 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check-house
 	scripts/check-clauses
+	scripts/check-guarantees
 
 rust:
-	cargo test --workspace
+	RUST_TEST_THREADS=8 cargo test --workspace
+
+# Ten thousand seeds of the simulation; `make sim SEED=74` replays one and prints what happens.
+sim:
+ifdef SEED
+	SIM_SEED=$(SEED) cargo test --release -p herenow-core --test sim whatever -- --nocapture
+else
+	SIM_SEEDS=10000 cargo test --release -p herenow-core --test sim
+endif
 
 # The SDK's own tests, and the SDK and the types of the demo against the real thing.
 sdk:

@@ -280,12 +280,12 @@ fn a_refused_token_stops_the_client_until_there_is_another() {
 }
 
 #[test]
-fn who_has_no_token_and_no_public_channel_does_not_come_back_for_ever() {
+fn an_observer_whose_words_came_too_late_tries_again() {
     let mut bench = Bench::new();
     bench.machine = Machine::new(None);
     bench.input(Input::Start);
     bench.input(Input::Opened);
-    assert_eq!(bench.close(4001, ""), [status(Status::Failed)]);
+    assert_eq!(bench.close(4001, ""), [status(Status::Reconnecting)]);
 }
 
 #[test]

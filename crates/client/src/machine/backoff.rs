@@ -15,7 +15,9 @@ pub const RECONNECT_CAP: Duration = Duration::from_secs(10);
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 
 /// Closes after which an early attempt would only meet the same end.
-const SLOW: [CloseCode; 7] = [
+const SLOW: [CloseCode; 8] = [
+    // A network that was slow refuses nobody, not even an observer without a token.
+    CloseCode::AuthTimeout,
     CloseCode::Overloaded,
     CloseCode::NoKeyConfigured,
     CloseCode::Abuse,
@@ -67,9 +69,9 @@ impl Backoff {
 }
 
 /// What the way a socket ended says about the next one.
-pub(super) fn advice(closed: &Closed, has_token: bool) -> Advice {
+pub(super) fn advice(closed: &Closed) -> Advice {
     let is = |code: CloseCode| closed.code == Some(code.number());
-    if is(CloseCode::AuthFailed) || is(CloseCode::AuthTimeout) && !has_token {
+    if is(CloseCode::AuthFailed) {
         return Advice::GiveUp;
     }
     if is(CloseCode::Restart) {

@@ -185,7 +185,7 @@ impl Machine {
         for channel in self.channels.values_mut() {
             channel.detach();
         }
-        match backoff::advice(closed, self.token.is_some()) {
+        match backoff::advice(closed) {
             Advice::GiveUp => {
                 self.link = Link::Down;
                 self.become_status(Status::Failed, out);

@@ -1,0 +1,97 @@
+//! What one run is made of, drawn from its seed: how many there are, how patient the server is,
+//! and how bad the network.
+
+use std::time::Duration;
+
+use herenow_core::{Limits, Question, RateLimit, Right};
+use herenow_wire::{ChannelName, UserId};
+
+use crate::chance::Chance;
+
+pub struct Plan {
+    pub loops: u16,
+    /// How many clients sign in; the users are fewer.
+    pub members: usize,
+    /// How many only watch the public channel.
+    pub observers: usize,
+    pub channels: Vec<ChannelName>,
+    pub ttl: Duration,
+    pub grace: Duration,
+    pub hibernate_after: Option<Duration>,
+    pub outbox_bytes: usize,
+    /// What the kernel of a reader that has stopped takes before the server notices.
+    pub window_bytes: usize,
+    pub longest_delay_us: u64,
+    /// How long a turn of a loop may last.
+    pub longest_turn_us: u64,
+    pub longest_decision_us: u64,
+    pub max_batches: usize,
+    pub max_members: u32,
+    pub limits: Limits,
+    pub things_that_happen: u64,
+}
+
+/// The users of a run.
+const USERS: u64 = 5;
+
+impl Plan {
+    pub fn draw(chance: &mut Chance) -> Self {
+        let channels = chance.between(1, 3);
+        let hibernate_after = chance.one_in(3).then(|| Duration::from_secs(chance.between(2, 8)));
+        let grace_ms = if chance.one_in(2) { 0 } else { chance.between(500, 8_000) };
+        let per_second = *pick(chance, &[10, 50, 200]);
+        Self {
+            loops: chance.between(1, 3) as u16,
+            members: chance.between(2, 9) as usize,
+            observers: chance.below(3) as usize,
+            channels: (0..channels).map(|n| channel(&format!("c{n}"))).collect(),
+            ttl: Duration::from_secs(chance.between(4, 20)),
+            grace: Duration::from_millis(grace_ms),
+            hibernate_after,
+            outbox_bytes: *pick(chance, &[1_500, 4_000, 16_000]),
+            window_bytes: *pick(chance, &[600, 2_000, 8_000]),
+            longest_delay_us: *pick(chance, &[1_000, 50_000, 400_000]),
+            longest_turn_us: *pick(chance, &[0, 1_000, 20_000]),
+            longest_decision_us: *pick(chance, &[0, 0, 5_000, 300_000]),
+            max_batches: *pick(chance, &[1, 3, 1_000]),
+            // No client says when to try again after `MEMBER_LIMIT`, so nobody meets it here.
+            max_members: 1_000,
+            limits: Limits {
+                auth_timeout: Duration::from_secs(5),
+                expiry_leeway: Duration::from_secs(60),
+                rate: RateLimit { messages_per_second: per_second, burst: 2 * per_second },
+                max_channels: 100,
+                max_waiting_messages: 64,
+                started_at_unix_ms: 0,
+            },
+            things_that_happen: chance.between(5, 60),
+        }
+    }
+
+    /// The access rules: the first channel is public, one user may not see the last.
+    pub fn grants(&self, question: &Question) -> bool {
+        let is_first = question.channel == self.channels[0];
+        match &question.user {
+            None => is_first && question.right == Right::Subscribe,
+            Some(user) => !self.is_shut_out(user, &question.channel),
+        }
+    }
+
+    pub fn is_shut_out(&self, user: &UserId, channel: &ChannelName) -> bool {
+        let last = self.channels.last().expect("there is at least one");
+        self.channels.len() > 1 && channel == last && user.as_str() == "user-0"
+    }
+}
+
+/// The token of a client: no run is about signatures. Nobody signs in with one that is not good.
+pub fn token_of(member: usize) -> String {
+    format!("user-{}", member as u64 % USERS)
+}
+
+pub fn pick<'a, T>(chance: &mut Chance, of: &'a [T]) -> &'a T {
+    &of[chance.index(of.len())]
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(&format!("presence:{name}")).expect("a valid name")
+}

@@ -1,0 +1,403 @@
+//! Sessions on simulated sockets: what a session is told, and carrying out what it wants done.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use herenow_core::{
+    Auth, AuthRefusal, Command, Effect, Input, Instant, Owner, Put, Question, Ruling, SCAN_EVERY,
+    Session, SessionEffect, Ticket, Verdict,
+};
+use herenow_wire::encode::{self, Reply};
+use herenow_wire::{
+    ChannelName, ClientMessage, CloseCode, ConnectionId, DefaultChannel, Incoming, LeaveReason,
+    UserId, decode, frame,
+};
+
+use super::event_loop::{Asker, Connection, Decided, Loop, Mail, Phase};
+use super::outbox::Outbox;
+use crate::network::{Down, LinkId, Up, micros};
+use crate::stage::{Bug, Stage, Weather};
+
+/// Every entry of a process has one owner.
+pub(super) const OWNER: Owner = Owner(0);
+/// How long a closed socket may linger.
+const LINGER: Duration = Duration::from_secs(2);
+/// What is read from one socket in one turn.
+const READS_PER_TURN: usize = 32;
+
+impl Loop {
+    /// Takes in what has come on every socket.
+    pub(super) fn read_sockets(&mut self, stage: &mut Stage) {
+        if self.is_choked() {
+            return;
+        }
+        for link in std::mem::take(&mut self.opening) {
+            match stage.network.link(link).up.receive(stage.now) {
+                Some((_, Up::Open)) => self.adopt(link, stage),
+                Some(_) => {}
+                None => self.opening.push(link),
+            }
+        }
+        for slot in self.slots() {
+            for _ in 0..READS_PER_TURN {
+                let max_bytes = stage.plan.outbox_bytes;
+                let Some(connection) = self.connection(slot) else { break };
+                if connection.phase == Phase::Dead || connection.is_stuffed(max_bytes) {
+                    break;
+                }
+                let link = connection.link;
+                let Some((came_at, what)) = stage.network.link(link).up.receive(stage.now) else {
+                    break;
+                };
+                self.receive(slot, came_at, what, stage);
+            }
+        }
+    }
+
+    fn adopt(&mut self, link: LinkId, stage: &mut Stage) {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&stage.chance.draw().to_le_bytes());
+        bytes[8..].copy_from_slice(&stage.chance.draw().to_le_bytes());
+        let session = Session::new(ConnectionId::from_bytes(bytes), &stage.plan.limits, stage.now);
+        let slot = self.insert(Connection {
+            link,
+            session,
+            outbox: Outbox::default(),
+            replies: Vec::new(),
+            phase: Phase::Open,
+            is_soon: false,
+            heard_at: stage.now,
+            came_at: stage.now,
+        });
+        self.leases.open(slot, stage.now);
+        self.leases.set_deadline(slot, stage.now + stage.plan.limits.auth_timeout);
+        stage.send_down(link, Down::Opened);
+    }
+
+    fn receive(&mut self, slot: u32, came_at: Instant, what: Up, stage: &mut Stage) {
+        let Some(connection) = self.connection(slot) else { return };
+        match what {
+            Up::Taken(bytes) => {
+                let link = stage.network.link(connection.link);
+                link.untaken_bytes -= bytes;
+                return self.drain(slot, stage);
+            }
+            Up::End => return self.socket_ended(slot, stage),
+            _ if !connection.is_open() => return,
+            _ => {}
+        }
+        connection.heard_at = stage.now;
+        connection.came_at = came_at;
+        self.leases.renew(slot, stage.now);
+        self.tell_session(slot, Input::Frame, stage);
+        match what {
+            Up::Text(text) => self.text(slot, &text, stage),
+            Up::Close(code) => self.close_came(slot, code, stage),
+            _ => {}
+        }
+    }
+
+    fn close_came(&mut self, slot: u32, code: u16, stage: &mut Stage) {
+        if code == CloseCode::GoingAway.number() {
+            self.break_off(slot, stage);
+        } else {
+            self.tell_session(slot, Input::Broken, stage);
+        }
+        self.mark_dead(slot);
+    }
+
+    pub(super) fn socket_ended(&mut self, slot: u32, stage: &mut Stage) {
+        self.break_off(slot, stage);
+        self.mark_dead(slot);
+    }
+
+    fn text(&mut self, slot: u32, text: &str, stage: &mut Stage) {
+        let mut decoded = Vec::new();
+        decode(text, &DefaultChannel::None, &mut decoded);
+        for message in decoded {
+            let input = match message {
+                Ok(Incoming { message: ClientMessage::Auth { token, resume }, reference }) => {
+                    match verify(token.as_deref()) {
+                        Ok(auth) => Self::auth_input(auth, resume.as_deref(), reference),
+                        refused => Input::Auth { verdict: refused, reference },
+                    }
+                }
+                Ok(incoming) => Input::Message(incoming),
+                Err(refusal) => Input::Refused(refusal),
+            };
+            self.tell_session(slot, input, stage);
+        }
+    }
+
+    /// Tells a session something and carries out what follows from it.
+    pub(super) fn tell_session(&mut self, slot: u32, input: Input, stage: &mut Stage) {
+        self.with_session(slot, stage, |session, stage, effects| {
+            session.handle(input, &stage.plan.limits, stage.now, effects);
+        });
+    }
+
+    pub(super) fn session_timeout(&mut self, slot: u32, stage: &mut Stage) {
+        self.with_session(slot, stage, |session, stage, effects| {
+            session.handle_timeout(&stage.plan.limits, stage.now, effects);
+        });
+    }
+
+    pub(super) fn with_session(
+        &mut self,
+        slot: u32,
+        stage: &mut Stage,
+        call: impl FnOnce(&mut Session, &mut Stage, &mut Vec<SessionEffect>),
+    ) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(connection) = connection else { return };
+        call(&mut connection.session, stage, &mut self.effects);
+        self.carry_out(slot, stage);
+        self.settle(stage);
+        self.note_deadline(slot, stage);
+    }
+
+    /// A shard's answer. The connection may be gone and its slot another's.
+    pub(super) fn answer(
+        &mut self,
+        ticket: Ticket,
+        channel: ChannelName,
+        verdict: Verdict,
+        stage: &mut Stage,
+    ) {
+        let Ticket { slot, connection: id, reference, .. } = ticket;
+        if let Some(connection) = self.connection(slot)
+            && connection.session.connection() == id
+        {
+            self.tell_session(slot, Input::Answer { channel, reference, verdict }, stage);
+        }
+    }
+
+    /// Carries out what this loop's shards want done.
+    pub(super) fn settle(&mut self, stage: &mut Stage) {
+        self.recover_lost(stage);
+        while !self.shard_effects.is_empty() {
+            for effect in std::mem::take(&mut self.shard_effects) {
+                match effect {
+                    Effect::Dirty { channel, flushed_at } => {
+                        let due = self.pace.due(flushed_at, stage.now);
+                        self.shards.plan(channel, due);
+                    }
+                    Effect::Ripe { channel, flushed_at } => {
+                        let due = self.pace.due_ripe(flushed_at, stage.now);
+                        self.shards.plan(channel, due);
+                    }
+                    Effect::Answer { ticket, channel, verdict } if ticket.peer == self.me => {
+                        self.answer(ticket, channel, verdict, stage);
+                    }
+                    Effect::Answer { ticket, channel, verdict } => {
+                        let to = usize::from(ticket.peer.0);
+                        self.outgoing[to].push(Mail::Answer { ticket, channel, verdict });
+                    }
+                    Effect::Resync { channel, .. } => {
+                        for (index, batch) in self.outgoing.iter_mut().enumerate() {
+                            if index != usize::from(self.me.0) {
+                                batch.push(Mail::Resync(channel.clone()));
+                            }
+                        }
+                        self.tell_resync(&channel, stage);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries out what the session in `slot` wants done.
+    pub(super) fn carry_out(&mut self, slot: u32, stage: &mut Stage) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                self.perform(slot, effect, stage);
+            }
+        }
+    }
+
+    fn perform(&mut self, slot: u32, effect: SessionEffect, stage: &mut Stage) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(connection) = connection else { return };
+        let (id, peer) = (connection.session.connection(), self.me);
+        match effect {
+            SessionEffect::Reply(mut reply, reference) => {
+                if let Reply::AuthSuccess { resume, .. } = &mut reply {
+                    *resume = Self::resume_token(&connection.session, &stage.plan);
+                }
+                if connection.is_open() {
+                    encode::reply(&mut connection.replies, &reply, reference.as_ref());
+                }
+            }
+            SessionEffect::Authorize(question) => self.authorize(slot, question, stage),
+            SessionEffect::Listen { channel } => {
+                let ask = self.audience.listen(&channel, slot);
+                self.command(Command::Subscribe { channel, peer, ask }, stage);
+            }
+            SessionEffect::AskAgain { channel } => {
+                if let Some(ask) = self.audience.ask_again(&channel, slot) {
+                    self.command(Command::Subscribe { channel, peer, ask }, stage);
+                }
+            }
+            SessionEffect::Unlisten { channel } => {
+                if self.audience.unlisten(&channel, slot) {
+                    self.command(Command::Unsubscribe { channel, peer }, stage);
+                }
+            }
+            SessionEffect::Put { channel, state, user, reference } => {
+                let put = Put { connection: id, owner: OWNER, user, state };
+                let ticket = Ticket { peer, slot, connection: id, reference };
+                let max_members = stage.plan.max_members;
+                self.command(Command::Put { channel, put, max_members, ticket }, stage);
+            }
+            SessionEffect::Remove { channel, reason } => {
+                if reason == LeaveReason::Timeout {
+                    stage.tally.timeouts += 1;
+                }
+                self.remove(channel, id, reason, stage);
+            }
+            SessionEffect::TakeOver { claim, user } => self.take_over(slot, claim, user, stage),
+            SessionEffect::Detached => self.keep_detached(slot, stage),
+            SessionEffect::ReviewLater => self.reviews.push_back(slot),
+            SessionEffect::Settled => {}
+            SessionEffect::Close { code } => self.close(slot, code, stage),
+        }
+    }
+
+    pub(super) fn remove(
+        &mut self,
+        channel: ChannelName,
+        connection: ConnectionId,
+        reason: LeaveReason,
+        stage: &mut Stage,
+    ) {
+        if stage.bug == Some(Bug::LeaveSkipped) && stage.chance.one_in(8) {
+            return;
+        }
+        self.command(Command::Remove { channel, connection, owner: OWNER, reason }, stage);
+    }
+
+    /// A channel that is freed has told everybody who was left to be told.
+    pub(super) fn tell_shard(&mut self, command: Command, stage: &mut Stage) {
+        let freed = self.shards.handle(command, stage.now, &mut self.shard_effects);
+        if let Some(freed) = freed {
+            stage.history.forget(|channel| *channel == freed);
+        }
+    }
+
+    /// To the channel's shard, here or on another loop.
+    pub(super) fn command(&mut self, command: Command, stage: &mut Stage) {
+        let home = command.channel().shard() % self.loops;
+        if home == self.me.0 {
+            self.tell_shard(command, stage);
+        } else {
+            self.outgoing[usize::from(home)].push(Mail::Command(command));
+        }
+    }
+
+    fn authorize(&mut self, slot: u32, question: Question, stage: &mut Stage) {
+        let peer = self.me;
+        let Some(connection) = self.connection(slot) else { return };
+        let asker = Asker { peer, slot, connection: connection.session.connection() };
+        let is_unavailable = stage.weather == Weather::Rough && stage.chance.one_in(40);
+        let ruling = match stage.plan.grants(&question) {
+            _ if is_unavailable => Ruling::Unavailable,
+            true => Ruling::Granted,
+            false => Ruling::Denied,
+        };
+        let channel = question.channel;
+        let delay_us = stage.chance.between(0, stage.plan.longest_decision_us);
+        let at = stage.now + micros(delay_us);
+        if delay_us == 0 {
+            self.decide(Decided { at, asker, channel, ruling }, stage);
+        } else {
+            stage.tally.late_decisions += 1;
+            self.decisions.push(Decided { at, asker, channel, ruling });
+        }
+    }
+
+    pub(super) fn take_decisions(&mut self, stage: &mut Stage) {
+        let mut come: Vec<Decided> =
+            self.decisions.extract_if(.., |decided| decided.at <= stage.now).collect();
+        come.sort_by_key(|decided| decided.at);
+        for decided in come {
+            let slot = decided.asker.slot;
+            self.decide(decided, stage);
+            self.carry_out(slot, stage);
+            self.settle(stage);
+            self.note_deadline(slot, stage);
+        }
+    }
+
+    fn decide(&mut self, decided: Decided, stage: &mut Stage) {
+        let Decided { asker, channel, ruling, .. } = decided;
+        let channel = self.audience.canonical(channel);
+        let Some(connection) = self.connections.get_mut(asker.slot as usize) else { return };
+        let Some(connection) = connection else { return };
+        if connection.session.connection() == asker.connection {
+            let input = Input::Decision { channel, ruling };
+            connection.session.handle(input, &stage.plan.limits, stage.now, &mut self.effects);
+        }
+    }
+
+    /// The rules were replaced: what the old ones granted is asked again.
+    pub(super) fn reload(&mut self) {
+        self.reviews = self.slots().into();
+    }
+
+    pub(super) fn close(&mut self, slot: u32, code: CloseCode, stage: &mut Stage) {
+        let Some(connection) = self.connection(slot) else { return };
+        if connection.is_open() {
+            connection.phase = Phase::Closing;
+            connection.outbox.drop_flushes(None);
+            frame::write_close(&mut connection.replies, code, "");
+            self.leases.set_deadline(slot, stage.now + LINGER);
+        }
+    }
+
+    pub(super) fn ping(&mut self, slot: u32) {
+        if let Some(connection) = self.connection(slot)
+            && connection.is_open()
+        {
+            frame::write_ping(&mut connection.replies);
+        }
+    }
+
+    pub(super) fn lease_ended(&mut self, slot: u32, stage: &mut Stage) {
+        let Some(connection) = self.connection(slot) else { return };
+        if connection.is_open() {
+            let silent = stage.now.since(connection.came_at);
+            assert!(silent >= stage.plan.ttl, "a lease ended after a silence of {silent:?}");
+            self.tell_session(slot, Input::LeaseEnded, stage);
+        } else {
+            self.mark_dead(slot);
+        }
+    }
+
+    pub(super) fn deadline_came(&mut self, slot: u32, stage: &mut Stage) {
+        match self.connection(slot).map(|connection| connection.phase) {
+            Some(Phase::Open) => self.session_timeout(slot, stage),
+            Some(Phase::Closing) => self.mark_dead(slot),
+            Some(Phase::Dead) | None => {}
+        }
+    }
+
+    /// A far deadline costs nothing; a near one is met at once.
+    pub(super) fn note_deadline(&mut self, slot: u32, stage: &Stage) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(connection) = connection.as_mut().filter(|one| one.is_open()) else { return };
+        let deadline = connection.session.poll_timeout(&stage.plan.limits);
+        if deadline > stage.now + SCAN_EVERY {
+            self.leases.set_deadline(slot, deadline);
+        } else if !connection.is_soon {
+            connection.is_soon = true;
+            self.soon.push(Reverse((deadline, slot)));
+        }
+    }
+}
+
+/// A token is the name of its user.
+fn verify(token: Option<&str>) -> Result<Auth, AuthRefusal> {
+    let user = UserId::parse(token.ok_or_else(AuthRefusal::missing)?);
+    let user = user.map_err(|_| AuthRefusal::Bad("a token names a user".into()))?;
+    Ok(Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() })
+}
