@@ -45,6 +45,8 @@ pub enum Bug {
     LeaveSkipped,
     /// Mail between two loops is not taken in the order in which it was sent.
     MailReordered,
+    /// Any snapshot is taken for the answer to any wish.
+    AnyAnswerWillDo,
     /// Clients are not told that a map is lost.
     ResyncUntold,
     /// A paused server counts the pause as its clients' silence.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use herenow_core::{
-    Audience, Claim, Command, Due, Effect, Instant, Leases, Owed, Pace, Peer, Ruling, Session,
-    SessionEffect, Ticket, Verdict,
+    Audience, Claim, Command, Due, Effect, Instant, Leases, Owed, Pace, Peer, Ruling, SCAN_EVERY,
+    Session, SessionEffect, Ticket, Verdict,
 };
 use herenow_wire::{ChannelName, ConnectionId, UserId};
 
@@ -105,6 +105,8 @@ pub(super) struct Delivery {
 
 /// How long after its end a lease may at most be noticed.
 const LATE: Duration = Duration::from_secs(1);
+/// A pause that is noticed wherever it falls between two looks.
+const NOTICED_PAUSE: Duration = Duration::from_millis(1_500);
 /// How seldom [`Bug::LeasesSeldomLookedOver`] looks.
 const SELDOM: Duration = Duration::from_secs(5);
 
@@ -149,7 +151,10 @@ impl Loop {
 
     pub(super) fn pause(&mut self, until: Instant, now: Instant) {
         self.busy_until = self.busy_until.max(until);
-        self.pauses.push((now, self.busy_until));
+        match self.pauses.last_mut().filter(|(_, end)| *end >= now) {
+            Some((_, end)) => *end = self.busy_until,
+            None => self.pauses.push((now, self.busy_until)),
+        }
     }
 
     /// When it has something to do next, and may.
@@ -159,7 +164,7 @@ impl Loop {
         if has_work {
             return self.busy_until.max(stage.now);
         }
-        let mut next = self.leases.poll_timeout().min(self.shards.poll_timeout());
+        let mut next = self.next_scan(stage).min(self.shards.poll_timeout());
         let soon = self.soon.peek().map_or(Instant::NEVER, |next| next.0.0);
         next = next.min(soon).min(self.next_grace_end(&stage.plan.limits));
         next = self.decisions.iter().map(|decided| decided.at).fold(next, Instant::min);
@@ -178,6 +183,9 @@ impl Loop {
 
     /// Everything that is to be done about what has happened since the last turn.
     pub(super) fn turn(&mut self, stage: &mut Stage) {
+        if stage.bug == Some(Bug::PauseNotForgiven) {
+            self.scan_as_if_never_paused(stage);
+        }
         while let Some(batch) = self.inbox.pop_front() {
             for mail in batch {
                 self.accept(mail, stage);
@@ -251,21 +259,10 @@ impl Loop {
             }
         }
         self.end_graces(stage);
-        let is_seldom = stage.bug == Some(Bug::LeasesSeldomLookedOver);
-        if stage.now < self.leases.poll_timeout()
-            || is_seldom && stage.now < self.scanned_at + SELDOM
-        {
+        if stage.now < self.next_scan(stage) {
             return;
         }
-        let mut dues = Vec::new();
-        self.scan_leases(&mut dues, stage);
-        for due in dues {
-            match due {
-                Due::Ping(slot) => self.ping(slot),
-                Due::Ended(slot) => self.lease_ended(slot, stage),
-                Due::Deadline(slot) => self.deadline_came(slot, stage),
-            }
-        }
+        self.scan_leases(stage.now, stage);
         self.leases_are_kept(stage);
         for _ in 0..self.reviews.len() {
             if let Some(slot) = self.reviews.pop_front() {
@@ -277,14 +274,31 @@ impl Loop {
         self.settle(stage);
     }
 
-    fn scan_leases(&mut self, dues: &mut Vec<Due>, stage: &Stage) {
-        if stage.bug == Some(Bug::PauseNotForgiven) {
-            while self.leases.poll_timeout() < stage.now {
-                self.leases.scan(self.leases.poll_timeout(), dues);
+    fn next_scan(&self, stage: &Stage) -> Instant {
+        match stage.bug {
+            Some(Bug::LeasesSeldomLookedOver) => self.scanned_at + SELDOM,
+            _ => self.leases.poll_timeout(),
+        }
+    }
+
+    fn scan_leases(&mut self, at: Instant, stage: &mut Stage) {
+        let mut dues = Vec::new();
+        self.leases.scan(at, &mut dues);
+        self.scanned_at = at;
+        for due in dues {
+            match due {
+                Due::Ping(slot) => self.ping(slot),
+                Due::Ended(slot) => self.lease_ended(slot, stage),
+                Due::Deadline(slot) => self.deadline_came(slot, stage),
             }
         }
-        self.leases.scan(stage.now, dues);
-        self.scanned_at = stage.now;
+    }
+
+    /// Makes up for the looks that a pause has cost, before anything that came meanwhile is heard.
+    fn scan_as_if_never_paused(&mut self, stage: &mut Stage) {
+        while self.leases.poll_timeout() < stage.now {
+            self.scan_leases(self.leases.poll_timeout(), stage);
+        }
     }
 
     /// Nobody who has been silent for longer than may be is still there.
@@ -297,10 +311,21 @@ impl Loop {
         }
     }
 
+    /// What a lease is longer for pauses at most.
     fn paused_since(&self, then: Instant, now: Instant) -> Duration {
+        self.overlaps(then, now).sum()
+    }
+
+    /// What it is longer at least: a short pause is not noticed, and the end of any within a scan.
+    pub(super) fn forgiven_since(&self, then: Instant, now: Instant) -> Duration {
+        let noticed = self.overlaps(then, now).filter(|pause| *pause > NOTICED_PAUSE);
+        noticed.map(|pause| pause - 2 * SCAN_EVERY).sum()
+    }
+
+    fn overlaps(&self, then: Instant, now: Instant) -> impl Iterator<Item = Duration> {
         let within =
-            |(from, until): &(Instant, Instant)| (*until).min(now).since((*from).max(then));
-        self.pauses.iter().map(within).sum()
+            move |(from, until): &(Instant, Instant)| (*until).min(now).since((*from).max(then));
+        self.pauses.iter().map(within)
     }
 
     /// Puts a connection into a slot, one that was used before where there is one.

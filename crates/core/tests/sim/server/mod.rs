@@ -9,6 +9,7 @@ mod recovery;
 mod resume;
 mod sessions;
 mod shards;
+mod sockets;
 
 use herenow_core::Instant;
 use herenow_wire::ChannelName;
