@@ -19,7 +19,7 @@ lint:
 	scripts/check-guarantees
 
 rust:
-	RUST_TEST_THREADS=8 cargo test --workspace
+	cargo test --workspace
 
 # Ten thousand seeds of the simulation; `make sim SEED=74` replays one and prints what happens.
 sim:

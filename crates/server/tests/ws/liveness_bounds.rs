@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 
 use crate::support::{Proxy, Server, User, fence, names, track};
 
-const TTL: Duration = Duration::from_secs(2);
+const TTL: Duration = Duration::from_secs(4);
 /// How late the protocol allows a lease to end.
 const LATE: Duration = Duration::from_secs(1);
 /// What a busy test machine may add to that.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(3);
 const SILENT: usize = 60;
 
 fn server() -> Server {

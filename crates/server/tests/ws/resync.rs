@@ -15,7 +15,7 @@ const COLLECT_FOR: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(2);
 
 fn server() -> Server {
-    Server::with(|settings| settings.hibernate_after_ms = 300)
+    Server::with(|settings| settings.hibernate_after_ms = 1_000)
 }
 
 /// A watcher, and users who track in [`GAME`] and are subscribed, all of them up to date.
@@ -251,7 +251,7 @@ async fn the_rust_client_answers_by_itself_and_tells_the_rebuilt_list_once() {
 #[tokio::test]
 async fn who_is_away_for_a_moment_stays_in_a_rebuilt_list() {
     let server = Server::with(|settings| {
-        settings.hibernate_after_ms = 300;
+        settings.hibernate_after_ms = 1_000;
         settings.disconnect_grace_ms = 60_000;
     });
     let mut watcher = server.watch("watcher").await;
