@@ -151,6 +151,28 @@ fn a_channel_given_up_while_away_is_left_and_nobody_hears_that_it_was_left_alrea
 }
 
 #[test]
+fn a_word_that_may_have_been_lost_with_the_socket_is_said_again() {
+    let mut bench = Bench::connected();
+    bench.input(Input::Listen(a()));
+    bench.input(track());
+    assert_eq!(bench.input(Input::Untrack(a())), [send(LEAVE)]);
+    bench.lose();
+    assert_eq!(bench.reopen(), [send(RESUMING), send(SUBSCRIBE)]);
+    assert_eq!(bench.text(&success("c1", "")), [send(LEAVE), signed_in("c1")]);
+}
+
+#[test]
+fn a_word_that_was_answered_is_not_said_again() {
+    let mut bench = Bench::connected();
+    bench.input(track());
+    assert_eq!(bench.input(Input::Untrack(a())), [send(UNSUBSCRIBE)]);
+    bench.text(r#"{"type":"unsubscribed","channel":"presence:a"}"#);
+    bench.lose();
+    assert_eq!(bench.reopen(), [send(RESUMING)]);
+    assert_eq!(bench.text(&success("c1", "")), [signed_in("c1")]);
+}
+
+#[test]
 fn a_place_that_was_not_given_needs_no_tidying() {
     let mut bench = Bench::connected();
     bench.input(track());

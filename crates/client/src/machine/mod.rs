@@ -254,10 +254,12 @@ impl Machine {
         if !channel.is_wanted() {
             self.channels.remove(&name);
         }
-        if matches!(self.link, Link::Open(_)) {
-            out.extend(message.map(Output::Send));
-        } else if let Some(place) = &mut self.place {
+        let Some(message) = message else { return };
+        if let Some(place) = &mut self.place {
             place.given_up.insert(name);
+        }
+        if matches!(self.link, Link::Open(_)) {
+            out.push(Output::Send(message));
         }
     }
 
@@ -306,8 +308,12 @@ impl Machine {
                     out.extend(known.again(&channel).map(Output::Send));
                 }
             }
+            ServerMessage::Unsubscribed { channel, code: None } => {
+                if let Some(place) = &mut self.place {
+                    place.given_up.remove(&channel);
+                }
+            }
             ServerMessage::Subscribed { .. }
-            | ServerMessage::Unsubscribed { code: None, .. }
             | ServerMessage::Pong
             | ServerMessage::Ack
             | ServerMessage::Unknown => {}

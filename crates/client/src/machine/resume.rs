@@ -1,5 +1,6 @@
 //! Coming back to a place that the server has kept: the same connection id, subscriptions and
-//! entries. What the application gave up meanwhile is told as soon as the place is taken again.
+//! entries. What the application gave up, and the server may not have heard, is told as soon as the
+//! place is taken again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ pub(super) struct Place {
     /// Shown until the server names another: an attempt that was lost before it was heard has not
     /// used it up.
     pub(super) resume: Box<str>,
-    /// Channels in which something ended while there was no socket to say so.
+    /// Channels in which something ended, as far as it is not known that the server has heard: the
+    /// socket that carried the word may have broken before it arrived.
     pub(super) given_up: BTreeSet<ChannelName>,
 }
 
