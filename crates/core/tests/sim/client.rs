@@ -26,7 +26,10 @@ pub struct Client {
     link: Option<LinkId>,
     observer: Observer,
     half_read: Vec<u8>,
+    /// The newest `resume`, which a page keeps over being loaded again.
     resume: Option<String>,
+    /// What the page before this one kept, until it was shown.
+    carried: Option<String>,
     /// What the machine does at which moment must not depend on the clock of this process.
     epoch: Wall,
     outputs: Vec<Output>,
@@ -61,6 +64,7 @@ impl Client {
             observer: Observer::default(),
             half_read: Vec::new(),
             resume: None,
+            carried: None,
             epoch,
             outputs: Vec::new(),
             asleep_until: Instant::default(),
@@ -152,6 +156,7 @@ impl Client {
     pub fn stop(&mut self, stage: &mut Stage) {
         self.tell(Input::Stop, stage);
         self.resume = None;
+        self.carried = None;
     }
 
     // What happens to pages.
@@ -162,6 +167,7 @@ impl Client {
             stage.send_up(link, Up::Close(1001));
             stage.send_up(link, Up::End);
         }
+        self.carried = self.resume.take();
         self.begin_again(stage);
     }
 
@@ -172,6 +178,7 @@ impl Client {
             stage.network.link(link).cut(at);
         }
         self.resume = None;
+        self.carried = None;
         self.begin_again(stage);
     }
 
@@ -226,24 +233,25 @@ impl Client {
                 let message = ServerMessage::parse(&text);
                 stage.tally.snapshots += u64::from(matches!(message, ServerMessage::Sync(_)));
                 self.observer.read(&message, &stage.history);
-                self.tell(Input::Text(text.clone()), stage);
-                if let ServerMessage::AuthSuccess { connection_id, .. } = message {
-                    self.signed_in(connection_id.to_string(), &text, stage);
+                self.tell(Input::Text(text), stage);
+                if let ServerMessage::AuthSuccess { connection_id, resume, .. } = message {
+                    self.connection = Some(connection_id.to_string());
+                    self.resume = resume.map(String::from);
+                    self.signed_in(stage);
                 }
             }
         }
     }
 
-    /// Keeps what it may come back with. Who did come back takes down what it showed and no longer
-    /// wants: the server cannot know.
-    fn signed_in(&mut self, connection: String, text: &str, stage: &mut Stage) {
-        self.connection = Some(connection);
-        let came_back = self.resume.take().is_some();
-        let token = text.split_once(r#""resume":""#).and_then(|(_, rest)| rest.split_once('"'));
-        self.resume = token.map(|(token, _)| token.to_owned());
+    /// A page that came back as the one before takes down what that one showed and this one does
+    /// not: no machine knows of it.
+    fn signed_in(&mut self, stage: &mut Stage) {
+        if self.carried.take().is_none() {
+            return;
+        }
         for channel in stage.plan.channels.clone() {
             let want = self.wants.get(&channel).cloned().unwrap_or_default();
-            if came_back && want.shown.is_none() {
+            if want.shown.is_none() {
                 let say = if want.listening { protocol::untrack } else { protocol::unsubscribe };
                 self.say(say(&channel), stage);
             }
@@ -279,7 +287,7 @@ impl Client {
             }
             Output::Send(text) => {
                 stage.note(|| format!("client {} says {text}", self.number));
-                self.say(self.with_resume(text), stage);
+                self.say(self.with_carried(text), stage);
             }
             Output::Close => {
                 if let Some(link) = self.link.take() {
@@ -307,10 +315,10 @@ impl Client {
         self.application.hear(event, &self.machine);
     }
 
-    /// A first `auth` shows what the last one's answer carried.
-    fn with_resume(&self, text: String) -> String {
-        match (&self.resume, &self.connection) {
-            (Some(resume), None) if text.starts_with(r#"{"type":"auth""#) => {
+    /// The first `auth` of a page that was loaded again shows what the one before has kept.
+    fn with_carried(&self, text: String) -> String {
+        match &self.carried {
+            Some(resume) if text.starts_with(r#"{"type":"auth""#) => {
                 let open = text.strip_suffix('}').expect("a message is an object");
                 format!(r#"{open},"resume":"{resume}"}}"#)
             }

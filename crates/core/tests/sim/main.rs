@@ -69,6 +69,7 @@ finds! {
     it_finds_a_leave_that_is_skipped: LeaveSkipped,
     it_finds_mail_that_is_reordered: MailReordered,
     it_finds_a_snapshot_that_answers_a_later_wish: AnyAnswerWillDo,
+    it_finds_a_decision_that_another_socket_asked_for: AnyDecisionWillDo,
     it_finds_a_resync_that_is_not_told: ResyncUntold,
     it_finds_a_pause_that_is_not_forgiven: PauseNotForgiven,
     it_finds_leases_that_are_looked_over_too_seldom: LeasesSeldomLookedOver,

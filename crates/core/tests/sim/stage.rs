@@ -47,6 +47,8 @@ pub enum Bug {
     MailReordered,
     /// Any snapshot is taken for the answer to any wish.
     AnyAnswerWillDo,
+    /// Who has taken a session over is told what the one before it has asked.
+    AnyDecisionWillDo,
     /// Clients are not told that a map is lost.
     ResyncUntold,
     /// A paused server counts the pause as its clients' silence.

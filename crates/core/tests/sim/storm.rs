@@ -67,6 +67,13 @@ impl World {
             3 => client.crash(stage),
             4 if client.machine.status() == Status::Connected => client.stop(stage),
             4 => client.tell(Input::Start, stage),
+            5 => {
+                // The rules are asked for all that it was granted, and it is gone before they say.
+                if let Some(token) = client.token.clone() {
+                    client.tell(Input::Token(token.into()), stage);
+                }
+                client.reload(stage);
+            }
             _ => client.reload(stage),
         }
     }

@@ -75,11 +75,20 @@ pub(super) struct Decided {
 }
 
 /// A connection that waits for an answer.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asker {
     pub(super) peer: Peer,
     pub(super) slot: u32,
     pub(super) connection: ConnectionId,
+    /// Which of the sockets that have had this id.
+    pub(super) generation: u32,
+}
+
+impl Asker {
+    pub(super) fn new(peer: Peer, slot: u32, session: &Session) -> Self {
+        let (connection, generation) = (session.connection(), session.generation());
+        Self { peer, slot, connection, generation }
+    }
 }
 
 pub(super) enum Mail {

@@ -65,9 +65,9 @@ impl Loop {
 
     /// The session in `slot` claims another: every loop looks for it in turn.
     pub(super) fn take_over(&mut self, slot: u32, claim: Claim, user: UserId, stage: &mut Stage) {
+        let peer = self.me;
         let Some(connection) = self.connection(slot) else { return };
-        let connection = connection.session.connection();
-        let asker = Asker { peer: self.me, slot, connection };
+        let asker = Asker::new(peer, slot, &connection.session);
         match self.give_up(claim, &user, stage) {
             Some(session) => self.taken_over(asker, Some(Box::new(session)), stage),
             None => self.ask_next_loop(asker, claim, user, stage),

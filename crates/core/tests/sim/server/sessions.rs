@@ -188,7 +188,7 @@ impl Loop {
     fn authorize(&mut self, slot: u32, question: Question, stage: &mut Stage) {
         let peer = self.me;
         let Some(connection) = self.connection(slot) else { return };
-        let asker = Asker { peer, slot, connection: connection.session.connection() };
+        let asker = Asker::new(peer, slot, &connection.session);
         let is_unavailable = stage.weather == Weather::Rough && stage.chance.one_in(40);
         let ruling = match stage.plan.grants(&question) {
             _ if is_unavailable => Ruling::Unavailable,
@@ -224,7 +224,11 @@ impl Loop {
         let channel = self.audience.canonical(channel);
         let Some(connection) = self.connections.get_mut(asker.slot as usize) else { return };
         let Some(connection) = connection else { return };
-        if connection.session.connection() == asker.connection {
+        let mut holder = Asker::new(self.me, asker.slot, &connection.session);
+        if stage.bug == Some(Bug::AnyDecisionWillDo) {
+            holder.generation = asker.generation;
+        }
+        if holder == asker {
             let input = Input::Decision { channel, ruling };
             connection.session.handle(input, &stage.plan.limits, stage.now, &mut self.effects);
         }
