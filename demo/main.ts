@@ -1,65 +1,103 @@
 /**
- * The demo: live cursors and who is here, on the real SDK. Turns what happens in this window into state that is
- * tracked, and what is tracked by others into what is shown.
+ * The demo: live cursors and who is here, on the real SDK. Turns what happens in this window into the state that is
+ * tracked, and what others track into what is shown.
  */
-import { type Client, createClient, type Presence, type Status } from "herenow";
+import { type Client, createClient, MAX_STATE_BYTES, type Presence, type Status, type User } from "herenow";
+import { settling, watchAway, watchPointer, watchWords } from "./activity.js";
 import { identity, remember } from "./identity.js";
-import { readShown, type Shown } from "./state.js";
-import { find, note, showCursors, showPeople } from "./view.js";
+import { note, noteMove } from "./log.js";
+import { find, setText } from "./page.js";
+import { readName, readSays, readShown, type Shown } from "./state.js";
+import { showCursors, showPeople } from "./view.js";
 
-const IDLE_MS = 60_000;
-const TYPING_MS = 2_000;
-const SAYS_MS = 5_000;
-/** About thirty moves a second: smooth, and well below what the server takes from one connection. */
-const MOVE_EVERY_MS = 33;
+/** Words stand beside a cursor for this long, in ms. */
+const SAYS_MS = 6_000;
 
 const me = identity();
-const channel = decodeURIComponent(location.hash.slice(1)) || "lobby";
-const shown: Shown = { name: me.name, hue: me.hue, typing: false, away: false, says: "", cursor: null };
-const names = new Map<string, string>();
+const tab = crypto.randomUUID().slice(0, 8);
+const channel = channelOfHash();
+const shown: Shown = { name: me.name, hue: me.hue, tab, typing: false, away: document.hidden, says: "", cursor: null };
+
+/** What each connection was last seen to show: an event tells what is new, and the one who left is in no list. */
+const seen = new Map<string, Shown>();
 
 let client: Client | undefined;
 let presence: Presence<Shown> | undefined;
 
+/** The development server trusts this machine. A real page asks its own backend, which knows who is signed in. */
 async function getToken(): Promise<string> {
   const answer = await fetch("/dev/token", { method: "POST", body: JSON.stringify({ userId: me.userId }) });
-  if (!answer.ok) throw new Error(`no token: ${answer.status}`);
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   return ((await answer.json()) as { token: string }).token;
 }
 
 function goOnline(): void {
+  try {
+    connect();
+  } catch (error) {
+    // The address may name what no channel is called.
+    goOffline();
+    showStatus("failed");
+    note("failed", error instanceof Error ? error.message : String(error));
+  }
+}
+
+function connect(): void {
   client = createClient(location.origin, { getToken });
+  client.onStatus(showStatus);
+  client.onError(({ code, message }) => note("failed", `${code}: ${message}`));
   presence = client.realtime.presence<Shown>(channel);
-  presence.onStatus(showStatus);
-  presence.onError(({ code, message }) => note(`${code}: ${message}`));
-  presence.onSync((users) => {
-    for (const { userId, state } of users) names.set(userId, readShown(state).name);
-    showPeople(users, me.userId);
-    showCursors(users, me.userId);
+  presence.onJoin((userId, connectionId, state, { first }) => {
+    const { name } = see(connectionId, state);
+    if (first && userId !== me.userId) note("came", `${name} came`);
   });
-  presence.onJoin((userId, _, state, { first }) => {
-    if (first && userId !== me.userId) note(`${readShown(state).name} came`);
+  presence.onUpdate((userId, connectionId, state) => {
+    const before = seen.get(connectionId);
+    const now = see(connectionId, state);
+    if (before && userId !== me.userId) noteChange(before, now);
   });
-  presence.onUpdate((userId, _, state) => {
-    const { name } = readShown(state);
-    const before = names.get(userId);
-    if (before !== undefined && before !== name) note(`${before} is now ${name}`);
+  presence.onLeave((userId, connectionId, { reason, last }) => {
+    const name = seen.get(connectionId)?.name ?? userId;
+    if (last && userId !== me.userId) note("went", `${name} left (${reason})`);
   });
-  presence.onLeave((userId, _, { reason, last }) => {
-    if (last && userId !== me.userId) note(`${names.get(userId) ?? userId} left (${reason})`);
-  });
+  presence.onSync(showUsers);
   show();
 }
 
 function goOffline(): void {
   client?.close();
   client = presence = undefined;
-  showPeople([], me.userId);
-  showCursors([], me.userId);
+  showUsers([]);
+}
+
+function see(connectionId: string, state: object): Shown {
+  const now = readShown(state);
+  seen.set(connectionId, now);
+  return now;
+}
+
+function noteChange(before: Shown, now: Shown): void {
+  if (before.name !== now.name) note("changed", `${before.name} is now ${now.name}`);
+  else if (before.away !== now.away) note("changed", `${now.name} is ${now.away ? "away" : "back"}`);
+  else if (!before.typing && now.typing) note("changed", `${now.name} is typing`);
+  else if (before.says !== now.says && now.says) note("changed", `${now.name}: “${now.says}”`);
+  else if (before.cursor?.x !== now.cursor?.x || before.cursor?.y !== now.cursor?.y) noteMove(now.name);
+}
+
+function showUsers(users: readonly User<Shown>[]): void {
+  seen.clear();
+  for (const { connections } of users) {
+    for (const { connectionId, state } of connections) see(connectionId, state);
+  }
+  const scene = { users, me: { userId: me.userId, tab } };
+  showPeople(scene);
+  showCursors(scene);
+  find("alone").hidden = seen.size !== 1;
+  find("gone").hidden = client !== undefined;
 }
 
 const STATUS: Record<Status, string> = {
-  idle: "Starting",
+  idle: "Starting…",
   connecting: "Connecting…",
   connected: "Connected",
   reconnecting: "Reconnecting…",
@@ -67,27 +105,30 @@ const STATUS: Record<Status, string> = {
   closed: "Offline",
 };
 
+const STATUS_NOTES: Partial<Record<Status, string>> = {
+  connected: "You are connected",
+  reconnecting: "The connection is lost, trying again",
+  failed: "The server refused this page",
+  closed: "You went offline",
+};
+
 function showStatus(status: Status): void {
   const pill = find("status");
   if (pill.dataset["status"] === status) return;
   pill.dataset["status"] = status;
-  pill.textContent = STATUS[status];
-  if (status !== "idle" && status !== "connecting") note(`you: ${STATUS[status].toLowerCase().replace("…", "")}`);
+  setText(pill, STATUS[status]);
+  const told = STATUS_NOTES[status];
+  if (told) note("you", told);
 }
 
 /** Tracks what this window shows. */
 function show(): void {
-  find("bytes").textContent = String(new TextEncoder().encode(JSON.stringify(shown)).length);
+  const json = JSON.stringify(shown);
+  const bytes = new TextEncoder().encode(json).length;
+  setText(find("state"), json);
+  setText(find("bytes"), String(bytes));
+  find("meter").style.setProperty("--part", String(bytes / MAX_STATE_BYTES));
   presence?.track({ ...shown });
-}
-
-/** Calls `then` once nothing has called this for a while. */
-function settling(afterMs: number, then: () => void): () => void {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  return () => {
-    clearTimeout(timer);
-    timer = setTimeout(then, afterMs);
-  };
 }
 
 function change(part: Partial<Shown>): void {
@@ -97,82 +138,58 @@ function change(part: Partial<Shown>): void {
   show();
 }
 
-const stage = find("stage");
-let moved = 0;
-let pending: Shown["cursor"] | undefined;
-
-function move(event: PointerEvent): void {
-  const { left, top, width, height } = stage.getBoundingClientRect();
-  const within = (value: number): number => Math.round(Math.min(1, Math.max(0, value)) * 1e4) / 1e4;
-  const isWaiting = pending !== undefined;
-  pending = { x: within((event.clientX - left) / width), y: within((event.clientY - top) / height) };
-  if (!isWaiting) requestAnimationFrame(send);
-}
-
-function send(now: number): void {
-  if (now - moved < MOVE_EVERY_MS) {
-    requestAnimationFrame(send);
-    return;
+/** The address names the channel, so that a link leads to the same one. */
+function channelOfHash(): string {
+  const hash = location.hash.slice(1);
+  try {
+    return decodeURIComponent(hash) || "lobby";
+  } catch {
+    return hash;
   }
-  moved = now;
-  const cursor = pending ?? null;
-  pending = undefined;
-  change({ cursor });
 }
 
-const stillHere = settling(IDLE_MS, () => change({ away: true }));
-for (const event of ["pointermove", "pointerdown", "keydown"] as const) {
-  addEventListener(event, () => {
-    stillHere();
-    if (!document.hidden) change({ away: false });
+function wireName(): void {
+  const name = find<HTMLInputElement>("name");
+  name.value = me.name;
+  name.addEventListener("input", () => {
+    me.name = readName(name.value);
+    remember(me);
+    change({ name: me.name });
+  });
+  name.addEventListener("blur", () => (name.value = me.name));
+  find("rename").addEventListener("submit", (event) => {
+    event.preventDefault();
+    name.blur();
   });
 }
-document.addEventListener("visibilitychange", () => change({ away: document.hidden }));
-stage.addEventListener("pointermove", move);
-stage.addEventListener("pointerdown", move);
-stage.addEventListener("pointerleave", () => {
-  pending = undefined;
-  change({ cursor: null });
-});
 
-const words = find<HTMLInputElement>("words");
-const stopTyping = settling(TYPING_MS, () => change({ typing: false }));
-const stopSaying = settling(SAYS_MS, () => change({ says: "" }));
-words.addEventListener("input", () => {
-  change({ typing: words.value !== "" });
-  stopTyping();
-});
-find("say").addEventListener("submit", (event) => {
-  event.preventDefault();
-  change({ says: words.value.trim(), typing: false });
-  words.value = "";
-  stopSaying();
-});
+function wireButtons(): void {
+  // Without an opener the new window starts with an empty session, and is somebody else.
+  find("another").addEventListener("click", () => window.open(location.href, "_blank", "noopener"));
+  const toggle = find("offline");
+  toggle.addEventListener("click", () => {
+    if (client) goOffline();
+    else goOnline();
+    setText(toggle, client ? "Go offline" : "Go online");
+  });
+}
 
-const name = find<HTMLInputElement>("name");
-name.value = me.name;
-name.addEventListener("input", () => {
-  me.name = name.value.trim() || "Somebody";
-  remember(me);
-  change({ name: me.name });
-});
-find("rename").addEventListener("submit", (event) => {
-  event.preventDefault();
-  name.blur();
-});
+function start(): void {
+  setText(find("channel"), channel);
+  addEventListener("hashchange", () => location.reload());
+  wireName();
+  wireButtons();
+  watchPointer(find("stage"), (cursor) => change({ cursor }));
+  watchAway((away) => change({ away }));
+  const fallSilent = settling(SAYS_MS, () => change({ says: "" }));
+  watchWords(
+    (typing) => change({ typing }),
+    (words) => {
+      change({ says: readSays(words) });
+      fallSilent();
+    },
+  );
+  goOnline();
+}
 
-find("another").addEventListener("click", () => window.open(location.href, "_blank", "noopener"));
-const offline = find("offline");
-offline.addEventListener("click", () => {
-  const isOnline = client !== undefined;
-  if (isOnline) goOffline();
-  else goOnline();
-  offline.setAttribute("aria-pressed", String(isOnline));
-  offline.textContent = isOnline ? "Go online" : "Go offline";
-  if (isOnline) showStatus("closed");
-});
-
-find("channel").textContent = `presence:${channel}`;
-addEventListener("hashchange", () => location.reload());
-stillHere();
-goOnline();
+start();

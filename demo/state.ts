@@ -1,29 +1,62 @@
 /**
- * What a visitor shows, and reading it from others: their states are their own and may be anything.
+ * What somebody shows, and reading it from others: their states are their own and may be anything.
  */
 export interface Shown {
   name: string;
   hue: number;
+  /** Which load of the page this is. A duplicated tab is the same user, and must not take the other for itself. */
+  tab: string;
   typing: boolean;
   away: boolean;
   says: string;
-  cursor: { x: number; y: number } | null;
+  cursor: Point | null;
 }
 
+/** In parts of the stage's width and height, so that windows of different sizes agree. */
+export interface Point {
+  x: number;
+  y: number;
+}
+
+/** In characters. With both at their longest the state is still well below its limit. */
+const MAX_NAME_CHARACTERS = 24;
+const MAX_SAYS_CHARACTERS = 60;
+
+const NAMELESS = "Somebody";
+
 export function readShown(state: object): Shown {
-  const { name, hue, typing, away, says, cursor } = state as Partial<Record<keyof Shown, unknown>>;
+  const { name, hue, tab, typing, away, says, cursor } = state as Partial<Record<keyof Shown, unknown>>;
   return {
-    name: typeof name === "string" && name.trim() !== "" ? name.slice(0, 24) : "Somebody",
-    hue: typeof hue === "number" ? hue : 210,
+    name: readName(name),
+    hue: typeof hue === "number" ? hue % 360 : 0,
+    tab: typeof tab === "string" ? tab : "",
     typing: typing === true,
     away: away === true,
-    says: typeof says === "string" ? says.slice(0, 60) : "",
+    says: readSays(says),
     cursor: readPoint(cursor),
   };
 }
 
-function readPoint(point: unknown): Shown["cursor"] {
+export function readName(text: unknown): string {
+  return cleaned(text, MAX_NAME_CHARACTERS) || NAMELESS;
+}
+
+export function readSays(text: unknown): string {
+  return cleaned(text, MAX_SAYS_CHARACTERS);
+}
+
+/**
+ * One line, without what turns a line's direction or is no character at all. A lone surrogate would make the whole
+ * state one that the server refuses.
+ */
+function cleaned(text: unknown, most: number): string {
+  if (typeof text !== "string") return "";
+  const line = text.replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/gu, "").trim();
+  return [...line].slice(0, most).join("").trim();
+}
+
+function readPoint(point: unknown): Point | null {
   const { x, y } = (point ?? {}) as { x?: unknown; y?: unknown };
-  const within = (value: unknown): value is number => typeof value === "number" && value >= 0 && value <= 1;
-  return within(x) && within(y) ? { x, y } : null;
+  const isPart = (value: unknown): value is number => typeof value === "number" && value >= 0 && value <= 1;
+  return isPart(x) && isPart(y) ? { x, y } : null;
 }
