@@ -19,7 +19,7 @@ pub use rules::{ChannelSettings, Explanation, Namespace, Reason, Rules};
 
 use std::sync::Arc;
 
-use herenow_core::{Auth, Peer, Question, Ruling};
+use herenow_core::{Auth, Peer, Question, Ruling, Session};
 use herenow_wire::{ChannelName, ConnectionId};
 
 use crate::event_loop::Mailbox;
@@ -43,6 +43,17 @@ pub(crate) struct Asker {
     pub(crate) slot: u32,
     /// The connection itself: its slot may change hands before the answer comes.
     pub(crate) connection: ConnectionId,
+    /// Which of the sockets that have had its id: one that takes it over, in the same slot too, is
+    /// not to hear what the one before it has asked.
+    pub(crate) generation: u32,
+}
+
+impl Asker {
+    /// The connection in `slot` of the loop `peer`, whose session this is.
+    pub(crate) fn new(peer: Peer, slot: u32, session: &Session) -> Self {
+        let (connection, generation) = (session.connection(), session.generation());
+        Self { peer, slot, connection, generation }
+    }
 }
 
 /// What asking gives.

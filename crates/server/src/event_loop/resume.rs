@@ -153,7 +153,7 @@ impl EventLoop {
     /// The session in `slot` claims another: every loop looks for it, the answers come as mail.
     pub(super) fn take_over(&mut self, slot: u32, claim: Claim, user: UserId) {
         let Some(connection) = self.connections.get(slot) else { return };
-        let asker = Asker { peer: self.me, slot, connection: connection.session.connection() };
+        let asker = Asker::new(self.me, slot, &connection.session);
         if let Some(session) = self.give_up(claim, &user) {
             return self.taken_over(asker, Some(Box::new(session)));
         }

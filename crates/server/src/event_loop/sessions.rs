@@ -173,17 +173,18 @@ impl EventLoop {
     fn authorize(&mut self, slot: u32, question: Question) {
         let Some(connection) = self.connections.get(slot) else { return };
         let session = &connection.session;
-        let asker = Asker { peer: self.me, slot, connection: session.connection() };
+        let asker = Asker::new(self.me, slot, session);
         if let Asked::Now(ruling) = self.access.ask(&question, session.auth(), asker) {
             self.decide(slot, question.channel, ruling);
         }
     }
 
-    /// A decision that came later. The connection may be gone and its slot another's.
+    /// A decision that came later. The connection may be gone and its slot another's, or one that
+    /// has taken its place.
     pub(super) fn decided(&mut self, asker: Asker, channel: ChannelName, ruling: Ruling) {
         let slot = asker.slot;
-        let holder = self.connections.get(slot).map(|c| c.session.connection());
-        if holder == Some(asker.connection) {
+        let holder = self.connections.get(slot);
+        if holder.is_some_and(|c| Asker::new(self.me, slot, &c.session) == asker) {
             self.decide(slot, channel, ruling);
             self.carry_out(slot);
             self.settle();
