@@ -1,6 +1,6 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim sdk browser needs dev fmt
+.PHONY: test lint rust sim fuzz sdk browser needs dev fmt
 
 # Everything: format, lints, Rust, TypeScript, and two real browser windows.
 test: needs lint rust sim sdk browser
@@ -28,6 +28,10 @@ ifdef SEED
 else
 	SIM_SEEDS=10000 cargo test --release -p herenow-core --test sim
 endif
+
+# Each fuzz target for a minute, or for FUZZ_SECONDS. What it has kept is replayed by `rust`.
+fuzz:
+	fuzz/run
 
 # The SDK's own tests, and the SDK and the types of the demo against the real thing.
 sdk:
