@@ -162,6 +162,20 @@ fn a_word_that_may_have_been_lost_with_the_socket_is_said_again() {
 }
 
 #[test]
+fn a_word_that_is_lost_again_is_said_again() {
+    let mut bench = Bench::connected();
+    bench.input(track());
+    bench.lose();
+    bench.input(Input::Untrack(a()));
+    for token in ["r2", "r3"] {
+        bench.reopen();
+        let success = success("c1", &format!(r#","resume":"{token}""#));
+        assert_eq!(bench.text(&success), [send(UNSUBSCRIBE), signed_in("c1")]);
+        bench.lose();
+    }
+}
+
+#[test]
 fn a_word_that_was_answered_is_not_said_again() {
     let mut bench = Bench::connected();
     bench.input(track());

@@ -274,11 +274,14 @@ impl Machine {
         }
         match message {
             ServerMessage::AuthSuccess { user_id, connection_id, resume } => {
-                let place = resume.map(|resume| Place::new(connection_id.clone(), resume));
-                let before = std::mem::replace(&mut self.place, place);
-                if let Some(before) = before.filter(|place| place.connection_id == connection_id) {
-                    self.give_up(&before, out);
-                }
+                let before = self.place.take().filter(|place| place.connection_id == connection_id);
+                let given_up = before.map(|place| place.given_up).unwrap_or_default();
+                self.give_up(&given_up, out);
+                self.place = resume.map(|resume| Place {
+                    connection_id: connection_id.clone(),
+                    resume,
+                    given_up,
+                });
                 out.push(Output::Event(Event::SignedIn { user_id, connection_id }));
             }
             ServerMessage::AuthRefreshed { revoked } => self.refreshed(&revoked, out),

@@ -22,16 +22,10 @@ pub(super) struct Place {
     pub(super) given_up: BTreeSet<ChannelName>,
 }
 
-impl Place {
-    pub(super) fn new(connection_id: Arc<str>, resume: Box<str>) -> Self {
-        Self { connection_id, resume, given_up: BTreeSet::new() }
-    }
-}
-
 impl Machine {
     /// The kept place was taken: without a word, what was given up would be shown for ever.
-    pub(super) fn give_up(&self, place: &Place, out: &mut Vec<Output>) {
-        for name in &place.given_up {
+    pub(super) fn give_up(&self, given_up: &BTreeSet<ChannelName>, out: &mut Vec<Output>) {
+        for name in given_up {
             let message = match self.channels.get(name) {
                 Some(channel) if channel.tracked.is_some() => continue,
                 Some(_) => protocol::untrack(name),
