@@ -31,6 +31,10 @@ pub struct Plan {
     pub things_that_happen: u64,
 }
 
+/// A link that takes little at a time is a quick one: else a snapshot would take longer than a
+/// lease, and nothing is promised to who cannot even hear a ping.
+const MOST_DELAY_US_PER_BYTE: u64 = 50;
+
 /// The users of a run.
 const USERS: u64 = 5;
 
@@ -39,6 +43,8 @@ impl Plan {
         let channels = chance.between(1, 3);
         let hibernate_after = chance.one_in(3).then(|| Duration::from_secs(chance.between(2, 8)));
         let grace_ms = if chance.one_in(2) { 0 } else { chance.between(500, 8_000) };
+        let window_bytes = *pick(chance, &[200, 1_000, 8_000]);
+        let delay_us = *pick(chance, &[1_000, 50_000, 400_000]);
         let per_second = *pick(chance, &[10, 50, 200]);
         Self {
             loops: chance.between(1, 3) as u16,
@@ -48,9 +54,9 @@ impl Plan {
             ttl: Duration::from_secs(chance.between(4, 20)),
             grace: Duration::from_millis(grace_ms),
             hibernate_after,
-            outbox_bytes: *pick(chance, &[1_500, 4_000, 16_000]),
-            window_bytes: *pick(chance, &[600, 2_000, 8_000]),
-            longest_delay_us: *pick(chance, &[1_000, 50_000, 400_000]),
+            outbox_bytes: *pick(chance, &[300, 1_500, 8_000]),
+            window_bytes,
+            longest_delay_us: delay_us.min(window_bytes as u64 * MOST_DELAY_US_PER_BYTE),
             longest_turn_us: *pick(chance, &[0, 1_000, 20_000]),
             longest_decision_us: *pick(chance, &[0, 0, 5_000, 300_000]),
             max_batches: *pick(chance, &[1, 3, 1_000]),

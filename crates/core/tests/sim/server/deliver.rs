@@ -69,17 +69,18 @@ impl Loop {
 
     fn send_flush(&mut self, slot: u32, bytes: &[u8], channel: &ChannelName, stage: &mut Stage) {
         let Some(connection) = self.connection(slot).filter(|one| one.is_open()) else { return };
+        let is_at_rest = connection.outbox.is_at_rest();
         if !connection.replies.is_empty() {
             connection.outbox.push_reply(std::mem::take(&mut connection.replies));
         }
-        // What the kernel has room for never waits in an outbox.
-        write(connection.link, &mut connection.outbox, stage);
         let max_bytes = match stage.bug {
             Some(Bug::OutboxUnbounded) => usize::MAX,
             _ => stage.plan.outbox_bytes,
         };
         let dropped = connection.outbox.push_flush(bytes, channel, max_bytes);
-        write(connection.link, &mut connection.outbox, stage);
+        if is_at_rest {
+            write(connection.link, &mut connection.outbox, stage);
+        }
         let waiting = connection.outbox.flush_bytes();
         let largest = stage.largest_flush.max(bytes.len());
         stage.largest_flush = largest;
@@ -98,9 +99,12 @@ impl Loop {
     pub(super) fn send_replies(&mut self, stage: &mut Stage) {
         for slot in self.slots() {
             let Some(connection) = self.connection(slot) else { continue };
+            let is_at_rest = connection.outbox.is_at_rest();
             if !connection.replies.is_empty() {
                 connection.outbox.push_reply(std::mem::take(&mut connection.replies));
-                write(connection.link, &mut connection.outbox, stage);
+                if is_at_rest {
+                    write(connection.link, &mut connection.outbox, stage);
+                }
             }
         }
     }
@@ -108,11 +112,11 @@ impl Loop {
     /// The socket takes bytes again.
     pub(super) fn drain(&mut self, slot: u32, stage: &mut Stage) {
         let Some(connection) = self.connection(slot) else { return };
-        if connection.outbox.is_empty() {
+        if connection.outbox.is_at_rest() {
             return;
         }
         write(connection.link, &mut connection.outbox, stage);
-        if connection.outbox.is_empty() {
+        if connection.outbox.is_written() {
             for channel in connection.outbox.take_lagging() {
                 let peer = self.me;
                 if let Some(ask) = self.audience.catch_up(&channel, slot) {

@@ -20,7 +20,12 @@ struct Piece {
 }
 
 impl Outbox {
-    pub fn is_empty(&self) -> bool {
+    /// Whether it owes nothing: only then may the socket be written to past it.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_written() && self.lagging.is_empty()
+    }
+
+    pub fn is_written(&self) -> bool {
         self.pieces.is_empty()
     }
 
