@@ -26,7 +26,9 @@ pub struct Server {
 impl Server {
     /// A server that has just started, at a moment that is the base of its epochs.
     pub fn start(stage: &Stage) -> Self {
-        let epoch_base = (1_000 + stage.now.as_millis() / 1_000) << 20;
+        // As the real one: seconds times 2^20, the part of a second in the low bits, since a server
+        // may start twice within one.
+        let epoch_base = ((1_000_000 + stage.now.as_millis()) << 20) / 1_000;
         let loops = (0..stage.plan.loops).map(|index| Loop::new(index, epoch_base, stage));
         Self { loops: loops.collect() }
     }
