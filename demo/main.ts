@@ -36,9 +36,8 @@ function goOnline(): void {
     connect();
   } catch (error) {
     // The address may name what no channel is called.
-    goOffline();
-    showStatus("failed");
     note("failed", error instanceof Error ? error.message : String(error));
+    goOffline();
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { openWindow, peopleOf, startBrowser, startServer, waitForPeople } from "./stage.mjs";
+import { openWindow, peopleOf, startBrowser, startServer, stopServers, waitForPeople } from "./stage.mjs";
 
 let browser;
 let server;
@@ -15,7 +15,7 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  await server?.kill();
+  await stopServers();
 });
 
 async function twoWindows(url) {
@@ -23,6 +23,14 @@ async function twoWindows(url) {
   const two = await openWindow(browser, url);
   await Promise.all([waitForPeople(one.page, 2), waitForPeople(two.page, 2)]);
   return [one, two];
+}
+
+/** An old list looks true: that both are back is seen by what is new. */
+async function seeEachOtherType(one, two) {
+  for (const [writer, reader] of [[one, two], [two, one]]) {
+    await writer.page.locator("#words").pressSequentially("x");
+    await reader.page.locator("#people li:nth-child(2) small.typing").waitFor();
+  }
 }
 
 const close = (...windows) => Promise.all(windows.map(({ context }) => context.close()));
@@ -75,6 +83,24 @@ test("who goes offline is gone, and comes back", async () => {
   await close(one, two);
 });
 
+test("who loses the network finds the others again once it is back", async () => {
+  const [one, two] = await twoWindows(`${server.url}#network`);
+  const network = await two.context.newCDPSession(two.page);
+  const emulate = (offline) =>
+    network.send("Network.emulateNetworkConditions", { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+
+  await emulate(true);
+  await two.page.waitForSelector('#status[data-status="reconnecting"]');
+  assert.equal((await peopleOf(two.page)).length, 2, "the list stays meanwhile");
+  await emulate(false);
+  await two.page.waitForSelector('#status[data-status="connected"]');
+  await seeEachOtherType(one, two);
+  nothing(one);
+  // What a browser says of a socket that it cannot open is no fault of the page.
+  assert.deepEqual(two.problems.filter((problem) => !problem.includes("ERR_INTERNET_DISCONNECTED")), []);
+  await close(one, two);
+});
+
 test("after the server was killed and started again both are back without a reload", async () => {
   const mortal = await startServer();
   const [one, two] = await twoWindows(`${mortal.url}#restart`);
@@ -92,6 +118,7 @@ test("after the server was killed and started again both are back without a relo
     assert.equal(await page.evaluate(() => window.isSamePage), true);
     assert.deepEqual((await peopleOf(page)).map((name) => name.replace(" (you)", "")).sort(), names);
   }
+  await seeEachOtherType(one, two);
   await close(one, two);
   await again.kill();
 });

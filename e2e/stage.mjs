@@ -10,6 +10,8 @@ import { chromium } from "playwright-core";
 const BINARY = process.env.HERENOW_BIN ?? new URL("../target/debug/herenow", import.meta.url).pathname;
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
+const running = new Set();
+
 /** Starts `herenow dev`; port 0 takes any. The secret outlives a restart, and so do the tokens. */
 export async function startServer({ port = 0, env = {} } = {}) {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run \`cargo build\`, or set HERENOW_BIN`);
@@ -17,6 +19,7 @@ export async function startServer({ port = 0, env = {} } = {}) {
     env: { ...process.env, JWT_USER_SECRET: "a secret for tests, of some forty letters", ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
+  running.add(server);
   for await (const line of createInterface({ input: server.stdout })) {
     const url = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(line);
     if (url) return { url: url[0], port: Number(url[1]), kill: (signal) => end(server, signal) };
@@ -26,9 +29,13 @@ export async function startServer({ port = 0, env = {} } = {}) {
 
 async function end(server, signal = "SIGTERM") {
   if (server.exitCode !== null || server.signalCode !== null) return;
+  running.delete(server);
   server.kill(signal);
   await once(server, "exit");
 }
+
+/** Ends those that are left of a test that failed: the process would wait for them for ever. */
+export const stopServers = () => Promise.all([...running].map((server) => end(server)));
 
 export async function startBrowser() {
   if (!existsSync(CHROMIUM)) {
