@@ -17,7 +17,7 @@ const MAX_ROWS = 100;
 const MAX_CURSORS = 200;
 
 /** From these parts of the width and the height on, a label stands on the other side of its arrow. */
-const FLIP_FROM = 0.72;
+const FLIP_FROM = 0.65;
 const RAISE_FROM = 0.9;
 
 const SVG = "http://www.w3.org/2000/svg";
