@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 fn main() -> io::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    // Read when it runs, not when it was compiled: a cached build script may serve another checkout.
+    let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts");
+    let root = Path::new(&here).join("../..").canonicalize()?;
     let mut entries = String::new();
     for (url, folder) in [("demo/", root.join("demo")), ("sdk/", root.join("sdk/src"))] {
         println!("cargo:rerun-if-changed={}", folder.display());
