@@ -197,15 +197,12 @@ impl Channel {
     /// Returns how many changes a newer one of the same entry has replaced.
     pub fn tell(&mut self, out: &mut Vec<Op>) -> usize {
         let (all, before) = (self.untold.len(), out.len());
-        for op in self.untold.drain(..).flatten() {
+        // The room goes with what was in it: a channel at rest keeps none.
+        for op in std::mem::take(&mut self.untold).into_iter().flatten() {
             if let Some(held) = self.entries.get_mut(&op.connection()) {
                 held.untold = TOLD;
             }
             out.push(op);
-        }
-        // A storm's worth of room is not kept for a quiet channel.
-        if self.untold.capacity() > KEPT_UNTOLD {
-            self.untold.shrink_to(KEPT_UNTOLD);
         }
         all - (out.len() - before)
     }
@@ -234,6 +231,3 @@ impl Channel {
         self.untold.push(Some(Op::Put { was: first_was, is }));
     }
 }
-
-/// Room for untold changes that a channel keeps between flushes.
-const KEPT_UNTOLD: usize = 16;

@@ -22,7 +22,8 @@ pub struct Shard {
     epoch: u64,
     /// One counter for all channels: a channel that is freed and made again repeats no pair.
     seq: u64,
-    channels: BTreeMap<ChannelName, Slot>,
+    /// Boxed, since a node of the tree has room for eleven and most shards have a channel or two.
+    channels: BTreeMap<ChannelName, Box<Slot>>,
     /// The channels that collect, so that their deadline costs nothing to the others.
     collecting: u32,
     entries: usize,
@@ -263,7 +264,7 @@ impl Shard {
 
     /// The channel's slot, made where there is none, and marked as heard from.
     fn slot<'a>(
-        channels: &'a mut BTreeMap<ChannelName, Slot>,
+        channels: &'a mut BTreeMap<ChannelName, Box<Slot>>,
         name: &ChannelName,
         (epoch, seq): (u64, u64),
         now: Instant,
@@ -276,7 +277,7 @@ impl Shard {
                 flushed_at: Instant::default(),
                 heard_at: now,
             };
-            channels.insert(name.clone(), slot);
+            channels.insert(name.clone(), Box::new(slot));
         }
         let slot = channels.get_mut(name).expect("it was inserted where it was missing");
         slot.heard_at = now;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::{Interest, Map, Owes, Shard, Slot};
+use super::{Interest, Map, Owes, Shard};
 use crate::change::Owner;
 use crate::channel::Channel;
 use crate::collecting::{Collecting, Trackers, trackers_in};
@@ -97,7 +97,9 @@ impl Shard {
             return collecting.await_also(more);
         }
         self.hibernate(name);
-        if let Some(Slot { map: Map::Hibernating(trackers), .. }) = self.channels.get_mut(name) {
+        if let Some(slot) = self.channels.get_mut(name)
+            && let Map::Hibernating(trackers) = &mut slot.map
+        {
             trackers.extend(more);
         }
     }
@@ -151,7 +153,8 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         if !self.awaits_reports
-            && let Some(Slot { map: Map::Collecting(collecting), .. }) = self.channels.get(name)
+            && let Some(slot) = self.channels.get(name)
+            && let Map::Collecting(collecting) = &slot.map
             && collecting.is_complete()
         {
             self.rebuild(name, now, out);
