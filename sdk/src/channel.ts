@@ -22,6 +22,7 @@ export type LeaveListener = (userId: string, connectionId: string, more: { reaso
 export interface ChannelHost {
   readonly isOpen: boolean;
   send(text: string): void;
+  unsubscribe(name: string): void;
   /** This connection's own id, once it has one. */
   readonly connectionId: string | undefined;
   failed(error: PresenceError): void;
@@ -150,8 +151,7 @@ export class Channel<S extends object = State> {
         this.#raise();
         break;
       case "error":
-        // What an `unsubscribe` too many is told; by now somebody may want the channel again.
-        if (message.code !== "NOT_SUBSCRIBED") this.#refused(message.code, message.message);
+        this.#refused(message.code, message.message);
         break;
     }
   }
@@ -224,7 +224,7 @@ export class Channel<S extends object = State> {
     if (this.#isOver) return;
     if (!this.isWanted) {
       clearTimeout(this.#retryTimer);
-      if (this.#standing !== "none" && this.#standing !== "refused") this.#host.send(say.unsubscribe(this.name));
+      if (this.#standing !== "none" && this.#standing !== "refused") this.#host.unsubscribe(this.name);
       this.#isOver = true;
       this.#host.forget(this.name);
     } else if (this.#tracked.size === 0 && this.#hasEntry) {

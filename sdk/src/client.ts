@@ -52,6 +52,8 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
 /** What socket, channels and handles have in common; `Client` is the part of it that an application sees. */
 class SharedClient {
   #channels = new Map<string, Channel>();
+  /** How many answers to `unsubscribe` are still to come, by channel. */
+  #leaving = new Map<string, number>();
   #statusListeners = new Listeners<[status: Status]>();
   #errorListeners = new Listeners<[error: PresenceError]>();
   #connectionId: string | undefined;
@@ -64,7 +66,10 @@ class SharedClient {
     this.#socket = new Socket(
       { url, tokens: new Tokens(token, getToken), resume: this.#resume, WebSocket },
       {
-        opened: () => this.#channels.forEach((channel) => channel.opened()),
+        opened: () => {
+          this.#leaving.clear();
+          this.#channels.forEach((channel) => channel.opened());
+        },
         received: (message) => this.#received(message),
         failed: (error) => this.failed(error),
         statusChanged: (status) => this.#statusListeners.emit(status),
@@ -104,6 +109,11 @@ class SharedClient {
     this.#channels.delete(name);
   }
 
+  unsubscribe(name: string): void {
+    this.#leaving.set(name, (this.#leaving.get(name) ?? 0) + 1);
+    this.send(say.unsubscribe(name));
+  }
+
   onStatus(listener: StatusListener): Unsubscribe {
     return this.#statusListeners.addLate(listener, () => [this.status]);
   }
@@ -126,6 +136,7 @@ class SharedClient {
 
   #received(message: ServerMessage): void {
     if ("channel" in message && message.channel !== undefined) {
+      if (this.#isLate(message, message.channel)) return;
       this.#channels.get(message.channel)?.received(message);
       if (message.type === "presence_sync") this.#settleLater(message);
     } else if (message.type === "auth_success") {
@@ -138,6 +149,19 @@ class SharedClient {
     }
   }
 
+  /**
+   * Until the server has confirmed the end of a subscription, what it says of the channel was said to that one: a late
+   * snapshot is no answer to whoever subscribes anew. Each `unsubscribe` is answered once, be it with `NOT_SUBSCRIBED`.
+   * Only `RATE_LIMITED` overtakes other replies, and may be to the newest request.
+   */
+  #isLate(message: ServerMessage, name: string): boolean {
+    const left = this.#leaving.get(name);
+    const code = "code" in message ? message.code : undefined;
+    if (!left || code === "RATE_LIMITED") return false;
+    if (message.type === "unsubscribed" ? !code : code === "NOT_SUBSCRIBED") this.#leaving.set(name, left - 1);
+    return true;
+  }
+
   /** A connection that was taken over may be, and be seen, where nobody here wants it any more. */
   #settleLater({ channel: name, presences }: Snapshot): void {
     const wait = this.#resume.settleMs;
@@ -145,7 +169,7 @@ class SharedClient {
     const isSeen = presences.some(({ connectionId }) => connectionId === this.#connectionId);
     setTimeout(() => {
       const channel = this.#channels.get(name);
-      if (!channel) this.send(say.unsubscribe(name));
+      if (!channel) this.unsubscribe(name);
       else if (isSeen) channel.settle();
     }, wait);
   }

@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { parse } from "../src/protocol.js";
 
 /** The whole library, minified and compressed, in bytes. */
-const MAX_BUNDLE_BYTES = 6_400;
+const MAX_BUNDLE_BYTES = 6_600;
 
 const here = (path: string): string => new URL(path, import.meta.url).pathname;
 const read = (path: string): string => readFileSync(here(path), "utf8");

@@ -173,6 +173,27 @@ describe("wanting", () => {
     expect(presence.users()).toMatchObject([{ userId: "bob" }]);
     expect(joined).not.toHaveBeenCalled();
   });
+
+  it("takes nothing that comes late for an ended subscription for an answer to the new one", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(1);
+    const off = presence.onSync(() => {});
+    await live(entry("jane", "j1"));
+    off();
+    await settle();
+    const heard = vi.fn();
+    presence.onError(heard);
+    presence.onJoin(() => {});
+    await settle();
+    server.socket.take();
+    server.socket.say(sync(2, entry("bob", "b1")), error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    expect(presence.users()).toEqual([]);
+    expect(heard).not.toHaveBeenCalled();
+    // The one reply that overtakes others.
+    server.socket.say(error("RATE_LIMITED", CHANNEL), { type: "unsubscribed", channel: CHANNEL });
+    expect(heard).toHaveBeenCalledOnce();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(server.socket.take()).toEqual([SUBSCRIBE]);
+  });
 });
 
 describe("sharing", () => {
@@ -438,13 +459,17 @@ describe("refusals", () => {
   it("takes no answer to an unsubscribe too many for a refusal of what was asked since", async () => {
     const heard = vi.fn();
     presence.onError(heard);
-    presence.track({ n: 1 });
+    const off = presence.onSync(() => {});
     const socket = await server.accept();
-    socket.say(error("NOT_SUBSCRIBED", CHANNEL));
-    presence.onSync(() => {});
+    off();
     await settle();
-    expect(socket.take().filter((frame) => frame["type"] !== "auth")).toEqual([track({ n: 1 })]);
+    presence.track({ n: 1 });
+    await settle();
+    socket.take();
+    socket.say(error("NOT_SUBSCRIBED", CHANNEL));
+    socket.say(sync(1, entry("jane", "j1")));
     expect(heard).not.toHaveBeenCalled();
+    expect(presence.users()).toMatchObject([{ userId: "jane" }]);
   });
 
   it.each(["SERVER_ERROR", "RATE_LIMITED"])("asks again by itself after %s, later each time", async (code) => {

@@ -166,6 +166,56 @@ fn frames_of_a_channel_that_nobody_wants_are_ignored() {
 }
 
 #[test]
+fn what_comes_late_for_an_ended_subscription_is_not_taken_for_the_new_one() {
+    const UNSUBSCRIBED: &str = r#"{"type":"unsubscribed","channel":"presence:a"}"#;
+    const DENIED: &str =
+        r#"{"type":"error","code":"CHANNEL_ACCESS_DENIED","message":"m","channel":"presence:a"}"#;
+    const LIMITED: &str =
+        r#"{"type":"error","code":"RATE_LIMITED","message":"m","channel":"presence:a"}"#;
+    let mut bench = Bench::connected();
+    bench.input(Input::Listen(a()));
+    bench.input(Input::Unlisten(a()));
+    assert_eq!(bench.input(Input::Listen(a())), [send(SUBSCRIBE)]);
+    assert_eq!(bench.text(&sync(7, 1, ROW_BOB)), []);
+    assert_eq!(bench.text(DENIED), [], "a refusal of the old one neither");
+    let outputs = bench.text(LIMITED);
+    assert_eq!(outputs, [refused("RATE_LIMITED", Some(a()))], "this one overtakes other replies");
+    assert_eq!(bench.text(UNSUBSCRIBED), []);
+    assert_eq!(bench.timeout(RETRY_CAP * 3 / 4), [send(SUBSCRIBE)]);
+    assert_eq!(bench.text(&sync(7, 2, ROW_BOB)), [changed()]);
+}
+
+#[test]
+fn every_end_of_a_subscription_is_waited_for() {
+    let mut bench = Bench::connected();
+    for _ in 0..2 {
+        bench.input(Input::Listen(a()));
+        bench.input(Input::Unlisten(a()));
+    }
+    bench.input(Input::Listen(a()));
+    for answer in [
+        r#"{"type":"unsubscribed","channel":"presence:a"}"#,
+        r#"{"type":"error","code":"NOT_SUBSCRIBED","message":"m","channel":"presence:a"}"#,
+    ] {
+        assert_eq!(bench.text(&sync(7, 1, ROW_BOB)), []);
+        assert_eq!(bench.text(answer), []);
+    }
+    assert_eq!(bench.text(&sync(7, 1, ROW_BOB)), [changed()]);
+}
+
+#[test]
+fn no_end_of_a_subscription_is_waited_for_beyond_its_socket() {
+    let mut bench = Bench::connected();
+    bench.input(Input::Listen(a()));
+    bench.input(Input::Unlisten(a()));
+    bench.input(Input::Listen(a()));
+    bench.lose();
+    bench.timeout(RECONNECT_BASE / 2);
+    bench.input(Input::Opened);
+    assert_eq!(bench.text(&sync(7, 1, ROW_BOB)), [changed()]);
+}
+
+#[test]
 fn a_resync_is_answered_with_the_newest_state() {
     let mut bench = Bench::connected();
     let resync = r#"{"type":"PRESENCE_RESYNC","channel":"presence:a"}"#;

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod channel;
+mod leaving;
 mod resume;
 mod surface;
 
@@ -19,6 +20,7 @@ use crate::protocol::{self, Failure, ServerMessage};
 use crate::roster::{Outcome, Roster};
 use backoff::{Advice, Backoff};
 use channel::Channel;
+use leaving::Leaving;
 use resume::Place;
 
 pub use backoff::{RECONNECT_BASE, RECONNECT_CAP};
@@ -41,6 +43,7 @@ pub struct Machine {
     status: Status,
     backoff: Backoff,
     channels: BTreeMap<ChannelName, Channel>,
+    leaving: Leaving,
     /// What the server may keep for this client while it has no socket.
     place: Option<Place>,
 }
@@ -75,6 +78,7 @@ impl Machine {
             status: Status::Closed,
             backoff: Backoff::default(),
             channels: BTreeMap::new(),
+            leaving: Leaving::default(),
             place: None,
         }
     }
@@ -182,9 +186,7 @@ impl Machine {
         if !matches!(self.link, Link::Opening { .. } | Link::Open(_)) {
             return;
         }
-        for channel in self.channels.values_mut() {
-            channel.detach();
-        }
+        self.detach();
         match backoff::advice(closed) {
             Advice::GiveUp => {
                 self.link = Link::Down;
@@ -207,10 +209,16 @@ impl Machine {
         self.link = Link::Down;
         // A close on purpose ends the entries: there is nothing to come back to.
         self.place = None;
+        self.detach();
+        self.become_status(Status::Closed, out);
+    }
+
+    /// The socket is gone.
+    fn detach(&mut self) {
+        self.leaving.forget();
         for channel in self.channels.values_mut() {
             channel.detach();
         }
-        self.become_status(Status::Closed, out);
     }
 
     fn renew(&mut self, token: Box<str>, moment: Moment, out: &mut Vec<Output>) {
@@ -251,15 +259,19 @@ impl Machine {
     ) {
         let Some(channel) = self.channels.get_mut(&name) else { return };
         let message = change(channel, &name);
-        if !channel.is_wanted() {
+        let is_wanted = channel.is_wanted();
+        if !is_wanted {
             self.channels.remove(&name);
         }
         let Some(message) = message else { return };
+        if matches!(self.link, Link::Open(_)) {
+            if !is_wanted {
+                self.leaving.expect(&name);
+            }
+            out.push(Output::Send(message));
+        }
         if let Some(place) = &mut self.place {
             place.given_up.insert(name);
-        }
-        if matches!(self.link, Link::Open(_)) {
-            out.push(Output::Send(message));
         }
     }
 
@@ -272,13 +284,21 @@ impl Machine {
             // once must not be asked at the pace of a first attempt.
             self.backoff = Backoff::default();
         }
+        if self.leaving.is_late(&message) {
+            if let ServerMessage::Unsubscribed { channel, code: None } = message
+                && let Some(place) = &mut self.place
+            {
+                place.given_up.remove(&channel);
+            }
+            return;
+        }
         match message {
             ServerMessage::AuthSuccess { user_id, connection_id, resume } => {
-                let before = self.place.take().filter(|place| place.connection_id == connection_id);
+                let before = self.place.take().filter(|place| place.is_taken_by(&connection_id));
                 let given_up = before.map(|place| place.given_up).unwrap_or_default();
                 self.give_up(&given_up, out);
                 self.place = resume.map(|resume| Place {
-                    connection_id: connection_id.clone(),
+                    connection_id: Some(connection_id.clone()),
                     resume,
                     given_up,
                 });
@@ -311,12 +331,8 @@ impl Machine {
                     out.extend(known.again(&channel).map(Output::Send));
                 }
             }
-            ServerMessage::Unsubscribed { channel, code: None } => {
-                if let Some(place) = &mut self.place {
-                    place.given_up.remove(&channel);
-                }
-            }
             ServerMessage::Subscribed { .. }
+            | ServerMessage::Unsubscribed { code: None, .. }
             | ServerMessage::Pong
             | ServerMessage::Ack
             | ServerMessage::Unknown => {}
@@ -359,9 +375,6 @@ impl Machine {
     }
 
     fn refused(&mut self, failure: Failure, moment: Moment, out: &mut Vec<Output>) {
-        if self.has_given_up(&failure) {
-            return;
-        }
         let channel = failure.channel.as_ref().and_then(|name| self.channels.get_mut(name));
         if let Some(channel) = channel {
             channel.refused(&failure.code, moment);
