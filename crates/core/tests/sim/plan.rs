@@ -27,6 +27,8 @@ pub struct Plan {
     pub longest_decision_us: u64,
     pub max_batches: usize,
     pub max_members: u32,
+    /// The users below this number may not see the last channel. Rules that change shut out more.
+    pub shut_out_users: u64,
     pub limits: Limits,
     pub things_that_happen: u64,
 }
@@ -62,6 +64,7 @@ impl Plan {
             max_batches: *pick(chance, &[1, 3, 1_000]),
             // No client says when to try again after `MEMBER_LIMIT`, so nobody meets it here.
             max_members: 1_000,
+            shut_out_users: 1,
             limits: Limits {
                 auth_timeout: Duration::from_secs(5),
                 expiry_leeway: Duration::from_secs(60),
@@ -74,7 +77,7 @@ impl Plan {
         }
     }
 
-    /// The access rules: the first channel is public, one user may not see the last.
+    /// The access rules: the first channel is public, some users may not see the last.
     pub fn grants(&self, question: &Question) -> bool {
         let is_first = question.channel == self.channels[0];
         match &question.user {
@@ -85,13 +88,18 @@ impl Plan {
 
     pub fn is_shut_out(&self, user: &UserId, channel: &ChannelName) -> bool {
         let last = self.channels.last().expect("there is at least one");
-        self.channels.len() > 1 && channel == last && user.as_str() == "user-0"
+        let is_barred = (0..self.shut_out_users).any(|number| user.as_str() == user_name(number));
+        self.channels.len() > 1 && channel == last && is_barred
     }
 }
 
 /// The token of a client: no run is about signatures. Nobody signs in with one that is not good.
 pub fn token_of(member: usize) -> String {
-    format!("user-{}", member as u64 % USERS)
+    user_name(member as u64 % USERS)
+}
+
+fn user_name(number: u64) -> String {
+    format!("user-{number}")
 }
 
 pub fn pick<'a, T>(chance: &mut Chance, of: &'a [T]) -> &'a T {

@@ -77,6 +77,7 @@ pub struct Tally {
     pub faults: u64,
     pub resumes: u64,
     pub losses: u64,
+    pub revocations: u64,
     pub choked_turns: u64,
     pub late_decisions: u64,
     /// Of every frame that was read, in order.
@@ -93,6 +94,7 @@ impl Tally {
         self.faults += other.faults;
         self.resumes += other.resumes;
         self.losses += other.losses;
+        self.revocations += other.revocations;
         self.choked_turns += other.choked_turns;
         self.late_decisions += other.late_decisions;
     }
@@ -105,7 +107,7 @@ impl Tally {
 
     pub fn misses_nothing(&self) -> bool {
         let Tally { lags, timeouts, resyncs, faults, resumes, losses, .. } = *self;
-        let waits = [self.choked_turns, self.late_decisions];
+        let waits = [self.choked_turns, self.late_decisions, self.revocations];
         [lags, timeouts, resyncs, faults, resumes, losses].iter().chain(&waits).all(|n| *n > 0)
     }
 }

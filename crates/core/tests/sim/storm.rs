@@ -113,7 +113,12 @@ impl World {
                 let until = stage.within_ms(50, longest_ms);
                 self.server.pause_all(until, stage.now);
             }
-            9..11 => self.server.reload(),
+            9..11 => {
+                if stage.chance.one_in(2) {
+                    stage.plan.shut_out_users = 2;
+                }
+                self.server.reload();
+            }
             _ => {
                 self.server.kill(stage);
                 self.server = Server::start(stage);
