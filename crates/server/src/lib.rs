@@ -13,7 +13,7 @@ mod http;
 pub mod loops;
 mod metrics;
 pub mod typescript;
-mod upgrade;
+pub mod upgrade;
 
 use std::fmt;
 use std::io;

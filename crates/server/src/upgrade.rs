@@ -14,9 +14,13 @@ use sha1::{Digest, Sha1};
 /// What the request says before its body.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
+    /// Only GET upgrades.
     pub method: &'a Method,
+    /// Its query may name the default channel.
     pub uri: &'a Uri,
+    /// Only HTTP/1.1 upgrades.
     pub version: Version,
+    /// What the handshake is judged by.
     pub headers: &'a HeaderMap,
 }
 
