@@ -3,6 +3,7 @@
 //! (the socket, the lease, flags) is not here.
 
 use std::mem::size_of;
+use std::time::Duration;
 
 use bare_loop::{BareLoop, track_text};
 use counting::{Counting, count};
@@ -35,7 +36,7 @@ fn main() {
             one_loop.flush();
         }
         one_loop.give_back_buffers();
-        let each = (count().live_bytes - before) as f64 / CONNECTIONS as f64;
+        let each = (count().live_bytes as f64 - before as f64) / CONNECTIONS as f64;
         println!("{name:<40} {each:>6.1} bytes of heap for each connection");
     };
     step("a session, signed in", &|one_loop, _| {
@@ -49,5 +50,10 @@ fn main() {
     step("tracked, a state of 120 bytes", &|one_loop, slot| {
         let channel = format!("c{:05}", slot as usize / CHANNEL_MEMBERS);
         one_loop.receive(slot, &track_text(&channel, u64::from(slot), STATE_BYTES));
+    });
+    step("its channel hibernates", &|one_loop, slot| {
+        if slot == 0 {
+            one_loop.hibernate(Duration::from_secs(60));
+        }
     });
 }

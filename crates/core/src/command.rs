@@ -31,6 +31,9 @@ pub struct Ticket {
     pub slot: u32,
     /// Who asked; the slot may have changed hands since.
     pub connection: ConnectionId,
+    /// Which of the sockets that have had its id: one that takes it over, in the same slot too, is
+    /// not to hear what the one before it has asked.
+    pub generation: u32,
     /// The client's `ref`.
     pub reference: Option<Ref>,
 }
@@ -143,6 +146,13 @@ pub enum Effect {
         /// Which.
         channel: ChannelName,
         /// Whom to tell.
+        peers: Vec<Peer>,
+    },
+    /// The channel's map was freed after a long silence: the states in it are to go elsewhere too.
+    Hibernated {
+        /// Which.
+        channel: ChannelName,
+        /// Who has subscribers of it.
         peers: Vec<Peer>,
     },
 }

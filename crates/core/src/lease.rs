@@ -113,12 +113,17 @@ impl Leases {
         self.scanned_at + SCAN_EVERY
     }
 
-    /// Looks everybody over. Where this look itself comes late, the process was paused: nobody
-    /// could be heard meanwhile, so every lease is longer by the pause, once.
-    pub fn scan(&mut self, now: Instant, out: &mut Vec<Due>) {
+    /// How long the process itself was paused since the last look, which shows by this one's being
+    /// late: nobody could be heard meanwhile.
+    pub fn pause(&self, now: Instant) -> Duration {
         let late = now.since(self.scanned_at + SCAN_EVERY);
+        if late > PAUSE_AFTER { late } else { Duration::ZERO }
+    }
+
+    /// Looks everybody over. Every lease is longer by a pause of the process, once.
+    pub fn scan(&mut self, now: Instant, out: &mut Vec<Due>) {
+        let pause_ms = self.pause(now).as_millis() as u32;
         self.scanned_at = now;
-        let pause_ms = if late > PAUSE_AFTER { late.as_millis() as u32 } else { 0 };
         let now_ms = wrapping_ms(now);
         for (slot, lease) in (0u32..).zip(&mut self.leases) {
             if lease.phase == Phase::Vacant {

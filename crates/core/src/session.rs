@@ -48,8 +48,10 @@ pub struct Session {
 #[derive(Debug)]
 struct Subscription {
     channel: ChannelName,
-    /// What it last asked to show. The shard may have refused it; taking it away again is harmless.
-    shown: Option<State>,
+    /// What it last asked to show, as long as that is kept. The shard may have refused it; taking
+    /// it away again is harmless.
+    state: Option<State>,
+    is_tracking: bool,
     may_track: bool,
 }
 
@@ -74,9 +76,21 @@ impl Session {
         self.has_ended
     }
 
-    /// The channels it subscribes to, with the state it shows in each.
+    /// The channels it subscribes to, with the state it shows in each where that is kept.
     pub fn subscriptions(&self) -> impl Iterator<Item = (&ChannelName, Option<&State>)> {
-        self.subscriptions.iter().map(|s| (&s.channel, s.shown.as_ref()))
+        self.subscriptions.iter().map(|s| (&s.channel, s.state.as_ref()))
+    }
+
+    /// The channels in which it shows something.
+    pub fn tracked(&self) -> impl Iterator<Item = &ChannelName> {
+        self.subscriptions.iter().filter(|s| s.is_tracking).map(|s| &s.channel)
+    }
+
+    /// The channel hibernates: its states are freed, this one too. The client has it.
+    pub fn forget_state(&mut self, channel: &ChannelName) {
+        if let Some(subscription) = self.subscription(channel) {
+            subscription.state = None;
+        }
     }
 
     /// Takes in one thing that happened.
@@ -165,7 +179,7 @@ impl Session {
         out: &mut Vec<SessionEffect>,
     ) {
         for subscription in &mut self.subscriptions {
-            if silent > lease_of(&subscription.channel) && subscription.shown.take().is_some() {
+            if silent > lease_of(&subscription.channel) && subscription.hide() {
                 let channel = subscription.channel.clone();
                 out.push(SessionEffect::Remove { channel, reason: LeaveReason::Timeout });
             }
@@ -238,7 +252,7 @@ impl Session {
             }
             ClientMessage::Untrack { channel } => {
                 if let Some(subscription) = self.subscription(&channel)
-                    && subscription.shown.take().is_some()
+                    && subscription.hide()
                 {
                     out.push(SessionEffect::Remove { channel, reason: LeaveReason::Leave });
                 }
@@ -284,9 +298,15 @@ impl Session {
 }
 
 impl Subscription {
+    /// Shows nothing any more. True where it did.
+    fn hide(&mut self) -> bool {
+        self.state = None;
+        std::mem::take(&mut self.is_tracking)
+    }
+
     /// Ends it: the entry leaves, and nothing more of the channel is sent.
     fn finish(self, reason: LeaveReason, out: &mut Vec<SessionEffect>) {
-        if self.shown.is_some() {
+        if self.is_tracking {
             out.push(SessionEffect::Remove { channel: self.channel.clone(), reason });
         }
         out.push(SessionEffect::Unlisten { channel: self.channel });

@@ -301,6 +301,10 @@ impl Shard {
 }
 
 impl Slot {
+    fn peers(&self) -> Vec<Peer> {
+        self.peers.iter().map(|interest| interest.peer).collect()
+    }
+
     /// Notes what a peer wants. What it was owed before is not forgotten.
     fn note(&mut self, wish: Interest) {
         match self.peers.iter_mut().find(|interest| interest.peer == wish.peer) {

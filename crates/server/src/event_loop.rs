@@ -273,6 +273,7 @@ impl EventLoop {
                     self.settle();
                 }
                 Mail::Resync(channel) => self.tell_resync(&channel),
+                Mail::Hibernated(channel) => self.forget_states(&channel),
                 Mail::ShutDown { within, connections } => self.begin_end(within, connections),
             }
         }
@@ -289,6 +290,10 @@ impl EventLoop {
                 connection.is_soon = false;
                 self.session_timeout(slot);
             }
+        }
+        let pause = self.leases.pause(self.now);
+        if !pause.is_zero() {
+            self.extend_graces(pause);
         }
         self.end_graces();
         if self.now < self.leases.poll_timeout() {

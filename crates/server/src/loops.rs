@@ -64,6 +64,8 @@ pub struct LoopsMetrics {
     pub bytes_out: u64,
     /// Flushes of a channel.
     pub flushes: u64,
+    /// Flushes handed to another loop that has subscribers of the channel.
+    pub flushes_passed_on: u64,
     /// Updates that a newer one of the same entry replaced before anybody was told.
     pub updates_merged: u64,
     /// Times a slow subscriber's deltas were dropped for one snapshot.

@@ -43,6 +43,11 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     page.counter("bytes_out_total", "Bytes written to WebSockets.", loops.bytes_out);
     page.counter("flushes_total", "Flushes of a channel.", loops.flushes);
     page.counter(
+        "flushes_passed_on_total",
+        "Flushes handed to another loop: one message, whatever the number of its subscribers.",
+        loops.flushes_passed_on,
+    );
+    page.counter(
         "updates_merged_total",
         "Updates that a newer one of the same entry replaced before anybody was told.",
         loops.updates_merged,

@@ -11,7 +11,9 @@ use crate::server::Settings;
 
 const MEMBERS: usize = 100;
 /// 200,000 deliveries per second.
-const UPDATES_PER_SECOND: f64 = 2000.0;
+const BUSY: f64 = 2000.0;
+/// 1,000,000 of them.
+const HOT: f64 = 10_000.0;
 const SLOW: usize = MEMBERS - 1;
 /// The kernel's and the server's books are looked at once in so many updates.
 const LOOK_EACH: usize = 200;
@@ -20,29 +22,32 @@ const LOOK_EACH: usize = 200;
 pub struct SlowReader {
     pub before: Duration,
     pub stopped: Duration,
+    pub updates_per_second: f64,
 }
 
 pub fn cases(effort: Effort) -> Vec<Case> {
-    let (before, stopped, runs) = match effort {
-        Effort::Short => (2, 4, 1),
-        Effort::Full => (8, 20, 3),
+    let sizes: &[(u64, u64, f64, usize)] = match effort {
+        Effort::Short => &[(2, 4, BUSY, 1)],
+        Effort::Full => &[(8, 20, BUSY, 3), (8, 60, HOT, 1)],
     };
-    vec![Case {
+    let case = |&(before, stopped, updates_per_second, runs): &(u64, u64, f64, usize)| Case {
         scenario: "slow-reader",
-        name: format!("1 of {MEMBERS} stops for {stopped} s"),
+        name: format!("1 of {MEMBERS} stops for {stopped} s, {updates_per_second}/s"),
         runs,
         settings: Settings::default(),
         load: Load::SlowReader(SlowReader {
             before: Duration::from_secs(before),
             stopped: Duration::from_secs(stopped),
+            updates_per_second,
         }),
-    }]
+    };
+    sizes.iter().map(case).collect()
 }
 
 impl SlowReader {
     pub fn run(&self, trial: &Trial) -> Result<Numbers, String> {
         let (mut driver, mut crowd) = trial.gather(Shape::of_members(1, MEMBERS))?;
-        let mut updates = Pace::new(UPDATES_PER_SECOND);
+        let mut updates = Pace::new(self.updates_per_second);
         let mut peaks = Peaks { port: driver.local_port(SLOW).unwrap_or(0), ..Peaks::default() };
         let mut update = |crowd: &mut Crowd, driver: &mut Driver, period, peaks: &mut Peaks| {
             crowd.pace(driver, updates.lasting(period), |crowd, driver, turn| {

@@ -115,6 +115,13 @@ impl BareLoop {
         self.now = self.now + time;
     }
 
+    /// Nobody says anything for so long, and every channel falls asleep.
+    pub fn hibernate(&mut self, after: Duration) {
+        self.wait(after);
+        self.shard.handle_timeout(self.now, Some(after), &mut self.shard_effects);
+        self.settle();
+    }
+
     /// Flushes every channel that has something to tell.
     pub fn flush(&mut self) {
         let mut flush = std::mem::take(&mut self.flush);
@@ -197,7 +204,7 @@ impl BareLoop {
             }
             SessionEffect::Put { channel, state, user, reference } => {
                 let put = Put { connection, owner: OWNER, user, state };
-                let ticket = Ticket { peer: PEER, slot, connection, reference };
+                let ticket = Ticket { peer: PEER, slot, connection, generation: 0, reference };
                 self.command(Command::Put { channel, put, max_members: MAX_MEMBERS, ticket });
             }
             SessionEffect::Remove { channel, reason } => {
@@ -224,6 +231,11 @@ impl BareLoop {
                     let input = Input::Answer { channel, reference: ticket.reference, verdict };
                     let session = &mut self.sessions[ticket.slot as usize];
                     session.handle(input, &self.limits, self.now, &mut self.session_effects);
+                }
+                Effect::Hibernated { channel, .. } => {
+                    for subscriber in self.audience.subscribers(&channel) {
+                        self.sessions[subscriber.slot as usize].forget_state(&channel);
+                    }
                 }
                 Effect::Ripe { .. } | Effect::Resync { .. } => {}
             }

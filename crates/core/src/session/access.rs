@@ -217,7 +217,7 @@ impl Session {
             (Right::Track, Ruling::Denied) => {
                 let subscription = &mut self.subscriptions[review.at];
                 subscription.may_track = false;
-                if subscription.shown.take().is_some() {
+                if subscription.hide() {
                     let channel = subscription.channel.clone();
                     out.push(SessionEffect::Remove { channel, reason: LeaveReason::Kicked });
                 }
@@ -292,7 +292,8 @@ impl Session {
     ) {
         let Some(user) = self.auth.as_ref().map(|auth| auth.user.clone()) else { return };
         if let Some(subscription) = self.subscription(&channel) {
-            subscription.shown = Some(state.clone());
+            subscription.state = Some(state.clone());
+            subscription.is_tracking = true;
         }
         out.push(SessionEffect::Put { channel, state, user, reference });
     }
@@ -304,7 +305,12 @@ impl Session {
         }
         // Most connections have one channel: no room is kept for more.
         self.subscriptions.reserve_exact(1);
-        self.subscriptions.push(Subscription { channel, shown: None, may_track: false });
+        self.subscriptions.push(Subscription {
+            channel,
+            state: None,
+            is_tracking: false,
+            may_track: false,
+        });
     }
 
     fn ask(&self, channel: &ChannelName, right: Right, out: &mut Vec<SessionEffect>) {

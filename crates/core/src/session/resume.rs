@@ -48,7 +48,7 @@ impl Session {
         let mut kept = Vec::new();
         for subscription in std::mem::take(&mut self.subscriptions) {
             let grace = grace_of(&subscription.channel);
-            if subscription.shown.is_some() && !grace.is_zero() && self.auth.is_some() {
+            if subscription.is_tracking && !grace.is_zero() && self.auth.is_some() {
                 let channel = subscription.channel.clone();
                 until.push((channel.clone(), now + grace));
                 out.push(SessionEffect::Unlisten { channel });
@@ -139,6 +139,15 @@ impl Session {
         if is_last {
             self.detached = None;
             self.has_ended = true;
+        }
+    }
+
+    /// The process was paused for so long: nobody could come back meanwhile.
+    pub fn extend_grace(&mut self, pause: Duration) {
+        if let Some(detached) = &mut self.detached {
+            for (_, until) in &mut detached.until {
+                *until = *until + pause;
+            }
         }
     }
 

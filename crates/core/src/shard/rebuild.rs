@@ -47,6 +47,9 @@ impl Shard {
         }
         for name in silent {
             self.hibernate(&name);
+            if let Some(slot) = self.channels.get(&name) {
+                out.push(Effect::Hibernated { channel: name, peers: slot.peers() });
+            }
         }
     }
 
@@ -141,8 +144,7 @@ impl Shard {
         for interest in &mut slot.peers {
             interest.owes = Owes::Rebuilt;
         }
-        let peers = slot.peers.iter().map(|interest| interest.peer).collect();
-        out.push(Effect::Resync { channel: name.clone(), peers });
+        out.push(Effect::Resync { channel: name.clone(), peers: slot.peers() });
         self.rebuild_if_complete(name, now, out);
     }
 

@@ -160,7 +160,7 @@ pub fn shown(letter: char, json: &str) -> Put {
 
 pub fn ticket(letter: char, json: Option<&str>) -> Ticket {
     let connection = id(letter);
-    Ticket { peer: Peer(0), slot: 0, connection, reference: json.map(reference) }
+    Ticket { peer: Peer(0), slot: 0, connection, generation: 0, reference: json.map(reference) }
 }
 
 /// Connection `letter` shows `json`, and gave the message no `ref`.

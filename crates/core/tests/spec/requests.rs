@@ -84,6 +84,19 @@ fn the_first_track_asks_for_the_right_and_the_next_does_not() {
     assert_eq!(shown, [(&channel("lobby"), Some(&state(r#"{"n":1}"#)))]);
 }
 
+// P9.1
+#[test]
+fn a_state_that_hibernates_is_kept_no_longer_and_still_leaves() {
+    let mut talk = Talk::in_lobby();
+    talk.gives(1, with_ref("1", track("lobby", "{}")), &["may jane track lobby?"]);
+    talk.gives(2, granted("lobby"), &["put lobby {} as jane ref 1"]);
+    talk.session.forget_state(&channel("lobby"));
+    assert_eq!(talk.session.subscriptions().next(), Some((&channel("lobby"), None)));
+    assert_eq!(talk.session.tracked().next(), Some(&channel("lobby")));
+    talk.gives(3, untrack("lobby"), &["remove lobby leave"]);
+    assert_eq!(talk.session.tracked().next(), None);
+}
+
 // P4.8, P1.8
 #[test]
 fn the_shards_answer_is_the_ack() {

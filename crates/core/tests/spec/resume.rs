@@ -67,6 +67,16 @@ fn with_grace_the_entries_of_a_broken_connection_stay_and_what_it_watched_goes()
     talk.sleeps_until(13_000);
 }
 
+// P7.5
+#[test]
+fn a_pause_of_the_process_extends_the_grace_by_its_length() {
+    let mut talk = detached();
+    talk.session.extend_grace(Duration::from_secs(90));
+    talk.sleeps_until(103_000);
+    talk.wakes(102_999, &[]);
+    talk.wakes(103_000, &["remove lobby disconnect"]);
+}
+
 // P7.8
 #[test]
 fn when_the_grace_is_over_the_entries_leave() {

@@ -2,8 +2,8 @@
 //! wording of error messages, of which only that there is one.
 
 use herenow_core::{
-    Command, Effect, Entry, Flush, Input, Instant, Limits, Op, Owed, Question, Right, Session,
-    SessionEffect, Shard, Snapshot, Verdict,
+    Command, Effect, Entry, Flush, Input, Instant, Limits, Op, Owed, Peer, Question, Right,
+    Session, SessionEffect, Shard, Snapshot, Verdict,
 };
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
@@ -234,11 +234,14 @@ fn effect_line(effect: Effect) -> String {
             let suffix = suffix(ticket.reference.as_ref());
             format!("answer {} {} {verdict}{suffix}", letter(ticket.connection), channel.as_str())
         }
-        Effect::Resync { channel, peers } => {
-            let peers: Vec<String> = peers.iter().map(|peer| peer.0.to_string()).collect();
-            format!("resync {} [{}]", channel.as_str(), peers.join(" "))
-        }
+        Effect::Resync { channel, peers } => among("resync", &channel, &peers),
+        Effect::Hibernated { channel, peers } => among("hibernated", &channel, &peers),
     }
+}
+
+fn among(what: &str, channel: &ChannelName, peers: &[Peer]) -> String {
+    let peers: Vec<String> = peers.iter().map(|peer| peer.0.to_string()).collect();
+    format!("{what} {} [{}]", channel.as_str(), peers.join(" "))
 }
 
 /// The ops, what was merged away where anything was, the receivers, and the snapshot.

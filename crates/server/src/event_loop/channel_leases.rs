@@ -79,8 +79,7 @@ impl EventLoop {
         };
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.session.end_leases(silent, lease_of, &mut self.effects);
-            let left = connection.session.subscriptions().filter(|(_, shown)| shown.is_some());
-            match left.map(|(channel, _)| lease_of(channel)).min() {
+            match connection.session.tracked().map(lease_of).min() {
                 Some(shortest) => {
                     let watched = Watched { shortest, is_pinged: true };
                     self.channel_leases.watched.insert(slot, watched);

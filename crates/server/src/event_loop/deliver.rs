@@ -129,6 +129,7 @@ impl EventLoop {
             if is_here {
                 self.begin(delivery);
             } else {
+                self.metrics.flushes_passed_on.add(1);
                 self.outgoing[usize::from(receiver.peer.0)].push(Mail::Delivery(delivery));
             }
         }

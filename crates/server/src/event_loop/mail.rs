@@ -35,6 +35,8 @@ pub(crate) enum Mail {
     Delivery(Delivery),
     /// A channel's map is lost: tell the sockets that use it.
     Resync(ChannelName),
+    /// A channel hibernates: its states are to be forgotten.
+    Hibernated(ChannelName),
     /// A fault has cost a shard of the sending loop its maps: say what is known of them.
     ShardLost(Loss),
     /// All that the sending loop knows of a lost shard of the receiving one has been said.

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) bytes_in: Count,
     pub(crate) bytes_out: Count,
     pub(crate) flushes: Count,
+    pub(crate) flushes_passed_on: Count,
     pub(crate) updates_merged: Count,
     pub(crate) slow_subscriber_drops: Count,
     errors: [Count; ErrorCode::ALL.len()],
@@ -65,6 +66,7 @@ impl Metrics {
         sum.bytes_in += self.bytes_in.value();
         sum.bytes_out += self.bytes_out.value();
         sum.flushes += self.flushes.value();
+        sum.flushes_passed_on += self.flushes_passed_on.value();
         sum.updates_merged += self.updates_merged.value();
         sum.slow_subscriber_drops += self.slow_subscriber_drops.value();
         for (at, code) in ErrorCode::ALL.into_iter().enumerate() {

@@ -40,9 +40,9 @@ impl EventLoop {
         for channel in self.audience.channels_of(shard) {
             let subscribers = self.audience.subscribers(&channel).iter();
             let sessions = subscribers.filter_map(|s| self.connections.get(s.slot));
-            let trackers = sessions.map(|connection| &connection.session).filter(|session| {
-                session.subscriptions().any(|(name, shown)| *name == channel && shown.is_some())
-            });
+            let trackers = sessions
+                .map(|connection| &connection.session)
+                .filter(|session| session.tracked().any(|name| *name == channel));
             let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
             let ask = self.audience.ask_for_all(&channel);
             self.command(Command::Recover { channel, peer: self.me, ask, trackers });
@@ -70,11 +70,25 @@ impl EventLoop {
         self.answer_for_detached(channel);
     }
 
+    /// The channel hibernates: the states of its subscribers are freed. Where there is a grace they
+    /// stay, since the server answers a resync for who is away.
+    pub(super) fn forget_states(&mut self, channel: &ChannelName) {
+        if self.access.settings_for(channel).disconnect_grace_ms > 0 {
+            return;
+        }
+        for subscriber in self.audience.subscribers(channel) {
+            if let Some(connection) = self.connections.get_mut(subscriber.slot) {
+                connection.session.forget_state(channel);
+            }
+        }
+    }
+
     fn answer_for_detached(&mut self, channel: &ChannelName) {
         let max_members = self.access.settings_for(channel).max_members;
         for put in self.shown_detached(channel) {
             let Put { connection, .. } = put;
-            let ticket = Ticket { peer: self.me, slot: NO_SLOT, connection, reference: None };
+            let ticket =
+                Ticket { peer: self.me, slot: NO_SLOT, connection, generation: 0, reference: None };
             let channel = channel.clone();
             self.command(Command::Put { channel, put, max_members, ticket });
         }

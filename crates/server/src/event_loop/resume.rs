@@ -127,6 +127,15 @@ impl EventLoop {
         self.detached.sessions.insert(id, session);
     }
 
+    /// Every grace is longer by a pause of the process.
+    pub(super) fn extend_graces(&mut self, pause: Duration) {
+        self.detached.ends.clear();
+        for (id, session) in &mut self.detached.sessions {
+            session.extend_grace(pause);
+            self.detached.ends.push(Reverse((session.poll_timeout(&self.limits), *id)));
+        }
+    }
+
     /// Lets the entries go whose grace is over.
     pub(super) fn end_graces(&mut self) {
         while self.detached.poll_timeout() <= self.now {
@@ -173,7 +182,7 @@ impl EventLoop {
     }
 
     /// The claimed session, or nothing where no loop has it. The socket that claimed it may be
-    /// gone by now: then the session is detached once more.
+    /// gone by now: then nobody has it any more, and it ends.
     pub(super) fn taken_over(&mut self, asker: Asker, session: Option<Box<Session>>) {
         let slot = asker.slot;
         let holder = self.connections.get_mut(slot);

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use herenow_core::{
-    AuthRefusal, Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, SessionEffect,
-    Ticket, Verdict,
+    AuthRefusal, Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, Session,
+    SessionEffect, Ticket, Verdict,
 };
 use herenow_wire::encode::{self, Reply};
 use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref, frame};
@@ -42,9 +42,11 @@ impl EventLoop {
 
     /// A shard's answer, here or from afar. The connection may be gone and its slot another's.
     pub(super) fn answer(&mut self, ticket: Ticket, channel: ChannelName, verdict: Verdict) {
-        let Ticket { slot, connection: id, reference, .. } = ticket;
-        let is_same = self.connections.get(slot).is_some_and(|c| c.session.connection() == id);
-        if is_same && let Some(connection) = self.connections.get_mut(slot) {
+        let Ticket { slot, connection: id, generation, reference, .. } = ticket;
+        let who_asked = |session: &Session| (session.connection(), session.generation());
+        if let Some(connection) = self.connections.get_mut(slot)
+            && who_asked(&connection.session) == (id, generation)
+        {
             let input = Input::Answer { channel, reference, verdict };
             connection.session.handle(input, &self.limits, self.now, &mut self.effects);
             self.carry_out(slot);
@@ -82,6 +84,16 @@ impl EventLoop {
                             }
                         }
                         self.tell_resync(&channel);
+                    }
+                    Effect::Hibernated { channel, peers } => {
+                        for peer in peers {
+                            if peer == self.me {
+                                self.forget_states(&channel);
+                            } else {
+                                let batch = &mut self.outgoing[usize::from(peer.0)];
+                                batch.push(Mail::Hibernated(channel.clone()));
+                            }
+                        }
                     }
                 }
             }
@@ -133,9 +145,10 @@ impl EventLoop {
             }
             SessionEffect::Put { channel, state, user, reference } => {
                 let Some(connection) = self.connections.get(slot) else { return };
+                let generation = connection.session.generation();
                 let connection = connection.session.connection();
                 let put = Put { connection, owner: OWNER, user, state };
-                let ticket = Ticket { peer: self.me, slot, connection, reference };
+                let ticket = Ticket { peer: self.me, slot, connection, generation, reference };
                 let ChannelSettings { max_members, presence_ttl_ms, .. } =
                     self.access.settings_for(&channel);
                 self.watch_lease(slot, Duration::from_millis(presence_ttl_ms));

@@ -9,7 +9,7 @@ use herenow_server::config::{Config, Pages, Settings};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::process::Process;
+use crate::process::{Process, token};
 
 const TTL: Duration = Duration::from_secs(2);
 /// The pause, which ends when a lease of this length ends on another server.
@@ -62,6 +62,31 @@ async fn answer(mut peer: RawConnection) -> Received {
             end => return end,
         }
     }
+}
+
+// P7.5, P7.8
+#[tokio::test]
+async fn a_paused_server_keeps_the_places_of_those_who_were_away() {
+    let server = Process::start(&[("HERENOW_DISCONNECT_GRACE_MS", "3000")]).await;
+    let mut watcher = server.sign_in("watcher").await;
+    watcher.send(json!({"type": "subscribe", "channel": CHANNEL})).await;
+    while watcher.next_message().await["type"] != "presence_sync" {}
+    let mut away = server.connect().await;
+    away.send(json!({"type": "auth", "token": token("away")})).await;
+    let first = away.next_message().await;
+    track(&mut away, json!({})).await;
+    assert_eq!(watcher.next_message().await["type"], "presence_join");
+    away.reset();
+    server.until_metric("connections", 1).await;
+    server.signal("STOP");
+    wait_for_the_pause().await;
+    server.signal("CONT");
+    let mut back = server.connect().await;
+    back.send(json!({"type": "auth", "token": token("away"), "resume": first["resume"]})).await;
+    assert_eq!(back.next_message().await["connectionId"], first["connectionId"]);
+    // What the watcher hears next is what comes next: nobody went and nobody came.
+    track(&mut back, json!({"n": 1})).await;
+    assert_eq!(watcher.next_message().await["type"], "presence_update");
 }
 
 // P7.5

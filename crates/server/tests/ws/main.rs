@@ -15,6 +15,7 @@ mod framing;
 mod guarantees;
 mod liveness;
 mod liveness_bounds;
+mod loops;
 mod messages;
 mod rates;
 mod restart;

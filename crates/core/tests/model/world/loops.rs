@@ -74,7 +74,7 @@ impl World {
             }
             SessionEffect::Put { channel, state, user, reference } => {
                 let put = Put { connection, owner: OWNER, user, state };
-                let ticket = Ticket { peer, slot: at, connection, reference };
+                let ticket = Ticket { peer, slot: at, connection, generation: 0, reference };
                 home.to_shard.push_back(Command::Put { channel, put, max_members: 100, ticket });
             }
             SessionEffect::Remove { channel, reason } => {
@@ -110,6 +110,8 @@ impl World {
                         one.from_shard.push_back(Mail::Resync(channel.clone()));
                     }
                 }
+                // There is a grace here: a loop keeps the states to answer for who is away.
+                Effect::Hibernated { .. } => {}
                 Effect::Answer { .. } => unreachable!("no ref was given and no channel is full"),
             }
         }

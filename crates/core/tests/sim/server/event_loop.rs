@@ -98,6 +98,7 @@ pub(super) enum Mail {
     TakenOver { asker: Asker, session: Option<Box<Session>> },
     Delivery(Delivery),
     Resync(ChannelName),
+    Hibernated(ChannelName),
     ShardLost(Loss),
     Reported(Loss),
 }
@@ -249,6 +250,7 @@ impl Loop {
             Mail::TakenOver { asker, session } => self.taken_over(asker, session, stage),
             Mail::Delivery(delivery) => self.deliver(&delivery, stage),
             Mail::Resync(channel) => self.tell_resync(&channel, stage),
+            Mail::Hibernated(channel) => self.forget_states(&channel, stage),
             Mail::ShardLost(loss) => self.report_to_home(loss, stage),
             Mail::Reported(loss) => {
                 self.shards.reported(loss, stage.now, &mut self.shard_effects);
@@ -266,6 +268,10 @@ impl Loop {
                 connection.is_soon = false;
                 self.session_timeout(slot, stage);
             }
+        }
+        let pause = self.leases.pause(stage.now);
+        for session in self.detached.values_mut() {
+            session.extend_grace(pause);
         }
         self.end_graces(stage);
         if stage.now < self.next_scan(stage) {

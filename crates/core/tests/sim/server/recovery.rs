@@ -43,9 +43,8 @@ impl Loop {
             let sessions = subscribers
                 .filter_map(|one| self.connections.get(one.slot as usize)?.as_ref())
                 .map(|connection| &connection.session);
-            let trackers = sessions.filter(|session| {
-                session.subscriptions().any(|(name, shown)| *name == channel && shown.is_some())
-            });
+            let trackers =
+                sessions.filter(|session| session.tracked().any(|name| *name == channel));
             let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
             let ask = self.audience.ask_for_all(&channel);
             self.command(Command::Recover { channel, peer: self.me, ask, trackers }, stage);
@@ -77,6 +76,19 @@ impl Loop {
         self.answer_for_detached(channel, stage);
     }
 
+    /// The channel hibernates: without a grace nobody needs the states of its subscribers.
+    pub(super) fn forget_states(&mut self, channel: &ChannelName, stage: &Stage) {
+        if !stage.plan.grace.is_zero() {
+            return;
+        }
+        for subscriber in self.audience.subscribers(channel) {
+            let connection = self.connections.get_mut(subscriber.slot as usize);
+            if let Some(connection) = connection.and_then(Option::as_mut) {
+                connection.session.forget_state(channel);
+            }
+        }
+    }
+
     fn answer_for_detached(&mut self, channel: &ChannelName, stage: &mut Stage) {
         let shown = self.detached.iter().filter_map(|(id, session)| {
             let user = session.auth()?.user.clone();
@@ -85,7 +97,8 @@ impl Loop {
         });
         for put in shown.collect::<Vec<_>>() {
             let Put { connection, .. } = put;
-            let ticket = Ticket { peer: self.me, slot: NO_SLOT, connection, reference: None };
+            let ticket =
+                Ticket { peer: self.me, slot: NO_SLOT, connection, generation: 0, reference: None };
             let (channel, max_members) = (channel.clone(), stage.plan.max_members);
             self.command(Command::Put { channel, put, max_members, ticket }, stage);
         }

@@ -55,9 +55,10 @@ impl Loop {
         verdict: Verdict,
         stage: &mut Stage,
     ) {
-        let Ticket { slot, connection: id, reference, .. } = ticket;
+        let Ticket { slot, connection: id, generation, reference, .. } = ticket;
+        let who_asked = |session: &Session| (session.connection(), session.generation());
         if let Some(connection) = self.connection(slot)
-            && connection.session.connection() == id
+            && who_asked(&connection.session) == (id, generation)
         {
             self.tell_session(slot, Input::Answer { channel, reference, verdict }, stage);
         }
@@ -91,6 +92,16 @@ impl Loop {
                             }
                         }
                         self.tell_resync(&channel, stage);
+                    }
+                    Effect::Hibernated { channel, peers } => {
+                        for peer in peers {
+                            if peer == self.me {
+                                self.forget_states(&channel, stage);
+                            } else {
+                                let batch = &mut self.outgoing[usize::from(peer.0)];
+                                batch.push(Mail::Hibernated(channel.clone()));
+                            }
+                        }
                     }
                 }
             }
@@ -136,13 +147,16 @@ impl Loop {
             }
             SessionEffect::Put { channel, state, user, reference } => {
                 let put = Put { connection: id, owner: OWNER, user, state };
-                let ticket = Ticket { peer, slot, connection: id, reference };
+                let generation = connection.session.generation();
+                let ticket = Ticket { peer, slot, connection: id, generation, reference };
                 let max_members = stage.plan.max_members;
                 self.command(Command::Put { channel, put, max_members, ticket }, stage);
             }
             SessionEffect::Remove { channel, reason } => {
-                if reason == LeaveReason::Timeout {
-                    stage.tally.timeouts += 1;
+                match reason {
+                    LeaveReason::Timeout => stage.tally.timeouts += 1,
+                    LeaveReason::Kicked => stage.tally.revocations += 1,
+                    LeaveReason::Disconnect | LeaveReason::Leave => {}
                 }
                 self.remove(channel, id, reason, stage);
             }

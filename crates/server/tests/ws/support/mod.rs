@@ -111,6 +111,14 @@ impl Server {
         assert!(waited.is_ok(), "{name} did not become {value}");
     }
 
+    /// What a counter of `/metrics` shows.
+    pub async fn counter(&self, name: &str) -> u64 {
+        let page = self.metrics().await;
+        let sample = format!("herenow_{name} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&sample));
+        value.and_then(|value| value.parse().ok()).expect("the counter is on the page")
+    }
+
     async fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.addr).await.expect("the server listens");
         let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
