@@ -26,6 +26,14 @@ pub enum Server {
 impl Server {
     pub const HERENOW: Self = Self::Herenow { loops: 1 };
 
+    /// How many loops share its work, as far as that is ours to say.
+    pub fn loops(self) -> usize {
+        match self {
+            Self::Herenow { loops } => loops,
+            Self::Bun | Self::NodeWs | Self::Floor(_) => 1,
+        }
+    }
+
     /// Whether it has rosters, snapshots and leaves at all.
     pub fn knows_presence(self) -> bool {
         !matches!(self, Self::Floor(_))

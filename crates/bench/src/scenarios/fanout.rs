@@ -16,7 +16,8 @@ use crate::server::Settings;
 #[derive(Clone)]
 pub struct FanOut {
     pub shape: Shape,
-    /// Updates per second of all members together.
+    /// Updates per second of all members together, for each loop of the server: what a second loop
+    /// is worth shows at twice the load.
     pub per_second: f64,
     pub warm_up: Duration,
     pub period: Duration,
@@ -62,7 +63,7 @@ pub fn cases(effort: Effort) -> Vec<Case> {
 impl FanOut {
     pub fn run(&self, trial: &Trial) -> Result<Numbers, String> {
         let (mut driver, mut crowd) = trial.gather(self.shape)?;
-        let mut updates = Pace::new(self.per_second);
+        let mut updates = Pace::new(self.per_second * trial.server.loops() as f64);
         let mut update = |crowd: &mut Crowd, driver: &mut Driver, period| {
             crowd.pace(driver, updates.lasting(period), |crowd, driver, turn| {
                 crowd.update(driver, self.shape.tracker(turn));

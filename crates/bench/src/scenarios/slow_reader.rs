@@ -17,6 +17,8 @@ const HOT: f64 = 10_000.0;
 const SLOW: usize = MEMBERS - 1;
 /// The kernel's and the server's books are looked at once in so many updates.
 const LOOK_EACH: usize = 200;
+/// Who does not read still pings, or its lease would end.
+const PING_PERIOD_S: f64 = 10.0;
 
 /// See the module.
 pub struct SlowReader {
@@ -48,6 +50,7 @@ impl SlowReader {
     pub fn run(&self, trial: &Trial) -> Result<Numbers, String> {
         let (mut driver, mut crowd) = trial.gather(Shape::of_members(1, MEMBERS))?;
         let mut updates = Pace::new(self.updates_per_second);
+        let ping_each = (self.updates_per_second * PING_PERIOD_S) as usize;
         let mut peaks = Peaks { port: driver.local_port(SLOW).unwrap_or(0), ..Peaks::default() };
         let mut update = |crowd: &mut Crowd, driver: &mut Driver, period, peaks: &mut Peaks| {
             crowd.pace(driver, updates.lasting(period), |crowd, driver, turn| {
@@ -55,6 +58,9 @@ impl SlowReader {
                 let member = turn % SLOW;
                 if turn % LOOK_EACH == 0 {
                     peaks.look(trial);
+                }
+                if turn % ping_each == 0 {
+                    crowd.ping(driver, SLOW);
                 }
                 crowd.update(driver, member);
                 Ok(())
