@@ -8,7 +8,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket as Ne
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
-import { type Client, createClient, type User } from "../src/index.js";
+import { type Client, createClient, type Status, type User } from "../src/index.js";
 
 const BIN = process.env["HERENOW_BIN"];
 
@@ -132,8 +132,9 @@ function promises(): void {
     const jane = enter("jane", { n: 1 });
     for (const one of [bob, jane]) await one.sees({ bob: [{ n: 2 }], jane: [{ n: 1 }] });
     for (const n of [2, 3]) {
+      const broken = becomes(jane.client, "reconnecting");
       sockets.at(-1)?.terminate();
-      await until(() => jane.client.status === "reconnecting");
+      await broken;
       await until(() => jane.client.status === "connected");
       jane.presence.track({ n });
       await bob.sees({ bob: [{ n: 2 }], jane: [{ n }] });
@@ -152,9 +153,9 @@ function promises(): void {
     await bob.sees({});
     const jane = enter("jane", { n: 1 });
     for (const one of [bob, jane]) await one.sees({ jane: [{ n: 1 }] });
+    const untracked = becomes(jane.client, "reconnecting").then(() => jane.presence.untrack());
     sockets.at(-1)?.terminate();
-    await until(() => jane.client.status === "reconnecting");
-    jane.presence.untrack();
+    await untracked;
     await bob.sees({});
     await jane.sees({});
     expect(bob.heard.at(-1)?.[3]).toMatchObject({ reason: "leave" });
@@ -250,6 +251,15 @@ function isSame(users: readonly User[], states: States): boolean {
 
 function hasConnection(old: User, row: User): boolean {
   return old.connections.some((one) => row.connections.some((other) => one.connectionId === other.connectionId));
+}
+
+/** To look for the status now and then might miss a quick return. */
+function becomes(client: Client, wanted: Status): Promise<void> {
+  return new Promise((resolve) => {
+    client.onStatus((status) => {
+      if (status === wanted) resolve();
+    });
+  });
 }
 
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {

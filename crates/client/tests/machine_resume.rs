@@ -219,3 +219,20 @@ fn a_rebuilt_list_is_told_once_even_where_it_reads_the_same() {
     assert_eq!(bench.text(&rebuilt), [changed]);
     assert_eq!(bench.text(&rebuilt), []);
 }
+
+#[test]
+fn who_takes_the_place_of_another_process_gives_up_what_it_does_not_want() {
+    let machine = Machine::in_place_of("r1".into(), "t0ken".into(), [a()]);
+    let mut bench = Bench { machine, now: Instant::now() };
+    bench.input(Input::Start);
+    assert_eq!(bench.input(Input::Opened), [status(Status::Connected), send(RESUMING)]);
+    let success = success("c1", r#","resume":"r2""#);
+    assert_eq!(bench.text(&success), [send(UNSUBSCRIBE), signed_in("c1")]);
+    bench.lose();
+    bench.reopen();
+    assert_eq!(bench.text(&success), [send(UNSUBSCRIBE), signed_in("c1")], "nobody has answered");
+    bench.text(r#"{"type":"unsubscribed","channel":"presence:a"}"#);
+    bench.lose();
+    bench.reopen();
+    assert_eq!(bench.text(&success), [signed_in("c1")]);
+}
