@@ -4,6 +4,7 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
 
 use crate::change::{Op, Owner, Snapshot};
 use crate::channel::Put;
+use crate::session::Session;
 use crate::time::Instant;
 
 /// A receiver of flushes: today one loop of this process.
@@ -36,6 +37,13 @@ pub struct Ticket {
     pub generation: u32,
     /// The client's `ref`.
     pub reference: Option<Ref>,
+}
+
+impl Ticket {
+    /// Whether this session, on the socket that it has now, is the one that asked.
+    pub fn is_from(&self, session: &Session) -> bool {
+        (self.connection, self.generation) == (session.connection(), session.generation())
+    }
 }
 
 /// What a shard is told.

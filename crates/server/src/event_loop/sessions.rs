@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use herenow_core::{
-    AuthRefusal, Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, Session,
-    SessionEffect, Ticket, Verdict,
+    AuthRefusal, Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, SessionEffect,
+    Ticket, Verdict,
 };
 use herenow_wire::encode::{self, Reply};
 use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref, frame};
@@ -42,14 +42,12 @@ impl EventLoop {
 
     /// A shard's answer, here or from afar. The connection may be gone and its slot another's.
     pub(super) fn answer(&mut self, ticket: Ticket, channel: ChannelName, verdict: Verdict) {
-        let Ticket { slot, connection: id, generation, reference, .. } = ticket;
-        let who_asked = |session: &Session| (session.connection(), session.generation());
-        if let Some(connection) = self.connections.get_mut(slot)
-            && who_asked(&connection.session) == (id, generation)
+        if let Some(connection) = self.connections.get_mut(ticket.slot)
+            && ticket.is_from(&connection.session)
         {
-            let input = Input::Answer { channel, reference, verdict };
+            let input = Input::Answer { channel, reference: ticket.reference, verdict };
             connection.session.handle(input, &self.limits, self.now, &mut self.effects);
-            self.carry_out(slot);
+            self.carry_out(ticket.slot);
         }
     }
 

@@ -55,12 +55,11 @@ impl Loop {
         verdict: Verdict,
         stage: &mut Stage,
     ) {
-        let Ticket { slot, connection: id, generation, reference, .. } = ticket;
-        let who_asked = |session: &Session| (session.connection(), session.generation());
-        if let Some(connection) = self.connection(slot)
-            && who_asked(&connection.session) == (id, generation)
+        if let Some(connection) = self.connection(ticket.slot)
+            && ticket.is_from(&connection.session)
         {
-            self.tell_session(slot, Input::Answer { channel, reference, verdict }, stage);
+            let input = Input::Answer { channel, reference: ticket.reference, verdict };
+            self.tell_session(ticket.slot, input, stage);
         }
     }
 
