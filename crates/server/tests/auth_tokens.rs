@@ -184,12 +184,15 @@ fn a_critical_extension_is_refused_whatever_it_is() {
     }
 }
 
+// P3.13
 #[test]
 fn keys_that_stand_twice_and_trailing_bytes_are_refused() {
     let good = r#"{"sub":"a","exp":2000000}"#;
     for payload in [
         r#"{"sub":"a","exp":2000000,"sub":"b"}"#,
         r#"{"sub":"a","exp":2000000,"role":1,"role":1}"#,
+        r#"{"sub":"a","exp":2000000,"custom":{"level":1,"level":9}}"#,
+        r#"{"sub":"a","exp":2000000,"teams":[{"id":1},[{"id":1,"\u0069d":2}]]}"#,
         r#"{"sub":"a","exp":2000000} {}"#,
         r#"{"sub":"a","exp":2000000}x"#,
         "[]",
@@ -198,9 +201,27 @@ fn keys_that_stand_twice_and_trailing_bytes_are_refused() {
     ] {
         assert_eq!(judge_payload(payload), Err(TokenError::BadPayload), "{payload}");
     }
-    for header in [r#"{"alg":"none","alg":"HS256"}"#, r#"{"alg":"HS256"}{}"#, "[]", "", "1"] {
+    let nested = r#"{"alg":"HS256","jwk":{"kty":"oct","kty":"RSA"}}"#;
+    let twice = r#"{"alg":"none","alg":"HS256"}"#;
+    for header in [twice, nested, r#"{"alg":"HS256"}{}"#, "[]", "", "1"] {
         assert_eq!(judge(&signed(header, good)), Err(TokenError::BadHeader), "{header}");
     }
+}
+
+// P3.13
+#[test]
+fn a_key_that_javascript_takes_for_a_prototype_is_refused_at_any_depth() {
+    for claims in [
+        r#""__proto__":{"role":"admin"}"#,
+        r#""__proto__":null"#,
+        r#""custom":{"__proto__":{"role":"admin"}}"#,
+        r#""teams":[{"\u005f_proto__":1}]"#,
+    ] {
+        let payload = format!(r#"{{"sub":"a","exp":2000000,{claims}}}"#);
+        assert_eq!(judge_payload(&payload), Err(TokenError::BadPayload), "{payload}");
+    }
+    let payload = r#"{"sub":"a","exp":2000000,"team":"__proto__","constructor":{"__proto":1}}"#;
+    assert_eq!(judge_payload(payload), Ok("a".into()));
 }
 
 #[test]
