@@ -11,6 +11,8 @@ use hyper::header::{
 use hyper::{Method, StatusCode, Uri, Version};
 use sha1::{Digest, Sha1};
 
+use crate::config::Origin;
+
 /// What the request says before its body.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
@@ -51,7 +53,7 @@ pub enum NoUpgrade {
 /// Judges the head of a request to the realtime path. `allowed_origins` empty means any.
 pub fn handshake(
     head: RequestHead<'_>,
-    allowed_origins: &[String],
+    allowed_origins: &[Origin],
 ) -> Result<Handshake, NoUpgrade> {
     if head.method != Method::GET {
         return Err(NoUpgrade::Method);
@@ -130,10 +132,9 @@ impl NoUpgrade {
 }
 
 /// A client that is no browser sends no origin, and could send any: it is let through.
-fn is_allowed(origin: Option<&HeaderValue>, allowed: &[String]) -> bool {
+fn is_allowed(origin: Option<&HeaderValue>, allowed: &[Origin]) -> bool {
     let Some(origin) = origin else { return true };
-    let origin = origin.as_bytes();
-    allowed.is_empty() || allowed.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
+    allowed.is_empty() || allowed.iter().any(|one| one.matches(origin.as_bytes()))
 }
 
 /// Whether a header that lists tokens names this one. Letters may be of either case.
@@ -176,7 +177,7 @@ mod tests {
     ];
 
     /// The whole request with some headers replaced; an empty value leaves the header out.
-    fn ask(changed: &[(&str, &str)], allowed: &[String]) -> Result<Handshake, NoUpgrade> {
+    fn ask(changed: &[(&str, &str)], allowed: &[Origin]) -> Result<Handshake, NoUpgrade> {
         let mut headers = HeaderMap::new();
         for (name, value) in ASKS.iter().chain(changed) {
             let name: HeaderName = name.parse().expect("a header name");
@@ -246,7 +247,8 @@ mod tests {
 
     #[test]
     fn an_origin_is_looked_at_only_where_the_settings_name_some() {
-        let allowed = ["https://example.com".to_owned()];
+        let allowed =
+            ["https://example.com"].map(|origin| Origin::parse(origin).expect("an origin"));
         assert!(ask(&[("origin", "https://evil.test")], &[]).is_ok());
         assert!(ask(&[("origin", "null")], &[]).is_ok());
         assert!(ask(&[], &allowed).is_ok());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use herenow_server::auth::{Keys, Secret};
-use herenow_server::config::{Config, Pages, Settings};
+use herenow_server::config::{Config, Origin, Pages, Settings};
 use herenow_server::run;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -160,13 +160,21 @@ async fn what_is_no_good_handshake_is_told_why() {
 // P2.2
 #[tokio::test]
 async fn an_origin_that_the_settings_do_not_name_is_refused() {
-    let settings =
-        Settings { allowed_origins: vec!["https://example.com".into()], ..Settings::default() };
+    let allowed_origins = ["https://example.com:443", "https://*.bücher.example", "null"];
+    let allowed_origins = allowed_origins.map(|text| Origin::parse(text).expect("an origin"));
+    let settings = Settings { allowed_origins: allowed_origins.into(), ..Settings::default() };
     let server = Server::start(Pages::Production, settings).await;
-    let good = server.ask(&upgrade("Origin: https://example.com\r\n")).await;
-    assert_eq!(good.status, 101);
-    let evil = server.ask(&upgrade("Origin: https://evil.test\r\n")).await;
-    assert_eq!(evil.status, 403);
+    for (origin, status) in [
+        ("https://example.com", 101),
+        ("https://app.xn--bcher-kva.example", 101),
+        ("null", 101),
+        ("https://evil.test", 403),
+        ("https://xn--bcher-kva.example", 403),
+        ("https://app.xn--bcher-kva.example.evil.test", 403),
+    ] {
+        let answer = server.ask(&upgrade(&format!("Origin: {origin}\r\n"))).await;
+        assert_eq!(answer.status, status, "{origin}");
+    }
     server.stop().await;
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::network::NetworkError;
+use super::origin::OriginError;
 use crate::access::{Failure, ProgramError};
 
 /// Why settings could not be loaded. Each says what would be right.
@@ -63,6 +65,24 @@ pub enum ConfigError {
         /// What would be right.
         expected: String,
     },
+    /// An item of a list that can never match anything.
+    BadItem {
+        /// Key or environment variable.
+        name: String,
+        /// As written, shortened.
+        item: String,
+        /// Why not.
+        wrong: ItemError,
+    },
+}
+
+/// Why an item of a list can never match anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemError {
+    /// Of a list of origins.
+    Origin(OriginError),
+    /// Of a list of networks.
+    Network(NetworkError),
 }
 
 impl fmt::Display for ConfigError {
@@ -92,8 +112,26 @@ impl fmt::Display for ConfigError {
             Self::BadValue { name, found, expected } => {
                 write!(f, "`{name}` is {found}; it should be {expected}")
             }
+            Self::BadItem { name, item, wrong: ItemError::Origin(error) } => {
+                write!(f, "`{name}` names the origin {item:?}: {error}")
+            }
+            Self::BadItem { name, item, wrong: ItemError::Network(error) } => {
+                write!(f, "`{name}` names the network {item:?}: {error}")
+            }
         }
     }
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<OriginError> for ItemError {
+    fn from(error: OriginError) -> Self {
+        Self::Origin(error)
+    }
+}
+
+impl From<NetworkError> for ItemError {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(error)
+    }
+}

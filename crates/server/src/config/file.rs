@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use super::error::ConfigError;
 use super::namespaces;
 use super::nearest::nearest;
-use super::settings::{Network, Settings};
+use super::network::Network;
+use super::origin::Origin;
+use super::settings::Settings;
 use super::source::Source;
 use super::table::{Kind, SETTINGS, Setting};
 use crate::access::Rules;
@@ -130,18 +132,25 @@ fn set_from_json(
 ) -> Result<(), ConfigError> {
     let wrong = || bad_value(setting.key, value, &expectation(setting.kind));
     let texts = || -> Option<Vec<&str>> { value.as_array()?.iter().map(Value::as_str).collect() };
+    let bad = |item: &str, wrong| ConfigError::BadItem {
+        name: setting.key.into(),
+        item: shown(item),
+        wrong,
+    };
     match setting.kind {
         Kind::Number { min, max, write, .. } => {
             let number = value.as_u64().filter(|n| (min..=max).contains(n));
             write(settings, number.ok_or_else(wrong)?);
         }
         Kind::Networks { field } => {
-            let networks = texts().and_then(|list| list.into_iter().map(Network::parse).collect());
-            *field(settings) = networks.ok_or_else(wrong)?;
+            let parse = |item| Network::parse(item).map_err(|error| bad(item, error.into()));
+            let texts = texts().ok_or_else(wrong)?;
+            *field(settings) = texts.into_iter().map(parse).collect::<Result<_, _>>()?;
         }
         Kind::Origins { field } => {
-            let origins = texts().and_then(|list| list.into_iter().map(origin).collect());
-            *field(settings) = origins.ok_or_else(wrong)?;
+            let parse = |item| Origin::parse(item).map_err(|error| bad(item, error.into()));
+            let texts = texts().ok_or_else(wrong)?;
+            *field(settings) = texts.into_iter().map(parse).collect::<Result<_, _>>()?;
         }
     }
     Ok(())
@@ -160,8 +169,14 @@ fn set_from_text(
 ) -> Result<(), ConfigError> {
     let value = match setting.kind {
         Kind::Number { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
+        // Compose files pass a variable that is not set as an empty one, which must not turn a
+        // list of the file into one that allows everything.
+        Kind::Networks { .. } | Kind::Origins { .. } if text.trim().is_empty() => return Ok(()),
         Kind::Networks { .. } | Kind::Origins { .. } => {
-            text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+            let items: Vec<&str> =
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+            // Commas alone are a mistake, and are shown as they are.
+            if items.is_empty() { text.into() } else { items.into() }
         }
     };
     set_from_json(settings, setting, &value).map_err(|error| match error {
@@ -170,6 +185,9 @@ fn set_from_text(
             found,
             expected: expected.replace("a list of", "a comma-separated list of"),
         },
+        ConfigError::BadItem { item, wrong, .. } => {
+            ConfigError::BadItem { name: setting.env.into(), item, wrong }
+        }
         other => other,
     })
 }
@@ -224,14 +242,6 @@ fn expectation(kind: Kind) -> String {
         Kind::Networks { .. } => "a list of addresses or networks such as 10.0.0.0/8".into(),
         Kind::Origins { .. } => "a list of origins such as https://example.com".into(),
     }
-}
-
-/// An origin as browsers send it, so that comparing is comparing bytes.
-fn origin(text: &str) -> Option<String> {
-    let text = text.to_ascii_lowercase();
-    let (scheme, host) = text.split_once("://")?;
-    let is_host = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
-    (matches!(scheme, "http" | "https") && is_host).then_some(text)
 }
 
 fn bad_value(name: &str, value: &Value, expected: &str) -> ConfigError {

@@ -29,6 +29,13 @@ pub enum KeysError {
         /// Which variable.
         name: &'static str,
     },
+    /// A name with whitespace around it or control characters in it: no token has such a claim.
+    Unmatchable {
+        /// Which variable.
+        name: &'static str,
+        /// The name without them.
+        right: String,
+    },
 }
 
 /// One thing that keys are made of, as an operator sees it.
@@ -107,8 +114,18 @@ pub fn load_signing_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Key
         (None, None) => None,
     };
     let secret = secret.map(|bytes| Secret::new(&bytes).ok_or(KeysError::Empty));
-    let (issuer, audience) = (text(ISSUER)?, text(AUDIENCE)?);
+    let (issuer, audience) = (claim(ISSUER, text)?, claim(AUDIENCE, text)?);
     Ok(Keys { secret: secret.transpose()?, jwks: None, issuer, audience })
+}
+
+/// What a token's claim is compared with.
+fn claim(
+    name: &'static str,
+    text: impl Fn(&'static str) -> Result<Option<String>, KeysError>,
+) -> Result<Option<String>, KeysError> {
+    let Some(value) = text(name)? else { return Ok(None) };
+    let right: String = value.trim().chars().filter(|c| !c.is_control()).collect();
+    if right == value { Ok(Some(value)) } else { Err(KeysError::Unmatchable { name, right }) }
 }
 
 /// Editors and `echo` end a file with a newline, which is not part of the secret.
@@ -145,6 +162,11 @@ impl fmt::Display for KeysError {
             }
             Self::Jwks(error) => error.fmt(f),
             Self::NotText { name } => write!(f, "{name} is not UTF-8"),
+            Self::Unmatchable { name, right } => write!(
+                f,
+                "{name} has whitespace around it or control characters in it, which no token's \
+                 claim has; write {right:?}"
+            ),
         }
     }
 }
@@ -182,6 +204,16 @@ mod tests {
         assert_eq!((keys.issuer.as_deref(), keys.audience), (Some("me"), None));
         let missing = load(&[(SECRET_FILE, name)]).expect_err("gone");
         assert!(missing.to_string().contains("cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn an_issuer_or_audience_that_no_token_can_have_is_refused() {
+        for (name, value) in [(ISSUER, "me\n"), (AUDIENCE, " me"), (ISSUER, "m\u{1}e")] {
+            let said = load(&[(name, value)]).expect_err("no token has it").to_string();
+            assert!(said.starts_with(name) && said.ends_with("write \"me\""), "{said}");
+        }
+        let spaced = load(&[(ISSUER, "me and you")]).expect("a token may have it");
+        assert_eq!(spaced.issuer.as_deref(), Some("me and you"));
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! The settings that loops and sessions obey. Every value has been checked against its bounds.
 
-use std::fmt;
-use std::net::IpAddr;
-
 use herenow_wire::ChannelName;
 
+use super::{Network, Origin};
 use crate::access::{ChannelSettings, Rules};
 
 /// Everything that loops, sessions and the front door obey. Units are in the names.
@@ -47,16 +45,9 @@ pub struct Settings {
     /// Peers, loopback aside, that may read `/metrics`.
     pub metrics_from: Vec<Network>,
     /// Origins a browser may connect from; empty means any.
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<Origin>,
     /// Who may see and be seen, and what holds for the channels of a pattern.
     pub rules: Rules,
-}
-
-/// An address, or all addresses that share its first `prefix_bits`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix_bits: u8,
 }
 
 impl Default for Settings {
@@ -94,43 +85,5 @@ impl Settings {
             presence_ttl_ms: self.presence_ttl_ms,
             disconnect_grace_ms: self.disconnect_grace_ms,
         }
-    }
-}
-
-impl Network {
-    /// Reads `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match bits {
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
-            None => width,
-        };
-        Some(Self { address, prefix_bits })
-    }
-
-    /// Whether `peer` is one of these addresses. IPv4 written as IPv6 counts as IPv4.
-    pub fn contains(&self, peer: IpAddr) -> bool {
-        match (self.address, peer.to_canonical()) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                let differ = ours.to_bits() ^ theirs.to_bits();
-                differ.leading_zeros() >= u32::from(self.prefix_bits)
-            }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                let differ = ours.to_bits() ^ theirs.to_bits();
-                differ.leading_zeros() >= u32::from(self.prefix_bits)
-            }
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix_bits)
     }
 }

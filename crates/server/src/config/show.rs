@@ -22,7 +22,7 @@ fn value(settings: &mut Settings, setting: &Setting) -> String {
         Kind::Networks { field } => list(field(settings).iter().map(ToString::to_string).collect()),
         Kind::Origins { field } => match field(settings).as_slice() {
             [] => "any".into(),
-            origins => list(origins.to_vec()),
+            origins => list(origins.iter().map(ToString::to_string).collect()),
         },
     }
 }

@@ -2,7 +2,9 @@
 //! file loader, the environment, the command line with its `--help`, and docs/configuration.md all
 //! read it, so they cannot disagree.
 
-use super::settings::{Network, Settings};
+use super::network::Network;
+use super::origin::Origin;
+use super::settings::Settings;
 
 /// One setting as an operator sees it.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +42,10 @@ pub enum Kind {
         /// The field.
         field: fn(&mut Settings) -> &mut Vec<Network>,
     },
-    /// Origins, as browsers write them: scheme, host, and port where it is not the default one.
+    /// Origins of pages, or all below a domain.
     Origins {
         /// The field.
-        field: fn(&mut Settings) -> &mut Vec<String>,
+        field: fn(&mut Settings) -> &mut Vec<Origin>,
     },
 }
 
@@ -185,7 +187,9 @@ impl Setting {
         match self.kind {
             Kind::Number { min, max, .. } => format!("{min} to {max}"),
             Kind::Networks { .. } => "IP addresses, CIDR networks".into(),
-            Kind::Origins { .. } => "origins such as https://example.com".into(),
+            Kind::Origins { .. } => {
+                "origins such as https://example.com, https://*.example.com".into()
+            }
         }
     }
 
