@@ -5,20 +5,33 @@ mod check;
 mod cli;
 mod reload;
 mod start;
+mod stop;
 
+use std::io;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
+use herenow_server::faults;
+use herenow_server::logs::Logs;
+
+/// How long the last log lines may take to be written.
+const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let started = Instant::now();
     let cli = cli::Cli::parse();
-    match start::start(cli, started) {
+    // Without a thread for the log nothing else would have one either.
+    let Ok(logs) = Logs::start(io::stderr()) else { return ExitCode::FAILURE };
+    start::write_logs(&cli.global, &logs);
+    faults::end_process_on_panic(logs.clone());
+    let code = match start::start(cli, started, &logs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("herenow: {error}");
+            logs.line(format!("herenow: {error}\n").as_bytes());
             ExitCode::from(error.exit_code())
         }
-    }
+    };
+    logs.flush(LAST_LINES_TIME);
+    code
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::logs;
 use crate::loops::LoopsMetrics;
 
 /// What the front door counts.
@@ -59,6 +60,11 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     );
     page.errors(loops);
     page.door(door);
+    page.counter(
+        "log_lines_dropped_total",
+        "Log lines that standard error did not take.",
+        logs::dropped_lines(),
+    );
     if let Some(bytes) = resident_bytes() {
         page.family("process_resident_memory_bytes", "gauge", "Resident memory.");
         let _ = writeln!(page.0, "process_resident_memory_bytes {bytes}");

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use herenow_server::access::Rules;
 use herenow_server::config::{self, ConfigError, Loaded, Settings};
+use herenow_server::faults::{Fault, contain};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -72,14 +73,15 @@ pub async fn keep_up(
         seen = stamps_now;
         let server = running.server.clone();
         // Code may run while it is read, and this thread serves HTTP.
-        match tokio::task::spawn_blocking(move || load_config(&server)).await {
+        let loading = tokio::task::spawn_blocking(move || contain(|| load_config(&server)));
+        match loading.await.unwrap_or(Err(Fault)) {
             Ok(Ok(loaded)) => {
                 complaint = None;
                 take_over(&mut running, loaded, &reloads).await;
                 seen = stamps(&running);
             }
             Ok(Err(error)) => complaint = Some(complain(error, complaint, is_asked)),
-            Err(_) => tracing::error!("a fault while the configuration was read"),
+            Err(Fault) => tracing::error!("a fault while the configuration was read"),
         }
     }
 }

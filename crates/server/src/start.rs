@@ -10,15 +10,17 @@ use std::time::Instant;
 use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenError};
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, ConfigError, KeysError, Loaded, Pages, Settings};
+use herenow_server::logs::Logs;
 use herenow_server::{RunError, run_reloading};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::check;
 use crate::cli::{Check, Cli, Command, Dev, Global, LogFormat, Serve, Server, Token};
 use crate::reload::{self, Running, Trigger};
+use crate::stop;
 
 /// Why the command did not do what it was asked for.
 #[derive(Debug)]
@@ -44,17 +46,16 @@ pub enum StartError {
 }
 
 /// Does what the command line says. `started`: when the process did.
-pub fn start(cli: Cli, started: Instant) -> Result<(), StartError> {
-    write_logs(&cli.global);
+pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> {
     match cli.command {
-        Command::Dev(dev) => develop(dev, started),
-        Command::Serve(serve) => produce(serve),
+        Command::Dev(dev) => develop(dev, started, logs),
+        Command::Serve(serve) => produce(serve, logs),
         Command::Check(check) => explain(&check),
         Command::Token(token) => print_token(token),
     }
 }
 
-fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
+fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     let mut keys = load_keys(&dev.server)?;
     if keys.secret.is_none() {
         keys.secret = Some(random_secret()?);
@@ -66,17 +67,17 @@ fn develop(dev: Dev, started: Instant) -> Result<(), StartError> {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     // Development tokens are given to anybody who asks: never on an address that others reach.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.port));
-    runtime()?.block_on(async {
+    block_on(async {
         let listener = listen(address, "--port")?;
         let address = listener.local_addr().map_err(StartError::System)?;
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(logs)?;
         // A closed standard output is no reason not to serve.
         let _ = writeln!(io::stdout(), "{}", greeting(address, started));
         run_until_signal(config, listener, signals, (running, Trigger::SignalOrChange)).await
     })
 }
 
-fn produce(serve: Serve) -> Result<(), StartError> {
+fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
     let keys = load_keys(&serve.server)?;
     if keys.is_empty() {
         return Err(StartError::NoKey);
@@ -85,10 +86,10 @@ fn produce(serve: Serve) -> Result<(), StartError> {
     let running = Running::new(serve.server, &loaded);
     let config = Config { settings: loaded.settings, keys, pages: Pages::Production };
     raise_open_files(&config.settings);
-    runtime()?.block_on(async {
+    block_on(async {
         let listener = listen(serve.listen, "--listen")?;
         let address = listener.local_addr().map_err(StartError::System)?;
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(logs)?;
         tracing::info!(%address, loops = config.settings.loops, "listening");
         run_until_signal(config, listener, signals, (running, Trigger::Signal)).await
     })
@@ -180,10 +181,14 @@ fn random_secret() -> Result<Secret, StartError> {
     Ok(Secret::new(&bytes).expect("it has a length"))
 }
 
-/// HTTP is one thread's work; the loops have their own.
-fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+/// HTTP is one thread's work; the loops have their own. Work beside that thread is not waited for at
+/// the end: it may be lost in something that never ends.
+fn block_on(work: impl Future<Output = Result<(), StartError>>) -> Result<(), StartError> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().map_err(StartError::System)
+    let runtime = builder.enable_all().build().map_err(StartError::System)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
 }
 
 /// The backlog holds a herd of handshakes that come back after a restart.
@@ -208,19 +213,15 @@ const BACKLOG: u32 = 4096;
 
 /// Heard from before anybody is told that the server is there: who has read that may send one.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    stopped: oneshot::Receiver<()>,
     hangup: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Self, StartError> {
-        let hear = |kind| signal(kind).map_err(StartError::System);
-        Ok(Self {
-            terminate: hear(SignalKind::terminate())?,
-            interrupt: hear(SignalKind::interrupt())?,
-            hangup: hear(SignalKind::hangup())?,
-        })
+    fn listen(logs: &Logs) -> Result<Self, StartError> {
+        let hangup = signal(SignalKind::hangup()).map_err(StartError::System)?;
+        let stopped = stop::listen(logs.clone()).map_err(StartError::System)?;
+        Ok(Self { stopped, hangup })
     }
 }
 
@@ -230,15 +231,10 @@ async fn run_until_signal(
     signals: Signals,
     (running, trigger): (Running, Trigger),
 ) -> Result<(), StartError> {
-    let Signals { mut terminate, mut interrupt, hangup } = signals;
+    let Signals { stopped, hangup } = signals;
     let (reloads, reloaded) = mpsc::channel(1);
     tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let shutdown = async move { drop(stopped.await) };
     run_reloading(config, listener, reloaded, shutdown).await.map_err(StartError::Run)
 }
 
@@ -259,11 +255,13 @@ fn raise_open_files(settings: &Settings) {
 /// Listener, polls, logs and HTTP connections.
 const OTHER_OPEN_FILES: u64 = 512;
 
-fn write_logs(global: &Global) {
+/// Has everything that is logged from now on written to `logs`.
+pub fn write_logs(global: &Global, logs: &Logs) {
+    let logs = logs.clone();
     let logs = tracing_subscriber::fmt()
         .with_max_level(global.log_level)
         .with_target(false)
-        .with_writer(io::stderr);
+        .with_writer(move || logs.clone());
     match global.log_format {
         LogFormat::Text => logs.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),

@@ -1,7 +1,6 @@
 //! The threads on which rules run, beside the loops. Takes questions over one bounded queue and
 //! sends the answers as mail; a rule that misbehaves costs its own time and no more.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use super::outcome::Outcome;
 use super::rules::Rules;
 use super::watchdog::{self, GivenUp, Stint, Watched};
 use crate::event_loop::{Mail, Mailbox};
+use crate::faults::contain;
 
 /// See the module. Threads and engines exist from the first question on; they end when the pool
 /// is dropped and what waits has been answered.
@@ -204,7 +204,7 @@ impl Worker {
         let time = if self.engine.is_some() { RULE_TIME } else { START_TIME + RULE_TIME };
         self.seat.stint.begin(&job, time);
         self.seat.shared.watched.wake();
-        let decided = catch_unwind(AssertUnwindSafe(|| self.decide(&job)));
+        let decided = contain(|| self.decide(&job));
         let ruling = decided.unwrap_or_else(|_| {
             tracing::error!("a fault in the engine of the access rules");
             self.engine = None;

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use herenow_core::{Command, Effect, Flush, Instant, Shard};
 use herenow_wire::{ChannelName, SHARDS};
+
+use crate::faults::contain;
 
 /// See the module.
 #[derive(Debug)]
@@ -174,7 +175,7 @@ impl Shards {
         self.counts.entries -= shard.entries();
         self.counts.channels -= shard.channels();
         // What the fault left half done is thrown away whole, so nothing broken is seen.
-        if catch_unwind(AssertUnwindSafe(|| call(&mut *shard))).is_err() {
+        if contain(|| call(&mut *shard)).is_err() {
             let index = at as u16 * self.loops + self.first;
             tracing::error!(shard = index, "a fault in a shard: its channels are rebuilt");
             *shard = shard.successor();

@@ -8,6 +8,8 @@ mod process;
 
 mod hibernation;
 mod killed;
+mod logs;
 mod paused;
 mod slow;
+mod stopping;
 mod storm;
