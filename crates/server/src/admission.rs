@@ -1,123 +1,171 @@
-//! Who may knock: how many connections one address may hold before they have signed in. Knows
-//! addresses and counts; refuses to know HTTP and sockets.
+//! How many connections one address may hold before they have authenticated. Knows addresses and
+//! counts; refuses to know HTTP and sockets.
 //!
-//! A count is the number of owners of an `Arc`: the accept loop alone adds, and whoever holds a
-//! guard takes itself off by dropping it, on any thread and without a lock.
+//! The accept loop alone adds to a count, and a guard takes itself off when it is dropped, on any
+//! thread and without a lock.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::Settings;
 
-/// Counts what each address holds. Owned by the accept loop, which alone lets anybody in.
+/// Where a connection comes from, as far as connections are counted by it. Sorted, all connections
+/// of one site are neighbours, and in them those of one subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    site: IpAddr,
+    subnet: IpAddr,
+}
+
+/// Counts the unauthenticated connections of each address. Owned by the accept loop.
 #[derive(Debug)]
 pub struct Admission {
     settings: Arc<Settings>,
-    heads: PerAddress,
-    newcomers: PerAddress,
+    counts: Counts,
 }
 
-/// One connection that has neither signed in nor joined a public channel. Dropping it makes room
-/// for the next of its address.
+/// One connection that has neither authenticated nor joined a public channel. Dropping it makes
+/// room for the next of its address.
 #[derive(Debug)]
 pub struct Newcomer {
-    _counted: Arc<()>,
-}
-
-/// One connection that HTTP still reads from. Dropping it makes room for the next of its address.
-#[derive(Debug)]
-pub struct Head {
-    _counted: Arc<()>,
+    counted: Arc<Count>,
 }
 
 /// What the address of a peer allows.
 #[derive(Debug)]
 pub enum Entrance {
-    /// Nobody counts this address.
+    /// This address is not counted.
     Uncounted,
-    /// Counted until the guards are dropped.
-    Counted(Head, Newcomer),
-    /// The address holds as many newcomers as it may: an upgrade is answered 429.
-    NoMoreNewcomers(Head),
-    /// The address has so many unfinished requests that it gets no answer at all.
-    NoMoreHeads,
+    /// Counted until the guard is dropped.
+    Counted(Newcomer),
+    /// The address holds as many unauthenticated connections as it may: an upgrade is answered 429.
+    NoMoreNewcomers,
 }
 
-/// Unfinished requests of one address. A share of what HTTP holds at once, so that one address
-/// that sends its heads slowly does not keep everybody else out.
-pub const MAX_HEADS_PER_ADDRESS: usize = 32;
+/// How many times as much as a /64 the /48 around it may hold. A provider gives a /48 to one
+/// customer, who would else have 65,536 times the share of an address.
+pub const SUBNETS_PER_SITE: usize = 8;
 
-impl Admission {
-    /// Nobody is inside yet.
-    pub fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, heads: PerAddress::default(), newcomers: PerAddress::default() }
+impl Source {
+    /// An IPv4 address stands for itself. Of IPv6 the subnet is the /64, since one host is given a
+    /// whole one and could change its address for every connection, and the site is the /48.
+    pub fn of(peer: IpAddr) -> Self {
+        match peer.to_canonical() {
+            IpAddr::V4(address) => Self { site: address.into(), subnet: address.into() },
+            IpAddr::V6(address) => {
+                let first_bits = |bits: u32| {
+                    let network = address.to_bits() & (u128::MAX << (u128::BITS - bits));
+                    IpAddr::V6(Ipv6Addr::from_bits(network))
+                };
+                Self { site: first_bits(48), subnet: first_bits(64) }
+            }
+        }
     }
 
-    /// Counts a peer that has just connected.
-    pub fn admit(&mut self, peer: IpAddr) -> Entrance {
-        if is_excepted(&self.settings, peer) {
-            return Entrance::Uncounted;
-        }
-        let address = counted_as(peer);
-        let Some(counted) = self.heads.count(address, MAX_HEADS_PER_ADDRESS) else {
-            return Entrance::NoMoreHeads;
-        };
-        let head = Head { _counted: counted };
-        let limit = self.settings.max_newcomers_per_address;
-        match self.newcomers.count(address, limit) {
-            Some(counted) => Entrance::Counted(head, Newcomer { _counted: counted }),
-            None => Entrance::NoMoreNewcomers(head),
-        }
+    /// Whether both are of one site: of IPv6 the /48, of IPv4 the address.
+    pub fn shares_site(&self, other: &Self) -> bool {
+        self.site == other.site
     }
 }
 
-/// Loopback and trusted proxies: behind them everybody has one address.
-fn is_excepted(settings: &Settings, peer: IpAddr) -> bool {
+/// Whether the settings say that many users share this address: loopback and trusted proxies.
+pub fn is_shared(settings: &Settings, peer: IpAddr) -> bool {
     let peer = peer.to_canonical();
     peer.is_loopback() || settings.trusted_proxies.iter().any(|n| n.contains(peer))
 }
 
-/// IPv6 is counted by its /64, since one host is given a whole one and could change its address
-/// for every connection.
-fn counted_as(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from_bits(network))
+impl Admission {
+    /// No connection is counted yet.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, counts: Counts::default() }
+    }
+
+    /// Counts a peer that has just connected.
+    pub fn admit(&mut self, peer: IpAddr) -> Entrance {
+        if is_shared(&self.settings, peer) {
+            return Entrance::Uncounted;
+        }
+        let subnet = self.counts.of(Source::of(peer));
+        match Newcomer::count(subnet, self.settings.max_newcomers_per_address) {
+            Some(newcomer) => Entrance::Counted(newcomer),
+            None => Entrance::NoMoreNewcomers,
         }
     }
 }
 
+impl Newcomer {
+    /// One more, unless the subnet holds `limit`, or the site its multiple. Nothing else adds, so
+    /// what was below the limit a moment ago still is.
+    fn count(subnet: &Arc<Count>, limit: usize) -> Option<Self> {
+        let site = subnet.site.as_ref();
+        let site_limit = limit.saturating_mul(SUBNETS_PER_SITE);
+        if subnet.is_at(limit) || site.is_some_and(|site| site.is_at(site_limit)) {
+            return None;
+        }
+        subnet.held.fetch_add(1, Ordering::Relaxed);
+        site.map(|site| site.held.fetch_add(1, Ordering::Relaxed));
+        Some(Self { counted: Arc::clone(subnet) })
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        let Count { held, site } = &*self.counted;
+        held.fetch_sub(1, Ordering::Relaxed);
+        site.as_ref().map(|site| site.held.fetch_sub(1, Ordering::Relaxed));
+    }
+}
+
+/// What a subnet holds, or a site: all its subnets together.
+#[derive(Debug, Default)]
+struct Count {
+    held: AtomicUsize,
+    site: Option<Arc<Count>>,
+}
+
+impl Count {
+    fn is_at(&self, limit: usize) -> bool {
+        self.held.load(Ordering::Relaxed) >= limit
+    }
+}
+
 #[derive(Debug)]
-struct PerAddress {
-    held: HashMap<IpAddr, Arc<()>>,
+struct Counts {
+    subnets: HashMap<IpAddr, Arc<Count>>,
+    /// Of IPv6 alone: an IPv4 address is the only subnet of its site.
+    sites: HashMap<IpAddr, Arc<Count>>,
     sweep_at: usize,
 }
 
-impl PerAddress {
-    /// One more of `address`, unless it holds `limit` of them.
-    fn count(&mut self, address: IpAddr, limit: usize) -> Option<Arc<()>> {
-        if self.held.len() >= self.sweep_at {
+impl Counts {
+    fn of(&mut self, source: Source) -> &Arc<Count> {
+        if self.subnets.len() >= self.sweep_at {
             self.forget_empty();
         }
-        let held = self.held.entry(address).or_default();
-        // The map itself is one of the owners.
-        (Arc::strong_count(held) <= limit).then(|| Arc::clone(held))
+        let Self { subnets, sites, .. } = self;
+        subnets.entry(source.subnet).or_insert_with(|| {
+            let has_site = source.subnet.is_ipv6();
+            let site = has_site.then(|| Arc::clone(sites.entry(source.site).or_default()));
+            Arc::new(Count { held: AtomicUsize::new(0), site })
+        })
     }
 
     /// Addresses that hold nothing any more are forgotten here and not on drop, which would need a
     /// lock. Doubling the mark keeps the sweep's cost per admission constant.
     fn forget_empty(&mut self) {
-        self.held.retain(|_, held| Arc::strong_count(held) > 1);
-        self.sweep_at = (self.held.len() * 2).max(FIRST_SWEEP_ADDRESSES);
+        self.subnets.retain(|_, count| count.is_at(1));
+        // A site that a subnet still points at would otherwise be counted twice.
+        self.sites.retain(|_, count| Arc::strong_count(count) > 1);
+        self.sweep_at = (self.subnets.len() * 2).max(FIRST_SWEEP_ADDRESSES);
     }
 }
 
-impl Default for PerAddress {
+impl Default for Counts {
     fn default() -> Self {
-        Self { held: HashMap::new(), sweep_at: FIRST_SWEEP_ADDRESSES }
+        let (subnets, sites) = (HashMap::new(), HashMap::new());
+        Self { subnets, sites, sweep_at: FIRST_SWEEP_ADDRESSES }
     }
 }
 
@@ -141,13 +189,13 @@ mod tests {
     }
 
     fn is_full(admission: &mut Admission, peer: &str) -> bool {
-        matches!(admission.admit(ip(peer)), Entrance::NoMoreNewcomers(_))
+        matches!(admission.admit(ip(peer)), Entrance::NoMoreNewcomers)
     }
 
     fn counted(entrance: Entrance) -> Newcomer {
         match entrance {
-            Entrance::Counted(_, newcomer) => newcomer,
-            other => panic!("expected a counted newcomer, got {other:?}"),
+            Entrance::Counted(newcomer) => newcomer,
+            other => panic!("expected a counted connection, got {other:?}"),
         }
     }
 
@@ -163,17 +211,6 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_too_many_unfinished_requests_is_not_answered_until_one_ends() {
-        let mut admission = admission(1_000);
-        let admit = |admission: &mut Admission| admission.admit(ip("192.0.2.1"));
-        let mut inside: Vec<Entrance> =
-            (0..MAX_HEADS_PER_ADDRESS).map(|_| admit(&mut admission)).collect();
-        assert!(matches!(admit(&mut admission), Entrance::NoMoreHeads));
-        inside.pop();
-        assert!(matches!(admit(&mut admission), Entrance::Counted(..)));
-    }
-
-    #[test]
     fn ipv6_is_counted_by_its_64_and_mapped_ipv4_as_ipv4() {
         let mut admission = admission(1);
         let _first = counted(admission.admit(ip("2001:db8::1")));
@@ -181,6 +218,19 @@ mod tests {
         let _next = counted(admission.admit(ip("2001:db8:0:1::1")));
         let _v4 = counted(admission.admit(ip("192.0.2.1")));
         assert!(is_full(&mut admission, "::ffff:192.0.2.1"));
+    }
+
+    #[test]
+    fn all_subnets_of_a_48_share_eight_times_the_limit() {
+        let mut admission = admission(2);
+        let mut held: Vec<Newcomer> = (0..2 * SUBNETS_PER_SITE)
+            .map(|subnet| counted(admission.admit(ip(&format!("2001:db8:0:{subnet:x}::1")))))
+            .collect();
+        assert!(is_full(&mut admission, "2001:db8:0:ffff::1"));
+        let _other_site = counted(admission.admit(ip("2001:db8:1::1")));
+        held.pop();
+        held.push(counted(admission.admit(ip("2001:db8:0:ffff::1"))));
+        assert!(is_full(&mut admission, "2001:db8:0:fffe::1"));
     }
 
     #[test]
@@ -194,15 +244,21 @@ mod tests {
     }
 
     #[test]
-    fn addresses_without_newcomers_are_forgotten() {
+    fn addresses_without_connections_are_forgotten_and_a_site_keeps_its_count() {
         let mut admission = admission(1);
         let kept = counted(admission.admit(ip("192.0.2.1")));
+        let site: Vec<Newcomer> = (0..SUBNETS_PER_SITE)
+            .map(|subnet| counted(admission.admit(ip(&format!("2001:db8:0:{subnet:x}::1")))))
+            .collect();
         for host in 0..5_000_u32 {
-            let peer = IpAddr::from(std::net::Ipv4Addr::from_bits(0x0b00_0000 + host));
-            drop(admission.admit(peer));
+            drop(admission.admit(IpAddr::from(std::net::Ipv4Addr::from_bits(0x0b00_0000 + host))));
+            let other = u128::from(host) << 80 | 0x2002 << 112;
+            drop(admission.admit(IpAddr::from(Ipv6Addr::from_bits(other))));
         }
-        assert!(admission.newcomers.held.len() <= FIRST_SWEEP_ADDRESSES);
+        assert!(admission.counts.subnets.len() <= 2 * FIRST_SWEEP_ADDRESSES);
+        assert!(admission.counts.sites.len() <= 2 * FIRST_SWEEP_ADDRESSES);
         assert!(is_full(&mut admission, "192.0.2.1"));
-        drop(kept);
+        assert!(is_full(&mut admission, "2001:db8:0:ffff::1"));
+        drop((kept, site));
     }
 }

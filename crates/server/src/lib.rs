@@ -75,6 +75,7 @@ pub async fn run_reloading(
         pages: config.pages,
         minter,
         metrics: DoorMetrics::default(),
+        opened: tokio::time::Instant::now(),
     });
     let (close, closing) = watch::channel(false);
     let mut serving = std::pin::pin!(http::serve(door, listener, closing));

@@ -12,11 +12,13 @@ use crate::loops::LoopsMetrics;
 pub struct DoorMetrics {
     /// Handshakes that became WebSockets.
     pub upgraded: AtomicU64,
-    /// Upgrades answered 429 and sockets dropped: their address holds too many newcomers or
-    /// unfinished requests.
+    /// Upgrades answered 429 and sockets dropped: their address holds too many unauthenticated
+    /// connections or unfinished requests.
     pub refused_address_full: AtomicU64,
     /// Upgrades answered 503 or closed with 1013: the server is full.
     pub refused_server_full: AtomicU64,
+    /// HTTP connections closed to make room for another.
+    pub gave_way: AtomicU64,
     /// Failures to take a connection from the listener, as when files run out.
     pub accept_failures: AtomicU64,
 }
@@ -113,6 +115,11 @@ impl Page {
             let count = read(count);
             let _ = writeln!(self.0, "{name}{{reason=\"{reason}\"}} {count}");
         }
+        self.counter(
+            "http_gave_way_total",
+            "HTTP connections closed to make room for others.",
+            read(&door.gave_way),
+        );
         self.counter(
             "accept_failures_total",
             "Failures to take a connection from the listener.",

@@ -62,9 +62,9 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     }
     let loaded = load(&dev.server)?;
     let running = Running::new(dev.server, &loaded);
-    let config = Config { settings: loaded.settings, keys, pages: Pages::Development };
+    let mut config = Config { settings: loaded.settings, keys, pages: Pages::Development };
     // A bench or a test against it may open many connections; what is too few shows there.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let _ = fit_to_open_files(&mut config.settings);
     // Development tokens are given to anybody who asks: never on an address that others reach.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.port));
     block_on(async {
@@ -84,8 +84,16 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
     }
     let loaded = load(&serve.server)?;
     let running = Running::new(serve.server, &loaded);
-    let config = Config { settings: loaded.settings, keys, pages: Pages::Production };
-    raise_open_files(&config.settings);
+    let mut config = Config { settings: loaded.settings, keys, pages: Pages::Production };
+    if let Err(TooFewFiles { allowed, wanted }) = fit_to_open_files(&mut config.settings) {
+        tracing::warn!(
+            allowed,
+            wanted,
+            max_connections = config.settings.max_connections,
+            "this process may open fewer files than maxConnections needs, and holds fewer \
+             connections: raise the limit (ulimit -n, LimitNOFILE) or lower the setting"
+        );
+    }
     block_on(async {
         let listener = listen(serve.listen, "--listen")?;
         let address = listener.local_addr().map_err(StartError::System)?;
@@ -238,21 +246,24 @@ async fn run_until_signal(
     run_reloading(config, listener, reloaded, shutdown).await.map_err(StartError::Run)
 }
 
-/// A socket is an open file, and the usual soft limit of 1024 is meant for programs with few.
-fn raise_open_files(settings: &Settings) {
-    let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
-    let needed = settings.max_connections as u64 + OTHER_OPEN_FILES;
-    if allowed < needed {
-        tracing::warn!(
-            allowed,
-            max_connections = settings.max_connections,
-            "this process may open fewer files than maxConnections needs: raise the limit \
-             (ulimit -n, LimitNOFILE) or lower the setting"
-        );
-    }
+/// This process may open `allowed` files, and `wanted` connections are more than fit.
+struct TooFewFiles {
+    allowed: u64,
+    wanted: usize,
 }
 
-/// Listener, polls, logs and HTTP connections.
+/// A socket is an open file, and the usual soft limit of 1024 is meant for programs with few. What
+/// the hard limit does not allow is taken from `max_connections`, so that health checks are still
+/// answered when the server is full.
+fn fit_to_open_files(settings: &mut Settings) -> Result<(), TooFewFiles> {
+    let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
+    let wanted = settings.max_connections;
+    let fit = allowed.saturating_sub(OTHER_OPEN_FILES).max(allowed / 2);
+    settings.max_connections = wanted.min(usize::try_from(fit).unwrap_or(usize::MAX));
+    if settings.max_connections < wanted { Err(TooFewFiles { allowed, wanted }) } else { Ok(()) }
+}
+
+/// Listeners, polls, logs and HTTP connections.
 const OTHER_OPEN_FILES: u64 = 512;
 
 /// Has everything that is logged from now on written to `logs`.

@@ -145,8 +145,9 @@ pub const SETTINGS: &[Setting] = &[
         key: "maxNewcomersPerAddress",
         env: "HERENOW_MAX_NEWCOMERS_PER_ADDRESS",
         flag: "max-newcomers-per-address",
-        meaning: "Connections per address (IPv6: per /64) that have neither signed in nor joined a \
-                  public channel; above it the upgrade is answered 429. Loopback is not counted.",
+        meaning: "Connections per address (IPv6: per /64, and eight times as many per /48) that have \
+                  neither authenticated nor joined a public channel; above it the upgrade is \
+                  answered 429. Loopback is not counted.",
         kind: number!(max_newcomers_per_address, "connections", 1..=1_000_000),
     },
     Setting {

@@ -1,9 +1,15 @@
 //! What a connection is told whose address is full. Its peer would have to be another machine, so
 //! the visit is made by hand.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::places::{Caller, Limits, Places, Share};
+use super::visit::{Admitted, Visit};
 use super::*;
+use crate::admission::Source;
 use crate::auth::{Keys, Verifier};
 
 #[tokio::test]
@@ -17,6 +23,7 @@ async fn an_upgrade_from_a_full_address_is_answered_429_and_a_page_is_still_show
         pages: Pages::Production,
         minter: None,
         metrics: DoorMetrics::default(),
+        opened: Instant::now(),
     });
     let health = ask(&door, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(health.starts_with("HTTP/1.1 200"), "{health}");
@@ -38,14 +45,14 @@ async fn ask(door: &Arc<FrontDoor>, request: &str) -> String {
     let mut client = TcpStream::connect(address).await.expect("it listens");
     client.write_all(request.as_bytes()).await.expect("sent");
     let (stream, peer) = listener.accept().await.expect("the client is there");
-    let places = Arc::new(Semaphore::new(1));
+    let mut places = Places::new(Limits { all: 1, subnet: 1, site: 1 });
+    let caller = Caller { source: Source::of(peer.ip()), share: Share::Limited };
     let (_close, closing) = watch::channel(false);
     let visit = Visit {
         door: Arc::clone(door),
         peer,
         admitted: Admitted::ToHttpAlone,
-        _place: places.acquire_owned().await.expect("nobody closes it"),
-        _head: None,
+        place: places.take(caller, 0),
     };
     visit.attend(stream, closing).await;
     let mut answer = String::new();

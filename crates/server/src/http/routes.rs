@@ -1,0 +1,128 @@
+//! Which request gets which answer. Whether a handshake is right and what a page holds are known to
+//! `upgrade` and `dev`.
+
+use std::sync::OnceLock;
+
+use herenow_wire::DefaultChannel;
+use hyper::body::{Body, Incoming};
+use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VIA};
+use hyper::{Method, Request, StatusCode};
+
+use super::visit::{Admitted, Visit};
+use super::{FrontDoor, REALTIME_PATH, count};
+use crate::answer::{self, Answer};
+use crate::config::Pages;
+use crate::upgrade::{self, RequestHead};
+use crate::{dev, metrics};
+
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+impl Visit {
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        upgraded: &OnceLock<DefaultChannel>,
+    ) -> Answer {
+        let door = &*self.door;
+        let path = request.uri().path();
+        match (path, door.pages) {
+            (REALTIME_PATH, _) => self.open(&request, upgraded),
+            ("/health", _) => {
+                only_reads(&request).unwrap_or_else(|| answer::text(StatusCode::OK, "ok\n"))
+            }
+            ("/metrics", _) if self.may_read_metrics(request.headers()) => {
+                only_reads(&request).unwrap_or_else(|| metrics_page(door))
+            }
+            ("/dev/token", Pages::Development) => match &door.minter {
+                Some(minter) => dev::token(request, minter).await,
+                None => not_found(),
+            },
+            (path, Pages::Development) => {
+                only_reads(&request).or_else(|| dev::page(path)).unwrap_or_else(not_found)
+            }
+            ("/", Pages::Production) => {
+                only_reads(&request).unwrap_or_else(|| answer::text(StatusCode::OK, WELCOME))
+            }
+            (_, Pages::Production) => not_found(),
+        }
+    }
+
+    /// The answer to a request for a WebSocket; sets `upgraded` where it is one.
+    fn open(&self, request: &Request<Incoming>, upgraded: &OnceLock<DefaultChannel>) -> Answer {
+        let door = &*self.door;
+        let head = RequestHead {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+        };
+        let mut handshake = match upgrade::handshake(head, &door.settings.allowed_origins) {
+            Ok(handshake) if request.body().is_end_stream() => handshake,
+            Ok(_) => return answer::text(StatusCode::BAD_REQUEST, "An upgrade has no body.\n"),
+            Err(refusal) => {
+                let refused = answer::text(refusal.status(), refusal.sentence());
+                return answer::with_headers(refused, refusal.headers());
+            }
+        };
+        if matches!(self.admitted, Admitted::ToHttpAlone) {
+            count(&door.metrics.refused_address_full);
+            return come_back_later(StatusCode::TOO_MANY_REQUESTS, ADDRESS_FULL);
+        }
+        if door.loops.connections() >= door.settings.max_connections {
+            count(&door.metrics.refused_server_full);
+            return come_back_later(StatusCode::SERVICE_UNAVAILABLE, SERVER_FULL);
+        }
+        let default_channel =
+            std::mem::replace(&mut handshake.default_channel, DefaultChannel::None);
+        if upgraded.set(default_channel).is_err() {
+            return answer::text(StatusCode::BAD_REQUEST, "This connection upgrades already.\n");
+        }
+        let mut switching = Answer::default();
+        *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        answer::with_headers(switching, handshake.headers())
+    }
+
+    /// Peers on this machine, unless a proxy speaks for somebody else, and those that the settings
+    /// name.
+    fn may_read_metrics(&self, headers: &HeaderMap) -> bool {
+        let peer = self.peer.ip().to_canonical();
+        let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(name));
+        let is_named = |peer| {
+            let networks = &self.door.settings.metrics_from;
+            networks.iter().any(|network| network.contains(peer))
+        };
+        (peer.is_loopback() && !is_forwarded) || is_named(peer)
+    }
+}
+
+fn metrics_page(door: &FrontDoor) -> Answer {
+    let page = metrics::render(&door.loops.metrics(), &door.metrics);
+    answer::body(StatusCode::OK, "text/plain; version=0.0.4", page.into())
+}
+
+/// `None` if the request only reads.
+fn only_reads(request: &Request<Incoming>) -> Option<Answer> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let refusal = || {
+        let answer = answer::text(StatusCode::METHOD_NOT_ALLOWED, "This can only be read.\n");
+        let allow = HeaderValue::from_static("GET, HEAD");
+        answer::with_headers(answer, [(hyper::header::ALLOW, allow)])
+    };
+    (!reads).then(refusal)
+}
+
+fn not_found() -> Answer {
+    answer::text(StatusCode::NOT_FOUND, "There is nothing here.\n")
+}
+
+fn come_back_later(status: StatusCode, sentence: &'static str) -> Answer {
+    answer::with_headers(answer::text(status, sentence), [(RETRY_AFTER, RETRY_AFTER_S)])
+}
+
+/// What proxies add to a request that is not their own.
+const FORWARDING: [HeaderName; 3] = [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for")];
+
+const WELCOME: &str = "This is Herenow, a presence server. WebSockets open at /api/realtime; \
+                       docs/protocol.md of the project says what to send.\n";
+const ADDRESS_FULL: &str = "Too many connections of this address have not signed in yet.\n";
+const SERVER_FULL: &str = "The server holds as many connections as it may.\n";

@@ -1,0 +1,137 @@
+//! One connection that HTTP holds, from its first byte until it ends or has become a WebSocket.
+//! Which request gets which answer is known to `routes`.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use herenow_wire::{CloseCode, DefaultChannel, frame};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+
+use super::places::Place;
+use super::{FrontDoor, count};
+use crate::admission::Newcomer;
+use crate::answer::Answer;
+use crate::loops::Adopted;
+
+/// How long a head may take, and how long a kept-alive connection may idle before the next one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may stay HTTP in all.
+const MAX_HTTP_LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long answers that are under way may take once the connection should end.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest head; a longer one is answered 431. Also what hyper holds of requests that the peer
+/// sends ahead, and of answers that it does not read.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// See the module.
+pub(super) struct Visit {
+    pub(super) door: Arc<FrontDoor>,
+    pub(super) peer: SocketAddr,
+    pub(super) admitted: Admitted,
+    pub(super) place: Place,
+}
+
+/// What the connection may become.
+pub(super) enum Admitted {
+    /// A WebSocket, which is counted while it holds the guard.
+    As(Option<Newcomer>),
+    /// No WebSocket: its address has too many unauthenticated connections.
+    ToHttpAlone,
+}
+
+impl Visit {
+    /// Answers requests until the connection ends or has become a WebSocket.
+    pub(super) async fn attend(self, stream: TcpStream, mut closing: watch::Receiver<bool>) {
+        let upgraded = OnceLock::new();
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(|request| Box::pin(self.take_turn(request, &upgraded))),
+            );
+        let is_overdue = tokio::select! {
+            // What has arrived is answered first, whatever else is due.
+            biased;
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                if ended.is_err() {
+                    return;
+                }
+                false
+            }
+            () = self.place.gives_way() => {
+                count(&self.door.metrics.gave_way);
+                if !self.place.is_answering() {
+                    return;
+                }
+                true
+            }
+            _ = closing.changed() => true,
+            () = sleep(MAX_HTTP_LIFETIME) => true,
+        };
+        if is_overdue {
+            Pin::new(&mut connection).graceful_shutdown();
+            let last_answer = poll_fn(|cx| connection.poll_without_shutdown(cx));
+            if !matches!(timeout(LAST_ANSWER_TIMEOUT, last_answer).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+        let parts = connection.into_parts();
+        let (stream, first_bytes) = (parts.io.into_inner(), parts.read_buf);
+        if let Some(default_channel) = upgraded.into_inner() {
+            // A copy of the size that is needed: the buffer itself is hyper's, and large.
+            self.hand_over(stream, first_bytes.to_vec(), default_channel);
+        }
+    }
+
+    /// Answers one request after every other connection has had its turn, so that one that sends
+    /// many ahead is answered as often as one that sends a single one.
+    async fn take_turn(
+        &self,
+        request: Request<Incoming>,
+        upgraded: &OnceLock<DefaultChannel>,
+    ) -> Result<Answer, Infallible> {
+        self.place.begins_answer();
+        yield_now().await;
+        let answer = self.answer(request, upgraded).await;
+        self.place.ends_answer();
+        Ok(answer)
+    }
+
+    fn hand_over(self, stream: TcpStream, first_bytes: Vec<u8>, default_channel: DefaultChannel) {
+        let Admitted::As(newcomer) = self.admitted else { return };
+        // A socket that fails here is broken, and was nobody's yet.
+        let Ok(stream) = stream.into_std() else { return };
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let adopted = Adopted { stream, first_bytes, default_channel, newcomer };
+        match self.door.loops.adopt(adopted) {
+            Ok(()) => count(&self.door.metrics.upgraded),
+            Err(mut refused) => {
+                count(&self.door.metrics.refused_server_full);
+                let mut close = Vec::new();
+                frame::write_close(&mut close, CloseCode::Overloaded, "");
+                // The socket ends either way; the frame only says why.
+                let _ = refused.stream.write_all(&close);
+            }
+        }
+    }
+}

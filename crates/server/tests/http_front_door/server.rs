@@ -1,0 +1,142 @@
+//! A server for these tests, and HTTP spoken to it by hand.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use herenow_server::auth::{Keys, Secret};
+use herenow_server::config::{Config, Pages, Settings};
+use herenow_server::run;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Far above what anything here takes; a test that waits this long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Server {
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl Server {
+    pub async fn start(pages: Pages, settings: Settings) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a listener can be");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel();
+        let config = Config {
+            settings,
+            keys: Keys {
+                secret: Secret::new(b"an example secret of 32 bytes!!!"),
+                ..Keys::default()
+            },
+            pages,
+        };
+        // A runtime of its own, as in the binary: what a test does takes no turns from it.
+        let running = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be built").block_on(async {
+                let listener = TcpListener::from_std(listener).expect("it is a listener");
+                let stopped = async { drop(stopped.await) };
+                run(config, listener, stopped).await.expect("the server runs");
+            });
+        });
+        Self { address, stop, running }
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("the server listens")
+    }
+
+    /// From another address of this machine.
+    pub async fn connect_from(&self, source: IpAddr) -> std::io::Result<TcpStream> {
+        connect_from(self.address, source).await
+    }
+
+    /// Sends the bytes and reads one answer's head and as much of its body as it announces.
+    pub async fn ask(&self, request: &str) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        read_answer(&mut stream).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+    }
+
+    pub async fn stop(self) {
+        self.stop.send(()).expect("it still runs");
+        let stopped = timeout(PATIENCE, self.running).await;
+        stopped.expect("it stops in time").expect("without a panic");
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+pub async fn connect_from(server: SocketAddr, source: IpAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(server).await
+}
+
+pub async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let head_end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        let read = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+        let read = read.expect("an answer in time").expect("a whole answer");
+        assert_ne!(read, 0, "the connection ended after {:?}", String::from_utf8_lossy(&bytes));
+    };
+    let head = String::from_utf8(bytes[..head_end].to_vec()).expect("heads are ASCII");
+    let status = head[9..12].parse().expect("a status");
+    let mut answer = Answer { status, head, body: String::new() };
+    let length =
+        answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+    let mut body = bytes.split_off(head_end + 4);
+    while body.len() < length {
+        let read = timeout(PATIENCE, stream.read_buf(&mut body)).await;
+        assert_ne!(read.expect("in time").expect("a whole body"), 0);
+    }
+    // Behind a 101 stand frames, which are no body.
+    body.truncate(length);
+    answer.body = String::from_utf8(body).expect("bodies are UTF-8");
+    answer
+}
+
+pub fn upgrade(extra: &str) -> String {
+    upgrade_to("/api/realtime", extra)
+}
+
+pub fn upgrade_to(target: &str, extra: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
+    )
+}
+
+pub async fn production() -> Server {
+    Server::start(Pages::Production, Settings::default()).await
+}
+
+pub async fn development() -> Server {
+    Server::start(Pages::Development, Settings::default()).await
+}
