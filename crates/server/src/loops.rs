@@ -122,18 +122,24 @@ impl Loops {
         })
     }
 
-    /// Hands a socket to a loop, to each in turn; gives it back when the loop's queue is full.
+    /// Hands a socket to a loop, to each in turn, passing over one whose queue is full; gives it
+    /// back when all are.
     // The refused socket is the error: boxing it would cost every adoption an allocation.
     #[allow(clippy::result_large_err)]
     pub fn adopt(&self, adopted: Adopted) -> Result<(), Adopted> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[turn].send(vec![Mail::Adopt(Box::new(adopted))]).map_err(|batch| match batch
-            .into_iter()
-            .next()
-        {
-            Some(Mail::Adopt(adopted)) => *adopted,
+        let (before, from) = self.mailboxes.split_at(turn);
+        let mut batch = vec![Mail::Adopt(Box::new(adopted))];
+        for mailbox in from.iter().chain(before) {
+            match mailbox.send(batch) {
+                Ok(()) => return Ok(()),
+                Err(unsent) => batch = unsent,
+            }
+        }
+        match batch.pop() {
+            Some(Mail::Adopt(adopted)) => Err(*adopted),
             _ => unreachable!("the batch comes back as it was sent"),
-        })
+        }
     }
 
     /// Puts new rules in force, and has everything that was granted asked again. Blocks while a
