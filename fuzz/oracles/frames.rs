@@ -45,6 +45,7 @@ fn hear<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
                     assert!(text.len() <= MAX_BYTES, "no message is longer than may be");
                     Heard::Text(text.to_owned())
                 }
+                Ok(Some(Inbound::Fragment)) => continue,
                 Ok(Some(Inbound::Ping(payload))) => Heard::Ping(payload.to_vec()),
                 Ok(Some(Inbound::Pong)) => Heard::Pong,
                 Ok(Some(Inbound::Close(close))) => {

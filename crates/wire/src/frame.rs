@@ -29,11 +29,13 @@ pub struct Chunk<'a> {
     at: usize,
 }
 
-/// One whole message or control frame.
+/// One whole frame, and the message that it ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inbound<'a> {
     /// A text message.
     Text(&'a str),
+    /// A part of a text message of which more is to come. The reader keeps it.
+    Fragment,
     /// A ping, to be answered with its own payload.
     Ping(&'a [u8]),
     /// A pong. What it carries is of no interest.
@@ -68,29 +70,57 @@ impl<'a> Chunk<'a> {
 }
 
 impl Reader {
-    /// The next whole message or control frame, or `None` once the chunk is used up and what is
-    /// unfinished has been kept. Call it until then:
+    /// The next whole frame, or `None` once the chunk is used up and what is unfinished has been
+    /// kept. Call it until then:
     ///
     /// `while let Some(inbound) = reader.next(&mut chunk, max_message_bytes)? { … }`
+    ///
+    /// A caller that stops earlier hands the rest to [`Reader::keep_unread`]. Fragments are handed
+    /// out one by one so that a caller can count them: a message may come in thousands of them.
     pub fn next<'r>(
         &'r mut self,
         chunk: &'r mut Chunk<'_>,
         max_message_bytes: usize,
     ) -> Result<Option<Inbound<'r>>, FrameError> {
         self.forget_delivered();
-        while let Some((frame, place)) = self.next_frame(chunk, max_message_bytes)? {
-            if frame.opcode.is_control() {
-                return control(frame.opcode, self.payload(place, chunk)).map(Some);
-            }
-            if frame.is_final && !self.has_fragments() {
-                return text(self.payload(place, chunk)).map(Some);
-            }
-            self.keep_fragment(place, chunk);
-            if frame.is_final {
-                return text(self.end_fragments()).map(Some);
-            }
+        let Some((frame, place)) = self.next_frame(chunk, max_message_bytes)? else {
+            return Ok(None);
+        };
+        if frame.opcode.is_control() {
+            return control(frame.opcode, self.payload(place, chunk)).map(Some);
         }
-        Ok(None)
+        if frame.is_final && !self.has_fragments() {
+            return text(self.payload(place, chunk)).map(Some);
+        }
+        self.keep_fragment(place, chunk);
+        if frame.is_final {
+            return text(self.end_fragments()).map(Some);
+        }
+        Ok(Some(Inbound::Fragment))
+    }
+
+    /// Keeps what of `chunk` has not been looked at, for a caller that is not to read on now.
+    /// Before the next chunk comes the turn of what [`Reader::take_unread`] gives.
+    pub fn keep_unread(&mut self, chunk: &Chunk<'_>) {
+        self.forget_delivered();
+        if !chunk.rest().is_empty() {
+            self.unfinished.get_or_insert_default().unread = chunk.rest().into();
+        }
+    }
+
+    /// What was kept by [`Reader::keep_unread`]; empty where nothing was.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.unfinished.as_mut().map(|kept| std::mem::take(&mut kept.unread));
+        self.forget_delivered();
+        unread.unwrap_or_default()
+    }
+
+    /// Bytes of memory that are held for what has arrived and is not used up.
+    pub fn held_bytes(&self) -> usize {
+        self.unfinished.as_ref().map_or(0, |kept| {
+            let fragments = kept.fragments.as_ref().map_or(0, Vec::capacity);
+            size_of::<Unfinished>() + kept.frame.capacity() + fragments + kept.unread.capacity()
+        })
     }
 
     /// Takes the next whole frame, checks it against what came before, and unmasks it.
@@ -117,7 +147,7 @@ impl Reader {
             }
         }
         let rest = chunk.take(usize::MAX);
-        self.unfinished.get_or_insert_default().frame.extend_from_slice(rest);
+        extend_tightly(&mut self.unfinished.get_or_insert_default().frame, rest);
         Ok(None)
     }
 
@@ -146,7 +176,7 @@ impl Reader {
                     if more.is_empty() {
                         return Ok(None);
                     }
-                    kept.frame.extend_from_slice(more);
+                    extend_tightly(&mut kept.frame, more);
                 }
             }
         }
@@ -180,8 +210,8 @@ impl Reader {
         let kept = self.unfinished.get_or_insert_default();
         let fragments = kept.fragments.get_or_insert_default();
         match place {
-            Place::Chunk(range) => fragments.extend_from_slice(&chunk.bytes[range]),
-            Place::Kept(range) => fragments.extend_from_slice(&kept.frame[range]),
+            Place::Chunk(range) => extend_tightly(fragments, &chunk.bytes[range]),
+            Place::Kept(range) => extend_tightly(fragments, &kept.frame[range]),
         }
         kept.forget_delivered();
     }
@@ -196,7 +226,7 @@ impl Reader {
     fn forget_delivered(&mut self) {
         if let Some(kept) = &mut self.unfinished {
             kept.forget_delivered();
-            if kept.frame.is_empty() && kept.fragments.is_none() {
+            if kept.frame.is_empty() && kept.fragments.is_none() && kept.unread.is_empty() {
                 self.unfinished = None;
             }
         }
@@ -212,6 +242,8 @@ struct Unfinished {
     /// The payloads of a message whose last fragment is still to come.
     fragments: Option<Vec<u8>>,
     are_fragments_delivered: bool,
+    /// What came behind and has not been looked at.
+    unread: Vec<u8>,
 }
 
 impl Unfinished {
@@ -223,6 +255,15 @@ impl Unfinished {
             self.fragments = None;
         }
     }
+}
+
+/// As `extend_from_slice`, but with at most an eighth of room to spare, not as much again: many
+/// peers may leave frames unfinished for long.
+fn extend_tightly(kept: &mut Vec<u8>, more: &[u8]) {
+    if kept.capacity() - kept.len() < more.len() {
+        kept.reserve_exact(more.len() + kept.len() / 8);
+    }
+    kept.extend_from_slice(more);
 }
 
 /// Where a frame's payload lies.
@@ -280,8 +321,8 @@ mod tests {
         let mut bytes = bytes.to_vec();
         let mut chunk = Chunk::new(&mut bytes);
         let mut count = 0;
-        while reader.next(&mut chunk, 1000).expect("the test sends nothing faulty").is_some() {
-            count += 1;
+        while let Some(inbound) = reader.next(&mut chunk, 1000).expect("no faulty frame is sent") {
+            count += usize::from(inbound != Inbound::Fragment);
         }
         count
     }
@@ -304,6 +345,38 @@ mod tests {
             read(&mut reader, &fragments[..cut]);
             assert_eq!(read(&mut reader, &fragments[cut..]), 1);
             assert!(reader.unfinished.is_none(), "cut after {cut}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_kept_and_comes_before_the_next_chunk() {
+        let mut reader = Reader::default();
+        let mut bytes = [0x89, 0x81, 0, 0, 0, 0, b'p'].repeat(3);
+        let mut chunk = Chunk::new(&mut bytes);
+        reader.next(&mut chunk, 1000).expect("a valid frame").expect("a whole frame");
+        reader.keep_unread(&chunk);
+        assert!(reader.held_bytes() >= 14);
+        let mut unread = reader.take_unread();
+        assert_eq!(unread.len(), 14);
+        assert!(reader.unfinished.is_none(), "what was taken out is not held");
+        assert_eq!(read(&mut reader, &unread), 2);
+        let mut chunk = Chunk::new(&mut unread);
+        chunk.take(usize::MAX);
+        reader.keep_unread(&chunk);
+        assert_eq!(reader.held_bytes(), 0, "nothing is left to be kept");
+    }
+
+    #[test]
+    fn a_message_that_comes_byte_by_byte_holds_little_more_than_what_came() {
+        let mut reader = Reader::default();
+        let header = [0x81, 0xfe, 0x3f, 0xff, 0, 0, 0, 0];
+        let bytes: Vec<u8> = header.into_iter().chain([b'x'; 0x3ffe]).collect();
+        for byte in &bytes {
+            let mut byte = [*byte];
+            let mut chunk = Chunk::new(&mut byte);
+            assert_eq!(reader.next(&mut chunk, 0x4000), Ok(None));
+            let came = reader.unfinished.as_ref().expect("it is unfinished").frame.len();
+            assert!(reader.held_bytes() <= came + came / 8 + size_of::<Unfinished>() + 8);
         }
     }
 

@@ -67,6 +67,8 @@ fn hear_ours(mut stream: Vec<u8>) -> (Vec<Heard>, Option<FrameError>) {
     loop {
         heard.push(match reader.next(&mut chunk, MAX_BYTES) {
             Ok(Some(Inbound::Text(text))) => Heard::Text(text.to_owned()),
+            // Tungstenite tells whole messages alone.
+            Ok(Some(Inbound::Fragment)) => continue,
             Ok(Some(Inbound::Ping(payload))) => Heard::Ping(payload.to_vec()),
             Ok(Some(Inbound::Pong)) => Heard::Pong,
             Ok(Some(Inbound::Close(close))) => {

@@ -23,6 +23,7 @@ impl Heard {
     fn from_inbound(inbound: Inbound<'_>) -> Self {
         match inbound {
             Inbound::Text(text) => Self::Text(text.to_owned()),
+            Inbound::Fragment => panic!("a fragment is no message"),
             Inbound::Ping(payload) => Self::Ping(payload.to_vec()),
             Inbound::Pong => Self::Pong,
             Inbound::Close(close) => Self::Close(close.map(|CloseFrame { code }| code)),
@@ -40,6 +41,7 @@ fn hear(stream: &[u8], cuts: &[usize]) -> (Vec<Heard>, Option<FrameError>) {
         let mut chunk = Chunk::new(&mut bytes);
         loop {
             match reader.next(&mut chunk, MAX_BYTES) {
+                Ok(Some(Inbound::Fragment)) => {}
                 Ok(Some(inbound)) => heard.push(Heard::from_inbound(inbound)),
                 Ok(None) => break,
                 Err(error) => return (heard, Some(error)),
@@ -174,6 +176,18 @@ fn control_frames_are_whole_and_short() {
     assert_eq!(read(&masked(0x89, &[b'x'; 125])).0, [Heard::Ping(vec![b'x'; 125])]);
 }
 
+#[test]
+fn each_fragment_is_told_so_that_it_can_be_counted() {
+    let mut stream = [masked(0x01, b"a"), masked(0x00, b""), masked(0x80, b"b")].concat();
+    let mut reader = Reader::default();
+    let mut chunk = Chunk::new(&mut stream);
+    for expected in [Inbound::Fragment, Inbound::Fragment, Inbound::Text("ab")] {
+        assert_eq!(reader.next(&mut chunk, MAX_BYTES), Ok(Some(expected)));
+    }
+    assert_eq!(reader.next(&mut chunk, MAX_BYTES), Ok(None));
+}
+
+// P2.7
 #[test]
 fn fragments_must_begin_continue_and_end_in_this_order() {
     assert_eq!(close_number(&masked(0x80, b"x")), 1002, "nothing to continue");
