@@ -8,6 +8,7 @@ mod deliver;
 mod mail;
 mod metrics;
 mod outbox;
+mod reading;
 mod recovery;
 mod replies;
 mod resume;
@@ -80,8 +81,8 @@ pub(crate) struct EventLoop {
     handovers: Vec<(Peer, Mail)>,
 
     connections: Slab,
-    /// Sockets that may have something to read.
-    readable: Vec<u32>,
+    /// Sockets that may have something to read, in the order of their turns.
+    readable: VecDeque<u32>,
     /// Connections whose socket broke while it was written to.
     broken: Vec<u32>,
     /// Slots to free at the end of the turn, when no event can speak of them any more.
@@ -112,8 +113,6 @@ pub(crate) struct EventLoop {
 /// The token of the waker: no slot has it.
 pub(crate) const WAKER: Token = Token(usize::MAX);
 
-/// Bytes read at once from one socket.
-const READ_BYTES: usize = 64 * 1024;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// Batches of mail taken in one turn.
@@ -136,7 +135,7 @@ impl EventLoop {
             outgoing: mailboxes.iter().map(|_| Vec::new()).collect(),
             handovers: Vec::new(),
             connections: Slab::default(),
-            readable: Vec::new(),
+            readable: VecDeque::new(),
             broken: Vec::new(),
             dead: Vec::new(),
             leases: Leases::new(ttl, now),
@@ -151,7 +150,7 @@ impl EventLoop {
             resume_key: parts.resume_key,
             reviews: VecDeque::new(),
             ending: None,
-            read_buffer: vec![0; READ_BYTES],
+            read_buffer: vec![0; reading::READ_BYTES],
             effects: Vec::new(),
             shard_effects: Vec::new(),
             flush: Flush::default(),

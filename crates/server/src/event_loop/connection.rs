@@ -9,6 +9,7 @@ use herenow_wire::{ChannelName, DefaultChannel};
 use mio::net::TcpStream;
 
 use super::outbox::{Outbox, Pushed, Shared};
+use super::replies::Place;
 use crate::admission::Newcomer;
 
 /// See the module.
@@ -20,8 +21,8 @@ pub(super) struct Connection {
     /// Boxed and absent for the many that name none.
     default_channel: Option<Box<DefaultChannel>>,
     pub(super) newcomer: Option<Newcomer>,
-    /// Where this turn's replies to it are collected; `NO_REPLY` where there are none.
-    pub(super) reply: u32,
+    /// Where this turn's replies to it are collected.
+    pub(super) reply: Place,
     pub(super) phase: Phase,
     /// The peer will send no more: a short read is not the end of what there is to see.
     pub(super) is_read_closed: bool,
@@ -43,8 +44,9 @@ pub(super) enum Phase {
     Dead,
 }
 
-/// See [`Connection::reply`].
-pub(super) const NO_REPLY: u32 = u32::MAX;
+/// What may wait for a connection that has not authenticated, unless `outboxBytes` is less. It has
+/// shown nothing yet that would be worth more.
+const UNAUTHENTICATED_QUEUE_BYTES: usize = 16 * 1024;
 
 /// How long a closed socket may linger.
 pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
@@ -58,6 +60,15 @@ pub(super) enum Sent {
     Dropped(Vec<ChannelName>),
     /// The socket is broken.
     Broken,
+}
+
+impl Sent {
+    fn of(pushed: Pushed) -> Self {
+        match pushed {
+            Pushed::Waits => Sent::Fine,
+            Pushed::Dropped(channels) => Sent::Dropped(channels),
+        }
+    }
 }
 
 /// What a read found.
@@ -83,7 +94,7 @@ impl Connection {
             outbox: None,
             default_channel,
             newcomer: None,
-            reply: NO_REPLY,
+            reply: Place::NONE,
             phase: Phase::Open,
             is_read_closed: false,
             is_queued: false,
@@ -111,9 +122,22 @@ impl Connection {
         self.outbox.is_some()
     }
 
-    /// Whether it has let so many replies pile up that it is not to be read for now.
-    pub(super) fn is_stuffed(&self, max_bytes: usize) -> bool {
-        self.outbox.as_ref().is_some_and(|outbox| outbox.reply_bytes() > max_bytes)
+    /// What may wait for it, of replies and flushes together.
+    pub(super) fn max_queue_bytes(&self, max_outbox_bytes: usize) -> usize {
+        match self.session.auth() {
+            Some(_) => max_outbox_bytes,
+            None => max_outbox_bytes.min(UNAUTHENTICATED_QUEUE_BYTES),
+        }
+    }
+
+    /// Bytes of replies of earlier turns that its socket has not taken. They cannot be dropped.
+    pub(super) fn queued_reply_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.reply_bytes())
+    }
+
+    /// Whether what waits for it ends with this reply.
+    pub(super) fn queue_ends_with(&self, reply: &[u8]) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| outbox.ends_with(reply))
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
@@ -129,12 +153,10 @@ impl Connection {
     }
 
     /// Sends this turn's replies.
-    pub(super) fn send_replies(&mut self, replies: &[u8]) -> Sent {
+    pub(super) fn send_replies(&mut self, replies: &[u8], max_outbox_bytes: usize) -> Sent {
+        let max_queue_bytes = self.max_queue_bytes(max_outbox_bytes);
         match &mut self.outbox {
-            Some(outbox) => {
-                outbox.push_reply(replies);
-                Sent::Fine
-            }
+            Some(outbox) => Sent::of(outbox.push_reply(replies, max_queue_bytes)),
             None => match write_on(&self.stream, replies, &[]) {
                 Ok(written) if written == replies.len() => Sent::Fine,
                 Ok(written) => {
@@ -154,14 +176,11 @@ impl Connection {
         channel: &ChannelName,
         max_outbox_bytes: usize,
     ) -> Sent {
+        let max_queue_bytes = self.max_queue_bytes(max_outbox_bytes);
         if let Some(outbox) = &mut self.outbox {
-            if !replies.is_empty() {
-                outbox.push_reply(replies);
-            }
-            return match outbox.push_flush(flush, channel, max_outbox_bytes) {
-                Pushed::Waits => Sent::Fine,
-                Pushed::Dropped(channels) => Sent::Dropped(channels),
-            };
+            let by_reply = outbox.push_reply(replies, max_queue_bytes);
+            let by_flush = outbox.push_flush(flush, channel, max_queue_bytes);
+            return Sent::of(by_reply.and(by_flush));
         }
         match write_on(&self.stream, replies, flush.bytes()) {
             Ok(written) if written == replies.len() + flush.bytes().len() => Sent::Fine,

@@ -19,7 +19,7 @@ pub(super) struct Scratch {
     snapshot: Vec<u8>,
     recipients: Vec<Recipient>,
     pub(super) decoded: Vec<Result<Incoming, Refusal>>,
-    dropped: Vec<(u32, Vec<ChannelName>)>,
+    pub(super) dropped: Vec<(u32, Vec<ChannelName>)>,
 }
 
 /// The deliveries that are written in parts, and the channels whose next flush waits for them: a
@@ -237,7 +237,7 @@ impl EventLoop {
             if part.bytes().is_empty() || !connection.is_open() {
                 continue;
             }
-            let replies = self.replies.of(connection);
+            let replies = self.replies.of(connection.reply);
             bytes_out += replies.len() + part.bytes().len();
             writes += 1;
             match connection.send_flush(replies, part, channel, max_outbox_bytes) {
@@ -245,10 +245,16 @@ impl EventLoop {
                 Sent::Dropped(channels) => self.scratch.dropped.push((*slot, channels)),
                 Sent::Broken => self.broken.push(*slot),
             }
-            self.replies.clear_of(connection);
+            self.replies.clear_of(connection.reply);
         }
         self.metrics.writes.add(writes);
         self.metrics.bytes_out.add(bytes_out);
+        self.lag_dropped();
+    }
+
+    /// Who has lost what waited for it gets nothing more of those channels before its socket has
+    /// drained.
+    pub(super) fn lag_dropped(&mut self) {
         while let Some((slot, channels)) = self.scratch.dropped.pop() {
             self.metrics.slow_subscriber_drops.add(1);
             for channel in &channels {

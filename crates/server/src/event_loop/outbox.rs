@@ -1,6 +1,7 @@
 //! What a socket has not taken yet. Exists only while a socket is slow; bounded. Deltas beyond the
 //! bound are dropped, and one snapshot takes their place when the socket drains. Replies and
-//! begun pieces are never dropped: half a frame would end the conversation.
+//! begun pieces are never dropped: half a frame would end the conversation. Once replies alone
+//! reach the bound, the socket is read no more.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -14,6 +15,8 @@ pub(crate) struct Outbox {
     pieces: VecDeque<Piece>,
     /// How much of the first piece is written.
     written: usize,
+    /// Bytes of the replies. A piece that is begun counts whole: its memory is held until its end.
+    reply_bytes: usize,
     /// Bytes of the pieces that may still be dropped.
     droppable_bytes: usize,
     /// Channels whose deltas were dropped: each is owed a snapshot once the socket has drained.
@@ -43,8 +46,24 @@ pub(crate) enum Pushed {
     Dropped(Vec<ChannelName>),
 }
 
+/// Replies are kept in pieces of about this size, so that what is written gives its memory back and
+/// the room that a piece keeps for more stays small.
+const REPLY_PIECE_BYTES: usize = 4096;
 /// How many pieces go into one write.
 const PIECES_PER_WRITE: usize = 16;
+
+impl Pushed {
+    /// What became of two pushes, one after the other.
+    pub(crate) fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (Pushed::Waits, pushed) | (pushed, Pushed::Waits) => pushed,
+            (Pushed::Dropped(mut channels), Pushed::Dropped(more)) => {
+                channels.extend(more);
+                Pushed::Dropped(channels)
+            }
+        }
+    }
+}
 
 impl<'a> Shared<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
@@ -74,7 +93,7 @@ impl Outbox {
     ) -> Self {
         let mut outbox = Self::default();
         if written < reply.len() {
-            outbox.pieces.push_back(Piece::Reply(reply[written..].to_vec()));
+            outbox.append(&reply[written..]);
         }
         if let Some((shared, channel)) = flush {
             outbox.written = written.saturating_sub(reply.len());
@@ -86,21 +105,46 @@ impl Outbox {
         outbox
     }
 
-    /// Appends what is for this socket alone.
-    pub(crate) fn push_reply(&mut self, reply: &[u8]) {
-        match self.pieces.back_mut() {
-            Some(Piece::Reply(waiting)) => waiting.extend_from_slice(reply),
-            _ => self.pieces.push_back(Piece::Reply(reply.to_vec())),
+    /// Appends what is for this socket alone. Flushes give way to it.
+    pub(crate) fn push_reply(&mut self, reply: &[u8], max_bytes: usize) -> Pushed {
+        self.append(reply);
+        if self.droppable_bytes > 0 && self.reply_bytes + self.droppable_bytes > max_bytes {
+            return Pushed::Dropped(self.drop_flushes(None));
         }
+        Pushed::Waits
     }
 
-    /// Bytes of replies that wait. They cannot be dropped, so who lets them grow is read no more.
+    /// Bytes of replies that wait.
     pub(crate) fn reply_bytes(&self) -> usize {
+        self.reply_bytes
+    }
+
+    /// Whether the last of what waits is this reply, or ends with it.
+    pub(crate) fn ends_with(&self, reply: &[u8]) -> bool {
+        matches!(self.pieces.back(), Some(Piece::Reply(waiting)) if waiting.ends_with(reply))
+    }
+
+    /// Bytes of memory that it holds for itself alone.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
         let replies = self.pieces.iter().map(|piece| match piece {
-            Piece::Reply(bytes) => bytes.len(),
+            Piece::Reply(bytes) => bytes.capacity(),
             Piece::Flush(..) => 0,
         });
-        replies.sum()
+        replies.sum::<usize>() + self.pieces.capacity() * size_of::<Piece>() + size_of::<Self>()
+    }
+
+    fn append(&mut self, reply: &[u8]) {
+        if reply.is_empty() {
+            return;
+        }
+        self.reply_bytes += reply.len();
+        match self.pieces.back_mut() {
+            Some(Piece::Reply(waiting)) if waiting.len() + reply.len() <= REPLY_PIECE_BYTES => {
+                waiting.extend_from_slice(reply);
+            }
+            _ => self.pieces.push_back(Piece::Reply(reply.to_vec())),
+        }
     }
 
     /// Appends part of a flush, or drops what waits where that would be more than `max_bytes`. One
@@ -112,7 +156,8 @@ impl Outbox {
         max_bytes: usize,
     ) -> Pushed {
         let bytes = shared.bytes.len();
-        if self.droppable_bytes > 0 && self.droppable_bytes + bytes > max_bytes {
+        let waiting = self.reply_bytes + self.droppable_bytes;
+        if self.droppable_bytes > 0 && waiting + bytes > max_bytes {
             return Pushed::Dropped(self.drop_flushes(Some(channel)));
         }
         self.droppable_bytes += bytes;
@@ -193,7 +238,9 @@ impl Outbox {
             }
             written -= left;
             self.written = 0;
-            self.pieces.pop_front();
+            if let Some(Piece::Reply(bytes)) = self.pieces.pop_front() {
+                self.reply_bytes -= bytes.len();
+            }
         }
     }
 }
@@ -247,7 +294,7 @@ mod tests {
     fn what_a_write_left_over_is_written_first_and_in_order() {
         let mut flush = Shared::new(b"flush");
         let mut outbox = Outbox::left_over(b"reply", Some((&mut flush, &channel("a"))), 7);
-        outbox.push_reply(b"-pong");
+        outbox.push_reply(b"-pong", 10);
         assert_eq!(drain(&mut outbox, 100), "ush-pong");
     }
 
@@ -255,9 +302,9 @@ mod tests {
     fn deltas_beyond_the_bound_are_dropped_and_their_channels_lag() {
         let mut outbox = Outbox::left_over(b"reply", None, 2);
         let (a, b) = (channel("a"), channel("b"));
-        assert_eq!(outbox.push_flush(&mut Shared::new(b"12345"), &a, 10), Pushed::Waits);
-        assert_eq!(outbox.push_flush(&mut Shared::new(b"67890"), &b, 10), Pushed::Waits);
-        let dropped = outbox.push_flush(&mut Shared::new(b"x"), &a, 10);
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"12345"), &a, 13), Pushed::Waits);
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"67890"), &b, 13), Pushed::Waits);
+        let dropped = outbox.push_flush(&mut Shared::new(b"x"), &a, 13);
         assert_eq!(dropped, Pushed::Dropped(vec![a.clone(), b.clone()]));
         assert_eq!(drain(&mut outbox, 100), "ply");
         assert_eq!(outbox.into_lagging(), [a, b]);

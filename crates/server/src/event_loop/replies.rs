@@ -1,8 +1,6 @@
 //! This turn's replies, one buffer per connection that has any. A flush of the same turn takes
 //! them along in its own write; the rest is written at the end. The buffers are used again.
 
-use super::connection::{Connection, NO_REPLY};
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
@@ -10,32 +8,54 @@ pub(super) struct Replies {
     slots: Vec<u32>,
 }
 
+/// Where this turn's replies to one connection are collected, if there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
 /// Buffers larger than this are given back after the turn.
 const KEPT_BYTES: usize = 4096;
 /// Buffers kept for the next turn.
 const KEPT_BUFFERS: usize = 64;
 
+impl Place {
+    /// There are none.
+    pub(super) const NONE: Self = Self(u32::MAX);
+}
+
 impl Replies {
     /// Where replies to the connection in `slot` go this turn.
-    pub(super) fn to(&mut self, slot: u32, connection: &mut Connection) -> &mut Vec<u8> {
-        if connection.reply == NO_REPLY {
-            connection.reply = self.slots.len() as u32;
+    pub(super) fn to(&mut self, slot: u32, place: &mut Place) -> &mut Vec<u8> {
+        if *place == Place::NONE {
+            *place = Place(self.slots.len() as u32);
             self.slots.push(slot);
             if self.buffers.len() < self.slots.len() {
                 self.buffers.push(Vec::new());
             }
         }
-        &mut self.buffers[connection.reply as usize]
+        &mut self.buffers[place.0 as usize]
     }
 
-    /// What waits for `connection`.
-    pub(super) fn of(&self, connection: &Connection) -> &[u8] {
-        self.buffers.get(connection.reply as usize).map_or(&[], Vec::as_slice)
+    /// Takes back what was appended behind `start` where it repeats what is sent just before it.
+    /// `queue_ends_with` looks at what waited before this turn.
+    pub(super) fn drop_repeated(
+        buffer: &mut Vec<u8>,
+        start: usize,
+        queue_ends_with: impl FnOnce(&[u8]) -> bool,
+    ) {
+        let (before, new) = buffer.split_at(start);
+        if before.ends_with(new) || before.is_empty() && queue_ends_with(new) {
+            buffer.truncate(start);
+        }
+    }
+
+    /// What waits there.
+    pub(super) fn of(&self, place: Place) -> &[u8] {
+        self.buffers.get(place.0 as usize).map_or(&[], Vec::as_slice)
     }
 
     /// They have been sent.
-    pub(super) fn clear_of(&mut self, connection: &Connection) {
-        if let Some(buffer) = self.buffers.get_mut(connection.reply as usize) {
+    pub(super) fn clear_of(&mut self, place: Place) {
+        if let Some(buffer) = self.buffers.get_mut(place.0 as usize) {
             buffer.clear();
         }
     }

@@ -8,10 +8,12 @@ use herenow_core::{
     Ticket, Verdict,
 };
 use herenow_wire::encode::{self, Reply};
-use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref, frame};
+use herenow_wire::frame::{self, Reader};
+use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref};
 
-use super::connection::{LINGER, NO_REPLY, Phase, Sent};
+use super::connection::{LINGER, Phase, Sent};
 use super::mail::Mail;
+use super::replies::{Place, Replies};
 use super::{EventLoop, Shards};
 use crate::access::{Access, Asked, Asker, ChannelSettings};
 
@@ -176,7 +178,12 @@ impl EventLoop {
         if let Some(connection) = self.connections.get_mut(slot)
             && connection.is_open()
         {
-            encode::reply(self.replies.to(slot, connection), reply, reference);
+            let buffer = self.replies.to(slot, &mut connection.reply);
+            let start = buffer.len();
+            encode::reply(buffer, reply, reference);
+            if answers_nothing_in_particular(reply, reference) {
+                Replies::drop_repeated(buffer, start, |new| connection.queue_ends_with(new));
+            }
         }
     }
 
@@ -254,8 +261,9 @@ impl EventLoop {
         }
         connection.phase = Phase::Closing;
         connection.newcomer = None;
+        connection.reader = Reader::default();
         connection.drop_flushes();
-        frame::write_close(self.replies.to(slot, connection), code, reason);
+        frame::write_close(self.replies.to(slot, &mut connection.reply), code, reason);
         self.leases.set_deadline(slot, self.now + LINGER);
     }
 
@@ -263,7 +271,7 @@ impl EventLoop {
         if let Some(connection) = self.connections.get_mut(slot)
             && connection.is_open()
         {
-            frame::write_ping(self.replies.to(slot, connection));
+            frame::write_ping(self.replies.to(slot, &mut connection.reply));
         }
     }
 
@@ -346,22 +354,32 @@ impl EventLoop {
     /// Sends the replies that no flush has taken along.
     pub(super) fn send_replies(&mut self) {
         let slots = self.replies.take_slots();
+        let max_outbox_bytes = self.settings.outbox_bytes;
         for slot in &slots {
             let Some(connection) = self.connections.get_mut(*slot) else { continue };
-            let bytes = self.replies.of(connection);
+            let bytes = self.replies.of(connection.reply);
             if !bytes.is_empty() {
                 self.metrics.writes.add(1);
                 self.metrics.bytes_out.add(bytes.len());
-                if connection.send_replies(bytes) == Sent::Broken {
-                    self.broken.push(*slot);
+                match connection.send_replies(bytes, max_outbox_bytes) {
+                    Sent::Fine => {}
+                    Sent::Dropped(channels) => self.scratch.dropped.push((*slot, channels)),
+                    Sent::Broken => self.broken.push(*slot),
                 }
             }
-            connection.reply = NO_REPLY;
+            connection.reply = Place::NONE;
             if connection.phase == Phase::Closing && !connection.has_outbox() {
                 // All is said: the peer reads the close frame, then the end.
                 let _ = connection.stream.shutdown(std::net::Shutdown::Write);
             }
         }
         self.replies.end_turn(slots);
+        self.lag_dropped();
     }
+}
+
+/// A refusal that names neither a request nor a channel: one that directly follows its twin tells
+/// the client nothing new.
+fn answers_nothing_in_particular(reply: &Reply, reference: Option<&Ref>) -> bool {
+    reference.is_none() && matches!(reply, Reply::Error { channel: None, .. })
 }

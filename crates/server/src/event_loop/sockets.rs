@@ -7,14 +7,15 @@ use mio::{Interest, Token};
 
 use super::EventLoop;
 use super::connection::{Connection, Got, Phase};
+use super::reading::{
+    Flow, Share, Stopped, TurnBudget, UNAUTHENTICATED_MESSAGE_BYTES, UNAUTHENTICATED_READ_BYTES,
+    read_frames,
+};
 use crate::loops::Adopted;
 
 /// Bytes the kernel may hold for a socket that has not sent them yet. Without this bound it takes
 /// megabytes for a reader that has stopped, before the outbox sees a byte of it.
 const NOT_SENT_BYTES: u32 = 128 * 1024;
-
-/// Reads from one socket in one turn.
-const READS_PER_TURN: usize = 4;
 
 impl EventLoop {
     /// Takes over a socket that was upgraded.
@@ -34,6 +35,8 @@ impl EventLoop {
         let session = Session::new(id, &self.limits, self.now);
         let mut connection = Connection::new(stream, session, default_channel);
         connection.newcomer = newcomer;
+        self.metrics.bytes_in.add(first_bytes.len());
+        connection.reader.keep_unread(&Chunk::new(&mut first_bytes));
         self.connections.insert(connection);
         self.leases.open(slot, self.now);
         self.leases.set_deadline(slot, self.now + self.limits.auth_timeout);
@@ -41,10 +44,6 @@ impl EventLoop {
         if self.ending.is_some() {
             self.close(slot, CloseCode::Restart, "");
             return;
-        }
-        if !first_bytes.is_empty() {
-            self.metrics.bytes_in.add(first_bytes.len());
-            self.receive(slot, &mut first_bytes);
         }
         self.queue_read(slot);
     }
@@ -54,82 +53,117 @@ impl EventLoop {
             && !connection.is_queued
         {
             connection.is_queued = true;
-            self.readable.push(slot);
+            self.readable.push_back(slot);
         }
     }
 
-    /// Reads what there is, from each socket a bounded amount.
+    /// Reads what there is, as far as the turn's budget goes, and from each socket its share. Who
+    /// has more goes to the end of the line.
     pub(super) fn read_sockets(&mut self) {
         if self.readable.is_empty() || self.is_choked() {
             return;
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        let slots = std::mem::take(&mut self.readable);
-        for slot in &slots {
-            if let Some(connection) = self.connections.get_mut(*slot) {
+        let mut budget = TurnBudget::of_a_turn();
+        for _ in 0..self.readable.len() {
+            let Some(slot) = self.readable.pop_front() else { break };
+            if let Some(connection) = self.connections.get_mut(slot) {
                 connection.is_queued = false;
-                self.read_socket(*slot, &mut buffer);
+                let mut share = budget.share();
+                let bytes = self.read_socket(slot, &mut share, &mut buffer);
+                budget.charge(&share, bytes);
             }
-        }
-        if self.readable.is_empty() {
-            self.readable = slots;
-            self.readable.clear();
+            if budget.is_spent() {
+                break;
+            }
         }
         self.read_buffer = buffer;
     }
 
-    fn read_socket(&mut self, slot: u32, buffer: &mut [u8]) {
-        for _ in 0..READS_PER_TURN {
-            let Some(connection) = self.connections.get_mut(slot) else { return };
-            if connection.phase == Phase::Dead || connection.is_stuffed(self.settings.outbox_bytes)
-            {
-                // A stuffed one is read again when its socket has drained.
-                return;
+    /// Gives one socket its share. Returns how many bytes came from it.
+    fn read_socket(&mut self, slot: u32, share: &mut Share, buffer: &mut [u8]) -> usize {
+        let flow = self.flow(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return 0 };
+        if connection.phase == Phase::Dead {
+            return 0;
+        }
+        if flow == Flow::Full {
+            // One whose socket takes no more is read again when it has drained; the replies of
+            // this turn alone are gone by the next one.
+            if !connection.has_outbox() {
+                self.queue_read(slot);
             }
-            match connection.read(buffer) {
-                Got::Nothing => return,
-                Got::End => return self.socket_ended(slot),
-                Got::Bytes(count) => {
-                    self.metrics.bytes_in.add(count);
-                    self.receive(slot, &mut buffer[..count]);
-                    // A short read has emptied the socket. Only its end may still stand there, and
-                    // the edge that told of it is spent.
-                    let is_at_end = self.connections.get(slot).is_some_and(|c| c.is_read_closed);
-                    if count < buffer.len() && !is_at_end {
-                        return;
-                    }
+            return 0;
+        }
+        let mut unread = connection.reader.take_unread();
+        if !unread.is_empty() && self.receive(slot, &mut unread, share) == Stopped::Before {
+            self.queue_read(slot);
+            return 0;
+        }
+        let Some(connection) = self.connections.get_mut(slot) else { return 0 };
+        let at_most = match connection.session.auth() {
+            Some(_) => buffer.len(),
+            None => UNAUTHENTICATED_READ_BYTES,
+        };
+        match connection.read(&mut buffer[..at_most]) {
+            Got::Nothing => 0,
+            Got::End => {
+                self.socket_ended(slot);
+                0
+            }
+            Got::Bytes(count) => {
+                self.metrics.bytes_in.add(count);
+                // A short read has emptied the socket. Only its end may still stand there, and the
+                // edge that told of it is spent.
+                let is_emptied = count < at_most && !connection.is_read_closed;
+                let stopped = self.receive(slot, &mut buffer[..count], share);
+                if !is_emptied || stopped == Stopped::Before {
+                    self.queue_read(slot);
                 }
+                count
             }
         }
-        self.queue_read(slot);
     }
 
-    /// Takes in what was read from a socket.
-    fn receive(&mut self, slot: u32, bytes: &mut [u8]) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+    /// Takes in what was read from a socket, as far as its share goes.
+    fn receive(&mut self, slot: u32, bytes: &mut [u8], share: &mut Share) -> Stopped {
+        let Some(connection) = self.connections.get_mut(slot) else { return Stopped::Over };
         if !connection.is_open() {
-            return;
+            return Stopped::Over;
         }
+        let max_message_bytes = match connection.session.auth() {
+            Some(_) => self.settings.max_frame_bytes,
+            None => self.settings.max_frame_bytes.min(UNAUTHENTICATED_MESSAGE_BYTES),
+        };
         let mut reader = std::mem::take(&mut connection.reader);
         let mut chunk = Chunk::new(bytes);
-        loop {
-            match reader.next(&mut chunk, self.settings.max_frame_bytes) {
-                Ok(Some(inbound)) => self.inbound(slot, inbound),
-                Ok(None) => break,
-                Err(error) => {
-                    self.leases.renew(slot, self.now);
-                    self.tell_session(slot, Input::Broken);
-                    self.close(slot, error.close_code(), &error.to_string());
-                    break;
+        let stopped = read_frames((&mut reader, max_message_bytes), &mut chunk, share, |inbound| {
+            self.inbound(slot, inbound);
+            self.flow(slot)
+        });
+        match &stopped {
+            Stopped::AtItsEnd | Stopped::Before => {
+                if let Some(connection) = self.connections.get_mut(slot) {
+                    connection.reader = reader;
                 }
             }
-            if !self.connections.get(slot).is_some_and(Connection::is_open) {
-                return;
+            Stopped::Over => {}
+            Stopped::Broken(error) => {
+                self.leases.renew(slot, self.now);
+                self.tell_session(slot, Input::Broken);
+                self.close(slot, error.close_code(), &error.to_string());
             }
         }
-        if let Some(connection) = self.connections.get_mut(slot) {
-            connection.reader = reader;
-        }
+        stopped
+    }
+
+    /// Whether a socket is to be read on, by what waits for it.
+    fn flow(&self, slot: u32) -> Flow {
+        let Some(connection) = self.connections.get(slot).filter(|c| c.is_open()) else {
+            return Flow::Over;
+        };
+        let replies = self.replies.of(connection.reply).len() + connection.queued_reply_bytes();
+        Flow::behind(replies, connection.max_queue_bytes(self.settings.outbox_bytes))
     }
 
     fn inbound(&mut self, slot: u32, inbound: Inbound<'_>) {
@@ -142,11 +176,13 @@ impl EventLoop {
         }
         match inbound {
             Inbound::Text(text) => self.text(slot, text),
-            Inbound::Ping(payload) => write_pong(self.replies.to(slot, connection), payload),
-            Inbound::Pong => {}
+            Inbound::Ping(payload) => {
+                write_pong(self.replies.to(slot, &mut connection.reply), payload)
+            }
+            Inbound::Pong | Inbound::Fragment => {}
             Inbound::Close(frame) => {
                 // The same code goes back: a browser shows it to the page.
-                let reply = self.replies.to(slot, connection);
+                let reply = self.replies.to(slot, &mut connection.reply);
                 match frame {
                     Some(frame) => {
                         write_header(reply, Opcode::Close, 2);

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod backpressure;
 mod client;
 mod connecting;
 mod default_channel;

@@ -134,7 +134,7 @@ async fn a_busy_connection_does_not_use_up_anothers_rate() {
 async fn who_waits_may_speak_again() {
     let server = server();
     let mut peer = server.sign_in("jane").await;
-    send_all(&mut peer, (0..50).map(|_| json!({"type": "ping"}))).await;
+    send_all(&mut peer, (0..50).map(|n| json!({"type": "ping", "ref": n}))).await;
     for _ in 0..50 {
         peer.next_message().await;
     }
