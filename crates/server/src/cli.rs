@@ -55,7 +55,13 @@ pub enum Command {
     /// Make a token from the secret in JWT_USER_SECRET or JWT_USER_SECRET_FILE
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
+    /// Reads a configuration for the server that started this process
+    #[command(name = LOAD_CONFIG, hide = true)]
+    LoadConfig { path: PathBuf },
 }
+
+/// The command that the server gives to a process of its own.
+pub const LOAD_CONFIG: &str = "load-config";
 
 #[derive(Debug, Args)]
 pub struct Check {

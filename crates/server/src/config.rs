@@ -14,13 +14,13 @@ mod source;
 mod table;
 
 pub use error::{ConfigError, ItemError};
-pub use file::{Loaded, check_text, load};
+pub use file::{Loaded, check_text, judge, load, read};
 pub use keys::{Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_signing_keys};
 pub use network::{Network, NetworkError};
 pub use origin::{APP_SCHEMES, Origin, OriginError};
 pub use settings::Settings;
 pub use show::{changed, in_effect};
-pub use source::{FILE_NAMES, find};
+pub use source::{FILE_NAMES, Source, find};
 pub use table::{Kind, SETTINGS, Setting};
 
 use crate::auth::Keys;

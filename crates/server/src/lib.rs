@@ -10,6 +10,7 @@ pub mod config;
 mod dev;
 mod event_loop;
 pub mod faults;
+pub mod files;
 mod http;
 pub mod logs;
 pub mod loops;

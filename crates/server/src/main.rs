@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod loading;
 mod reload;
 mod start;
 mod stop;
@@ -21,6 +22,9 @@ const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let started = Instant::now();
     let cli = cli::Cli::parse();
+    if let cli::Command::LoadConfig { path } = cli.command {
+        return loading::run_child(path);
+    }
     // Without a thread for the log nothing else would have one either.
     let Ok(logs) = Logs::start(io::stderr()) else { return ExitCode::FAILURE };
     start::write_logs(&cli.global, &logs);

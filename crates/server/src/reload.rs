@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use herenow_server::access::Rules;
-use herenow_server::config::{self, ConfigError, Loaded, Settings};
+use herenow_server::config::{self, Loaded, Settings};
 use herenow_server::faults::{Fault, contain};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::cli::Server;
+use crate::loading::LoadError;
 use crate::start::{config_path, load_config};
 
 /// What makes the configuration be read again.
@@ -28,6 +29,9 @@ pub enum Trigger {
 #[derive(Debug)]
 pub struct Running {
     server: Server,
+    /// The file that is in force. It is read again even if it has gone: without its rules everybody
+    /// would be let in.
+    path: Option<PathBuf>,
     settings: Settings,
     files: Vec<PathBuf>,
 }
@@ -39,8 +43,18 @@ type Stamp = Option<(SystemTime, u64)>;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Running {
-    pub fn new(server: Server, loaded: &Loaded) -> Self {
-        Self { server, settings: loaded.settings.clone(), files: loaded.files.clone() }
+    pub fn new(server: Server, path: Option<PathBuf>, loaded: &Loaded) -> Self {
+        Self { server, path, settings: loaded.settings.clone(), files: loaded.files.clone() }
+    }
+
+    /// A file that a start would read instead of the one in force.
+    fn overtaken_by(&self) -> Option<PathBuf> {
+        config_path(&self.server).filter(|path| Some(path) != self.path.as_ref())
+    }
+
+    /// The file to read: the one in force, or else one that has appeared.
+    fn path(&self) -> Option<PathBuf> {
+        self.path.clone().or_else(|| config_path(&self.server))
     }
 }
 
@@ -56,8 +70,13 @@ pub async fn keep_up(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     });
+    // Under a signal alone nothing is compared: looking at files may block this thread.
+    let stamps = |running: &Running| match trigger {
+        Trigger::Signal => Vec::new(),
+        Trigger::SignalOrChange => stamps(running),
+    };
     let mut seen = stamps(&running);
-    let mut complaint = None;
+    let mut complaint: Option<Complaint> = None;
     loop {
         let is_asked = tokio::select! {
             signal = hangup.recv() => signal.is_some(),
@@ -65,25 +84,31 @@ pub async fn keep_up(
             () = reloads.closed() => return,
         };
         let stamps_now = stamps(&running);
-        // While it is broken it is tried at every look: what mends it may be a file that only the
-        // broken one names.
-        if !is_asked && stamps_now == seen && complaint.is_none() {
+        // A broken one is read again at every look, since the change that repairs it may be in a
+        // file that only the broken one names. One that costs seconds each time is not.
+        let is_read_again = complaint.as_ref().is_some_and(|complaint| !complaint.is_costly);
+        if !is_asked && stamps_now == seen && !is_read_again {
             continue;
         }
         seen = stamps_now;
-        let server = running.server.clone();
-        // Code may run while it is read, and this thread serves HTTP.
-        let loading = tokio::task::spawn_blocking(move || contain(|| load_config(&server)));
-        match loading.await.unwrap_or(Err(Fault)) {
+        let path = running.path();
+        match load(running.server.clone(), path.clone()).await {
             Ok(Ok(loaded)) => {
                 complaint = None;
+                running.path = path;
                 take_over(&mut running, loaded, &reloads).await;
                 seen = stamps(&running);
             }
-            Ok(Err(error)) => complaint = Some(complain(error, complaint, is_asked)),
+            Ok(Err(error)) => complaint = Some(complain(&error, complaint, is_asked)),
             Err(Fault) => tracing::error!("a fault while the configuration was read"),
         }
     }
+}
+
+/// Has a thread beside the one that serves HTTP wait for the configuration.
+async fn load(server: Server, path: Option<PathBuf>) -> Result<Result<Loaded, LoadError>, Fault> {
+    let load = move || contain(|| load_config(&server, path.as_deref()));
+    tokio::task::spawn_blocking(load).await.unwrap_or(Err(Fault))
 }
 
 async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender<Rules>) {
@@ -95,6 +120,10 @@ async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender
         let settings = later.join(", ");
         tracing::warn!(settings, "changed settings that hold from the next start on");
     }
+    if let Some(path) = running.overtaken_by() {
+        let path = path.display();
+        tracing::warn!(%path, "this file is found first and is read from the next start on");
+    }
     let patterns = loaded.settings.rules.rows().len();
     running.files = loaded.files;
     if reloads.send(loaded.settings.rules).await.is_ok() {
@@ -102,13 +131,19 @@ async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender
     }
 }
 
-/// Says the same thing once, unless somebody asked.
-fn complain(error: ConfigError, before: Option<String>, is_asked: bool) -> String {
+/// What was said of a configuration that was not taken over.
+struct Complaint {
+    reason: String,
+    is_costly: bool,
+}
+
+/// Says the same thing once, unless a signal asked.
+fn complain(error: &LoadError, before: Option<Complaint>, is_asked: bool) -> Complaint {
     let reason = error.to_string();
-    if is_asked || before.as_ref() != Some(&reason) {
+    if is_asked || before.is_none_or(|before| before.reason != reason) {
         tracing::error!(reason, "the configuration is broken; the one before stays in force");
     }
-    reason
+    Complaint { reason, is_costly: error.is_costly() }
 }
 
 async fn next(ticks: &mut Option<Interval>) {
@@ -126,6 +161,6 @@ fn stamps(running: &Running) -> Vec<(PathBuf, Stamp)> {
         let stamp = data.and_then(|data| Some((data.modified().ok()?, data.len())));
         (path, stamp)
     };
-    let entry = config_path(&running.server);
+    let entry = running.path();
     entry.into_iter().chain(running.files.iter().cloned()).map(stamp).collect()
 }

@@ -5,20 +5,24 @@ use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use herenow_server::access::Rules;
 use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenError};
 use herenow_server::clock::unix_ms;
-use herenow_server::config::{self, Config, ConfigError, KeysError, Loaded, Pages, Settings};
+use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Settings};
 use herenow_server::logs::Logs;
 use herenow_server::{RunError, run_reloading};
 
+use herenow_wire::ChannelName;
+use serde_json::{Map, Value};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::check;
 use crate::cli::{Check, Cli, Command, Dev, Global, LogFormat, Serve, Server, Token};
+use crate::loading::{self, LoadError};
 use crate::reload::{self, Running, Trigger};
 use crate::stop;
 
@@ -26,7 +30,7 @@ use crate::stop;
 #[derive(Debug)]
 pub enum StartError {
     /// The settings are wrong.
-    Config(ConfigError),
+    Config(LoadError),
     /// The keys are wrong.
     Keys(KeysError),
     /// There is no key, and this command needs one.
@@ -37,6 +41,8 @@ pub enum StartError {
     PortTaken { address: SocketAddr, flag: &'static str },
     /// The address cannot be listened on.
     Listen { address: SocketAddr, flag: &'static str, error: io::Error },
+    /// A rule was asked and does not come back.
+    LostRule,
     /// The token would be refused.
     Token(TokenError),
     /// The system failed.
@@ -52,6 +58,7 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Serve(serve) => produce(serve, logs),
         Command::Check(check) => explain(&check),
         Command::Token(token) => print_token(token),
+        Command::LoadConfig { .. } => unreachable!("it is answered before logs are written"),
     }
 }
 
@@ -60,8 +67,9 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     if keys.secret.is_none() {
         keys.secret = Some(random_secret()?);
     }
-    let loaded = load(&dev.server)?;
-    let running = Running::new(dev.server, &loaded);
+    let path = config_path(&dev.server);
+    let loaded = load(&dev.server, path.as_deref())?;
+    let running = Running::new(dev.server, path, &loaded);
     let mut config = Config { settings: loaded.settings, keys, pages: Pages::Development };
     // A bench or a test against it may open many connections; what is too few shows there.
     let _ = fit_to_open_files(&mut config.settings);
@@ -82,8 +90,9 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
     if keys.is_empty() {
         return Err(StartError::NoKey);
     }
-    let loaded = load(&serve.server)?;
-    let running = Running::new(serve.server, &loaded);
+    let path = config_path(&serve.server);
+    let loaded = load(&serve.server, path.as_deref())?;
+    let running = Running::new(serve.server, path, &loaded);
     let mut config = Config { settings: loaded.settings, keys, pages: Pages::Production };
     if let Err(TooFewFiles { allowed, wanted }) = fit_to_open_files(&mut config.settings) {
         tracing::warn!(
@@ -121,7 +130,8 @@ fn print_token(token: Token) -> Result<(), StartError> {
 
 /// Says what the configuration means. The decision comes first that was asked for.
 fn explain(check: &Check) -> Result<(), StartError> {
-    let loaded = load_config(&check.server).map_err(StartError::Config)?;
+    let path = config_path(&check.server);
+    let loaded = load_config(&check.server, path.as_deref()).map_err(StartError::Config)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -129,16 +139,32 @@ fn explain(check: &Check) -> Result<(), StartError> {
     let mut said = String::new();
     if let Some(channel) = &check.channel {
         let claims = check.auth.as_ref().map(check::claims_of);
-        said.push_str(&check::decision(&settings.rules, channel, claims.as_ref()));
+        said.push_str(&decide(settings.rules.clone(), channel.clone(), claims)?);
         said.push('\n');
     }
-    said.push_str(&check::overview(config_path(&check.server).as_deref(), settings));
+    said.push_str(&check::overview(path.as_deref(), settings));
     write!(io::stdout(), "{said}").map_err(StartError::System)
 }
 
-fn load(server: &Server) -> Result<Loaded, StartError> {
-    let loaded = load_config(server).map_err(StartError::Config)?;
-    if let Some(path) = config_path(server) {
+/// Asks on a thread of its own: some of an engine's functions cannot be interrupted.
+fn decide(
+    rules: Rules,
+    channel: ChannelName,
+    claims: Option<Map<String, Value>>,
+) -> Result<String, StartError> {
+    let (decided, decision) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("rules".into());
+    let ask = move || decided.send(check::decision(&rules, &channel, claims.as_ref())).is_ok();
+    thread.spawn(ask).map_err(StartError::System)?;
+    decision.recv_timeout(DECISION_TIME).map_err(|_| StartError::LostRule)
+}
+
+/// How long a rule may take that cannot be interrupted. One that can is after 50 ms.
+const DECISION_TIME: Duration = Duration::from_secs(5);
+
+fn load(server: &Server, path: Option<&Path>) -> Result<Loaded, StartError> {
+    let loaded = load_config(server, path).map_err(StartError::Config)?;
+    if let Some(path) = path {
         let patterns = loaded.settings.rules.rows().len();
         tracing::info!(path = %path.display(), patterns, "configuration");
     }
@@ -149,9 +175,9 @@ fn load(server: &Server) -> Result<Loaded, StartError> {
 }
 
 /// Reads the configuration, as often as it is asked for.
-pub fn load_config(server: &Server) -> Result<Loaded, ConfigError> {
+pub fn load_config(server: &Server, path: Option<&Path>) -> Result<Loaded, LoadError> {
     let environment = server.flags.over_environment();
-    let mut loaded = config::load(config_path(server).as_deref(), &environment)?;
+    let mut loaded = loading::load(path, &environment)?;
     loaded.settings.flush_delay_us = server.flush_delay_us;
     if let Some(loops) = server.loops {
         loaded.settings.loops = loops.into();
@@ -299,7 +325,7 @@ impl StartError {
     /// 2 where the operator can mend it, 1 where the system failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::System(_) | Self::Run(_) => 1,
+            Self::System(_) | Self::Run(_) | Self::Config(LoadError::System(_)) => 1,
             _ => 2,
         }
     }
@@ -337,6 +363,10 @@ impl fmt::Display for StartError {
             Self::Listen { address, flag, error } => {
                 write!(f, "cannot listen on {address} ({error}). Choose another with {flag}.")
             }
+            Self::LostRule => f.write_str(
+                "the rule does not come back, and nothing in it can be interrupted. Look for an array \
+                 method over a length without bound",
+            ),
             Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
             Self::System(error) => write!(f, "the system failed: {error}"),
             Self::Run(error) => error.fmt(f),

@@ -8,6 +8,8 @@ pub use place::{json_place_of, place_of};
 use std::fmt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use oxc::allocator::Allocator;
 use oxc::ast::ast::{Program, Statement, StringLiteral};
 use oxc::codegen::{Codegen, CodegenOptions, CodegenReturn};
@@ -18,7 +20,8 @@ use oxc::span::SourceType;
 use oxc::transformer::{TransformOptions, Transformer};
 
 /// A point in a source. Lines and columns count from 1, columns in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(usize, usize)", into = "(usize, usize)")]
 pub struct Place {
     /// The line.
     pub line: usize,
@@ -36,7 +39,7 @@ pub struct SyntaxError {
 }
 
 /// A module as JavaScript.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
     /// The JavaScript.
     pub code: String,
@@ -49,7 +52,7 @@ pub struct Compiled {
 }
 
 /// A static import.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
     /// As written.
     pub specifier: String,
@@ -148,6 +151,18 @@ fn place_at(source: &str, offset: usize) -> Place {
     Place {
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
+    }
+}
+
+impl From<(usize, usize)> for Place {
+    fn from((line, column): (usize, usize)) -> Self {
+        Self { line, column }
+    }
+}
+
+impl From<Place> for (usize, usize) {
+    fn from(place: Place) -> Self {
+        (place.line, place.column)
     }
 }
 

@@ -7,12 +7,15 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::engine::Engine;
 use super::outcome::Failure;
+use crate::files::{self, FileError};
 use crate::typescript::{Compiled, Import, Place, SyntaxError, compile};
 
 /// Everything that an engine needs to run a configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Program {
     entry: String,
     modules: BTreeMap<String, Module>,
@@ -20,7 +23,7 @@ pub struct Program {
     pub(super) environment: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Module {
     compiled: Compiled,
     /// What each specifier in it means.
@@ -34,8 +37,8 @@ pub enum ProgramError {
     Unreadable {
         /// Which.
         path: PathBuf,
-        /// What the system said.
-        reason: io::ErrorKind,
+        /// Why.
+        reason: FileError,
     },
     /// A file is no TypeScript.
     Syntax {
@@ -57,6 +60,8 @@ pub enum ProgramError {
     },
     /// More modules than anybody writes by hand.
     TooMany,
+    /// More source, all modules together, than anybody writes by hand.
+    TooLong,
 }
 
 /// Why an import is not allowed.
@@ -80,6 +85,8 @@ const SHARED_NAMES: &[&str] = &[SHARED, "@edge-base/shared"];
 const SHARED_SOURCE: &str = "export const defineConfig = (config) => config;";
 
 const MAX_MODULES: usize = 256;
+/// Of one configuration file, and of all modules of a configuration together.
+pub const MAX_CONFIG_BYTES: usize = 1024 * 1024;
 /// What TypeScript and JavaScript files end in; also what a specifier may leave out.
 const ENDINGS: &[&str] = &["ts", "js", "mjs"];
 
@@ -93,12 +100,26 @@ impl Program {
         N: Into<String>,
         V: Into<String>,
     {
+        Self::load_with_text(path, environment).map(|(program, _)| program)
+    }
+
+    /// The same, with the text of the file that was compiled.
+    pub(crate) fn load_with_text<N, V>(
+        path: &Path,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<(Self, String), ProgramError>
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
         let unreadable =
-            |error: io::Error| ProgramError::Unreadable { path: path.into(), reason: error.kind() };
+            |error: io::Error| ProgramError::Unreadable { path: path.into(), reason: error.into() };
         let path = path.canonicalize().map_err(unreadable)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut modules = BTreeMap::new();
+        let mut text = None;
+        let mut bytes = 0;
         let mut waiting = vec![name.clone()];
         while let Some(name) = waiting.pop() {
             if modules.contains_key(&name) {
@@ -107,8 +128,14 @@ impl Program {
             if modules.len() == MAX_MODULES {
                 return Err(ProgramError::TooMany);
             }
-            let module = read(folder, &name)?;
+            let source = read(folder, &name)?;
+            bytes += source.len();
+            if bytes > MAX_CONFIG_BYTES {
+                return Err(ProgramError::TooLong);
+            }
+            let module = understand(folder, &name, &source)?;
             waiting.extend(module.resolved.values().cloned());
+            text.get_or_insert(source);
             modules.insert(name, module);
         }
         let environment: serde_json::Map<String, serde_json::Value> = environment
@@ -117,7 +144,8 @@ impl Program {
             .filter(|(name, _)| name != SECRET)
             .collect();
         let environment = serde_json::Value::Object(environment).to_string();
-        Ok(Self { entry: name, modules, environment })
+        let program = Self { entry: name, modules, environment };
+        Ok((program, text.unwrap_or_default()))
     }
 
     /// Runs it once and says what it exports by default, as JSON; see [`Engine::describe`].
@@ -154,16 +182,18 @@ impl Program {
 /// The one variable whose value must not reach a place that may be logged by accident.
 const SECRET: &str = "JWT_USER_SECRET";
 
-fn read(folder: &Path, name: &str) -> Result<Module, ProgramError> {
-    let source = if name == SHARED {
-        SHARED_SOURCE.into()
-    } else {
-        let path = folder.join(name);
-        std::fs::read_to_string(&path)
-            .map_err(|error| ProgramError::Unreadable { path, reason: error.kind() })?
-    };
-    let compiled = compile(&source, name)
-        .map_err(|error| ProgramError::Syntax { file: name.into(), error })?;
+fn read(folder: &Path, name: &str) -> Result<String, ProgramError> {
+    if name == SHARED {
+        return Ok(SHARED_SOURCE.into());
+    }
+    let path = folder.join(name);
+    files::read_text(&path, MAX_CONFIG_BYTES)
+        .map_err(|reason| ProgramError::Unreadable { path, reason })
+}
+
+fn understand(folder: &Path, name: &str, source: &str) -> Result<Module, ProgramError> {
+    let compiled =
+        compile(source, name).map_err(|error| ProgramError::Syntax { file: name.into(), error })?;
     if let Some(place) = compiled.dynamic_import {
         let specifier = "import()".into();
         let refusal = Refusal::Dynamic;
@@ -244,6 +274,11 @@ impl fmt::Display for ProgramError {
                 write!(f, "{file}:{place}: `{specifier}` cannot be imported: {refusal}")
             }
             Self::TooMany => write!(f, "the configuration has more than {MAX_MODULES} modules"),
+            Self::TooLong => write!(
+                f,
+                "the configuration's files hold more than {} KiB together",
+                MAX_CONFIG_BYTES / 1024
+            ),
         }
     }
 }

@@ -2,8 +2,7 @@
 //! in force and is told once. Knows files and a thread; what a key is stands in `jwks`.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use super::Verifier;
 use super::jwks::{Jwks, JwksError, MAX_JWKS_BYTES};
+use crate::files::{self, FileError};
 
 /// A key set, where it comes from, and what was last seen there.
 #[derive(Clone, Debug)]
@@ -92,24 +92,20 @@ pub fn follow(mut file: JwksFile, verifier: Arc<Verifier>) -> io::Result<Followi
 #[derive(Clone, PartialEq, Eq)]
 enum Seen {
     Bytes(Vec<u8>),
-    Unreadable(io::ErrorKind),
+    Unreadable(FileError),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
-    Unreadable(io::ErrorKind),
+    Unreadable(FileError),
     Wrong(JwksError),
 }
 
 impl Seen {
     fn at(path: &Path) -> Self {
-        let mut bytes = Vec::new();
-        // One byte more than allowed is enough to refuse it.
-        let limit = MAX_JWKS_BYTES as u64 + 1;
-        let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => Self::Bytes(bytes),
-            Err(error) => Self::Unreadable(error.kind()),
+        match files::read(path, MAX_JWKS_BYTES) {
+            Ok(bytes) => Self::Bytes(bytes),
+            Err(error) => Self::Unreadable(error),
         }
     }
 

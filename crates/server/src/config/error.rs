@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::network::NetworkError;
 use super::origin::OriginError;
 use crate::access::{Failure, ProgramError};
+use crate::files::FileError;
 
 /// Why settings could not be loaded. Each says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub enum ConfigError {
     Unreadable {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
-        reason: std::io::ErrorKind,
+        /// Why.
+        reason: FileError,
     },
     /// The file is no JSON.
     NotJson {

@@ -41,15 +41,31 @@ pub(super) struct Wrong {
     error: ConfigError,
 }
 
-/// Reads the file, if there is one, then the environment, then judges them together.
+/// Reads the file, if there is one, then the environment, then judges them together. Code runs
+/// within the bounds that its engine can keep; who must not be lost in it reads in another process.
 pub fn load(
     path: Option<&Path>,
     environment: &BTreeMap<String, String>,
 ) -> Result<Loaded, ConfigError> {
+    let source = path.map(|path| Source::read(path, environment)).transpose()?;
+    judge(source, environment)
+}
+
+/// Reads the file at `path`, and refuses it where its values are wrong.
+pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Source, ConfigError> {
+    let source = Source::read(path, environment)?;
+    parse(&source)?;
+    Ok(source)
+}
+
+/// Judges a file that has been read, if there is one, and the environment together.
+pub fn judge(
+    source: Option<Source>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Loaded, ConfigError> {
     let mut reading = Reading::default();
     let mut files = Vec::new();
-    if let Some(path) = path {
-        let source = Source::read(path, environment)?;
+    if let Some(source) = source {
         reading = parse(&source)?;
         files = source.files;
     }

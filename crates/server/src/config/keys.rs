@@ -3,10 +3,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::auth::{JwksFile, JwksFileError, Keys, Secret};
+use crate::files::{self, FileError};
 
 /// Why keys could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub enum KeysError {
     Unreadable {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
-        reason: io::ErrorKind,
+        /// Why.
+        reason: FileError,
     },
     /// The file that `JWT_JWKS_FILE` names cannot be used.
     Jwks(JwksFileError),
@@ -130,8 +130,8 @@ fn claim(
 
 /// Editors and `echo` end a file with a newline, which is not part of the secret.
 fn read(path: PathBuf) -> Result<Vec<u8>, KeysError> {
-    let mut bytes = std::fs::read(&path)
-        .map_err(|error| KeysError::Unreadable { path, reason: error.kind() })?;
+    let mut bytes = files::read(&path, MAX_SECRET_FILE_BYTES)
+        .map_err(|reason| KeysError::Unreadable { path, reason })?;
     if bytes.ends_with(b"\n") {
         bytes.pop();
         if bytes.ends_with(b"\r") {
@@ -140,6 +140,9 @@ fn read(path: PathBuf) -> Result<Vec<u8>, KeysError> {
     }
     Ok(bytes)
 }
+
+/// A longer file holds something else.
+const MAX_SECRET_FILE_BYTES: usize = 64 * 1024;
 
 const SECRET: &str = "JWT_USER_SECRET";
 const SECRET_FILE: &str = "JWT_USER_SECRET_FILE";

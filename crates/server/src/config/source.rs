@@ -2,19 +2,22 @@
 //! where in them a key is written; judges no value.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::ConfigError;
-use crate::access::Program;
+use crate::access::{MAX_CONFIG_BYTES, Program};
+use crate::files;
 use crate::typescript::{json_place_of, place_of};
 
-/// What a file holds.
-#[derive(Debug)]
-pub(super) struct Source {
+/// What a file holds. It can be read in one process and used in another: serialized, it has all but
+/// what errors are pointed out with.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Source {
     /// Its keys at the top.
     pub(super) keys: Vec<String>,
     /// What stands under `realtime`.
@@ -24,6 +27,7 @@ pub(super) struct Source {
     /// It and all that it imports.
     pub(super) files: Vec<PathBuf>,
     name: String,
+    #[serde(skip)]
     text: String,
 }
 
@@ -39,9 +43,14 @@ struct Description {
 pub const FILE_NAMES: [&str; 4] =
     ["edgebase.config.ts", "edgebase.config.js", "edgebase.config.mjs", "edgebase.config.json"];
 
-/// The configuration file in a folder.
+/// The configuration file in a folder. A name that stands there and cannot be read is found as well:
+/// passing it over would drop its rules.
 pub fn find(folder: &Path) -> Option<PathBuf> {
-    FILE_NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    let stands = |path: &PathBuf| match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    FILE_NAMES.iter().map(|name| folder.join(name)).find(stands)
 }
 
 impl Source {
@@ -49,12 +58,15 @@ impl Source {
         path: &Path,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: path.into(), reason: error.kind() })?;
         let is_code = path.extension().is_some_and(|ending| {
             ["ts", "js", "mjs"].iter().any(|known| ending.eq_ignore_ascii_case(known))
         });
-        if is_code { Self::from_code(path, text, environment) } else { Self::from_json(path, text) }
+        if is_code {
+            return Self::from_code(path, environment);
+        }
+        let text = files::read_text(path, MAX_CONFIG_BYTES)
+            .map_err(|reason| ConfigError::Unreadable { path: path.into(), reason })?;
+        Self::from_json(path, text)
     }
 
     pub(super) fn from_json(path: &Path, text: String) -> Result<Self, ConfigError> {
@@ -76,13 +88,10 @@ impl Source {
         })
     }
 
-    fn from_code(
-        path: &Path,
-        text: String,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Self, ConfigError> {
+    fn from_code(path: &Path, environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let variables = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let program = Program::load(path, variables).map_err(ConfigError::Program)?;
+        let (program, text) =
+            Program::load_with_text(path, variables).map_err(ConfigError::Program)?;
         let program = Arc::new(program);
         let described = program
             .describe()

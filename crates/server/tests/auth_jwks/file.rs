@@ -55,6 +55,18 @@ fn a_file_that_cannot_be_used_is_named_with_the_reason() {
 }
 
 #[test]
+fn a_file_that_has_become_a_fifo_keeps_the_keys_and_is_not_waited_for() {
+    let scratch = Scratch::new("fifo", &set(&[jwk("ed")]));
+    let mut file = JwksFile::open(&scratch.0).expect("the set is right");
+    fs::remove_file(&scratch.0).expect("it was just written");
+    let made = std::process::Command::new("mkfifo").arg(&scratch.0).status();
+    assert!(made.expect("mkfifo runs").success());
+    let said = look(&mut file).expect("it has changed").expect_err("it is no file");
+    assert!(said.ends_with("it is no regular file"), "{said}");
+    assert_eq!(file.jwks().count(), 1);
+}
+
+#[test]
 fn a_change_is_seen_once_and_a_wrong_one_keeps_what_was_in_force() {
     let scratch = Scratch::new("changing", &set(&[jwk("ed")]));
     let mut file = JwksFile::open(&scratch.0).expect("the set is right");

@@ -1,0 +1,171 @@
+//! Configuration and key files that are gone, endless, nested without bound, or no files at all: a
+//! start ends with a sentence, and a running server goes on with what it has. Nothing sleeps.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::process::{CLOSED, Folder, PUBLIC, Running, herenow};
+
+/// Never comes back, and no engine can interrupt it.
+const ENDLESS: &str = "console.log('it begins');
+    Array.prototype.join.call({ length: 2 ** 53 }, '');
+    export default defineConfig({});";
+
+/// Twice what a load may take: this machine may be busy.
+const GIVEN_UP: Duration = Duration::from_secs(20);
+
+fn nested(depth: usize) -> String {
+    format!("export default {}{};", "[".repeat(depth), "]".repeat(depth))
+}
+
+fn make_fifo(folder: &Folder, name: &str) {
+    let made = Command::new("mkfifo").arg(folder.0.join(name)).status().expect("mkfifo runs");
+    assert!(made.success());
+}
+
+/// What a server says that does not start.
+fn refusal(folder: &Folder, arguments: &[&str]) -> String {
+    let began = Instant::now();
+    let mut command = herenow(&folder.0, &["serve", "--listen", "127.0.0.1:0"]);
+    let output = command.args(arguments).output().expect("the binary runs");
+    assert!(began.elapsed() < GIVEN_UP, "{:?}", began.elapsed());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+/// The rules of [`PUBLIC`] are still asked, and the server still answers.
+async fn expect_public(running: &Running) {
+    let mut observer = running.observer().await;
+    observer.send(json!({"type": "ping"})).await;
+    assert_eq!(observer.next_message().await["type"], "pong");
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_leaves_the_rules_in_force() {
+    let folder = Folder::with(CLOSED);
+    let mut running = Running::serve(&folder);
+    let file = folder.0.join("edgebase.config.ts");
+    for replaced_by in [None, Some("edgebase.config.json")] {
+        let _ = std::fs::remove_file(&file);
+        // Another file under another name is not the one that was in force.
+        if let Some(name) = replaced_by {
+            std::fs::write(folder.0.join(name), "{}").expect("the folder can be written");
+        }
+        running.hang_up();
+        let said = running.wait_for("stays in force");
+        assert!(said.contains("edgebase.config.ts cannot be read: entity not found"), "{said}");
+        running.expect_denied().await;
+    }
+    folder.write(PUBLIC);
+    running.hang_up();
+    running.wait_for("new rules are in force");
+    expect_public(&running).await;
+}
+
+#[tokio::test]
+async fn a_file_that_would_be_found_first_waits_for_the_next_start() {
+    let folder = Folder::with(CLOSED);
+    let file = folder.0.join("edgebase.config.mjs");
+    std::fs::rename(folder.0.join("edgebase.config.ts"), file).expect("the folder can be written");
+    let mut running = Running::serve(&folder);
+    folder.write(PUBLIC);
+    running.hang_up();
+    let said = running.wait_for("from the next start on");
+    assert!(said.contains("edgebase.config.ts"), "{said}");
+    running.wait_for("new rules are in force");
+    running.expect_denied().await;
+}
+
+#[tokio::test]
+async fn a_hostile_file_is_given_up_and_the_server_goes_on() {
+    let folder = Folder::with(PUBLIC);
+    let mut running = Running::serve(&folder);
+    for (config, says) in [
+        (nested(2_000), "edgebase.config.ts"),
+        (nested(200_000), "nested too deeply"),
+        (ENDLESS.into(), "a loop, a regular expression or an array method without an end"),
+        ("/(a*)*b/.test('a'.repeat(9999)); export default {}".into(), "longer than it may"),
+        (" ".repeat(1024 * 1024 + 1), "longer than 1024 KiB"),
+    ] {
+        folder.write(&config);
+        running.hang_up();
+        let said = running.wait_for("stays in force");
+        assert!(said.contains(says), "{said}");
+        expect_public(&running).await;
+    }
+    std::fs::remove_file(folder.0.join("edgebase.config.ts")).expect("it is there");
+    make_fifo(&folder, "edgebase.config.ts");
+    running.hang_up();
+    let said = running.wait_for("stays in force");
+    assert!(said.contains("no regular file"), "{said}");
+    expect_public(&running).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_still_being_read_delays_no_stop_and_ends_with_the_server() {
+    let folder = Folder::with(PUBLIC);
+    let mut running = Running::serve(&folder);
+    folder.write(ENDLESS);
+    running.hang_up();
+    running.wait_for("it begins");
+    let reader = running.child_process();
+    running.signal("-TERM");
+    running.wait_for("stopped");
+    assert!(running.child.wait().expect("it ends").success());
+    let began = Instant::now();
+    while process_runs(&reader) {
+        assert!(began.elapsed() < Duration::from_secs(2), "the reader goes on by itself");
+        std::thread::yield_now();
+    }
+}
+
+fn process_runs(id: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+#[test]
+fn a_start_that_would_hang_or_crash_ends_with_a_sentence() {
+    for (config, says) in [
+        (nested(200_000), "nested too deeply"),
+        (ENDLESS.into(), "a loop, a regular expression or an array method without an end"),
+    ] {
+        let folder = Folder::with(&config);
+        std::fs::write(folder.0.join("secret"), "s".repeat(32)).expect("it can be written");
+        let said = refusal(&folder, &["--secret-file", "secret"]);
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn check_names_a_rule_that_does_not_come_back() {
+    let folder = Folder::with(
+        "export default defineConfig({ realtime: { namespaces: { 'presence:*': { access: {
+            subscribe: () => Array.prototype.join.call({ length: 2 ** 53 }, '') === '' } } } } });",
+    );
+    let output = herenow(&folder.0, &["check", "presence:x"]).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(said.contains("the rule does not come back"), "{said}");
+}
+
+#[test]
+fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
+    let folder = Folder::with(PUBLIC);
+    std::fs::write(folder.0.join("secret"), "s".repeat(32)).expect("it can be written");
+    make_fifo(&folder, "fifo");
+    for (arguments, names) in [
+        (&["--secret-file", "fifo"][..], "JWT_USER_SECRET_FILE"),
+        (&["--jwks", "fifo"], "the JWKS file"),
+        (&["--secret-file", "/dev/zero"], "JWT_USER_SECRET_FILE"),
+        (&["--secret-file", "secret", "--config", "fifo"], "the settings file fifo"),
+    ] {
+        let said = refusal(&folder, arguments);
+        assert!(said.contains(names) && said.contains("no regular file"), "{said}");
+    }
+    std::fs::remove_file(folder.0.join("edgebase.config.ts")).expect("it is there");
+    make_fifo(&folder, "edgebase.config.ts");
+    let said = refusal(&folder, &["--secret-file", "secret"]);
+    assert!(said.contains("edgebase.config.ts") && said.contains("no regular file"), "{said}");
+}
