@@ -155,6 +155,10 @@ impl Outbox {
         channel: &ChannelName,
         max_bytes: usize,
     ) -> Pushed {
+        if self.lagging.contains(channel) {
+            // What came before it was dropped a moment ago, to make room for a reply.
+            return Pushed::Dropped(vec![channel.clone()]);
+        }
         let bytes = shared.bytes.len();
         let waiting = self.reply_bytes + self.droppable_bytes;
         if self.droppable_bytes > 0 && waiting + bytes > max_bytes {
@@ -308,6 +312,20 @@ mod tests {
         assert_eq!(dropped, Pushed::Dropped(vec![a.clone(), b.clone()]));
         assert_eq!(drain(&mut outbox, 100), "ply");
         assert_eq!(outbox.into_lagging(), [a, b]);
+    }
+
+    // P6.9
+    #[test]
+    fn no_flush_follows_one_that_gave_way_to_a_reply() {
+        let mut outbox = Outbox::left_over(b"reply", None, 2);
+        let a = channel("a");
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"join"), &a, 10), Pushed::Waits);
+        let by_reply = outbox.push_reply(b"another", 10);
+        assert_eq!(by_reply, Pushed::Dropped(vec![a.clone()]));
+        let by_flush = outbox.push_flush(&mut Shared::new(b"update"), &a, 100);
+        assert_eq!(by_flush, Pushed::Dropped(vec![a.clone()]));
+        assert_eq!(drain(&mut outbox, 100), "plyanother");
+        assert_eq!(outbox.into_lagging(), [a]);
     }
 
     #[test]
