@@ -112,10 +112,20 @@ fn start(path: &Path) -> io::Result<Child> {
     };
     let mut command = Command::new(program);
     command.arg0("herenow").args([OsStr::new(LOAD_CONFIG), OsStr::new("--"), path.as_os_str()]);
+    // It is told all that it has to know: no secret is in its environment, and nothing there can
+    // make its command line wrong.
+    for (name, _) in std::env::vars_os() {
+        if OWN_PREFIXES.iter().any(|own| name.as_encoded_bytes().starts_with(own.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
     // Signals of a terminal are for the server, which ends this process by itself.
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
+
+/// What the names of the server's own variables begin with.
+const OWN_PREFIXES: [&str; 2] = ["HERENOW_", "JWT_"];
 
 /// Tells the process what it has to know, and waits for what it says.
 fn converse(
