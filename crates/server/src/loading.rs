@@ -17,7 +17,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use herenow_server::config::{self, ConfigError, Loaded, Source};
+use herenow_server::config::{self, ConfigError, KEY_SETTINGS, Loaded, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::LOAD_CONFIG;
@@ -136,7 +136,11 @@ fn converse(
     let mut stdin = child.stdin.take().expect(PIPED);
     let stdout = child.stdout.take().expect(PIPED);
     let stderr = child.stderr.take().expect(PIPED);
-    let mut request = serde_json::to_vec(environment)?;
+    // What has no flag is a secret, which a configuration never sees.
+    let is_secret =
+        |name: &str| KEY_SETTINGS.iter().any(|key| key.env == name && key.flag.is_none());
+    let told: BTreeMap<_, _> = environment.iter().filter(|(name, _)| !is_secret(name)).collect();
+    let mut request = serde_json::to_vec(&told)?;
     request.push(b'\n');
     let (answered, answer) = sync_channel(1);
     thread("config", move || {
