@@ -26,9 +26,10 @@ pub use collecting::COLLECT_FOR;
 pub use command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Ticket, Verdict};
 pub use lease::{Due, Leases, SCAN_EVERY};
 pub use pace::Pace;
-pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit};
+pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit, VERIFICATION_BURST};
 pub use session::{
     AuthRefusal, Claim, Input, Limits, Question, Right, Ruling, Session, SessionEffect,
+    Verification,
 };
 pub use shard::Shard;
 pub use time::Instant;

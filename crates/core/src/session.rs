@@ -5,6 +5,8 @@
 //! Messages take effect in the order sent. While a decision on one is awaited, the later ones wait.
 
 mod access;
+mod admission;
+mod authentication;
 mod input;
 mod resume;
 mod waiting;
@@ -17,7 +19,9 @@ use herenow_wire::{
     Refusal, State,
 };
 
-pub use self::input::{AuthRefusal, Input, Limits, Question, Right, Ruling, SessionEffect};
+pub use self::input::{
+    AuthRefusal, Input, Limits, Question, Right, Ruling, SessionEffect, Verification,
+};
 pub use self::resume::Claim;
 use self::resume::Detached;
 use self::waiting::Waiting;
@@ -119,10 +123,9 @@ impl Session {
                 out.push(SessionEffect::Close { code: CloseCode::PresenceTimeout });
             }
             Input::Broken => self.end(LeaveReason::Disconnect, out),
+            Input::Verified(verification) => self.verified(verification, limits, now, out),
             Input::Review => self.enqueue(input, limits, now, out),
-            Input::Message(_) | Input::Auth { .. } | Input::Resume { .. } | Input::Refused(_) => {
-                self.admit(input, limits, now, out);
-            }
+            Input::Message(_) | Input::Refused(_) => self.admit(input, limits, now, out),
         }
     }
 
@@ -136,9 +139,9 @@ impl Session {
         }
         match &self.waiting {
             Some(waiting) if waiting.holds_joins() && !waiting.is_deciding() => {
-                self.deadline.min(self.rate.next(limits.rate))
+                self.deadline().min(self.rate.next(limits.rate))
             }
-            _ => self.deadline,
+            _ => self.deadline(),
         }
     }
 
@@ -151,23 +154,9 @@ impl Session {
             return self.end_grace(now, out);
         }
         self.release_held(limits, now, out);
-        if now < self.deadline {
-            return;
+        if now >= self.deadline() {
+            self.expire(out);
         }
-        let (code, message, close) = match self.auth {
-            Some(_) => (
-                ErrorCode::AuthExpired,
-                "The token has expired. Send `auth` with a fresh one before it does.",
-                CloseCode::AuthFailed,
-            ),
-            None => (
-                ErrorCode::AuthTimeout,
-                "No valid token came in time. The first message must be `auth`.",
-                CloseCode::AuthTimeout,
-            ),
-        };
-        fail(code, message, None, None, out);
-        self.close(close, out);
     }
 
     /// Nothing has been heard for `silent`: the entries of channels with a shorter lease leave. The
@@ -212,12 +201,6 @@ impl Session {
     ) {
         match input {
             Input::Message(incoming) => self.message(incoming, limits, now, out),
-            Input::Auth { verdict, reference } => {
-                self.authenticate(verdict, reference, limits, out);
-            }
-            Input::Resume { auth, claim, reference } => {
-                self.claim((auth, claim), reference, limits, out);
-            }
             Input::Refused(refusal) => {
                 let Refusal { code, message, channel, reference } = refusal;
                 fail(code, message, channel, reference, out);
@@ -237,9 +220,8 @@ impl Session {
         let Incoming { message, reference } = incoming;
         match message {
             ClientMessage::Ping => out.push(SessionEffect::Reply(Reply::Pong, reference)),
-            // The shell verifies tokens; one that was not handed to it counts as missing.
-            ClientMessage::Auth { .. } => {
-                self.authenticate(Err(AuthRefusal::missing()), reference, limits, out);
+            ClientMessage::Auth { token, resume } => {
+                self.verify((token, resume), reference, now, out);
             }
             ClientMessage::Subscribe { channel } => {
                 self.subscribe(channel, reference, limits, out);

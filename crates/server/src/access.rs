@@ -23,6 +23,7 @@ use herenow_core::{Auth, Peer, Question, Ruling, Session};
 use herenow_wire::{ChannelName, ConnectionId};
 
 use crate::event_loop::Mailbox;
+pub(crate) use pool::deliver;
 use pool::{Job, Pool, Unavailable};
 use rules::Judge;
 

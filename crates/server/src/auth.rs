@@ -106,9 +106,32 @@ impl Verifier {
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = jwks.keys();
     }
 
+    /// Whether tokens may be signed with a private key.
+    pub fn has_public_keys(&self) -> bool {
+        !self.published().is_empty()
+    }
+
+    /// Whether checking `token` needs a public key, which takes far longer than all else does.
+    pub fn is_costly(&self, token: &str) -> bool {
+        let published = self.published();
+        if published.is_empty() || token.len() > MAX_TOKEN_BYTES {
+            return false;
+        }
+        let Some((header, _)) = token.split_once('.') else { return false };
+        let header = part(header).and_then(|header| Header::read(&header));
+        header.is_ok_and(|header| {
+            let key = key::choose(self.secret.as_ref(), &published, &header);
+            key.is_ok_and(|key| key.algorithm != Algorithm::HS256)
+        })
+    }
+
+    fn published(&self) -> Arc<[Key]> {
+        Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Checks `token` at the time `now_unix_ms`.
     pub fn verify(&self, token: &str, now_unix_ms: u64) -> Result<Auth, TokenError> {
-        let published = Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner));
+        let published = self.published();
         if self.secret.is_none() && published.is_empty() {
             return Err(TokenError::NoKey);
         }

@@ -16,6 +16,7 @@ mod sessions;
 mod shards;
 mod slab;
 mod sockets;
+mod tokens;
 
 use std::collections::VecDeque;
 use std::io;
@@ -39,14 +40,14 @@ pub(crate) use self::resume::ResumeKey;
 use self::shards::{Counts, Shards};
 use self::slab::Slab;
 use crate::access::Access;
-use crate::auth::Verifier;
 use crate::config::Settings;
+use crate::verification::Verification;
 
 /// What a loop is made of.
 pub(crate) struct Parts {
     pub(crate) index: u16,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) verification: Verification,
     pub(crate) access: Access,
     pub(crate) poll: Poll,
     pub(crate) inbox: Inbox,
@@ -64,7 +65,7 @@ pub(crate) struct EventLoop {
     me: Peer,
     settings: Arc<Settings>,
     limits: Limits,
-    verifier: Arc<Verifier>,
+    verification: Verification,
     access: Access,
     metrics: Arc<Metrics>,
     started: Wall,
@@ -131,7 +132,7 @@ impl EventLoop {
         let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
         Self {
             me: Peer(parts.index),
-            limits: limits(settings, parts.started_at_unix_ms),
+            limits: limits(settings),
             outgoing: mailboxes.iter().map(|_| Vec::new()).collect(),
             handovers: Vec::new(),
             connections: Slab::default(),
@@ -158,7 +159,7 @@ impl EventLoop {
             dues: Vec::new(),
             now,
             settings: parts.settings,
-            verifier: parts.verifier,
+            verification: parts.verification,
             access: parts.access,
             metrics: parts.metrics,
             started: parts.started,
@@ -262,6 +263,7 @@ impl EventLoop {
                 }
                 Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
                 Mail::Decision { asker, channel, ruling } => self.decided(asker, channel, ruling),
+                Mail::Verified(verdict) => self.verified(*verdict),
                 Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
                 Mail::TakenOver { asker, session } => self.taken_over(asker, session),
                 Mail::Reload(access) => self.reload(access),
@@ -358,7 +360,7 @@ impl EventLoop {
 }
 
 /// What sessions have to keep to, from the operator's settings.
-fn limits(settings: &Settings, started_at_unix_ms: u64) -> Limits {
+fn limits(settings: &Settings) -> Limits {
     Limits {
         auth_timeout: Duration::from_millis(settings.auth_timeout_ms),
         expiry_leeway: Duration::from_millis(crate::auth::LEEWAY_MS),
@@ -368,7 +370,9 @@ fn limits(settings: &Settings, started_at_unix_ms: u64) -> Limits {
         },
         max_channels: settings.max_channels_per_connection,
         max_waiting_messages: MAX_WAITING_MESSAGES,
-        started_at_unix_ms,
+        max_waiting_bytes: MAX_WAITING_BYTES
+            + settings.max_channels_per_connection * MAX_WAITING_BYTES_PER_CHANNEL,
+        max_unauthenticated_waiting_bytes: MAX_UNAUTHENTICATED_WAITING_BYTES,
     }
 }
 
@@ -381,3 +385,9 @@ fn pace(settings: &Settings) -> Pace {
 
 /// Messages of one connection that wait behind a decision of the access rules.
 const MAX_WAITING_MESSAGES: usize = 64;
+/// Memory that everything of one authenticated connection that waits may use, and for each channel
+/// that it may subscribe to: a join with the largest state.
+const MAX_WAITING_BYTES: usize = 32 * 1024;
+const MAX_WAITING_BYTES_PER_CHANNEL: usize = 1536;
+/// The same for a connection that has not authenticated.
+const MAX_UNAUTHENTICATED_WAITING_BYTES: usize = 16 * 1024;

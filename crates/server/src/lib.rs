@@ -17,6 +17,7 @@ pub mod loops;
 mod metrics;
 pub mod typescript;
 pub mod upgrade;
+mod verification;
 
 use std::fmt;
 use std::io;

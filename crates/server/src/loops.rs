@@ -17,6 +17,7 @@ use crate::auth::Verifier;
 use crate::clock;
 use crate::config::Settings;
 use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, ResumeKey, WAKER, mailbox};
+use crate::verification::Verification;
 
 /// An upgraded socket on its way to a loop.
 #[derive(Debug)]
@@ -93,13 +94,14 @@ impl Loops {
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let defaults = settings.channel_defaults();
         let access = Access::new(settings.rules.clone(), defaults, mailboxes.clone());
+        let verification = Verification::start(verifier, mailboxes.clone())?;
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
         for ((index, (poll, inbox)), metrics) in (0u16..).zip(polls).zip(&metrics) {
             let parts = Parts {
                 index,
                 settings: settings.clone(),
-                verifier: verifier.clone(),
+                verification: verification.clone(),
                 access: access.clone(),
                 poll,
                 inbox,

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use herenow_core::{
     Audience, Auth, Command, Effect, Flush, Input, Instant, Limits, Op, Owner, Part, Peer, Put,
-    RateLimit, Ruling, Session, SessionEffect, Shard, Snapshot, Ticket,
+    RateLimit, Ruling, Session, SessionEffect, Shard, Snapshot, Ticket, Verification,
 };
 use herenow_wire::encode::{self, Gone, Position, Row};
-use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, Incoming, Refusal, UserId, decode};
+use herenow_wire::{
+    ChannelName, ClientMessage, ConnectionId, DefaultChannel, Incoming, Refusal, UserId, decode,
+};
 
 /// See the module.
 pub struct BareLoop {
@@ -64,7 +66,8 @@ impl BareLoop {
                 },
                 max_channels: 100,
                 max_waiting_messages: 64,
-                started_at_unix_ms: 0,
+                max_waiting_bytes: usize::MAX,
+                max_unauthenticated_waiting_bytes: usize::MAX,
             },
             sessions: Vec::new(),
             shard: Shard::new(1),
@@ -155,9 +158,8 @@ impl BareLoop {
     }
 
     fn sign_in(&mut self, slot: u32) {
-        let user = UserId::parse(&format!("user-{slot}")).expect("short and not empty");
-        let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
-        self.tell(slot, Input::Auth { verdict: Ok(auth), reference: None });
+        let message = ClientMessage::Auth { token: Some("t".into()), resume: None };
+        self.tell(slot, Input::Message(Incoming { message, reference: None }));
     }
 
     fn tell(&mut self, slot: u32, input: Input) {
@@ -185,6 +187,14 @@ impl BareLoop {
             SessionEffect::Authorize(question) => {
                 let channel = self.audience.canonical(question.channel);
                 let input = Input::Decision { channel, ruling: Ruling::Granted };
+                let session = &mut self.sessions[slot as usize];
+                session.handle(input, &self.limits, self.now, &mut self.session_effects);
+            }
+            SessionEffect::Verify { .. } => {
+                let user = UserId::parse(&format!("user-{slot}")).expect("short and not empty");
+                let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
+                let verification = Verification { verdict: Ok(auth), claim: None, unix_ms: 0 };
+                let input = Input::Verified(verification);
                 let session = &mut self.sessions[slot as usize];
                 session.handle(input, &self.limits, self.now, &mut self.session_effects);
             }

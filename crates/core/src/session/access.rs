@@ -1,20 +1,20 @@
-//! What a session may do: signing in, and every request that a rule decides. A request that needs
-//! a decision is kept as `Pending` and goes on where it stopped when the decision comes.
-
-use std::time::Duration;
+//! What a session may do: every request that a rule decides. A request that needs a decision is
+//! kept as `Pending` and goes on where it stopped when the decision comes.
 
 use herenow_wire::encode::Reply;
-use herenow_wire::{ChannelName, CloseCode, ErrorCode, LeaveReason, Ref, State};
+use herenow_wire::{ChannelName, ErrorCode, LeaveReason, Ref, State};
 
-use super::input::{AuthRefusal, Limits, Question, Right, Ruling, SessionEffect};
+use super::authentication::Verified;
+use super::input::{Limits, Question, Right, Ruling, SessionEffect};
 use super::{Session, Subscription, fail};
-use crate::auth::Auth;
 use crate::time::Instant;
 
-/// A request that waits for a decision. The channel comes back with the decision, as the loop
+/// A request that waits for a decision or for the verification of a token. The channel comes back with the decision, as the loop
 /// stores its name.
 #[derive(Debug)]
 pub(super) enum Pending {
+    /// Is the token good?
+    Verification { reference: Option<Ref>, since: Instant },
     /// May it subscribe?
     Subscribe { reference: Option<Ref> },
     /// May it subscribe, in order to track?
@@ -22,7 +22,7 @@ pub(super) enum Pending {
     /// May it track?
     Track { state: State, reference: Option<Ref> },
     /// Is the session that it claims still there?
-    TakeOver { auth: Auth, reference: Option<Ref> },
+    TakeOver { verified: Verified, reference: Option<Ref> },
     /// May it keep what it has?
     Review(Review),
 }
@@ -31,11 +31,11 @@ pub(super) enum Pending {
 #[derive(Debug)]
 pub(super) struct Review {
     /// The `auth` message that caused it; without one, losses are told one by one.
-    refresh: Option<Refresh>,
+    pub(super) refresh: Option<Refresh>,
     /// The subscription in question.
     at: usize,
     right: Right,
-    revoked: Vec<ChannelName>,
+    pub(super) revoked: Vec<ChannelName>,
     /// Whether everybody who was asked could say.
     is_complete: bool,
 }
@@ -43,51 +43,16 @@ pub(super) struct Review {
 /// A review that ends with `auth_refreshed`.
 #[derive(Debug)]
 pub(super) struct Refresh {
-    reference: Option<Ref>,
+    pub(super) reference: Option<Ref>,
+}
+
+impl Pending {
+    fn awaits_a_rule(&self) -> bool {
+        !matches!(self, Self::Verification { .. } | Self::TakeOver { .. })
+    }
 }
 
 impl Session {
-    pub(super) fn authenticate(
-        &mut self,
-        verdict: Result<Auth, AuthRefusal>,
-        reference: Option<Ref>,
-        limits: &Limits,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        match (verdict, &self.auth) {
-            (Ok(auth), None) => {
-                let (user, connection) = (auth.user.clone(), self.connection);
-                self.adopt_auth(auth, limits);
-                out.push(SessionEffect::Settled);
-                let success = Reply::AuthSuccess { user, connection, resume: None };
-                out.push(SessionEffect::Reply(success, reference));
-                // What was open to anybody may be closed to this user.
-                self.begin_review(None, out);
-            }
-            (Ok(auth), Some(present)) if auth.user == present.user => {
-                self.adopt_auth(auth, limits);
-                self.begin_review(Some(Refresh { reference }), out);
-            }
-            (Ok(_), Some(_)) => {
-                let message =
-                    "The token is another user's. A connection keeps its user; open another.";
-                fail(ErrorCode::AuthUserMismatch, message, None, reference, out);
-            }
-            (Err(refusal), Some(_)) => {
-                fail(ErrorCode::AuthRefreshFailed, refusal.message(), None, reference, out);
-            }
-            (Err(refusal), None) => {
-                let code = match refusal {
-                    AuthRefusal::Bad(_) => CloseCode::AuthFailed,
-                    AuthRefusal::NoKey => CloseCode::NoKeyConfigured,
-                };
-                let reply = Reply::AuthError { message: refusal.message() };
-                out.push(SessionEffect::Reply(reply, reference));
-                self.close(code, out);
-            }
-        }
-    }
-
     pub(super) fn subscribe(
         &mut self,
         channel: ChannelName,
@@ -144,9 +109,7 @@ impl Session {
         now: Instant,
         out: &mut Vec<SessionEffect>,
     ) {
-        let Some(pending) = self.waiting.as_mut().and_then(|waiting| waiting.pending.take()) else {
-            return;
-        };
+        let Some(pending) = self.take_pending(Pending::awaits_a_rule) else { return };
         match pending {
             Pending::Subscribe { reference } => match ruling {
                 Ruling::Granted => {
@@ -168,8 +131,7 @@ impl Session {
                 Ruling::Granted => self.track_granted(channel, state, reference, out),
                 refused => self.refuse(channel, refused, reference, out),
             },
-            // Not a rule's business: it waits on.
-            pending @ Pending::TakeOver { .. } => self.await_decision(pending),
+            Pending::Verification { .. } | Pending::TakeOver { .. } => {}
             Pending::Review(review) => self.reviewed(review, ruling, (limits, now), out),
         }
         self.resume(limits, now, out);
@@ -249,16 +211,6 @@ impl Session {
             let reply = Reply::AuthRefreshed { user, revoked: review.revoked };
             out.push(SessionEffect::Reply(reply, reference));
         }
-    }
-
-    fn adopt_auth(&mut self, auth: Auth, limits: &Limits) {
-        // The leeway first: a token may have ended before the server started.
-        let leeway_ms = u64::try_from(limits.expiry_leeway.as_millis()).unwrap_or(u64::MAX);
-        let ends_at_unix_ms = auth.expires_at_unix_ms.saturating_add(leeway_ms);
-        let after_start =
-            Duration::from_millis(ends_at_unix_ms.saturating_sub(limits.started_at_unix_ms));
-        self.deadline = Instant::default() + after_start;
-        self.auth = Some(Box::new(auth));
     }
 
     /// The right to track is there: subscribes where that is still to be done.
@@ -359,13 +311,4 @@ fn channel_limit(
     let message =
         format!("A connection may use {most} channels at once. Unsubscribe from one first.");
     fail(ErrorCode::ChannelLimit, message, Some(channel), reference, out);
-}
-
-impl AuthRefusal {
-    fn message(self) -> std::borrow::Cow<'static, str> {
-        match self {
-            AuthRefusal::Bad(message) => message,
-            AuthRefusal::NoKey => "The server has no key to verify tokens with.".into(),
-        }
-    }
 }

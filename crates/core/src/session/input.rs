@@ -24,8 +24,10 @@ pub struct Limits {
     pub max_channels: usize,
     /// Messages that wait behind a decision.
     pub max_waiting_messages: usize,
-    /// The wall clock, in milliseconds since the Unix epoch, when the server's own clock was zero.
-    pub started_at_unix_ms: u64,
+    /// Memory that the waiting messages of an authenticated connection may use, in bytes.
+    pub max_waiting_bytes: usize,
+    /// The same for a connection that has not authenticated.
+    pub max_unauthenticated_waiting_bytes: usize,
 }
 
 /// What a session is told.
@@ -35,22 +37,8 @@ pub enum Input {
     Frame,
     /// A message that makes sense.
     Message(Incoming),
-    /// An `auth` message whose token has been verified.
-    Auth {
-        /// Whom it speaks for, or why nobody.
-        verdict: Result<Auth, AuthRefusal>,
-        /// The message's `ref`.
-        reference: Option<Ref>,
-    },
-    /// An `auth` message whose token and resume token have been verified.
-    Resume {
-        /// Whom the token speaks for.
-        auth: Auth,
-        /// What the resume token is for.
-        claim: Claim,
-        /// The message's `ref`.
-        reference: Option<Ref>,
-    },
+    /// The outcome of [`SessionEffect::Verify`].
+    Verified(Verification),
     /// A message that makes none.
     Refused(Refusal),
     /// The decision that was asked for.
@@ -77,6 +65,19 @@ pub enum Input {
     Broken,
 }
 
+/// What came of verifying a token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verification {
+    /// Whom the token speaks for, or why it was refused.
+    pub verdict: Result<Auth, AuthRefusal>,
+    /// What the resume token claims, if one came along and it is valid for this user.
+    pub claim: Option<Claim>,
+    /// The wall clock now, in milliseconds since the Unix epoch. The rest of the token's lifetime
+    /// is measured from here on the monotonic clock, so a later change of the wall clock does not
+    /// move the deadline.
+    pub unix_ms: u64,
+}
+
 /// Why a token was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AuthRefusal {
@@ -84,6 +85,8 @@ pub enum AuthRefusal {
     Bad(Cow<'static, str>),
     /// The server has no key to check it with.
     NoKey,
+    /// The server could not verify it now. It may be good.
+    Unavailable,
 }
 
 /// What an access rule is asked.
@@ -122,6 +125,14 @@ pub enum Ruling {
 pub enum SessionEffect {
     /// Send this, with the `ref` of the message it answers.
     Reply(Reply, Option<Ref>),
+    /// Verify this token; the session takes no further message until it hears
+    /// [`Input::Verified`].
+    Verify {
+        /// The token as the client sent it.
+        token: Box<str>,
+        /// The resume token that came with it.
+        resume: Option<Box<str>>,
+    },
     /// Ask the rules; the session takes no further message until it hears [`Input::Decision`].
     Authorize(Question),
     /// The connection subscribes from now on, and is owed a snapshot.
@@ -176,11 +187,4 @@ pub enum SessionEffect {
         /// Why.
         code: CloseCode,
     },
-}
-
-impl AuthRefusal {
-    /// For an `auth` message without a token.
-    pub fn missing() -> Self {
-        Self::Bad(Cow::Borrowed("`auth` must carry a `token`, and it must be a string."))
-    }
 }

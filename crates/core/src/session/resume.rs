@@ -7,8 +7,8 @@ use std::time::Duration;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref, UserId};
 
 use super::access::Pending;
+use super::authentication::Verified;
 use super::{Limits, Session, SessionEffect};
-use crate::auth::Auth;
 use crate::time::Instant;
 
 /// What a resume token that was verified says.
@@ -87,17 +87,19 @@ impl Session {
     /// A verified token came with a verified claim: asks for the claimed session.
     pub(super) fn claim(
         &mut self,
-        (auth, claim): (Auth, Claim),
+        verified: Verified,
+        claim: Claim,
         reference: Option<Ref>,
-        limits: &Limits,
         out: &mut Vec<SessionEffect>,
     ) {
         // Who is somebody already, or watches already, keeps its own name.
         if self.auth.is_some() || !self.subscriptions.is_empty() {
-            return self.authenticate(Ok(auth), reference, limits, out);
+            return self.sign_in(verified, reference, out);
         }
-        let user = auth.user.clone();
-        self.await_decision(Pending::TakeOver { auth, reference });
+        // The token has come in time, however long it takes to find the session.
+        self.deadline = verified.until;
+        let user = verified.auth.user.clone();
+        self.await_decision(Pending::TakeOver { verified, reference });
         out.push(SessionEffect::TakeOver { claim, user });
     }
 
@@ -109,14 +111,17 @@ impl Session {
         now: Instant,
         out: &mut Vec<SessionEffect>,
     ) {
-        let Some(waiting) = &mut self.waiting else { return };
-        let Some(Pending::TakeOver { auth, reference }) = waiting.pending.take() else { return };
+        let is_take_over = |pending: &Pending| matches!(pending, Pending::TakeOver { .. });
+        let Some(Pending::TakeOver { verified, reference }) = self.take_pending(is_take_over)
+        else {
+            return;
+        };
         if let Some(claimed) = claimed {
             self.connection = claimed.connection;
             self.generation = claimed.generation.wrapping_add(1);
             self.subscriptions = claimed.subscriptions;
         }
-        self.authenticate(Ok(auth), reference, limits, out);
+        self.sign_in(verified, reference, out);
         for subscription in &self.subscriptions {
             out.push(SessionEffect::Listen { channel: subscription.channel.clone() });
         }

@@ -1,193 +1,229 @@
-//! What a session has been told and has not done yet: messages behind a decision, and joins above
-//! the rate. Bounded, and absent while nothing waits.
+//! What a session has been told and has not done yet: the request that waits for a decision, the
+//! messages behind it, and joins above the rate. Absent while nothing waits. Bounded in messages
+//! and in bytes, and the only place where either is counted.
 
 use std::collections::VecDeque;
+use std::mem::size_of;
 
-use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, Ref, State};
+use herenow_wire::{ChannelName, ClientMessage, Incoming, Ref, State};
 
 use super::access::Pending;
-use super::input::{Input, Limits, SessionEffect};
-use super::{Session, acknowledge, fail};
+use super::input::Input;
+use crate::auth::Auth;
 use crate::time::Instant;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// The one decision in flight.
-    pub(super) pending: Option<Pending>,
+    pending: Option<Pending>,
     /// What came after it, in order.
     queue: VecDeque<Input>,
     /// Joins above the rate, the newest per channel, in the order in which the channels came.
     held: VecDeque<Held>,
+    /// What all of it uses, estimated from above.
+    bytes: usize,
 }
 
+/// A join above the rate.
 #[derive(Debug)]
-struct Held {
-    channel: ChannelName,
-    state: State,
-    reference: Option<Ref>,
+pub(super) struct Held {
+    pub(super) channel: ChannelName,
+    pub(super) state: State,
+    pub(super) reference: Option<Ref>,
 }
+
+/// How much may wait for a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Messages behind a decision.
+    pub(super) messages: usize,
+    /// Channels for which a join or the end of something may wait.
+    pub(super) channels: usize,
+    /// Bytes, of everything.
+    pub(super) bytes: usize,
+}
+
+/// What became of a message that was to wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    /// It waits.
+    Waits,
+    /// It waits, and this one, which it makes needless, no longer does.
+    InsteadOf(Input),
+    /// What waits already makes this one needless.
+    Needless(Input),
+    /// There is no room for it.
+    NoRoom(Input),
+}
+
+/// What one message or held join uses beside its texts. A queue that grows doubles its room.
+const ITEM_BYTES: usize = 2 * size_of::<Input>();
+/// What an allocation uses beside its text: counts of references, and the allocator's own.
+const ALLOCATION_BYTES: usize = 32;
 
 impl Waiting {
     pub(super) fn is_deciding(&self) -> bool {
         self.pending.is_some()
     }
 
+    pub(super) fn verifying_since(&self) -> Option<Instant> {
+        match self.pending {
+            Some(Pending::Verification { since, .. }) => Some(since),
+            _ => None,
+        }
+    }
+
     pub(super) fn holds_joins(&self) -> bool {
         !self.held.is_empty()
     }
 
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.pending.is_none() && self.queue.is_empty() && self.held.is_empty()
     }
 
-    /// Whether a message more would have to wait and there is no room for it.
-    fn is_full(&self, limits: &Limits) -> bool {
-        self.is_deciding() && self.queue.len() >= limits.max_waiting_messages
+    /// Whether an ordinary message more would have to wait and there is no place for it.
+    pub(super) fn is_full(&self, room: Room) -> bool {
+        self.is_deciding() && self.queue.len() >= room.messages
     }
 
-    fn holds_join_for(&self, channel: &ChannelName) -> bool {
+    pub(super) fn await_decision(&mut self, pending: Pending) {
+        self.bytes += bytes_of_pending(&pending);
+        self.pending = Some(pending);
+    }
+
+    /// The request in flight, if it is one that `is_meant` accepts.
+    pub(super) fn take_pending(&mut self, is_meant: impl Fn(&Pending) -> bool) -> Option<Pending> {
+        let pending = self.pending.take_if(|pending| is_meant(pending))?;
+        self.bytes -= bytes_of_pending(&pending);
+        Some(pending)
+    }
+
+    /// Keeps a message until the decision before it is there. What ends something is let in past
+    /// the bound in messages, since it only ever makes less to do; the last word on its channel
+    /// counts. Of tokens the newest waits, in the place of the one before it.
+    pub(super) fn queue(&mut self, input: Input, room: Room) -> Queued {
+        let Some(earlier) = self.queue.iter().rposition(|one| concerns_the_same(one, &input))
+        else {
+            return self.push(input, room);
+        };
+        match (&self.queue[earlier], &input) {
+            (Input::Review, _) => Queued::Needless(input),
+            (Input::Message(waiting), Input::Message(new)) => {
+                match (&waiting.message, &new.message) {
+                    (ClientMessage::Auth { .. }, _) => self.replace(earlier, input, room),
+                    (ClientMessage::Untrack { .. }, _) => self.replace(earlier, input, room),
+                    (ClientMessage::Unsubscribe { .. }, _) => Queued::Needless(input),
+                    _ => self.push(input, room),
+                }
+            }
+            _ => self.push(input, room),
+        }
+    }
+
+    fn push(&mut self, input: Input, room: Room) -> Queued {
+        let places = if is_rare(&input) {
+            // One each for a review and a token.
+            room.messages + room.channels + 2
+        } else {
+            room.messages
+        };
+        let bytes = bytes_of(&input);
+        if self.queue.len() >= places || self.bytes + bytes > room.bytes {
+            return Queued::NoRoom(input);
+        }
+        self.bytes += bytes;
+        self.queue.push_back(input);
+        Queued::Waits
+    }
+
+    /// In the same place: nothing of the same kind stands between the two.
+    fn replace(&mut self, at: usize, input: Input, room: Room) -> Queued {
+        let bytes = self.bytes - bytes_of(&self.queue[at]) + bytes_of(&input);
+        if bytes > room.bytes {
+            return Queued::NoRoom(input);
+        }
+        self.bytes = bytes;
+        Queued::InsteadOf(std::mem::replace(&mut self.queue[at], input))
+    }
+
+    /// The next message, once nothing is in flight.
+    pub(super) fn next_message(&mut self) -> Option<Input> {
+        if self.is_deciding() {
+            return None;
+        }
+        let input = self.queue.pop_front()?;
+        self.bytes -= bytes_of(&input);
+        Some(input)
+    }
+
+    /// Keeps a join that the rate does not allow yet. Gives back the older one that it replaces,
+    /// or itself if there is no room.
+    pub(super) fn hold(&mut self, new: Held, room: Room) -> Result<Option<Held>, Held> {
+        let bytes = self.bytes + bytes_of_held(&new);
+        let older = self.held.iter().position(|held| held.channel == new.channel);
+        let freed = older.map_or(0, |at| bytes_of_held(&self.held[at]));
+        let has_place = older.is_some() || self.held.len() < room.channels;
+        if !has_place || bytes - freed > room.bytes {
+            return Err(new);
+        }
+        self.bytes = bytes - freed;
+        if let Some(at) = older {
+            return Ok(Some(std::mem::replace(&mut self.held[at], new)));
+        }
+        self.held.push_back(new);
+        Ok(None)
+    }
+
+    pub(super) fn holds_join_for(&self, channel: &ChannelName) -> bool {
         self.held.iter().any(|held| held.channel == *channel)
     }
 
     /// Takes the join that waits for `channel` out.
-    fn take_held(&mut self, channel: &ChannelName) -> Option<Held> {
+    pub(super) fn take_held(&mut self, channel: &ChannelName) -> Option<Held> {
         let at = self.held.iter().position(|held| held.channel == *channel)?;
-        self.held.remove(at)
+        let held = self.held.remove(at)?;
+        self.bytes -= bytes_of_held(&held);
+        Some(held)
+    }
+
+    /// Takes the join out that has waited longest. Behind a decision it waits on as a message.
+    pub(super) fn release_join(&mut self) -> Option<Input> {
+        let held = self.held.pop_front()?;
+        self.bytes -= bytes_of_held(&held);
+        let Held { channel, state, reference } = held;
+        let message = ClientMessage::Track { channel, state };
+        let input = Input::Message(Incoming { message, reference });
+        if !self.is_deciding() {
+            return Some(input);
+        }
+        // It has had its room all along.
+        self.bytes += bytes_of(&input);
+        self.queue.push_back(input);
+        None
     }
 }
 
-impl Session {
-    /// Judges a message by the rate. Joins above it wait, the newest per channel, and so do those
-    /// without room behind a decision; leaving is never refused and takes the place of what waits;
-    /// the rest is refused.
-    pub(super) fn admit(
-        &mut self,
-        input: Input,
-        limits: &Limits,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        self.release_held(limits, now, out);
-        let is_within = self.rate.take(limits.rate, now);
-        match input {
-            Input::Message(Incoming {
-                message: ClientMessage::Track { channel, state },
-                reference,
-            }) if !is_within || self.must_hold(&channel, limits) => {
-                self.hold(Held { channel, state, reference }, limits, out);
-            }
-            Input::Message(Incoming {
-                message:
-                    ClientMessage::Untrack { ref channel } | ClientMessage::Unsubscribe { ref channel },
-                ..
-            }) => {
-                self.supersede(channel, out);
-                self.enqueue(input, limits, now, out);
-            }
-            Input::Message(Incoming { message: ClientMessage::Auth { .. }, .. })
-            | Input::Auth { .. }
-            | Input::Resume { .. } => self.enqueue(input, limits, now, out),
-            _ if is_within => self.enqueue(input, limits, now, out),
-            input => refuse_for_rate(input, out),
-        }
-    }
-
-    /// Applies the joins that waited, as far as the rate allows by now and there is room behind a
-    /// decision: the rate's own delay must not turn a join into an error.
-    pub(super) fn release_held(
-        &mut self,
-        limits: &Limits,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        while let Some(waiting) = &mut self.waiting
-            && waiting.holds_joins()
-            && !waiting.is_full(limits)
-            && self.rate.take(limits.rate, now)
-        {
-            let Some(Held { channel, state, reference }) = waiting.held.pop_front() else { break };
-            let message = ClientMessage::Track { channel, state };
-            self.enqueue(Input::Message(Incoming { message, reference }), limits, now, out);
-        }
-        self.tidy();
-    }
-
-    /// Goes on with what waited behind a decision, up to the next one.
-    pub(super) fn resume(&mut self, limits: &Limits, now: Instant, out: &mut Vec<SessionEffect>) {
-        while let Some(waiting) = &mut self.waiting
-            && !waiting.is_deciding()
-        {
-            let Some(input) = waiting.queue.pop_front() else { break };
-            self.perform(input, limits, now, out);
-        }
-        self.tidy();
-    }
-
-    pub(super) fn await_decision(&mut self, pending: Pending) {
-        self.waiting.get_or_insert_default().pending = Some(pending);
-    }
-
-    /// Carries a message out, or keeps it until the decision before it is there.
-    pub(super) fn enqueue(
-        &mut self,
-        input: Input,
-        limits: &Limits,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.is_deciding()) else {
-            return self.perform(input, limits, now, out);
-        };
-        if input == Input::Review && waiting.queue.contains(&input) {
-            // The one that waits will ask the same rules.
-            return;
-        }
-        // What ends something is let in past the bound: it only ever makes less to do.
-        if !waiting.is_full(limits) || is_never_refused(&input) {
-            waiting.queue.push_back(input);
-        } else {
-            refuse_for_rate(input, out);
-        }
-    }
-
-    fn hold(&mut self, new: Held, limits: &Limits, out: &mut Vec<SessionEffect>) {
-        let is_subscribed = self.subscription(&new.channel).is_some();
-        let waiting = self.waiting.get_or_insert_default();
-        if let Some(held) = waiting.held.iter_mut().find(|held| held.channel == new.channel) {
-            acknowledge(std::mem::replace(held, new).reference, out);
-        } else if is_subscribed || waiting.held.len() < limits.max_channels {
-            waiting.held.push_back(new);
-        } else {
-            let Held { channel, reference, .. } = new;
-            rate_limited(Some(channel), reference, out);
-        }
-    }
-
-    /// A join must not overtake the one that waits, nor be lost where there is no room behind a
-    /// decision: it would be the client's newest state.
-    fn must_hold(&self, channel: &ChannelName, limits: &Limits) -> bool {
-        let waiting = self.waiting.as_ref();
-        waiting.is_some_and(|waiting| waiting.holds_join_for(channel) || waiting.is_full(limits))
-    }
-
-    /// A later word on `channel` takes the place of the join that waits there.
-    fn supersede(&mut self, channel: &ChannelName, out: &mut Vec<SessionEffect>) {
-        if let Some(held) = self.waiting.as_mut().and_then(|waiting| waiting.take_held(channel)) {
-            acknowledge(held.reference, out);
-        }
-    }
-
-    fn tidy(&mut self) {
-        if self.waiting.as_ref().is_some_and(|waiting| waiting.is_idle()) {
-            self.waiting = None;
-        }
+/// Whether a message may make an earlier one needless, or be made needless by it.
+fn concerns_the_same(earlier: &Input, new: &Input) -> bool {
+    match (earlier, new) {
+        (Input::Review, Input::Review) => true,
+        (Input::Message(earlier), Input::Message(new)) => match (&earlier.message, &new.message) {
+            (ClientMessage::Auth { .. }, ClientMessage::Auth { .. }) => true,
+            (
+                earlier,
+                ClientMessage::Untrack { channel } | ClientMessage::Unsubscribe { channel },
+            ) => channel_of(earlier) == Some(channel),
+            _ => false,
+        },
+        _ => false,
     }
 }
 
-fn is_never_refused(input: &Input) -> bool {
+/// Whether at most one waits, in all or for a channel.
+fn is_rare(input: &Input) -> bool {
     match input {
-        Input::Auth { .. } | Input::Resume { .. } | Input::Review => true,
+        Input::Review => true,
         Input::Message(incoming) => matches!(
             incoming.message,
             ClientMessage::Auth { .. }
@@ -198,26 +234,8 @@ fn is_never_refused(input: &Input) -> bool {
     }
 }
 
-fn refuse_for_rate(input: Input, out: &mut Vec<SessionEffect>) {
-    let (channel, reference) = match input {
-        Input::Message(Incoming { message, reference }) => (channel_of(message), reference),
-        Input::Refused(refusal) => (refusal.channel, refusal.reference),
-        _ => (None, None),
-    };
-    rate_limited(channel, reference, out);
-}
-
-fn rate_limited(
-    channel: Option<ChannelName>,
-    reference: Option<Ref>,
-    out: &mut Vec<SessionEffect>,
-) {
-    let message =
-        "Too many messages. Only joins wait until the rate allows; send this again later.";
-    fail(ErrorCode::RateLimited, message, channel, reference, out);
-}
-
-fn channel_of(message: ClientMessage) -> Option<ChannelName> {
+/// The channel that a message is about.
+pub(super) fn channel_of(message: &ClientMessage) -> Option<&ChannelName> {
     match message {
         ClientMessage::Auth { .. } | ClientMessage::Ping => None,
         ClientMessage::Subscribe { channel }
@@ -227,3 +245,67 @@ fn channel_of(message: ClientMessage) -> Option<ChannelName> {
         | ClientMessage::Sync { channel } => Some(channel),
     }
 }
+
+fn bytes_of(input: &Input) -> usize {
+    let texts = match input {
+        Input::Message(Incoming { message, reference }) => {
+            let own = match message {
+                ClientMessage::Auth { token, resume } => text(token) + text(resume),
+                ClientMessage::Track { state, .. } => text_bytes(state.as_str()),
+                _ => 0,
+            };
+            let channel = channel_of(message).map_or(0, |channel| text_bytes(channel.as_str()));
+            own + channel + reference_bytes(reference)
+        }
+        Input::Refused(refusal) => {
+            let channel = refusal.channel.as_ref();
+            text_bytes(&refusal.message)
+                + channel.map_or(0, |channel| text_bytes(channel.as_str()))
+                + reference_bytes(&refusal.reference)
+        }
+        _ => 0,
+    };
+    ITEM_BYTES + texts
+}
+
+fn bytes_of_held(Held { channel, state, reference }: &Held) -> usize {
+    let texts = text_bytes(channel.as_str()) + text_bytes(state.as_str());
+    ITEM_BYTES + texts + reference_bytes(reference)
+}
+
+fn bytes_of_pending(pending: &Pending) -> usize {
+    let texts = match pending {
+        Pending::Verification { reference, .. } | Pending::Subscribe { reference } => {
+            reference_bytes(reference)
+        }
+        Pending::SubscribeToTrack { state, reference } | Pending::Track { state, reference } => {
+            text_bytes(state.as_str()) + reference_bytes(reference)
+        }
+        Pending::TakeOver { verified, reference } => {
+            let Auth { user, claims, .. } = &verified.auth;
+            text_bytes(user.as_str()) + text_bytes(claims) + reference_bytes(reference)
+        }
+        Pending::Review(review) => {
+            let revoked = review.revoked.iter();
+            let names = revoked.map(|name| size_of::<ChannelName>() + text_bytes(name.as_str()));
+            let refresh = review.refresh.as_ref();
+            names.sum::<usize>() + refresh.map_or(0, |refresh| reference_bytes(&refresh.reference))
+        }
+    };
+    size_of::<Pending>() + texts
+}
+
+fn text(text: &Option<Box<str>>) -> usize {
+    text.as_deref().map_or(0, text_bytes)
+}
+
+fn reference_bytes(reference: &Option<Ref>) -> usize {
+    reference.as_ref().map_or(0, |reference| text_bytes(reference.as_json()))
+}
+
+fn text_bytes(text: &str) -> usize {
+    text.len() + ALLOCATION_BYTES
+}
+
+#[cfg(test)]
+mod tests;

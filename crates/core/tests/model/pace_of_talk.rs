@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use herenow_core::{Auth, Input, Instant, Limits, RateLimit, Session, SessionEffect};
-use herenow_core::{Right, Ruling};
+use herenow_core::{Right, Ruling, Verification};
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, State, UserId};
 use proptest::prelude::*;
@@ -107,14 +107,18 @@ impl Talk {
             rate,
             max_channels: 100,
             max_waiting_messages: 64,
-            started_at_unix_ms: 0,
+            max_waiting_bytes: 200_000,
+            max_unauthenticated_waiting_bytes: 16_000,
         };
         let connection = herenow_wire::ConnectionId::from_bytes([1; 16]);
         let session = Session::new(connection, &limits, Instant::default());
         let mut talk = Self { session, limits };
         let user = UserId::parse("jane").expect("a valid user");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
-        talk.hear(Input::Auth { verdict: Ok(auth), reference: None }, 0);
+        let sign_in = ClientMessage::Auth { token: Some("t".into()), resume: None };
+        talk.hear(Input::Message(Incoming { message: sign_in, reference: None }), 0);
+        let verification = Verification { verdict: Ok(auth), claim: None, unix_ms: 0 };
+        talk.hear(Input::Verified(verification), 0);
         for (channel, ms) in (0..CHANNELS).zip((0..).step_by(1_000)) {
             talk.hear(message(Word::Track(channel), 0).expect("a message"), ms);
             for right in [Right::Subscribe, Right::Track] {

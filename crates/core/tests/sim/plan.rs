@@ -71,7 +71,8 @@ impl Plan {
                 rate: RateLimit { messages_per_second: per_second, burst: 2 * per_second },
                 max_channels: 100,
                 max_waiting_messages: 64,
-                started_at_unix_ms: 0,
+                max_waiting_bytes: 200_000,
+                max_unauthenticated_waiting_bytes: 16_000,
             },
             things_that_happen: chance.between(5, 60),
         }

@@ -79,18 +79,14 @@ fn messages_sent_before_the_answer_to_auth_count() {
     talk.gives(0, subscribe("lobby"), &["may nobody subscribe lobby?"]);
     talk.gives(0, good("jane"), &[]);
     talk.gives(0, track("lobby", "{}"), &[]);
+    talk.gives(1, denied("lobby"), &["error NOT_AUTHENTICATED lobby", "verify t"]);
     talk.gives(
-        1,
-        denied("lobby"),
-        &[
-            "error NOT_AUTHENTICATED lobby",
-            "settled",
-            "auth_success jane c",
-            "may jane subscribe lobby?",
-        ],
+        2,
+        good("jane").verified(2),
+        &["settled", "auth_success jane c", "may jane subscribe lobby?"],
     );
-    talk.gives(2, granted("lobby"), &["may jane track lobby?"]);
-    talk.gives(3, granted("lobby"), &["put lobby {} as jane", "listen lobby"]);
+    talk.gives(3, granted("lobby"), &["may jane track lobby?"]);
+    talk.gives(4, granted("lobby"), &["put lobby {} as jane", "listen lobby"]);
 }
 
 // P3.2
@@ -100,18 +96,8 @@ fn a_bad_token_that_waited_ends_the_session_and_what_came_after_it() {
     talk.gives(0, subscribe("lobby"), &["may nobody subscribe lobby?"]);
     talk.gives(0, bad(), &[]);
     talk.gives(0, ping(), &[]);
-    talk.gives(
-        1,
-        granted("lobby"),
-        &[
-            "settled",
-            "subscribed lobby",
-            "listen lobby",
-            "auth_error",
-            "unlisten lobby",
-            "close 4002",
-        ],
-    );
+    talk.gives(1, granted("lobby"), &["settled", "subscribed lobby", "listen lobby", "verify t"]);
+    talk.gives(2, bad().verified(2), &["auth_error", "unlisten lobby", "close 4002"]);
 }
 
 // P4.16
@@ -150,14 +136,46 @@ fn what_ends_something_is_let_in_past_the_bound() {
     for _ in 0..64 {
         talk.gives(1, ping(), &[]);
     }
-    talk.gives(1, with_ref("1", untrack("lobby")), &[]);
+    talk.gives(1, with_ref("1", untrack("garden")), &[]);
     talk.gives(1, with_ref("2", unsubscribe("lobby")), &[]);
     talk.gives(1, with_ref("3", good("jane")), &[]);
     let effects = talk.hear(2, granted("lobby"));
     assert_eq!(
         effects[66..],
-        ["ack ref 1", "unlisten lobby", "unsubscribed lobby ref 2", "auth_refreshed jane [] ref 3"]
+        ["ack ref 1", "unlisten lobby", "unsubscribed lobby ref 2", "verify t"]
     );
+    talk.gives(3, good("jane").verified(3), &["auth_refreshed jane [] ref 3"]);
+}
+
+// P4.16, P8.3
+#[test]
+fn of_what_ends_something_in_a_channel_the_last_word_waits_and_each_is_answered() {
+    let mut talk = deciding();
+    for _ in 0..64 {
+        talk.gives(1, ping(), &[]);
+    }
+    talk.gives(1, with_ref("1", untrack("lobby")), &[]);
+    talk.gives(1, with_ref("2", untrack("lobby")), &["ack ref 1"]);
+    talk.gives(1, with_ref("3", unsubscribe("lobby")), &["ack ref 2"]);
+    talk.gives(1, with_ref("4", untrack("lobby")), &["ack ref 4"]);
+    talk.gives(1, with_ref("5", unsubscribe("lobby")), &["error NOT_SUBSCRIBED lobby ref 5"]);
+    let effects = talk.hear(2, granted("lobby"));
+    assert_eq!(effects[66..], ["unlisten lobby", "unsubscribed lobby ref 3"]);
+}
+
+// P4.16
+#[test]
+fn what_ends_something_waits_for_as_many_channels_as_may_be_subscribed_and_no_more() {
+    let mut talk = deciding();
+    talk.limits.max_channels = 3;
+    for _ in 0..64 {
+        talk.gives(1, ping(), &[]);
+    }
+    // The two places more are for a token and a review.
+    for name in ["a", "b", "c", "d", "e"] {
+        talk.gives(1, untrack(name), &[]);
+    }
+    talk.gives(1, with_ref("1", untrack("f")), &["error RATE_LIMITED f ref 1"]);
 }
 
 // P4.16

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use herenow_core::{
-    Ask, Auth, AuthRefusal, Command, Input, Instant, Limits, Owner, Peer, Put, RateLimit, Ruling,
-    Ticket, Verdict,
+    Ask, Auth, AuthRefusal, Claim, Command, Input, Instant, Limits, Owner, Peer, Put, RateLimit,
+    Ruling, Ticket, Verdict, Verification,
 };
 use herenow_wire::{
     ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Incoming, LeaveReason,
@@ -83,19 +83,48 @@ pub fn nonsense() -> Input {
 /// When the token of [`good`] ends.
 pub const GOOD_UNTIL_MS: u64 = 1_000_000;
 
-pub fn good(name: &str) -> Input {
+/// An `auth` message and what its token will be found to be.
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub verdict: Result<Auth, AuthRefusal>,
+    pub claim: Option<Claim>,
+    pub reference: Option<Ref>,
+}
+
+impl Token {
+    pub fn message(&self) -> Input {
+        let message = ClientMessage::Auth { token: Some("t".into()), resume: None };
+        Input::Message(Incoming { message, reference: self.reference.clone() })
+    }
+
+    /// The verdict that comes so many milliseconds after the server's start, by a right clock.
+    pub fn verified(self, ms: u64) -> Input {
+        self.verified_by_clock(STARTED_AT_UNIX_MS.saturating_add(ms))
+    }
+
+    pub fn verified_by_clock(self, unix_ms: u64) -> Input {
+        let Token { verdict, claim, .. } = self;
+        Input::Verified(Verification { verdict, claim, unix_ms })
+    }
+}
+
+pub fn good(name: &str) -> Token {
     good_until(name, GOOD_UNTIL_MS)
 }
 
 /// A good token that ends so many milliseconds after the server's start.
-pub fn good_until(name: &str, ms: u64) -> Input {
+pub fn good_until(name: &str, ms: u64) -> Token {
     let expires_at_unix_ms = STARTED_AT_UNIX_MS.saturating_add(ms);
     let auth = Auth { user: user(name), expires_at_unix_ms, claims: "{}".into() };
-    Input::Auth { verdict: Ok(auth), reference: None }
+    Token { verdict: Ok(auth), claim: None, reference: None }
 }
 
-pub fn bad() -> Input {
-    Input::Auth { verdict: Err(AuthRefusal::Bad("It is not good.".into())), reference: None }
+pub fn bad() -> Token {
+    refused(AuthRefusal::Bad("It is not good.".into()))
+}
+
+pub fn refused(refusal: AuthRefusal) -> Token {
+    Token { verdict: Err(refusal), claim: None, reference: None }
 }
 
 pub fn granted(name: &str) -> Input {
@@ -114,16 +143,32 @@ pub fn answered(name: &str, verdict: Verdict) -> Input {
     Input::Answer { channel: channel(name), reference: None, verdict }
 }
 
-/// The same input with a `ref`.
-pub fn with_ref(json: &str, input: Input) -> Input {
-    let reference = Some(reference(json));
-    match input {
-        Input::Message(Incoming { message, .. }) => Input::Message(Incoming { message, reference }),
-        Input::Auth { verdict, .. } => Input::Auth { verdict, reference },
-        Input::Resume { auth, claim, .. } => Input::Resume { auth, claim, reference },
-        Input::Refused(refusal) => Input::Refused(Refusal { reference, ..refusal }),
-        Input::Answer { channel, verdict, .. } => Input::Answer { channel, reference, verdict },
-        other => unreachable!("{other:?} comes from no client"),
+/// What a client can give a `ref`.
+pub trait WithRef {
+    fn with_ref(self, reference: Option<Ref>) -> Self;
+}
+
+impl WithRef for Token {
+    fn with_ref(self, reference: Option<Ref>) -> Self {
+        Self { reference, ..self }
+    }
+}
+
+/// The same with a `ref`.
+pub fn with_ref<T: WithRef>(json: &str, what: T) -> T {
+    what.with_ref(Some(reference(json)))
+}
+
+impl WithRef for Input {
+    fn with_ref(self, reference: Option<Ref>) -> Self {
+        match self {
+            Input::Message(Incoming { message, .. }) => {
+                Input::Message(Incoming { message, reference })
+            }
+            Input::Refused(refusal) => Input::Refused(Refusal { reference, ..refusal }),
+            Input::Answer { channel, verdict, .. } => Input::Answer { channel, reference, verdict },
+            other => unreachable!("{other:?} comes from no client"),
+        }
     }
 }
 
@@ -137,7 +182,8 @@ pub fn limits() -> Limits {
         rate: RateLimit { messages_per_second: 200, burst: 400 },
         max_channels: 100,
         max_waiting_messages: 64,
-        started_at_unix_ms: STARTED_AT_UNIX_MS,
+        max_waiting_bytes: 200_000,
+        max_unauthenticated_waiting_bytes: 16_000,
     }
 }
 

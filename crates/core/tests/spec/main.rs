@@ -16,4 +16,5 @@ mod resume;
 mod reviews;
 mod shard;
 mod signing_in;
+mod tokens;
 mod told;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use herenow_core::{Auth, Claim, Input, Session, SessionEffect};
+use herenow_core::{Claim, Input, Session, SessionEffect};
 
 use crate::given::{
-    GOOD_UNTIL_MS, STARTED_AT_UNIX_MS, at, denied, granted, id, limits, ping, subscribe, track,
-    user, with_ref,
+    Token, at, denied, good, granted, id, limits, ping, subscribe, track, user, with_ref,
 };
 use crate::told::{Talk, line_of};
 
@@ -37,10 +36,8 @@ fn claim(letter: char, generation: u32) -> Claim {
 }
 
 /// Good tokens of `name`, for jane's lost connection.
-fn resume(name: &str, claim: Claim) -> Input {
-    let expires_at_unix_ms = STARTED_AT_UNIX_MS + GOOD_UNTIL_MS;
-    let auth = Auth { user: user(name), expires_at_unix_ms, claims: "{}".into() };
-    Input::Resume { auth, claim, reference: None }
+fn resume(name: &str, claim: Claim) -> Token {
+    Token { claim: Some(claim), ..good(name) }
 }
 
 /// A new socket, connection `n`, that has just opened.

@@ -4,8 +4,8 @@ use herenow_core::{AuthRefusal, Input, Session};
 use herenow_wire::ClientMessage;
 
 use crate::given::{
-    GOOD_UNTIL_MS, at, bad, denied, good, good_until, granted, id, limits, ping, say, subscribe,
-    sync, track, unsubscribe, user, with_ref,
+    GOOD_UNTIL_MS, at, bad, denied, good, good_until, granted, id, limits, ping, refused, say,
+    subscribe, sync, track, unsubscribe, user, with_ref,
 };
 use crate::told::Talk;
 
@@ -43,17 +43,13 @@ fn a_token_that_is_missing_counts_as_bad() {
     let mut talk = Talk::new();
     let auth = say(ClientMessage::Auth { token: None, resume: None });
     talk.gives(1, auth, &["auth_error", "close 4002"]);
-    let mut talk = Talk::new();
-    let verdict = Err(AuthRefusal::missing());
-    talk.gives(1, Input::Auth { verdict, reference: None }, &["auth_error", "close 4002"]);
 }
 
 // P3.3
 #[test]
 fn a_server_without_a_key_says_so_and_closes_with_4003() {
     let mut talk = Talk::new();
-    let auth = Input::Auth { verdict: Err(AuthRefusal::NoKey), reference: None };
-    talk.gives(1, auth, &["auth_error", "close 4003"]);
+    talk.gives(1, refused(AuthRefusal::NoKey), &["auth_error", "close 4003"]);
 }
 
 // P3.4
@@ -218,11 +214,11 @@ fn a_date_far_ahead_means_for_ever() {
 #[test]
 fn a_token_that_ended_before_the_server_started_gets_its_sixty_seconds_and_no_more() {
     let mut talk = Talk::new();
-    let mut auth = good_until("jane", 0);
-    if let Input::Auth { verdict: Ok(auth), .. } = &mut auth {
+    let mut token = good_until("jane", 0);
+    if let Ok(auth) = &mut token.verdict {
         auth.expires_at_unix_ms -= 40_000;
     }
-    talk.hear(1_000, auth);
+    talk.hear(1_000, token);
     talk.sleeps_until(20_000);
 }
 

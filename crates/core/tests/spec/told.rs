@@ -8,7 +8,7 @@ use herenow_core::{
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
 
-use crate::given::{at, channel, good, granted, id, limits};
+use crate::given::{Token, at, channel, good, granted, id, limits};
 
 /// A session and what it has to keep to.
 pub struct Talk {
@@ -49,18 +49,32 @@ impl Talk {
         talk
     }
 
-    /// What the session wants done about `input`.
-    pub fn hear(&mut self, ms: u64, input: Input) -> Vec<String> {
+    /// What the session wants done about `said`. The verdict on a token comes in the same turn.
+    pub fn hear(&mut self, ms: u64, said: impl Into<Said>) -> Vec<String> {
+        match said.into() {
+            Said::Input(input) => self.hear_input(ms, input),
+            Said::Token(token) => {
+                let mut effects = self.hear_input(ms, token.message());
+                if effects.pop_if(|last| last == "verify t").is_some() {
+                    effects.extend(self.hear_input(ms, token.verified(ms)));
+                }
+                effects
+            }
+        }
+    }
+
+    fn hear_input(&mut self, ms: u64, input: Input) -> Vec<String> {
         let mut out = Vec::new();
         self.session.handle(input, &self.limits, at(ms), &mut out);
         out.into_iter().map(line_of).collect()
     }
 
-    /// `input` at `ms` gives exactly these effects.
+    /// `said` at `ms` gives exactly these effects.
     #[track_caller]
-    pub fn gives(&mut self, ms: u64, input: Input, effects: &[&str]) {
-        let shown = format!("{input:?}");
-        assert_eq!(self.hear(ms, input), effects, "after {shown} at {ms} ms");
+    pub fn gives(&mut self, ms: u64, said: impl Into<Said>, effects: &[&str]) {
+        let said = said.into();
+        let shown = format!("{said:?}");
+        assert_eq!(self.hear(ms, said), effects, "after {shown} at {ms} ms");
     }
 
     /// What the session wants done when it is woken at `ms`.
@@ -90,6 +104,25 @@ impl Talk {
     #[track_caller]
     pub fn sleeps_for_ever(&self) {
         assert_eq!(self.session.poll_timeout(&self.limits), Instant::NEVER);
+    }
+}
+
+/// What a session hears.
+#[derive(Debug)]
+pub enum Said {
+    Input(Input),
+    Token(Token),
+}
+
+impl From<Input> for Said {
+    fn from(input: Input) -> Self {
+        Self::Input(input)
+    }
+}
+
+impl From<Token> for Said {
+    fn from(token: Token) -> Self {
+        Self::Token(token)
     }
 }
 
@@ -160,6 +193,10 @@ impl House {
 pub fn line_of(effect: SessionEffect) -> String {
     match effect {
         SessionEffect::Reply(reply, reference) => reply_line(reply) + &suffix(reference.as_ref()),
+        SessionEffect::Verify { token, resume } => {
+            let resume = resume.map_or(String::new(), |resume| format!(" with {resume}"));
+            format!("verify {token}{resume}")
+        }
         SessionEffect::Authorize(Question { channel, right, user }) => {
             let right = match right {
                 Right::Subscribe => "subscribe",

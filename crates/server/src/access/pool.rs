@@ -243,7 +243,7 @@ impl Worker {
 
 /// A connection whose answer is lost waits for ever, so a loop that is too busy to take mail is
 /// waited for. One that has ended never takes any.
-fn deliver(mailbox: &Mailbox, mut batch: Vec<Mail>) {
+pub(crate) fn deliver(mailbox: &Mailbox, mut batch: Vec<Mail>) {
     let began = Instant::now();
     while let Err(unsent) = mailbox.send(batch) {
         if began.elapsed() >= DELIVERY_PATIENCE {

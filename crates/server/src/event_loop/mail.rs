@@ -25,6 +25,8 @@ pub(crate) enum Mail {
     Answer { ticket: Ticket, channel: ChannelName, verdict: Verdict },
     /// What the access rules say to a question of one of the receiving loop's connections.
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
+    /// What came of a token of one of the receiving loop's connections.
+    Verified(Box<crate::verification::Verdict>),
     /// A connection of the asking loop claims a session that may be on the receiving one.
     Claim { asker: Asker, claim: Claim, user: UserId },
     /// What became of such a claim.

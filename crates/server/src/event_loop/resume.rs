@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use herenow_core::{Auth, Claim, Command, Input, Instant, Put, Session, SessionEffect};
-use herenow_wire::{ChannelName, CloseCode, ConnectionId, Ref, UserId};
+use herenow_core::{Claim, Command, Input, Instant, Put, Session, SessionEffect};
+use herenow_wire::{ChannelName, CloseCode, ConnectionId, UserId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -26,6 +26,8 @@ pub(crate) struct ResumeKey([u8; 32]);
 const SIGNED_BYTES: usize = 16 + 4;
 /// How much of the signature is kept.
 const MAC_BYTES: usize = 16;
+/// A longer text is no resume token: three bytes are four characters.
+pub(super) const MAX_RESUME_TOKEN_BYTES: usize = (SIGNED_BYTES + MAC_BYTES) * 4 / 3;
 
 /// The sessions of one loop that have no socket.
 #[derive(Debug, Default)]
@@ -92,17 +94,9 @@ impl EventLoop {
         self.allows_grace().then(|| self.resume_key.sign(claim, user))
     }
 
-    /// An `auth` message that may come with a resume token.
-    pub(super) fn auth_input(
-        &self,
-        auth: Auth,
-        resume: Option<&str>,
-        reference: Option<Ref>,
-    ) -> Input {
-        match resume.and_then(|token| self.resume_key.verify(token, &auth.user)) {
-            Some(claim) => Input::Resume { auth, claim, reference },
-            None => Input::Auth { verdict: Ok(auth), reference },
-        }
+    /// What a resume token claims, if it was made for `user`.
+    pub(super) fn claim_of(&self, token: &str, user: &UserId) -> Option<Claim> {
+        self.resume_key.verify(token, user)
     }
 
     /// The socket in `slot` broke without a close frame.

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use herenow_core::{
-    AuthRefusal, Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, SessionEffect,
-    Ticket, Verdict,
+    Command, Effect, Input, Owner, Put, Question, Ruling, SCAN_EVERY, SessionEffect, Ticket,
+    Verdict,
 };
 use herenow_wire::encode::{self, Reply};
 use herenow_wire::frame::{self, Reader};
-use herenow_wire::{ChannelName, ClientMessage, CloseCode, Incoming, Ref};
+use herenow_wire::{ChannelName, CloseCode, Ref};
 
 use super::connection::{LINGER, Phase, Sent};
 use super::mail::Mail;
@@ -127,6 +127,7 @@ impl EventLoop {
                 }
                 self.reply(slot, &reply, reference.as_ref());
             }
+            SessionEffect::Verify { token, resume } => self.verify(slot, token, resume),
             SessionEffect::Authorize(question) => self.authorize(slot, question),
             SessionEffect::Listen { channel } => {
                 let ask = self.audience.listen(&channel, slot);
@@ -314,28 +315,9 @@ impl EventLoop {
         let mut decoded = std::mem::take(&mut self.scratch.decoded);
         herenow_wire::decode(text, connection.default_channel(), &mut decoded);
         for message in decoded.drain(..) {
-            let input = match message {
-                Ok(Incoming { message: ClientMessage::Auth { token, resume }, reference }) => {
-                    match self.verify(token.as_deref()) {
-                        Ok(auth) => self.auth_input(auth, resume.as_deref(), reference),
-                        refused => Input::Auth { verdict: refused, reference },
-                    }
-                }
-                Ok(incoming) => Input::Message(incoming),
-                Err(refusal) => Input::Refused(refusal),
-            };
-            self.tell_session(slot, input);
+            self.tell_session(slot, message.map_or_else(Input::Refused, Input::Message));
         }
         self.scratch.decoded = decoded;
-    }
-
-    fn verify(&self, token: Option<&str>) -> Result<herenow_core::Auth, AuthRefusal> {
-        let token = token.ok_or_else(AuthRefusal::missing)?;
-        let now = crate::clock::unix_ms();
-        self.verifier.verify(token, now).map_err(|error| match error {
-            crate::auth::TokenError::NoKey => AuthRefusal::NoKey,
-            error => AuthRefusal::Bad(error.to_string().into()),
-        })
     }
 
     /// Everybody is to come back, but not all at once.

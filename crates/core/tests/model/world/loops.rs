@@ -2,6 +2,7 @@
 
 use herenow_core::{
     Claim, Command, Effect, Flush, Input, Part, Peer, Put, Session, SessionEffect, Ticket,
+    Verification,
 };
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ClientMessage, ConnectionId, Incoming, State};
@@ -91,7 +92,10 @@ impl World {
                 let session = std::mem::replace(&mut person.session, ended);
                 self.detached.push((slot % LOOPS, session));
             }
-            SessionEffect::ReviewLater | SessionEffect::Settled | SessionEffect::Close { .. } => {}
+            SessionEffect::Verify { .. }
+            | SessionEffect::ReviewLater
+            | SessionEffect::Settled
+            | SessionEffect::Close { .. } => {}
         }
     }
 
@@ -259,7 +263,14 @@ impl World {
     }
 
     pub(super) fn sign_in(&mut self, slot: usize) {
-        self.tell(slot, Input::Auth { verdict: Ok(auth_of(slot)), reference: None });
+        self.show_token(slot, None);
+    }
+
+    /// The token is good, and its verdict comes at once.
+    pub(super) fn show_token(&mut self, slot: usize, claim: Option<Claim>) {
+        self.say(slot, ClientMessage::Auth { token: Some("t".into()), resume: None });
+        let verification = Verification { verdict: Ok(auth_of(slot)), claim, unix_ms: 0 };
+        self.tell(slot, Input::Verified(verification));
     }
 
     /// What the client library does about a resync.

@@ -129,8 +129,7 @@ impl World {
         self.people[slot].session.break_off(|_| GRACE, self.now, &mut out);
         self.carry_out(slot, out);
         self.people[slot] = self.newcomer(answers);
-        let input = Input::Resume { auth: auth_of(slot), claim, reference: None };
-        self.tell(slot, input);
+        self.show_token(slot, Some(claim));
     }
 
     /// The page comes back on another socket while the old one still seems to stand.
@@ -140,8 +139,7 @@ impl World {
         let claim = self.claim_of(whose);
         self.tell(slot, Input::Broken);
         self.people[slot] = self.newcomer(answers);
-        let input = Input::Resume { auth: auth_of(slot), claim, reference: None };
-        self.tell(slot, input);
+        self.show_token(slot, Some(claim));
     }
 
     pub fn review(&mut self, who: usize) {
@@ -276,7 +274,8 @@ fn limits() -> Limits {
         rate: RateLimit { messages_per_second: 1_000_000, burst: 1_000_000 },
         max_channels: 100,
         max_waiting_messages: 64,
-        started_at_unix_ms: 0,
+        max_waiting_bytes: 200_000,
+        max_unauthenticated_waiting_bytes: 16_000,
     }
 }
 

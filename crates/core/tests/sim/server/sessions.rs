@@ -129,6 +129,9 @@ impl Loop {
                     encode::reply(&mut connection.replies, &reply, reference.as_ref());
                 }
             }
+            SessionEffect::Verify { token, resume } => {
+                self.verify(slot, &token, resume.as_deref(), stage);
+            }
             SessionEffect::Authorize(question) => self.authorize(slot, question, stage),
             SessionEffect::Listen { channel } => {
                 let ask = self.audience.listen(&channel, slot);

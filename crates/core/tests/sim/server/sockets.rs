@@ -1,9 +1,7 @@
 //! Simulated sockets coming, being read, and going.
 
-use herenow_core::{Auth, AuthRefusal, Input, Instant, Session};
-use herenow_wire::{
-    ClientMessage, CloseCode, ConnectionId, DefaultChannel, Incoming, UserId, decode,
-};
+use herenow_core::{Input, Instant, Session};
+use herenow_wire::{CloseCode, ConnectionId, DefaultChannel, decode};
 
 use super::event_loop::{Connection, Loop, Phase};
 use super::outbox::Outbox;
@@ -104,23 +102,10 @@ impl Loop {
         decode(text, &DefaultChannel::None, &mut decoded);
         for message in decoded {
             let input = match message {
-                Ok(Incoming { message: ClientMessage::Auth { token, resume }, reference }) => {
-                    match verify(token.as_deref()) {
-                        Ok(auth) => Self::auth_input(auth, resume.as_deref(), reference),
-                        refused => Input::Auth { verdict: refused, reference },
-                    }
-                }
                 Ok(incoming) => Input::Message(incoming),
                 Err(refusal) => Input::Refused(refusal),
             };
             self.tell_session(slot, input, stage);
         }
     }
-}
-
-/// A token is the name of its user.
-fn verify(token: Option<&str>) -> Result<Auth, AuthRefusal> {
-    let user = UserId::parse(token.ok_or_else(AuthRefusal::missing)?);
-    let user = user.map_err(|_| AuthRefusal::Bad("a token names a user".into()))?;
-    Ok(Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() })
 }

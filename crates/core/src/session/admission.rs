@@ -1,0 +1,200 @@
+//! When a message takes effect: at once, behind the decision that is awaited, when the rate allows
+//! it, or never.
+
+use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, Ref};
+
+use super::access::Pending;
+use super::input::{Input, Limits, SessionEffect};
+use super::waiting::{Held, Queued, Room, channel_of};
+use super::{Session, acknowledge, fail, not_subscribed};
+use crate::time::Instant;
+
+impl Session {
+    /// Judges a message by the rate. Joins above it wait, the newest per channel, and so do those
+    /// without room behind a decision; leaving is never refused for the rate and takes the place
+    /// of what waits; tokens have a rate of their own; the rest is refused.
+    pub(super) fn admit(
+        &mut self,
+        input: Input,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        self.release_held(limits, now, out);
+        let is_within = self.rate.take(limits.rate, now);
+        match input {
+            Input::Message(Incoming {
+                message: ClientMessage::Track { channel, state },
+                reference,
+            }) if !is_within || self.must_hold(&channel, limits) => {
+                self.hold(Held { channel, state, reference }, limits, out);
+            }
+            Input::Message(Incoming {
+                message:
+                    ClientMessage::Untrack { ref channel } | ClientMessage::Unsubscribe { ref channel },
+                ..
+            }) => {
+                self.supersede(channel, out);
+                self.enqueue(input, limits, now, out);
+            }
+            Input::Message(Incoming { message: ClientMessage::Auth { .. }, reference })
+                if !self.rate.take_verification(now) =>
+            {
+                let message = "Too many tokens. One is verified per second; send it again later.";
+                self.refuse_auth(message, reference, out);
+            }
+            Input::Message(Incoming { message: ClientMessage::Auth { .. }, .. }) => {
+                self.enqueue(input, limits, now, out);
+            }
+            _ if is_within => self.enqueue(input, limits, now, out),
+            input => self.refuse_for_rate(input, out),
+        }
+    }
+
+    /// Applies the joins that waited, as far as the rate allows by now and there is room behind a
+    /// decision: the rate's own delay must not turn a join into an error.
+    pub(super) fn release_held(
+        &mut self,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let room = self.room(limits);
+        while let Some(waiting) = &mut self.waiting
+            && waiting.holds_joins()
+            && !waiting.is_full(room)
+            && self.rate.take(limits.rate, now)
+        {
+            if let Some(join) = waiting.release_join() {
+                self.perform(join, limits, now, out);
+            }
+        }
+        self.tidy();
+    }
+
+    /// Goes on with what waited behind a decision, up to the next one.
+    pub(super) fn resume(&mut self, limits: &Limits, now: Instant, out: &mut Vec<SessionEffect>) {
+        while let Some(input) = self.waiting.as_mut().and_then(|waiting| waiting.next_message()) {
+            self.perform(input, limits, now, out);
+        }
+        self.tidy();
+    }
+
+    pub(super) fn await_decision(&mut self, pending: Pending) {
+        self.waiting.get_or_insert_default().await_decision(pending);
+    }
+
+    pub(super) fn take_pending(&mut self, is_meant: impl Fn(&Pending) -> bool) -> Option<Pending> {
+        self.waiting.as_mut()?.take_pending(is_meant)
+    }
+
+    /// Carries a message out, or keeps it until the decision before it is there.
+    pub(super) fn enqueue(
+        &mut self,
+        input: Input,
+        limits: &Limits,
+        now: Instant,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let room = self.room(limits);
+        let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.is_deciding()) else {
+            return self.perform(input, limits, now, out);
+        };
+        match waiting.queue(input, room) {
+            Queued::Waits => {}
+            Queued::InsteadOf(older) => self.answer_replaced(older, out),
+            Queued::Needless(input) => answer_needless(input, out),
+            Queued::NoRoom(input) => self.refuse_for_rate(input, out),
+        }
+    }
+
+    fn hold(&mut self, new: Held, limits: &Limits, out: &mut Vec<SessionEffect>) {
+        let mut room = self.room(limits);
+        if self.subscription(&new.channel).is_some() {
+            // A channel that is subscribed always has its place.
+            room.channels = usize::MAX;
+        }
+        match self.waiting.get_or_insert_default().hold(new, room) {
+            Ok(Some(older)) => acknowledge(older.reference, out),
+            Ok(None) => {}
+            Err(Held { channel, reference, .. }) => rate_limited(Some(channel), reference, out),
+        }
+    }
+
+    /// A join must not overtake the one that waits, nor be lost where there is no room behind a
+    /// decision: it would be the client's newest state.
+    fn must_hold(&self, channel: &ChannelName, limits: &Limits) -> bool {
+        let room = self.room(limits);
+        let waiting = self.waiting.as_ref();
+        waiting.is_some_and(|waiting| waiting.holds_join_for(channel) || waiting.is_full(room))
+    }
+
+    /// A later word on `channel` takes the place of the join that waits there.
+    fn supersede(&mut self, channel: &ChannelName, out: &mut Vec<SessionEffect>) {
+        if let Some(held) = self.waiting.as_mut().and_then(|waiting| waiting.take_held(channel)) {
+            acknowledge(held.reference, out);
+        }
+    }
+
+    /// A newer message waits in the place of this one.
+    fn answer_replaced(&self, older: Input, out: &mut Vec<SessionEffect>) {
+        let Input::Message(Incoming { message, reference }) = older else { return };
+        match message {
+            ClientMessage::Auth { .. } => {
+                let message = "A newer `auth` has taken the place of this one.";
+                self.refuse_auth(message, reference, out);
+            }
+            _ => acknowledge(reference, out),
+        }
+    }
+
+    fn room(&self, limits: &Limits) -> Room {
+        Room {
+            messages: limits.max_waiting_messages,
+            channels: limits.max_channels,
+            bytes: match self.auth {
+                Some(_) => limits.max_waiting_bytes,
+                None => limits.max_unauthenticated_waiting_bytes,
+            },
+        }
+    }
+
+    fn tidy(&mut self) {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.is_idle()) {
+            self.waiting = None;
+        }
+    }
+
+    fn refuse_for_rate(&self, input: Input, out: &mut Vec<SessionEffect>) {
+        match input {
+            Input::Message(Incoming { message: ClientMessage::Auth { .. }, reference }) => {
+                let message = "Too much waits on this connection. Send the token again later.";
+                self.refuse_auth(message, reference, out);
+            }
+            Input::Message(Incoming { message, reference }) => {
+                rate_limited(channel_of(&message).cloned(), reference, out);
+            }
+            Input::Refused(refusal) => rate_limited(refusal.channel, refusal.reference, out),
+            _ => {}
+        }
+    }
+}
+
+/// What waits already does what this message asks for, so it has its answer.
+fn answer_needless(input: Input, out: &mut Vec<SessionEffect>) {
+    let Input::Message(Incoming { message, reference }) = input else { return };
+    match message {
+        ClientMessage::Unsubscribe { channel } => not_subscribed(channel, reference, out),
+        _ => acknowledge(reference, out),
+    }
+}
+
+fn rate_limited(
+    channel: Option<ChannelName>,
+    reference: Option<Ref>,
+    out: &mut Vec<SessionEffect>,
+) {
+    let message =
+        "Too many messages. Only joins wait until the rate allows; send this again later.";
+    fail(ErrorCode::RateLimited, message, channel, reference, out);
+}

@@ -1,0 +1,187 @@
+//! The threads on which tokens are verified that were signed with a private key. Checking such a
+//! signature takes as long as hundreds of other messages, so a loop never does it. One bounded
+//! queue serves all loops, first come first served; a connection has one token in it at a time, so
+//! none delays the others. The outcome goes to the asking loop as mail.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use herenow_core::{Auth, AuthRefusal};
+
+use crate::access::{Asker, deliver};
+use crate::auth::{TokenError, Verifier};
+use crate::clock;
+use crate::event_loop::{Mail, Mailbox};
+
+/// See the module. Clones share the threads, which end with the last of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Verification {
+    verifier: Arc<Verifier>,
+    /// Only if there are public keys.
+    pool: Option<Arc<Pool>>,
+}
+
+/// A token that is to be verified, and for which connection.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) asker: Asker,
+    pub(crate) token: Box<str>,
+    /// The resume token that came with it. Comes back unread.
+    pub(crate) resume: Option<Box<str>>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) asker: Asker,
+    pub(crate) verdict: Result<Auth, AuthRefusal>,
+    pub(crate) resume: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    verifier: Arc<Verifier>,
+    mailboxes: Arc<[Mailbox]>,
+    queue: Mutex<Queue>,
+    has_changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+/// What all tokens that wait may use: 20,000 connections with common tokens that come at once.
+const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
+/// Tokens that one thread takes at a time. The verdicts go out together, after about a millisecond.
+const BATCH_JOBS: usize = 8;
+/// Threads at most. Of few cores half are used: the loops need the others.
+const MAX_THREADS: usize = 4;
+
+impl Verification {
+    /// Verdicts go to `mailboxes`, which are those of all loops by index.
+    pub(crate) fn start(verifier: Arc<Verifier>, mailboxes: Arc<[Mailbox]>) -> io::Result<Self> {
+        if !verifier.has_public_keys() {
+            return Ok(Self { verifier, pool: None });
+        }
+        let pool = Pool(Arc::new(Shared {
+            verifier: verifier.clone(),
+            mailboxes,
+            queue: Mutex::default(),
+            has_changed: Condvar::new(),
+        }));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..(cores / 2).clamp(1, MAX_THREADS) {
+            let shared = pool.0.clone();
+            let thread = std::thread::Builder::new().name("verification".into());
+            thread.spawn(move || shared.run())?;
+        }
+        Ok(Self { verifier, pool: Some(Arc::new(pool)) })
+    }
+
+    /// The verdict, if it is quick to find; otherwise it comes as mail. Fails if too many tokens
+    /// wait.
+    pub(crate) fn verify(&self, job: Job) -> Option<Verdict> {
+        match &self.pool {
+            Some(pool) if self.verifier.is_costly(&job.token) => match pool.0.push(job) {
+                Ok(()) => None,
+                Err(job) => Some(job.with(Err(AuthRefusal::Unavailable))),
+            },
+            _ => {
+                let verdict = judge(&self.verifier, &job.token);
+                Some(job.with(verdict))
+            }
+        }
+    }
+}
+
+impl Job {
+    fn with(self, verdict: Result<Auth, AuthRefusal>) -> Verdict {
+        Verdict { asker: self.asker, verdict, resume: self.resume }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.token.len() + self.resume.as_ref().map_or(0, |text| text.len())
+    }
+}
+
+impl Shared {
+    fn push(&self, job: Job) -> Result<(), Job> {
+        let mut queue = self.queue();
+        let bytes = queue.bytes + job.bytes();
+        if bytes > MAX_QUEUED_BYTES {
+            return Err(job);
+        }
+        queue.bytes = bytes;
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.has_changed.notify_one();
+        Ok(())
+    }
+
+    /// The next tokens; nothing once nobody is left to ask.
+    fn take(&self) -> Option<Vec<Job>> {
+        let mut queue = self.queue();
+        while queue.jobs.is_empty() {
+            if queue.is_closed {
+                return None;
+            }
+            queue = self.has_changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let count = queue.jobs.len().min(BATCH_JOBS);
+        let jobs: Vec<Job> = queue.jobs.drain(..count).collect();
+        queue.bytes -= jobs.iter().map(Job::bytes).sum::<usize>();
+        if queue.jobs.is_empty() {
+            // What a herd has left behind.
+            queue.jobs = VecDeque::new();
+        }
+        Some(jobs)
+    }
+
+    fn run(&self) {
+        while let Some(jobs) = self.take() {
+            let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+            for job in jobs {
+                let judged = catch_unwind(AssertUnwindSafe(|| judge(&self.verifier, &job.token)));
+                let verdict = judged.unwrap_or_else(|_| {
+                    tracing::error!("a fault in the verification of a token");
+                    Err(AuthRefusal::Unavailable)
+                });
+                if let Some(batch) = batches.get_mut(usize::from(job.asker.peer.0)) {
+                    batch.push(Mail::Verified(Box::new(job.with(verdict))));
+                }
+            }
+            for (mailbox, batch) in self.mailboxes.iter().zip(batches) {
+                if !batch.is_empty() {
+                    deliver(mailbox, batch);
+                }
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics halfway through a change.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.0.queue().is_closed = true;
+        self.0.has_changed.notify_all();
+    }
+}
+
+fn judge(verifier: &Verifier, token: &str) -> Result<Auth, AuthRefusal> {
+    verifier.verify(token, clock::unix_ms()).map_err(|error| match error {
+        TokenError::NoKey => AuthRefusal::NoKey,
+        error => AuthRefusal::Bad(error.to_string().into()),
+    })
+}
