@@ -1,8 +1,10 @@
 //! TypeScript in, the JavaScript it stands for out, with the way back to the original's lines. Knows
 //! syntax alone: nothing is resolved, checked for types, or run.
 
+mod fault;
 mod place;
 
+pub use fault::Fault;
 pub use place::{json_place_of, place_of};
 
 use std::fmt;
@@ -47,6 +49,8 @@ pub struct Compiled {
     pub imports: Vec<Import>,
     /// The first `import()`, if there is one.
     pub dynamic_import: Option<Place>,
+    /// What in it cannot mean what was meant, if it is a configuration; the first.
+    pub fault: Option<(Place, Fault)>,
     /// Places in `code` with the original's place for each, in the order of the former.
     origins: Vec<(Place, Place)>,
 }
@@ -73,9 +77,14 @@ pub fn compile(source: &str, filename: &str) -> Result<Compiled, SyntaxError> {
     first_error(source, &parsed.diagnostics)?;
     let dynamic_import = parsed.module_record.dynamic_imports.first().map(|import| import.span);
     let mut program = parsed.program;
-    let analysed =
-        SemanticBuilder::new().with_enum_eval(true).with_check_syntax_error(true).build(&program);
+    let analysed = SemanticBuilder::new()
+        .with_build_nodes(true)
+        .with_enum_eval(true)
+        .with_check_syntax_error(true)
+        .build(&program);
     first_error(source, &analysed.diagnostics)?;
+    let fault = fault::first_fault(&analysed.semantic)
+        .map(|(span, fault)| (place_at(source, span.start as usize), fault));
     let scoping = analysed.semantic.into_scoping();
     let options = TransformOptions::default();
     let transformed =
@@ -87,6 +96,7 @@ pub fn compile(source: &str, filename: &str) -> Result<Compiled, SyntaxError> {
     Ok(Compiled {
         imports: imports(source, &program),
         dynamic_import: dynamic_import.map(|span| place_at(source, span.start as usize)),
+        fault,
         origins: origins(&generated),
         code: generated.code,
     })
