@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use herenow_server::config::load;
+use herenow_server::config::{Unknown, load};
 
 /// The input is the file's text.
 pub fn check(input: &[u8]) {
     let path = std::env::temp_dir().join(format!("herenow-fuzz-{}.json", std::process::id()));
     std::fs::write(&path, input).expect("the temporary folder can be written to");
-    match load(Some(&path), &BTreeMap::new()) {
+    match load(Some(&path), &BTreeMap::new(), Unknown::Refused) {
         Ok(loaded) => {
             let ttl_ms = loaded.settings.presence_ttl_ms;
             assert!(ttl_ms >= 1_000, "what was read is within its bounds: {ttl_ms}");

@@ -13,7 +13,7 @@ mod watchdog;
 
 pub use engine::{RULE_TIME, START_TIME};
 pub use outcome::{Failure, MEMORY_BYTES, Outcome};
-pub use patterns::{Pattern, Patterns, Scope};
+pub use patterns::{Pattern, Patterns, Unmatched};
 pub use program::{MAX_CONFIG_BYTES, Program, ProgramError, Refusal};
 pub use rules::{ChannelSettings, Explanation, Namespace, Reason, Rules};
 

@@ -7,7 +7,8 @@ pub use flags::Flags;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
@@ -99,6 +100,10 @@ pub struct Server {
     /// Configuration [default: edgebase.config.ts, .js, .mjs or .json of the working directory]
     #[arg(long, env = "HERENOW_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
+    /// Ignore rules, patterns and keys of the configuration that have no effect here, with a warning [default: they are errors]
+    #[arg(long, env = "HERENOW_ALLOW_UNKNOWN", hide_env_values = true)]
+    #[arg(value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub allow_unknown: bool,
     /// Event loops, one thread each [default: one per core]
     #[arg(long, env = "HERENOW_LOOPS", value_name = "N", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -217,7 +222,8 @@ mod tests {
             let (Some(flag), Some(env)) = (argument.get_long(), argument.get_env()) else {
                 continue;
             };
-            let value = argument.get_value_names().expect("it takes one")[0].as_str();
+            let value = argument.get_value_names().map(|names| format!(" {}", names[0]));
+            let value = value.filter(|_| argument.get_action().takes_values()).unwrap_or_default();
             let defaults = argument.get_default_values();
             let default = defaults.first().map_or("none".into(), |first| first.to_string_lossy());
             let help = argument.get_help().expect("it has one").to_string();
@@ -227,7 +233,7 @@ mod tests {
                 None => (&*help, &*default),
             };
             let env = env.to_string_lossy();
-            table.push_str(&format!("| `--{flag} {value}` | `{env}` | {default} | {help} |\n"));
+            table.push_str(&format!("| `--{flag}{value}` | `{env}` | {default} | {help} |\n"));
         }
         let guide = include_str!("../../../docs/configuration.md");
         assert!(guide.contains(&table), "docs/configuration.md should contain:\n{table}");

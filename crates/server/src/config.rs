@@ -14,7 +14,7 @@ mod source;
 mod table;
 
 pub use error::{ConfigError, ItemError};
-pub use file::{Loaded, check_text, judge, load, read};
+pub use file::{Loaded, Unknown, check_text, judge, load, read};
 pub use keys::{Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_signing_keys};
 pub use network::{Network, NetworkError};
 pub use origin::{APP_SCHEMES, Origin, OriginError};

@@ -7,6 +7,7 @@ mod child;
 
 pub use child::run as run_child;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
@@ -17,7 +18,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use herenow_server::config::{self, ConfigError, KEY_SETTINGS, Loaded, Source};
+use herenow_server::config::{self, ConfigError, Loaded, Source, Unknown};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::LOAD_CONFIG;
@@ -42,6 +43,13 @@ pub enum LoadError {
     TooLarge(PathBuf),
     /// The process that reads the file could not be started.
     System(io::Error),
+}
+
+/// What the process that reads has to know.
+#[derive(Serialize, Deserialize)]
+struct Request<'a> {
+    environment: Cow<'a, BTreeMap<String, String>>,
+    unknown: Unknown,
 }
 
 /// What the process that reads says of the file.
@@ -70,16 +78,18 @@ const END_LOOK: Duration = Duration::from_millis(2);
 pub fn load(
     path: Option<&Path>,
     environment: &BTreeMap<String, String>,
+    unknown: Unknown,
 ) -> Result<Loaded, LoadError> {
-    let source = path.map(|path| read(path, environment)).transpose()?;
-    config::judge(source, environment).map_err(LoadError::Settings)
+    let request = Request { environment: Cow::Borrowed(environment), unknown };
+    let source = path.map(|path| read(path, &request)).transpose()?;
+    config::judge(source, environment, unknown).map_err(LoadError::Settings)
 }
 
 /// Has another process read the file.
-fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Source, LoadError> {
+fn read(path: &Path, request: &Request) -> Result<Source, LoadError> {
     let mut child = start(path).map_err(LoadError::System)?;
     let began = Instant::now();
-    let answer = converse(&mut child, environment).map_err(LoadError::System)?;
+    let answer = converse(&mut child, request).map_err(LoadError::System)?;
     // A process that has not answered in time is killed; so is one that has answered more than it
     // may. One that has answered has nothing more to do.
     let answer = answer.recv_timeout(LOAD_TIME.saturating_sub(began.elapsed()));
@@ -112,35 +122,18 @@ fn start(path: &Path) -> io::Result<Child> {
     };
     let mut command = Command::new(program);
     command.arg0("herenow").args([OsStr::new(LOAD_CONFIG), OsStr::new("--"), path.as_os_str()]);
-    // It is told all that it has to know: no secret is in its environment, and nothing there can
-    // make its command line wrong.
-    for (name, _) in std::env::vars_os() {
-        if OWN_PREFIXES.iter().any(|own| name.as_encoded_bytes().starts_with(own.as_bytes())) {
-            command.env_remove(name);
-        }
-    }
     // Signals of a terminal are for the server, which ends this process by itself.
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
-/// What the names of the server's own variables begin with.
-const OWN_PREFIXES: [&str; 2] = ["HERENOW_", "JWT_"];
-
 /// Tells the process what it has to know, and waits for what it says.
-fn converse(
-    child: &mut Child,
-    environment: &BTreeMap<String, String>,
-) -> io::Result<Receiver<Vec<u8>>> {
+fn converse(child: &mut Child, request: &Request) -> io::Result<Receiver<Vec<u8>>> {
     const PIPED: &str = "it was started with pipes";
     let mut stdin = child.stdin.take().expect(PIPED);
     let stdout = child.stdout.take().expect(PIPED);
     let stderr = child.stderr.take().expect(PIPED);
-    // What has no flag is a secret, which a configuration never sees.
-    let is_secret =
-        |name: &str| KEY_SETTINGS.iter().any(|key| key.env == name && key.flag.is_none());
-    let told: BTreeMap<_, _> = environment.iter().filter(|(name, _)| !is_secret(name)).collect();
-    let mut request = serde_json::to_vec(&told)?;
+    let mut request = serde_json::to_vec(request)?;
     request.push(b'\n');
     let (answered, answer) = sync_channel(1);
     thread("config", move || {

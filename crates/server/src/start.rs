@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use herenow_server::access::Rules;
 use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenError};
 use herenow_server::clock::unix_ms;
-use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Settings};
+use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Settings, Unknown};
 use herenow_server::logs::Logs;
 use herenow_server::{RunError, run_reloading};
 
@@ -31,6 +31,8 @@ use crate::stop;
 pub enum StartError {
     /// The settings are wrong.
     Config(LoadError),
+    /// The settings are wrong, which is what `herenow check` was asked.
+    Checked(LoadError),
     /// The keys are wrong.
     Keys(KeysError),
     /// There is no key, and this command needs one.
@@ -131,7 +133,7 @@ fn print_token(token: Token) -> Result<(), StartError> {
 /// Says what the configuration means. The decision comes first that was asked for.
 fn explain(check: &Check) -> Result<(), StartError> {
     let path = config_path(&check.server);
-    let loaded = load_config(&check.server, path.as_deref()).map_err(StartError::Config)?;
+    let loaded = load_config(&check.server, path.as_deref()).map_err(StartError::Checked)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -177,7 +179,8 @@ fn load(server: &Server, path: Option<&Path>) -> Result<Loaded, StartError> {
 /// Reads the configuration, as often as it is asked for.
 pub fn load_config(server: &Server, path: Option<&Path>) -> Result<Loaded, LoadError> {
     let environment = server.flags.over_environment();
-    let mut loaded = loading::load(path, &environment)?;
+    let unknown = if server.allow_unknown { Unknown::Ignored } else { Unknown::Refused };
+    let mut loaded = loading::load(path, &environment, unknown)?;
     loaded.settings.flush_delay_us = server.flush_delay_us;
     if let Some(loops) = server.loops {
         loaded.settings.loops = loops.into();
@@ -322,10 +325,13 @@ fn greeting(address: SocketAddr, started: Instant) -> String {
 }
 
 impl StartError {
-    /// 2 where the operator can mend it, 1 where the system failed.
+    /// 2 if the operator can fix it; 1 if the system failed, or if a check found something.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::System(_) | Self::Run(_) | Self::Config(LoadError::System(_)) => 1,
+            Self::System(_)
+            | Self::Run(_)
+            | Self::Checked(_)
+            | Self::Config(LoadError::System(_)) => 1,
             _ => 2,
         }
     }
@@ -334,7 +340,7 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(error) => error.fmt(f),
+            Self::Config(error) | Self::Checked(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
             Self::NoKey => f.write_str(
                 "there is no key to check tokens with. Set JWT_USER_SECRET to a secret of 32 bytes \

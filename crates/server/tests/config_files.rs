@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use herenow_core::Right;
-use herenow_server::config::{self, ConfigError, Loaded};
+use herenow_server::config::{self, ConfigError, Loaded, Unknown};
 use herenow_wire::ChannelName;
 use serde_json::json;
 
@@ -44,8 +44,12 @@ impl Drop for Folder {
 }
 
 fn load_file(path: &Path) -> Result<Loaded, ConfigError> {
+    load_file_with(path, Unknown::Refused)
+}
+
+fn load_file_with(path: &Path, unknown: Unknown) -> Result<Loaded, ConfigError> {
     let environment = BTreeMap::from([("STAGE".to_owned(), "90".to_owned())]);
-    config::load(Some(path), &environment)
+    config::load(Some(path), &environment, unknown)
 }
 
 fn load(source: &str) -> Result<Loaded, ConfigError> {
@@ -78,7 +82,8 @@ presenceTTL: 60000, // 60 seconds (default)
 ",
     )
     .expect("the page's first snippet");
-    assert_eq!((loaded.settings.presence_ttl_ms, loaded.warnings.len()), (60_000, 0));
+    let no_rules = "no rules: every authenticated user may subscribe and track everywhere";
+    assert_eq!((loaded.settings.presence_ttl_ms, loaded.warnings), (60_000, vec![no_rules.into()]));
     let loaded = load(
         "export default defineConfig({
 realtime: {
@@ -117,7 +122,6 @@ fn a_file_of_a_larger_project_is_taken_as_it_is() {
 
              const realtime = {
                presenceTTL: ttl as number,
-               disconnectGraceMs: undefined,
                namespaces: {
                  [`presence:${names.staff}-*`]: {
                    access: {
@@ -132,12 +136,11 @@ fn a_file_of_a_larger_project_is_taken_as_it_is() {
                },
              } satisfies Realtime;
 
-             if (same({ a: 1 }).a !== 1) throw new Error('both are the same');
-             export default defineConfig({
+             export default same(defineConfig({
                databases: { main: { tables: {} } },
                auth: { providers: ['google'] },
                realtime,
-             } as Config);",
+             } as Config));",
         ),
         ("types.ts", "this file is never read: only types come from it"),
         (
@@ -149,14 +152,23 @@ fn a_file_of_a_larger_project_is_taken_as_it_is() {
         ("constants.ts", "export const ADMIN = 'admin' as const;"),
         ("names.mjs", "export const staff = 'staff';"),
     ]);
-    let loaded = folder.load().expect("it is a good configuration");
+    let said = folder.load().expect_err("`publish` is asked by nobody").to_string();
+    assert!(
+        said.contains("`namespaces['presence:staff-*'].access.publish` has no effect"),
+        "{said}"
+    );
+    let path = config::find(&folder.conf()).expect("there is a configuration");
+    let loaded = load_file_with(&path, Unknown::Ignored).expect("it serves other programs too");
     assert_eq!(loaded.settings.presence_ttl_ms, 90_000);
     assert_eq!(loaded.settings.rules.rows()[0].1.max_members, Some(5_000));
     assert!(may_see(&loaded, "presence:staff-1", Some(json!({"sub": "a", "role": "admin"}))));
     assert!(!may_see(&loaded, "presence:staff-1", Some(json!({"sub": "a", "role": "user"}))));
     assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
-    for (warning, names) in loaded.warnings.iter().zip(["databases, auth", "`publish`", "`chat:*`"])
-    {
+    for (warning, names) in loaded.warnings.iter().zip([
+        "databases, auth",
+        "publish` has no effect",
+        "['chat:*']` has no effect",
+    ]) {
         assert!(warning.contains(names), "{warning}");
     }
     let mut files: Vec<_> =
@@ -247,16 +259,16 @@ fn what_is_wrong_is_pointed_at_in_the_file_as_it_was_written() {
         ),
         (
             "export default { realtime: { maxMembers: () => 1 } }",
-            "`maxMembers` is function; it should",
+            "`maxMembers` is a function; it should",
         ),
         (
             "export default { realtime: { maxMembers: 1 / 0 } }",
             "`maxMembers` is Infinity; it should",
         ),
         ("export default { realtime: { maxMembers: 5n } }", "`maxMembers` is 5n; it should"),
-        ("export default { realtime: [] }", "`realtime` should be an object"),
-        ("export default () => ({})", "the default export should be an object"),
-        ("export default undefined", "the default export should be an object"),
+        ("export default { realtime: [] }", "`realtime` is a list; it should be an object"),
+        ("export default () => ({})", "the default export is a function; call it"),
+        ("export default undefined", "the default export is undefined; it should be an object"),
         ("module.exports = {}", "edgebase.config.ts does not run: it threw"),
         ("export const config = {}", "there is no default export"),
         ("export default {\n  realtime: {{}\n}", "edgebase.config.ts:2:14: "),
@@ -272,7 +284,7 @@ fn what_is_wrong_is_pointed_at_in_the_file_as_it_was_written() {
         ),
         (
             "const a: any = {}; a.a = a;\nexport default { realtime: { namespaces: a } }",
-            "does not run",
+            "`namespaces.a` has no effect: no channel can match it",
         ),
     ] {
         let said = complaint(&[("edgebase.config.ts", source)]);

@@ -90,16 +90,20 @@ impl Engine {
     }
 
     /// The configuration as JSON: `{"keys": […], "realtime": …}`, where a string that begins with a
-    /// NUL stands for what JSON cannot write. Where it is no object, that value. `None`: it is
-    /// `undefined`.
-    pub(super) fn describe(&self) -> Result<Option<String>, Failure> {
+    /// NUL describes what JSON cannot write. If it is no object, that value.
+    pub(super) fn describe(&self) -> Result<String, Failure> {
         self.enter(START_TIME, &self.doors.describe, ())
     }
 
-    /// Fixes by which number each namespace is asked.
-    pub(super) fn bind(&self, patterns: &[&str]) -> Result<(), Failure> {
-        let patterns = serde_json::Value::from(patterns).to_string();
-        self.enter(START_TIME, &self.doors.bind, (patterns,))
+    /// Fixes by which number each namespace is asked: its key and the rules that it was read with.
+    /// Fails if the file, evaluated again, has others.
+    pub(super) fn bind(&self, namespaces: &[(&str, &[RuleFunction])]) -> Result<(), Failure> {
+        let rows = namespaces.iter().map(|(key, rules)| {
+            let names = rules.iter().map(|rule| rule.name());
+            std::iter::once(*key).chain(names).collect::<serde_json::Value>()
+        });
+        let rows = rows.collect::<serde_json::Value>().to_string();
+        self.enter(START_TIME, &self.doors.bind, (rows,))
     }
 
     /// Asks a rule.
@@ -166,8 +170,14 @@ fn evaluate(ctx: &Ctx, program: &Program, watch: &Watch) -> Result<Doors, Fault>
     let log = Function::new(ctx.clone(), |text: String| {
         tracing::debug!(said = shortened(&text), "the configuration says");
     })?;
-    let prelude: Function = ctx.eval(include_str!("prelude.js"))?;
-    let doors: Object = prelude.call((program.environment.as_str(), log))?;
+    let prelude: Function = ctx.eval(include_str!("engine/prelude.js"))?;
+    let make_doors: Function = prelude.call((program.environment.as_str(), log))?;
+    ctx.eval::<Function, _>(include_str!("engine/lockdown.js"))?.call::<_, ()>(())?;
+    let make_reader: Function = ctx.eval(include_str!("engine/reader.js"))?;
+    let is_proxy = Function::new(ctx.clone(), |value: Value| value.is_proxy())?;
+    let is_promise = Function::new(ctx.clone(), |value: Value| value.is_promise())?;
+    let reader: Object = make_reader.call((is_proxy, is_promise))?;
+    let doors: Object = make_doors.call((reader,))?;
     let code = program.code(program.entry()).unwrap_or_default();
     let module = Module::declare(ctx.clone(), program.entry(), code)?;
     let (module, evaluated) = module.eval()?;
@@ -176,8 +186,11 @@ fn evaluate(ctx: &Ctx, program: &Program, watch: &Watch) -> Result<Doors, Fault>
     if !exports.contains_key("default")? {
         return Err(Fault::NoDefaultExport);
     }
-    let config: Value = exports.get("default")?;
-    doors.get::<_, Function>("accept")?.call::<_, ()>((config,))?;
+    let mut config: Value = exports.get("default")?;
+    if let Some(promise) = config.as_promise() {
+        config = settle(ctx, promise, watch)?;
+    }
+    doors.get::<_, Function>("accept")?.call::<_, ()>((exports, config))?;
     let door = |name: &str| -> rquickjs::Result<_> {
         Ok(Persistent::save(ctx, doors.get::<_, Function>(name)?))
     };

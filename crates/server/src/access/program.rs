@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::Engine;
 use super::outcome::Failure;
 use crate::files::{self, FileError};
-use crate::typescript::{Compiled, Import, Place, SyntaxError, compile};
+use crate::typescript::{Compiled, Fault, Import, Place, SyntaxError, compile};
 
 /// Everything that an engine needs to run a configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,6 +58,15 @@ pub enum ProgramError {
         /// Why not.
         refusal: Refusal,
     },
+    /// Valid code that cannot mean what was meant.
+    Fault {
+        /// The file, from the configuration's folder.
+        file: String,
+        /// Where.
+        place: Place,
+        /// What.
+        fault: Fault,
+    },
     /// More modules than anybody writes by hand.
     TooMany,
     /// More source, all modules together, than anybody writes by hand.
@@ -82,7 +91,7 @@ pub enum Refusal {
 /// The module that the server itself gives, under both of its names.
 pub(super) const SHARED: &str = "@edgebase/shared";
 const SHARED_NAMES: &[&str] = &[SHARED, "@edge-base/shared"];
-const SHARED_SOURCE: &str = "export const defineConfig = (config) => config;";
+const SHARED_SOURCE: &str = "export const defineConfig = globalThis.defineConfig;";
 
 const MAX_MODULES: usize = 256;
 /// Of one configuration file, and of all modules of a configuration together.
@@ -149,7 +158,7 @@ impl Program {
     }
 
     /// Runs it once and says what it exports by default, as JSON; see [`Engine::describe`].
-    pub(crate) fn describe(self: &Arc<Self>) -> Result<Option<String>, Failure> {
+    pub(crate) fn describe(self: &Arc<Self>) -> Result<String, Failure> {
         Engine::start(self.clone())?.describe()
     }
 
@@ -198,6 +207,9 @@ fn understand(folder: &Path, name: &str, source: &str) -> Result<Module, Program
         let specifier = "import()".into();
         let refusal = Refusal::Dynamic;
         return Err(ProgramError::Import { file: name.into(), place, specifier, refusal });
+    }
+    if let Some((place, fault)) = compiled.fault.clone() {
+        return Err(ProgramError::Fault { file: name.into(), place, fault });
     }
     let mut resolved = BTreeMap::new();
     for Import { specifier, place } in &compiled.imports {
@@ -273,6 +285,7 @@ impl fmt::Display for ProgramError {
             Self::Import { file, place, specifier, refusal } => {
                 write!(f, "{file}:{place}: `{specifier}` cannot be imported: {refusal}")
             }
+            Self::Fault { file, place, fault } => write!(f, "{file}:{place}: {fault}"),
             Self::TooMany => write!(f, "the configuration has more than {MAX_MODULES} modules"),
             Self::TooLong => write!(
                 f,

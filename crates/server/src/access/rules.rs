@@ -93,12 +93,17 @@ pub enum Explanation {
 }
 
 impl Rules {
-    /// Puts namespaces in their order. `program`: where their rules are written.
-    pub fn new(namespaces: Vec<(Pattern, Namespace)>, program: Option<Arc<Program>>) -> Self {
-        if namespaces.is_empty() {
+    /// What these namespaces say. `program`: where their rules are written.
+    pub fn new(patterns: Patterns<Namespace>, program: Option<Arc<Program>>) -> Self {
+        if patterns.rows().is_empty() {
             return Self::default();
         }
-        Self(Some(Arc::new(Inner { patterns: Patterns::new(namespaces), program })))
+        Self(Some(Arc::new(Inner { patterns, program })))
+    }
+
+    /// Whether any namespace has a rule.
+    pub fn has_any(&self) -> bool {
+        self.rows().iter().any(|(_, namespace)| !namespace.rules().is_empty())
     }
 
     /// The namespaces, the most specific pattern first.
@@ -164,8 +169,8 @@ impl Rules {
     pub(super) fn engine(&self) -> Result<Engine, Failure> {
         let program = self.0.as_ref().and_then(|inner| inner.program.clone());
         let engine = Engine::start(program.expect("rules are written in a program"))?;
-        let keys: Vec<&str> = self.rows().iter().map(|(_, row)| row.key.as_str()).collect();
-        engine.bind(&keys)?;
+        let namespaces = self.rows().iter().map(|(_, row)| (row.key.as_str(), row.rules()));
+        engine.bind(&namespaces.collect::<Vec<_>>())?;
         Ok(engine)
     }
 }
@@ -184,6 +189,16 @@ impl PartialEq for Rules {
 impl Eq for Rules {}
 
 impl Namespace {
+    /// The rules that it has.
+    fn rules(&self) -> &'static [RuleFunction] {
+        match (self.has_subscribe, self.has_track) {
+            (true, true) => &[RuleFunction::Subscribe, RuleFunction::Track],
+            (true, false) => &[RuleFunction::Subscribe],
+            (false, true) => &[RuleFunction::Track],
+            (false, false) => &[],
+        }
+    }
+
     /// What holds in its channels.
     pub fn over(&self, defaults: ChannelSettings) -> ChannelSettings {
         ChannelSettings {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use super::network::NetworkError;
 use super::origin::OriginError;
 use crate::access::{Failure, ProgramError};
@@ -18,7 +20,7 @@ pub enum ConfigError {
         /// Why.
         reason: FileError,
     },
-    /// The file is no JSON.
+    /// The file is no JSON, or JSON that another program may read differently.
     NotJson {
         /// The file's name.
         file: String,
@@ -26,11 +28,15 @@ pub enum ConfigError {
         line: usize,
         /// And the column, from 1.
         column: usize,
+        /// What is wrong there.
+        reason: &'static str,
     },
     /// The file, its default export, or its `realtime` is no object.
     NotAnObject {
         /// Which of them.
         what: &'static str,
+        /// What it is instead.
+        found: String,
     },
     /// The file's modules cannot be loaded.
     Program(ProgramError),
@@ -56,6 +62,20 @@ pub enum ConfigError {
         under: String,
         /// The nearest that exists.
         nearest: Option<&'static str>,
+    },
+    /// A key of the configuration that stands at another place than it belongs to.
+    Misplaced {
+        /// As written.
+        key: String,
+        /// Where it belongs.
+        belongs: &'static str,
+    },
+    /// Something that looks like a rule or a pattern, and that nothing would ever ask.
+    NoEffect {
+        /// What.
+        what: String,
+        /// Why not.
+        reason: String,
     },
     /// A value of the wrong type or out of bounds.
     BadValue {
@@ -86,6 +106,45 @@ pub enum ItemError {
     Network(NetworkError),
 }
 
+impl ConfigError {
+    /// `what` is `found` and should be an object.
+    pub(super) fn not_an_object(what: &'static str, found: &Value) -> Self {
+        Self::NotAnObject { what, found: described(found) }
+    }
+
+    /// A value of the wrong type or out of bounds.
+    pub(super) fn bad_value(name: &str, found: &Value, expected: &str) -> Self {
+        Self::BadValue { name: name.into(), found: described(found), expected: expected.into() }
+    }
+}
+
+/// A value in a few words.
+fn described(value: &Value) -> String {
+    match value {
+        // What JSON cannot write is described by a string that begins so.
+        Value::String(text) if text.starts_with('\0') => shown(&text[1..]),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {
+            shown(&value.to_string())
+        }
+        // Functions may be in there, and nobody wants to read all of it.
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "an object".into(),
+    }
+}
+
+/// Text from a file, fit for one line of a log.
+pub(super) fn shown(text: &str) -> String {
+    let mut short: String =
+        text.chars().take(SHOWN_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHOWN_CHARS).is_some() {
+        short.push('…');
+    }
+    short.trim_start().to_owned()
+}
+
+/// Characters of a file's text that are shown.
+const SHOWN_CHARS: usize = 80;
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -93,12 +152,13 @@ impl fmt::Display for ConfigError {
                 let path = path.display();
                 write!(f, "the settings file {path} cannot be read: {reason}")
             }
-            Self::NotJson { file, line, column } => {
-                write!(f, "{file}:{line}:{column}: this is no JSON")
+            Self::NotJson { file, line, column, reason } => {
+                write!(f, "{file}:{line}:{column}: {reason}")
             }
-            Self::NotAnObject { what } => write!(
+            Self::NotAnObject { what, found } => write!(
                 f,
-                "{what} should be an object, as in {{\"realtime\": {{\"presenceTTL\": 60000}}}}"
+                "{what} is {found}; it should be an object, as in \
+                 {{\"realtime\": {{\"presenceTTL\": 60000}}}}"
             ),
             Self::Program(error) => error.fmt(f),
             Self::Failed { file, failure } => write!(f, "{file} does not run: {failure}"),
@@ -110,6 +170,13 @@ impl fmt::Display for ConfigError {
                     None => f.write_str("; `herenow serve --help` lists them all"),
                 }
             }
+            Self::Misplaced { key, belongs } => {
+                write!(f, "`{key}` has no effect here; it belongs {belongs}")
+            }
+            Self::NoEffect { what, reason } => write!(
+                f,
+                "{what} has no effect: {reason}. Change it or take it out, or use --allow-unknown"
+            ),
             Self::BadValue { name, found, expected } => {
                 write!(f, "`{name}` is {found}; it should be {expected}")
             }

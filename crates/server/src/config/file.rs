@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::ConfigError;
-use super::namespaces;
+use super::error::{ConfigError, shown};
+use super::namespaces::{self, RULES};
 use super::nearest::nearest;
 use super::network::Network;
 use super::origin::Origin;
@@ -27,9 +28,20 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// What becomes of what looks like a part of the configuration and has no effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unknown {
+    /// It is an error: a rule that nothing asks leaves channels open.
+    #[default]
+    Refused,
+    /// It is a warning: the file serves other programs as well.
+    Ignored,
+}
+
 /// What is known so far while a file is read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
+    unknown: Unknown,
     pub(super) settings: Settings,
     pub(super) warnings: Vec<String>,
 }
@@ -46,15 +58,20 @@ pub(super) struct Wrong {
 pub fn load(
     path: Option<&Path>,
     environment: &BTreeMap<String, String>,
+    unknown: Unknown,
 ) -> Result<Loaded, ConfigError> {
     let source = path.map(|path| Source::read(path, environment)).transpose()?;
-    judge(source, environment)
+    judge(source, environment, unknown)
 }
 
 /// Reads the file at `path`, and refuses it where its values are wrong.
-pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Source, ConfigError> {
+pub fn read(
+    path: &Path,
+    environment: &BTreeMap<String, String>,
+    unknown: Unknown,
+) -> Result<Source, ConfigError> {
     let source = Source::read(path, environment)?;
-    parse(&source)?;
+    parse(&source, unknown)?;
     Ok(source)
 }
 
@@ -62,11 +79,12 @@ pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Sourc
 pub fn judge(
     source: Option<Source>,
     environment: &BTreeMap<String, String>,
+    unknown: Unknown,
 ) -> Result<Loaded, ConfigError> {
     let mut reading = Reading::default();
     let mut files = Vec::new();
     if let Some(source) = source {
-        reading = parse(&source)?;
+        reading = parse(&source, unknown)?;
         files = source.files;
     }
     for setting in SETTINGS {
@@ -76,30 +94,69 @@ pub fn judge(
     }
     let ttl = reading.settings.presence_ttl_ms;
     reading.warn_of_ttl("presenceTTL", ttl);
-    let Reading { settings, warnings } = reading;
+    if !reading.settings.rules.has_any() {
+        reading.warnings.push(NO_RULES.into());
+    }
+    let Reading { settings, warnings, .. } = reading;
     Ok(Loaded { settings, warnings, files })
 }
 
+/// What it means that no rule decides.
+const NO_RULES: &str = "no rules: every authenticated user may subscribe and track everywhere";
+
 /// Checks what a file holds.
-fn parse(source: &Source) -> Result<Reading, ConfigError> {
-    let mut reading = Reading::default();
-    let ignored: Vec<&str> =
-        source.keys.iter().map(String::as_str).filter(|key| *key != "realtime").collect();
-    if !ignored.is_empty() {
-        let names = ignored.join(", ");
-        reading.warnings.push(format!("ignored, since Herenow reads `realtime` alone: {names}"));
-    }
-    let parsed = match &source.realtime {
-        None => Ok(()),
-        Some(Value::Object(realtime)) => parse_realtime(realtime, source, &mut reading),
-        Some(_) => Err(Wrong::new(&["realtime"], ConfigError::NotAnObject { what: "`realtime`" })),
-    };
+fn parse(source: &Source, unknown: Unknown) -> Result<Reading, ConfigError> {
+    let mut reading = Reading { unknown, ..Reading::default() };
+    let parsed = parse_top(source, &mut reading);
     match parsed {
         Ok(()) => Ok(reading),
         Err(Wrong { path, error }) => {
             Err(ConfigError::At { place: source.locate(&path), error: Box::new(error) })
         }
     }
+}
+
+fn parse_top(source: &Source, reading: &mut Reading) -> Result<(), Wrong> {
+    let mut ignored = Vec::new();
+    for key in source.keys.iter().filter(|key| *key != REALTIME) {
+        match where_it_belongs(key) {
+            Some(belongs) => reading.find_misplaced(key, belongs)?,
+            None => ignored.push(shown(key)),
+        }
+    }
+    if !ignored.is_empty() {
+        let names = ignored.join(", ");
+        reading.warnings.push(format!("ignored, since Herenow reads `realtime` alone: {names}"));
+    }
+    match &source.realtime {
+        None => Ok(()),
+        Some(Value::Object(realtime)) => parse_realtime(realtime, source, reading),
+        Some(other) => {
+            Err(Wrong::new(&[REALTIME], ConfigError::not_an_object("`realtime`", other)))
+        }
+    }
+}
+
+/// Where a key at the top belongs that is one of Herenow's, or nearly. The file may have others for
+/// other programs.
+fn where_it_belongs(key: &str) -> Option<&'static str> {
+    let settings = SETTINGS.iter().map(|setting| setting.key).chain([NAMESPACES]);
+    if is_of_namespaces(key) {
+        Some("under `realtime.namespaces`")
+    } else if nearest(key, settings).is_some() {
+        Some("under `realtime`")
+    } else if nearest(key, [REALTIME]).is_some() {
+        Some("under the name `realtime`")
+    } else if key == "default" {
+        Some("one level higher; export by default what it holds")
+    } else {
+        None
+    }
+}
+
+/// Whether a key looks like a pattern or like something that belongs to one.
+fn is_of_namespaces(key: &str) -> bool {
+    key.contains("presence:") || key == ACCESS || RULES.contains(&key)
 }
 
 fn parse_realtime(
@@ -111,23 +168,22 @@ fn parse_realtime(
         if key == NAMESPACES {
             let namespaces = namespaces::parse(value, reading)?;
             reading.settings.rules = Rules::new(namespaces, source.program.clone());
+        } else if is_of_namespaces(key) {
+            return Err(Wrong::misplaced(&[REALTIME, key], "under `realtime.namespaces`"));
         } else if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
             set_from_json(&mut reading.settings, setting, value)
-                .map_err(|error| Wrong::new(&["realtime", key], error))?;
+                .map_err(|error| Wrong::new(&[REALTIME, key], error))?;
         } else {
             let known = SETTINGS.iter().map(|setting| setting.key).chain([NAMESPACES]);
-            let error = ConfigError::UnknownKey {
-                key: shown(key),
-                under: "realtime".into(),
-                nearest: nearest(key, known),
-            };
-            return Err(Wrong::new(&["realtime", key], error));
+            reading.find_unknown(&[REALTIME, key], nearest(key, known))?;
         }
     }
     Ok(())
 }
 
+const REALTIME: &str = "realtime";
 const NAMESPACES: &str = "namespaces";
+const ACCESS: &str = "access";
 
 /// A number at `path`, within the bounds of the setting that has the same name.
 pub(super) fn number(path: &[&str], value: &Value) -> Result<u64, Wrong> {
@@ -146,7 +202,7 @@ fn set_from_json(
     setting: &Setting,
     value: &Value,
 ) -> Result<(), ConfigError> {
-    let wrong = || bad_value(setting.key, value, &expectation(setting.kind));
+    let wrong = || ConfigError::bad_value(setting.key, value, &expectation(setting.kind));
     let texts = || -> Option<Vec<&str>> { value.as_array()?.iter().map(Value::as_str).collect() };
     let bad = |item: &str, wrong| ConfigError::BadItem {
         name: setting.key.into(),
@@ -209,6 +265,42 @@ fn set_from_text(
 }
 
 impl Reading {
+    /// What stands at `path` looks like a rule or a pattern and is never asked.
+    pub(super) fn find_no_effect(&mut self, path: &[&str], reason: String) -> Result<(), Wrong> {
+        let what = format!("`{}`", of(path));
+        self.find(path, ConfigError::NoEffect { what, reason })
+    }
+
+    /// A key at the top of the file that belongs elsewhere.
+    fn find_misplaced(&mut self, key: &str, belongs: &'static str) -> Result<(), Wrong> {
+        self.find(&[key], ConfigError::Misplaced { key: shown(key), belongs })
+    }
+
+    /// The key at `path` does not exist. A misspelt one is refused in any case.
+    pub(super) fn find_unknown(
+        &mut self,
+        path: &[&str],
+        nearest: Option<&'static str>,
+    ) -> Result<(), Wrong> {
+        let (key, under) = path.split_last().expect("a path names a key");
+        let under = if under.len() > 1 { of(under) } else { REALTIME.into() };
+        let error = ConfigError::UnknownKey { key: shown(key), under, nearest };
+        match nearest {
+            Some(_) => Err(Wrong::new(path, error)),
+            None => self.find(path, error),
+        }
+    }
+
+    fn find(&mut self, path: &[&str], error: ConfigError) -> Result<(), Wrong> {
+        match self.unknown {
+            Unknown::Refused => Err(Wrong::new(path, error)),
+            Unknown::Ignored => {
+                self.warnings.push(format!("ignored: {error}"));
+                Ok(())
+            }
+        }
+    }
+
     /// Allowed, and still unwise.
     pub(super) fn warn_of_ttl(&mut self, name: &str, ttl_ms: u64) {
         let wise = 2 * CLIENT_PING_INTERVAL_MS;
@@ -229,7 +321,13 @@ impl Wrong {
 
     /// A value that should be something else.
     pub(super) fn value(path: &[&str], value: &Value, expected: &str) -> Self {
-        Self::new(path, bad_value(&of(path), value, expected))
+        Self::new(path, ConfigError::bad_value(&of(path), value, expected))
+    }
+
+    /// A key that stands at the wrong place.
+    pub(super) fn misplaced(path: &[&str], belongs: &'static str) -> Self {
+        let key = shown(path.last().copied().unwrap_or_default());
+        Self::new(path, ConfigError::Misplaced { key, belongs })
     }
 }
 
@@ -258,30 +356,6 @@ fn expectation(kind: Kind) -> String {
         Kind::Networks { .. } => "a list of addresses or networks such as 10.0.0.0/8".into(),
         Kind::Origins { .. } => "a list of origins such as https://example.com".into(),
     }
-}
-
-fn bad_value(name: &str, value: &Value, expected: &str) -> ConfigError {
-    let found = match value {
-        // What JSON cannot write is described by a string that begins so.
-        Value::String(text) if text.starts_with('\0') => shown(&text[1..]),
-        Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {
-            shown(&value.to_string())
-        }
-        // Functions may be in there, and nobody wants to read all of it.
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "an object".into(),
-    };
-    ConfigError::BadValue { name: name.into(), found, expected: expected.into() }
-}
-
-/// Text from a file, fit for one line of a log.
-pub(super) fn shown(text: &str) -> String {
-    let mut short: String =
-        text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(60).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

@@ -1,44 +1,66 @@
-//! What a configuration says under `realtime.namespaces`, checked. Knows which keys exist there;
-//! what the rules say is not its business.
+//! What a configuration says under `realtime.namespaces`, checked. Knows which keys exist there,
+//! and finds what looks like a rule or a pattern and would never be asked; what the rules say is
+//! not its business.
 
 use serde_json::Value;
 
-use super::error::ConfigError;
-use super::file::{Reading, Wrong, number, of, shown};
+use super::file::{Reading, Wrong, number, of};
 use super::nearest::nearest;
-use crate::access::{Namespace, Pattern, Scope};
+use crate::access::{Namespace, Pattern, Patterns};
 
 /// Keys of a namespace.
 const KEYS: [&str; 4] = ["access", "presenceTTL", "maxMembers", "disconnectGraceMs"];
 /// Keys of its `access`.
-const RULES: [&str; 2] = ["subscribe", "track"];
+pub(super) const RULES: [&str; 2] = ["subscribe", "track"];
 /// How a function is described.
-const FUNCTION: &str = "\0function";
+const FUNCTION: &str = "\0a function";
+/// Patterns that a configuration may have: each question compares its channel with all of them.
+const MAX_PATTERNS: usize = 4096;
 
-/// Reads them all. What concerns other things than presence is named as ignored.
+/// Reads them all.
 pub(super) fn parse(
     namespaces: &Value,
     reading: &mut Reading,
-) -> Result<Vec<(Pattern, Namespace)>, Wrong> {
+) -> Result<Patterns<Namespace>, Wrong> {
     let path = ["realtime", "namespaces"];
-    let Value::Object(namespaces) = namespaces else {
+    let Value::Object(members) = namespaces else {
         return Err(Wrong::value(&path, namespaces, "an object of patterns such as 'presence:*'"));
     };
+    if members.len() > MAX_PATTERNS {
+        let expected = format!("an object of at most {MAX_PATTERNS} patterns");
+        return Err(Wrong::value(&path, namespaces, &expected));
+    }
     let mut rows = Vec::new();
-    let mut others = Vec::new();
-    for (key, value) in namespaces {
+    for (key, value) in members {
+        let path = ["realtime", "namespaces", key];
         match Pattern::parse(key) {
-            Scope::Presence(pattern) => rows.push((pattern, parse_one(key, value, reading)?)),
-            Scope::Other => others.push(format!("`{}`", shown(key))),
+            Ok(pattern) => {
+                if let Some(sign) = pattern.foreign_sign() {
+                    let reason = format!(
+                        "in a pattern `*` alone is special, and `{sign}` stands for itself; write \
+                         a pattern for each kind of channel"
+                    );
+                    reading.find_no_effect(&path, reason)?;
+                }
+                rows.push((pattern, parse_one(key, value, reading)?));
+            }
+            Err(unmatched) => reading.find_no_effect(&path, unmatched.to_string())?,
         }
     }
-    if !others.is_empty() {
-        let names = others.join(", ");
-        reading.warnings.push(format!(
-            "ignored namespaces, since no channel `presence:…` can match them: {names}"
-        ));
+    let patterns = Patterns::new(rows);
+    if let Some((later, earlier)) = patterns.shadowed() {
+        let key = |wanted: &Pattern| {
+            let mut rows = patterns.rows().iter();
+            rows.find(|(pattern, _)| std::ptr::eq(pattern, wanted)).map(|(_, row)| row.key.as_str())
+        };
+        let later = key(later).unwrap_or_default();
+        let reason = format!(
+            "`{earlier}` stands before it, is as specific, and matches all of its channels; write \
+             the narrower pattern first"
+        );
+        reading.find_no_effect(&["realtime", "namespaces", later], reason)?;
     }
-    Ok(rows)
+    Ok(patterns)
 }
 
 fn parse_one(key: &str, value: &Value, reading: &mut Reading) -> Result<Namespace, Wrong> {
@@ -62,20 +84,17 @@ fn parse_one(key: &str, value: &Value, reading: &mut Reading) -> Result<Namespac
                     Some(u32::try_from(number(&path, value)?).unwrap_or(u32::MAX));
             }
             "disconnectGraceMs" => namespace.disconnect_grace_ms = Some(number(&path, value)?),
-            _ => {
-                let error = ConfigError::UnknownKey {
-                    key: shown(name),
-                    under: of(&path[..3]),
-                    nearest: nearest(name, KEYS),
-                };
-                return Err(Wrong::new(&path, error));
+            rule if RULES.contains(&rule) => {
+                return Err(Wrong::misplaced(&path, "under `access` of the pattern"));
             }
+            _ => reading.find_unknown(&path, nearest(name, KEYS))?,
         }
     }
     Ok(namespace)
 }
 
-/// A misspelt rule would leave a channel open to all who sign in, so it is never passed over.
+/// A misspelt rule would leave a channel open to every authenticated user, so it is never passed
+/// over.
 fn parse_access(
     key: &str,
     value: &Value,
@@ -86,27 +105,23 @@ fn parse_access(
     let Value::Object(access) = value else {
         return Err(Wrong::value(&path, value, "an object of rules: `subscribe`, `track`"));
     };
-    let mut others = Vec::new();
+    if access.is_empty() {
+        let reason = "it has no rule; write `subscribe` or `track`";
+        reading.find_no_effect(&path, reason.into())?;
+    }
     for (name, value) in access {
         let path = ["realtime", "namespaces", key, "access", name];
         match name.as_str() {
             "subscribe" => namespace.has_subscribe = is_rule(&path, value)?,
             "track" => namespace.has_track = is_rule(&path, value)?,
             other => match nearest(other, RULES) {
-                None => others.push(format!("`{}`", shown(other))),
-                nearest => {
-                    let (key, under) = (shown(other), of(&path[..4]));
-                    return Err(Wrong::new(&path, ConfigError::UnknownKey { key, under, nearest }));
+                None => {
+                    let reason = "presence asks the rules `subscribe` and `track` alone";
+                    reading.find_no_effect(&path, reason.into())?;
                 }
+                nearest => reading.find_unknown(&path, nearest)?,
             },
         }
-    }
-    if !others.is_empty() {
-        let names = others.join(", ");
-        let pattern = shown(key);
-        reading.warnings.push(format!(
-            "ignored rules of `{pattern}`, since presence asks `subscribe` and `track` alone: {names}"
-        ));
     }
     Ok(())
 }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::error::Category;
 
 use super::error::ConfigError;
 use crate::access::{MAX_CONFIG_BYTES, Program};
 use crate::files;
+use crate::strict_json::Strict;
 use crate::typescript::{json_place_of, place_of};
 
 /// What a file holds. It can be read in one process and used in another: serialized, it has all but
@@ -70,13 +72,19 @@ impl Source {
     }
 
     pub(super) fn from_json(path: &Path, text: String) -> Result<Self, ConfigError> {
-        let value: Value = serde_json::from_str(&text).map_err(|error| ConfigError::NotJson {
+        let parsed = serde_json::from_str(&text);
+        let Strict(mut value) = parsed.map_err(|error| ConfigError::NotJson {
             file: name_of(path),
             line: error.line(),
             column: error.column(),
+            reason: match error.classify() {
+                Category::Data => "a key stands twice in one object, or is `__proto__`",
+                Category::Io | Category::Syntax | Category::Eof => "this is no JSON",
+            },
         })?;
+        describe_nul(&mut value);
         let Value::Object(mut file) = value else {
-            return Err(ConfigError::NotAnObject { what: "the file" });
+            return Err(ConfigError::not_an_object("the file", &value));
         };
         Ok(Self {
             keys: file.keys().cloned().collect(),
@@ -93,13 +101,12 @@ impl Source {
         let (program, text) =
             Program::load_with_text(path, variables).map_err(ConfigError::Program)?;
         let program = Arc::new(program);
-        let described = program
-            .describe()
-            .map_err(|failure| ConfigError::Failed { file: name_of(path), failure })?;
-        let description: Option<Description> =
-            described.and_then(|json| serde_json::from_str(&json).ok());
-        let Some(Description { keys, realtime }) = description else {
-            return Err(ConfigError::NotAnObject { what: "the default export" });
+        let failed = |failure| ConfigError::Failed { file: name_of(path), failure };
+        let described = program.describe().map_err(failed)?;
+        let described: Value = serde_json::from_str(&described).expect("the engine writes JSON");
+        let Description { keys, realtime } = match described {
+            Value::Object(_) => serde_json::from_value(described).expect("it has this shape"),
+            other => return Err(ConfigError::not_an_object("the default export", &other)),
         };
         let folder = path.parent().unwrap_or(Path::new(""));
         let files = program.files().map(|file| folder.join(file)).collect();
@@ -117,6 +124,18 @@ impl Source {
             Some(place) => format!("{}:{place}", self.name),
             None => self.name.clone(),
         }
+    }
+}
+
+/// In what an engine says, a text that begins with a NUL is no text; a file must not speak so.
+fn describe_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.starts_with('\0') => {
+            *text = "\0a text that begins with U+0000".into();
+        }
+        Value::Array(items) => items.iter_mut().for_each(describe_nul),
+        Value::Object(members) => members.values_mut().for_each(describe_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

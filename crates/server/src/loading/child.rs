@@ -1,7 +1,6 @@
 //! The process that reads the configuration: sets its own bounds, reads, answers, ends. It ends as
 //! well when the server that asked does, or has given it up.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,9 +9,9 @@ use herenow_server::config;
 use rlimit::Resource;
 use tracing::level_filters::LevelFilter;
 
-use super::{Answer, CPU_TIME_S, MEMORY_BYTES, STACK_BYTES};
+use super::{Answer, CPU_TIME_S, MEMORY_BYTES, Request, STACK_BYTES};
 
-/// Reads the file at `path`. The environment comes over the standard input, one JSON object in a
+/// Reads the file at `path`. The request comes over the standard input, one JSON object in a
 /// line; the answer goes to the standard output.
 pub fn run(path: PathBuf) -> ExitCode {
     limit();
@@ -24,9 +23,9 @@ pub fn run(path: PathBuf) -> ExitCode {
         .without_time()
         .with_writer(io::stderr)
         .init();
-    let Ok(environment) = hear() else { return ExitCode::FAILURE };
+    let Ok(request) = hear() else { return ExitCode::FAILURE };
     let reader = std::thread::Builder::new().name("config".into()).stack_size(STACK_BYTES);
-    let read = reader.spawn(move || answer(&path, &environment));
+    let read = reader.spawn(move || answer(&path, &request));
     match read.map(|thread| thread.join()) {
         Ok(Ok(answer)) if io::stdout().write_all(&answer).is_ok() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -41,8 +40,8 @@ fn limit() {
     let _ = Resource::CORE.set(0, 0);
 }
 
-/// The environment. The input's end is the server's end.
-fn hear() -> io::Result<BTreeMap<String, String>> {
+/// The request. The input's end is the server's end.
+fn hear() -> io::Result<Request<'static>> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     std::thread::Builder::new().name("server".into()).spawn(|| {
@@ -52,8 +51,8 @@ fn hear() -> io::Result<BTreeMap<String, String>> {
     Ok(serde_json::from_str(&line)?)
 }
 
-fn answer(path: &Path, environment: &BTreeMap<String, String>) -> Vec<u8> {
-    let answer = match config::read(path, environment) {
+fn answer(path: &Path, request: &Request) -> Vec<u8> {
+    let answer = match config::read(path, &request.environment, request.unknown) {
         Ok(source) => Answer::Read(Box::new(source)),
         Err(error) => Answer::Refused(error.to_string()),
     };

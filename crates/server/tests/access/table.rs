@@ -42,7 +42,9 @@ const NAMESPACES: &str = r"{
     'presence:box': { access: { subscribe: () => new Boolean(true) } },
     'presence:later-one': { access: { subscribe: async () => 1 } },
     'presence:like-a-promise': { access: { subscribe: () => ({ then: (f) => f(true) }) } },
-    'presence:this': { access: { subscribe() { return this.answer() }, answer: () => true } },
+    'presence:this': {
+        access: new (class { subscribe() { return this.#answer() } #answer() { return true } })(),
+    },
 }";
 
 const DENIED: Option<&str> = Some("CHANNEL_ACCESS_DENIED");

@@ -11,6 +11,9 @@ use serde_json::json;
 const BROKEN: &str = "export default defineConfig({ realtime: { namespaces: {
     'presence:*': { access: { subscribe: false } } } } });";
 
+const WITHOUT_EFFECT: &str = "export default defineConfig({ realtime: { namespaces: {
+    'secret-*': { access: { subscribe: () => false } } } } });";
+
 async fn expect_lost(observer: &mut RawConnection) {
     let told = observer.next_message().await;
     assert_eq!((&told["type"], &told["channel"]), (&json!("unsubscribed"), &json!("presence:x")));
@@ -39,14 +42,20 @@ async fn sighup_reads_the_file_again_and_names_what_needs_a_start() {
     let folder = Folder::with(PUBLIC);
     let mut running = Running::serve(&folder);
     let mut observer = running.observer().await;
-    folder.write(BROKEN);
-    running.hang_up();
-    running.wait_for("stays in force");
+    for (broken, says) in [(BROKEN, "should be a function"), (WITHOUT_EFFECT, "no channel can")] {
+        folder.write(broken);
+        running.hang_up();
+        let said = running.wait_for("stays in force");
+        assert!(said.contains(says), "{said}");
+    }
     folder.write(&CLOSED.replace("namespaces", "presenceTTL: 61000, namespaces"));
     running.hang_up();
     let said = running.wait_for("from the next start on");
     assert!(said.contains("presenceTTL"), "{said}");
     expect_lost(&mut observer).await;
+    folder.write("export default {};");
+    running.hang_up();
+    running.wait_for("no rules: every authenticated user may subscribe and track everywhere");
 }
 
 #[test]
@@ -107,7 +116,9 @@ fn check_refuses_what_a_server_would_refuse() {
     let folder = Folder::with(BROKEN);
     for arguments in [&["check"][..], &["dev", "--port", "0"]] {
         let output = herenow(&folder.0, arguments).output().expect("the binary runs");
-        assert_eq!(output.status.code(), Some(2));
+        // `check` has done what it was asked to do; `dev` has not.
+        let code = if arguments[0] == "check" { 1 } else { 2 };
+        assert_eq!(output.status.code(), Some(code));
         let said = String::from_utf8(output.stderr).expect("UTF-8");
         assert!(
             said.contains("edgebase.config.ts:2:31: `namespaces['presence:*'].access.subscribe`"),

@@ -23,7 +23,7 @@ fn engine(rule: &str) -> Engine {
     fs::remove_dir_all(&folder).expect("it was just made");
     let engine = Engine::start(Arc::new(program.expect("the rule is TypeScript")));
     let engine = engine.expect("the configuration runs");
-    engine.bind(&["p"]).expect("the namespace is there");
+    engine.bind(&[("p", &[RuleFunction::Subscribe])]).expect("the namespace is there");
     engine
 }
 
@@ -119,20 +119,119 @@ fn there_is_nothing_to_reach_the_world_with() {
     assert_eq!(call(&mut engine(rule)), Outcome::Granted);
 }
 
+/// What a rule may try to leave behind, and how the next call would see it.
+const LEAVING: &[(&str, &str)] = &[
+    ("globalThis.kept = 1", "'kept' in globalThis"),
+    ("Function('kept = 1')()", "'kept' in globalThis"),
+    ("Function('var kept = 1; this.kept = 1').call()", "'kept' in globalThis"),
+    ("(0, eval)('let kept = 1')", "typeof kept !== 'undefined'"),
+    ("Object.prototype.admin = true", "({}).admin === true"),
+    ("({}).constructor.prototype.admin = true", "({}).admin === true"),
+    ("({}).__proto__.admin = true", "({}).admin === true"),
+    ("Object.setPrototypeOf(Array.prototype, { admin: true })", "[].admin === true"),
+    ("Array.prototype.includes = () => true", "[].includes(1)"),
+    ("Object.defineProperty(String.prototype, 'x', { value: 1 })", "'a'.x === 1"),
+    ("JSON.parse = () => 1", "JSON.parse('2') === 1"),
+    ("Error.prepareStackTrace = () => 'kept'", "new Error().stack === 'kept'"),
+    ("Error.stackTraceLimit = 0", "Error.stackTraceLimit === 0"),
+    ("Error.prototype.name = 'kept'", "new Error().name === 'kept'"),
+    ("TypeError.prototype.message = 'kept'", "new TypeError().message === 'kept'"),
+    ("Object.getPrototypeOf(async () => 1).kept = 1", "(async () => 1).kept === 1"),
+    ("Object.getPrototypeOf(function* () {}).kept = 1", "(function* () {}).kept === 1"),
+    ("[].values().__proto__.next = null", "[].values().next === null"),
+    ("Object.getPrototypeOf([].values()).next = null", "[].values().next === null"),
+    ("Object.getPrototypeOf(new Map().keys()).next = null", "new Map().keys().next === null"),
+    ("Object.getPrototypeOf(Int8Array).kept = 1", "Int8Array.kept === 1"),
+    ("Iterator.prototype.constructor = 1", "[].values().constructor === 1"),
+    ("Promise.prototype.then = null", "Promise.prototype.then === null"),
+    ("process.env.KEPT = 'x'", "process.env.KEPT === 'x'"),
+    ("console.log.kept = 1", "console.log.kept === 1"),
+    ("defineConfig.kept = 1", "defineConfig.kept === 1"),
+    ("this.kept = 1", "this.kept === 1"),
+    ("this.track = () => true", "'track' in this"),
+    ("/(kept)/.exec('kept')", "RegExp.$1 === 'kept' || RegExp.lastMatch === 'kept'"),
+];
+
 #[test]
-fn what_a_rule_does_to_its_globals_does_not_change_how_it_is_asked() {
-    let mut engine = engine(
-        "(auth) => { JSON.parse = () => ({ sub: 'root' }); Object.prototype.role = 'x'; \
-         return auth.id === 'jane' && auth.role === 'admin' }",
-    );
-    assert_eq!(call(&mut engine), Outcome::Granted);
-    assert_eq!(call(&mut engine), Outcome::Granted);
+fn a_call_leaves_nothing_in_the_globals_for_the_next_one() {
+    for (leave, sees) in LEAVING {
+        let rule = format!(
+            "function () {{ const found = {sees}; try {{ {leave} }} catch {{}} return found }}"
+        );
+        let mut engine = engine(&rule);
+        for round in 0..3 {
+            assert_eq!(call(&mut engine), Outcome::Denied, "round {round} of {leave}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_claims_has_no_other_prototype() {
+    for copied in [
+        "Object.assign({}, auth.custom)",
+        "Object.entries(auth.custom).reduce((all, [key, value]) => { all[key] = value; return all }, {})",
+        "{ ...auth.custom }",
+    ] {
+        let rule = format!("(auth) => {{ const copy = {copied}; return copy.role === undefined }}");
+        let claims = Some(r#"{"sub":"jane","custom":{"__proto__":{"role":"admin"}}}"#);
+        let function = RuleFunction::Subscribe;
+        let question = Call { rule: 0, function, channel: "presence:x", claims };
+        assert_eq!(engine(&rule).call(question), Outcome::Granted, "{copied}");
+    }
+}
+
+#[test]
+fn ordinary_code_does_not_notice_that_globals_are_frozen() {
+    for works in [
+        "class MyError extends Error { constructor() { super('x'); this.name = 'MyError' } }; \
+         const error = new MyError(); return error.name === 'MyError' && error.message === 'x'",
+        "const error = new Error('x'); error.message = 'y'; error.name = 'z'; return `${error}` === 'z: y'",
+        "const one = {}; one.toString = () => 'one'; one.constructor = 1; return `${one}` === 'one'",
+        "function F() {}; F.prototype.toString = () => 'f'; return String(new F()) === 'f'",
+        "const f = () => 1; f.kept = 2; return f.kept === 2",
+        "class Bag extends Map { size2() { return this.size * 2 } }; return new Bag([[1, 2]]).size2() === 2",
+        "return [3, 1, 2].sort().map(String).join() === '1,2,3'",
+        "const all = {}; all['hasOwnProperty'] = 1; return Object.keys(all).length === 1",
+    ] {
+        assert_eq!(call(&mut engine(&format!("() => {{ {works} }}"))), Outcome::Granted, "{works}");
+    }
+}
+
+#[test]
+fn rules_that_are_others_when_the_file_is_evaluated_again_are_not_asked() {
+    let engine = engine("() => true");
+    let (subscribe, track) = (RuleFunction::Subscribe, RuleFunction::Track);
+    for (key, rules) in
+        [("p", &[][..]), ("p", &[track]), ("p", &[subscribe, track]), ("other", &[subscribe])]
+    {
+        assert!(engine.bind(&[(key, rules)]).is_err(), "{key} {rules:?}");
+    }
+    assert_eq!(engine.bind(&[("p", &[subscribe]), ("other", &[])]), Ok(()));
+}
+
+#[test]
+fn a_configuration_that_changes_globals_does_not_start() {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path =
+        std::env::temp_dir().join(format!("herenow-global-{}-{number}.ts", std::process::id()));
+    for source in
+        ["globalThis.a = 1", "Object.prototype.subscribe = () => true", "JSON.parse = null"]
+    {
+        fs::write(&path, format!("{source};\nexport default {{}};")).expect("a temporary file");
+        let program = Arc::new(Program::load(&path, [("STAGE", "test")]).expect("JavaScript"));
+        let failure = Engine::start(program).err();
+        assert!(
+            matches!(failure, Some(Failure::Threw { place: Some(_), .. })),
+            "{source}: {failure:?}"
+        );
+    }
+    fs::remove_file(&path).expect("it was just written");
 }
 
 #[test]
 fn an_engine_whose_rules_keep_more_and_more_is_replaced_in_time() {
     let mut engine =
-        engine("() => { (globalThis.kept ??= []).push(new Uint8Array(1024)); return true }");
+        engine("((kept) => () => { kept.push(new Uint8Array(1024)); return true })([])");
     let mut calls = 0;
     while !engine.is_spent() {
         assert_eq!(call(&mut engine), Outcome::Granted, "call {calls}");

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use herenow_client::raw::RawConnection;
 use herenow_server::access::Rules;
 use herenow_server::auth::{Keys, Secret, mint};
-use herenow_server::config::{self, Config, Pages, Settings};
+use herenow_server::config::{self, Config, Pages, Settings, Unknown};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -114,7 +114,7 @@ pub fn rules(namespaces: &str) -> Rules {
     let text =
         format!("export default defineConfig({{ realtime: {{ namespaces: {namespaces} }} }});");
     let path = folder.write("edgebase.config.ts", &text);
-    match config::load(Some(&path), &BTreeMap::new()) {
+    match config::load(Some(&path), &BTreeMap::new(), Unknown::Refused) {
         Ok(loaded) => loaded.settings.rules,
         Err(error) => panic!("{error} in\n{text}"),
     }
