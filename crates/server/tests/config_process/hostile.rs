@@ -1,12 +1,12 @@
 //! Configuration and key files that are gone, endless, nested without bound, or no files at all: a
 //! start ends with a sentence, and a running server goes on with what it has. Nothing sleeps.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::process::{CLOSED, Folder, PUBLIC, Running, herenow};
+use super::process::{CLOSED, Folder, Limit, PUBLIC, Running, herenow};
 
 /// Never comes back, and no engine can interrupt it.
 const ENDLESS: &str = "console.log('it begins');
@@ -29,7 +29,9 @@ fn make_fifo(folder: &Folder, name: &str) {
 fn refusal(folder: &Folder, arguments: &[&str]) -> String {
     let began = Instant::now();
     let mut command = herenow(&folder.0, &["serve", "--listen", "127.0.0.1:0"]);
-    let output = command.args(arguments).output().expect("the binary runs");
+    let child = command.args(arguments).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let _limit = Limit::of(&child);
+    let output = child.wait_with_output().expect("it was started");
     assert!(began.elapsed() < GIVEN_UP, "{:?}", began.elapsed());
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     String::from_utf8(output.stderr).expect("UTF-8")

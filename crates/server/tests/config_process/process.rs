@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use herenow_client::raw::RawConnection;
 use serde_json::json;
@@ -58,6 +60,27 @@ pub struct Running {
     pub child: Child,
     said: Lines<BufReader<ChildStderr>>,
     addr: SocketAddr,
+    _limit: Limit,
+}
+
+/// Kills a process that runs for too long, so that a test that waits for it fails and does not hang.
+/// Called off when dropped.
+pub struct Limit {
+    _called_off: Sender<()>,
+}
+
+impl Limit {
+    pub fn of(child: &Child) -> Self {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let id = child.id().to_string();
+        let (called_off, end) = channel();
+        std::thread::spawn(move || {
+            if end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-KILL", &id]).status();
+            }
+        });
+        Self { _called_off: called_off }
+    }
 }
 
 impl Running {
@@ -65,13 +88,14 @@ impl Running {
         let mut command = herenow(&folder.0, &["dev", "--port", "0"]);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let limit = Limit::of(&child);
         let stdout = child.stdout.take().expect("it is piped");
         let greeting = BufReader::new(stdout).lines().next();
         let greeting = greeting.expect("it says where").expect("in UTF-8");
         let address = greeting.split("http://").nth(1).and_then(|rest| rest.split('/').next());
         let addr = address.and_then(|address| address.parse().ok()).expect("an address");
         let said = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        Self { child, said, addr }
+        Self { child, said, addr, _limit: limit }
     }
 
     pub fn serve(folder: &Folder) -> Self {
@@ -84,7 +108,8 @@ impl Running {
             .expect("the binary runs");
         let said = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut running = Self { child, said, addr };
+        let limit = Limit::of(&child);
+        let mut running = Self { child, said, addr, _limit: limit };
         let listening = running.wait_for("listening");
         let address = listening.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
         running.addr = address.and_then(|address| address.parse().ok()).expect("an address");
