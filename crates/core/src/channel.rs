@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
 
 use crate::change::{Change, Entry, Op, Owner, Snapshot};
+use crate::command::Standing;
 use crate::hash::ById;
+use crate::oldest_first::OldestFirst;
 
 /// Who is present in a channel, and what of that has not been told yet.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub struct Channel {
     entries: HashMap<ConnectionId, Held, ById>,
     /// Changes since the last flush, in order. A merged one leaves a hole.
     untold: Vec<Option<Op>>,
+    /// The members whose connection has no socket at present. Absent while there are none.
+    detached: Option<Box<OldestFirst>>,
 }
 
 /// An entry and where its mergeable change waits.
@@ -126,6 +130,41 @@ impl Channel {
         }
     }
 
+    /// What makes room for a connection that is not here, where the channel is full: the member
+    /// that has been detached for longest leaves. Nothing where there is room, or where members
+    /// with a socket fill the channel by themselves.
+    pub fn decide_give_way(
+        &self,
+        newcomer: ConnectionId,
+        max_members: usize,
+        seq: u64,
+    ) -> Option<Change> {
+        let detached = self.detached.as_ref()?;
+        let is_full = self.entries.len() >= max_members;
+        let is_full_without_them = self.entries.len() - detached.len() >= max_members;
+        if !is_full || is_full_without_them || self.entries.contains_key(&newcomer) {
+            return None;
+        }
+        let oldest = detached.oldest()?;
+        let owner = self.entries.get(&oldest)?.entry.owner;
+        match self.decide_remove(oldest, owner, LeaveReason::Disconnect, seq) {
+            Decision::Change(change) => Some(change),
+            Decision::Unchanged | Decision::Full => None,
+        }
+    }
+
+    /// Notes whether the connection of a member has a socket. One without counts last.
+    pub(crate) fn stand(&mut self, connection: ConnectionId, owner: Owner, standing: Standing) {
+        match standing {
+            Standing::Connected => self.forget_detached(connection),
+            Standing::Detached => {
+                if self.entries.get(&connection).is_some_and(|held| held.entry.owner == owner) {
+                    self.detached.get_or_insert_default().add(connection);
+                }
+            }
+        }
+    }
+
     /// Makes it so. The only way in which a channel changes.
     pub fn apply(&mut self, change: Change) {
         debug_assert_eq!(change.epoch, self.epoch, "a change belongs to one life of the map");
@@ -135,6 +174,7 @@ impl Channel {
             Op::Put { was, is } => self.apply_put(was, is),
             op @ Op::Remove { .. } => {
                 self.entries.remove(&op.connection());
+                self.forget_detached(op.connection());
                 // A join or an update that still waits stays as it is: a leave ends the merge.
                 self.untold.push(Some(op));
             }
@@ -205,6 +245,15 @@ impl Channel {
             out.push(op);
         }
         all - (out.len() - before)
+    }
+
+    fn forget_detached(&mut self, connection: ConnectionId) {
+        if let Some(detached) = &mut self.detached {
+            detached.remove(connection);
+            if detached.is_empty() {
+                self.detached = None;
+            }
+        }
     }
 
     fn step(&self, seq: u64, op: Op) -> Change {

@@ -8,7 +8,9 @@ use herenow_wire::ConnectionId;
 
 use crate::change::{Entry, Owner, Snapshot};
 use crate::channel::{Channel, Put};
+use crate::command::Standing;
 use crate::hash::ById;
+use crate::oldest_first::OldestFirst;
 use crate::time::Instant;
 
 /// How long a channel waits for the clients that were in its lost map.
@@ -23,6 +25,8 @@ pub(crate) struct Collecting {
     awaited: Trackers,
     /// What was sent again, with its place in the order of sending.
     held: HashMap<ConnectionId, (u64, Put), ById>,
+    /// Those of `held` whose connection has no socket at present.
+    detached: OldestFirst,
     sent: u64,
     until: Instant,
 }
@@ -45,7 +49,13 @@ pub(crate) fn owned_by(trackers: &Trackers, owner: Owner) -> Vec<ConnectionId> {
 
 impl Collecting {
     pub(crate) fn new(awaited: Trackers, now: Instant) -> Self {
-        Self { awaited, held: HashMap::default(), sent: 0, until: now + COLLECT_FOR }
+        Self {
+            awaited,
+            held: HashMap::default(),
+            detached: OldestFirst::default(),
+            sent: 0,
+            until: now + COLLECT_FOR,
+        }
     }
 
     /// More who were in the lost map. Who has answered already is not waited for again.
@@ -55,16 +65,38 @@ impl Collecting {
     }
 
     /// Keeps what a connection shows, its newest. False where a newcomer would take the map above
-    /// `max_members`, the places of those who have yet to answer being taken.
-    pub(crate) fn hold(&mut self, put: Put, max_members: usize) -> bool {
-        let was_here = self.awaited.remove(&put.connection).is_some();
-        let is_newcomer = !was_here && !self.held.contains_key(&put.connection);
-        if is_newcomer && self.awaited.len() + self.held.len() >= max_members {
-            return false;
+    /// `max_members`, the places of those who have yet to answer being taken. A detached member
+    /// gives way to a newcomer that has a socket.
+    pub(crate) fn hold(&mut self, put: Put, max_members: usize, standing: Standing) -> bool {
+        let connection = put.connection;
+        let was_here = self.awaited.remove(&connection).is_some();
+        if !was_here && !self.held.contains_key(&connection) {
+            let is_full = |one: &Self| one.awaited.len() + one.held.len() >= max_members;
+            while standing == Standing::Connected
+                && is_full(self)
+                && let Some(oldest) = self.detached.oldest()
+            {
+                self.detached.remove(oldest);
+                self.held.remove(&oldest);
+            }
+            if is_full(self) {
+                return false;
+            }
         }
         self.sent += 1;
-        self.held.insert(put.connection, (self.sent, put));
+        self.held.insert(connection, (self.sent, put));
+        match standing {
+            Standing::Connected => self.detached.remove(connection),
+            Standing::Detached => self.detached.add(connection),
+        }
         true
+    }
+
+    /// The connection has lost its socket.
+    pub(crate) fn detach(&mut self, connection: ConnectionId, owner: Owner) {
+        if self.held.get(&connection).is_some_and(|(_, put)| put.owner == owner) {
+            self.detached.add(connection);
+        }
     }
 
     /// The connection is gone, or shows nothing any more.
@@ -74,6 +106,7 @@ impl Collecting {
         }
         if self.held.get(&connection).is_some_and(|(_, put)| put.owner == owner) {
             self.held.remove(&connection);
+            self.detached.remove(connection);
         }
     }
 
@@ -93,6 +126,12 @@ impl Collecting {
     pub(crate) fn trackers(&self) -> Trackers {
         let held = self.held.values().map(|(_, put)| (put.connection, put.owner));
         self.awaited.iter().map(|(connection, owner)| (*connection, *owner)).chain(held).collect()
+    }
+
+    /// Those of what was sent again whose connection has no socket, and who vouches for them.
+    pub(crate) fn detached(&self) -> Vec<(ConnectionId, Owner)> {
+        let owner_of = |id: ConnectionId| self.held.get(&id).map(|(_, put)| (id, put.owner));
+        self.detached.iter().filter_map(owner_of).collect()
     }
 
     /// What was sent again, the one sent longest ago first.

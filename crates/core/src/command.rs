@@ -60,6 +60,26 @@ pub enum Command {
         /// Who wants to hear of it.
         ticket: Ticket,
     },
+    /// A connection without a socket showed this in a map that was lost, and cannot send it again
+    /// itself. It never takes another's place.
+    Keep {
+        /// Where.
+        channel: ChannelName,
+        /// Who and what.
+        put: Put,
+        /// How many entries the channel may hold.
+        max_members: u32,
+    },
+    /// An entry's connection has lost its socket: in a full channel it is the first to give way,
+    /// until the connection is heard of again by a [`Command::Put`].
+    Detach {
+        /// Where.
+        channel: ChannelName,
+        /// Whose.
+        connection: ConnectionId,
+        /// Who vouches for it.
+        owner: Owner,
+    },
     /// An entry goes, if it is there.
     Remove {
         /// Where.
@@ -106,12 +126,21 @@ impl Command {
     pub fn channel(&self) -> &ChannelName {
         match self {
             Command::Put { channel, .. }
+            | Command::Keep { channel, .. }
+            | Command::Detach { channel, .. }
             | Command::Remove { channel, .. }
             | Command::Subscribe { channel, .. }
             | Command::Recover { channel, .. }
             | Command::Unsubscribe { channel, .. } => channel,
         }
     }
+}
+
+/// Whether the connection that shows something has a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    Connected,
+    Detached,
 }
 
 /// What became of a request.

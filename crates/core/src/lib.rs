@@ -12,6 +12,7 @@ mod collecting;
 mod command;
 mod hash;
 mod lease;
+mod oldest_first;
 mod pace;
 mod rate;
 mod session;
@@ -25,6 +26,7 @@ pub use channel::{Channel, Decision, Put};
 pub use collecting::COLLECT_FOR;
 pub use command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Ticket, Verdict};
 pub use lease::{Due, Leases, SCAN_EVERY};
+pub use oldest_first::OldestFirst;
 pub use pace::Pace;
 pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit, VERIFICATION_BURST};
 pub use session::{

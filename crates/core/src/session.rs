@@ -19,6 +19,7 @@ use herenow_wire::{
     Refusal, State,
 };
 
+use self::access::Cause;
 pub use self::input::{
     AuthRefusal, Input, Limits, Question, Right, Ruling, SessionEffect, Verification,
 };
@@ -57,6 +58,9 @@ struct Subscription {
     state: Option<State>,
     is_tracking: bool,
     may_track: bool,
+    /// Whether the connection receives what happens in the channel. A session that was taken over
+    /// receives nothing of a channel before the rules have granted it again.
+    is_listening: bool,
 }
 
 impl Session {
@@ -88,6 +92,13 @@ impl Session {
     /// The channels in which it shows something.
     pub fn tracked(&self) -> impl Iterator<Item = &ChannelName> {
         self.subscriptions.iter().filter(|s| s.is_tracking).map(|s| &s.channel)
+    }
+
+    /// What it shows in channels of which it is sent nothing at present: having no socket, or not
+    /// yet the right. It cannot answer when such a channel's map is lost, so the server does.
+    pub fn answered_for(&self) -> impl Iterator<Item = (&ChannelName, &State)> {
+        let unheard = self.subscriptions.iter().filter(|s| s.is_tracking && !s.is_listening);
+        unheard.filter_map(|s| Some((&s.channel, s.state.as_ref()?)))
     }
 
     /// The channel hibernates: its states are freed, this one too. The client has it.
@@ -205,7 +216,7 @@ impl Session {
                 let Refusal { code, message, channel, reference } = refusal;
                 fail(code, message, channel, reference, out);
             }
-            Input::Review => self.begin_review(None, out),
+            Input::Review => self.begin_review(Cause::Rules, out),
             _ => {}
         }
     }
@@ -241,11 +252,15 @@ impl Session {
                 acknowledge(reference, out);
             }
             ClientMessage::Sync { channel } => {
-                if self.subscription(&channel).is_some() {
-                    acknowledge(reference, out);
-                    out.push(SessionEffect::AskAgain { channel });
-                } else {
-                    not_subscribed(channel, reference, out);
+                match self.subscription(&channel).map(|subscription| subscription.is_listening) {
+                    Some(is_listening) => {
+                        acknowledge(reference, out);
+                        // Without the right, the snapshot comes when the rules have granted it.
+                        if is_listening {
+                            out.push(SessionEffect::AskAgain { channel });
+                        }
+                    }
+                    None => not_subscribed(channel, reference, out),
                 }
             }
         }
@@ -280,6 +295,20 @@ impl Session {
 }
 
 impl Subscription {
+    /// Receives what happens in the channel from here on, a snapshot first.
+    fn listen(&mut self, out: &mut Vec<SessionEffect>) {
+        if !std::mem::replace(&mut self.is_listening, true) {
+            out.push(SessionEffect::Listen { channel: self.channel.clone() });
+        }
+    }
+
+    /// Receives nothing more of the channel.
+    fn unlisten(&mut self, out: &mut Vec<SessionEffect>) {
+        if std::mem::take(&mut self.is_listening) {
+            out.push(SessionEffect::Unlisten { channel: self.channel.clone() });
+        }
+    }
+
     /// Shows nothing any more. True where it did.
     fn hide(&mut self) -> bool {
         self.state = None;
@@ -291,7 +320,9 @@ impl Subscription {
         if self.is_tracking {
             out.push(SessionEffect::Remove { channel: self.channel.clone(), reason });
         }
-        out.push(SessionEffect::Unlisten { channel: self.channel });
+        if self.is_listening {
+            out.push(SessionEffect::Unlisten { channel: self.channel });
+        }
     }
 }
 

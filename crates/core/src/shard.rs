@@ -11,7 +11,7 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 use crate::change::Owner;
 use crate::channel::{Channel, Decision, Put};
 use crate::collecting::{Collecting, Trackers, owned_by};
-use crate::command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Verdict};
+use crate::command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Standing, Verdict};
 use crate::pace::ENOUGH_CHANGES;
 use crate::time::Instant;
 
@@ -58,6 +58,13 @@ struct Interest {
     owes: Owes,
 }
 
+/// What a connection asks to show, and where.
+struct Wanted {
+    put: Put,
+    max_members: u32,
+    standing: Standing,
+}
+
 /// What the next flush owes a peer beside the deltas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owes {
@@ -101,10 +108,18 @@ impl Shard {
     pub fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         match command {
             Command::Put { channel, put, max_members, ticket } => {
-                let verdict = self.put(&channel, put, max_members, now, out);
+                let wanted = Wanted { put, max_members, standing: Standing::Connected };
+                let verdict = self.put(&channel, wanted, now, out);
                 if verdict != Verdict::Done || ticket.reference.is_some() {
                     out.push(Effect::Answer { ticket, channel, verdict });
                 }
+            }
+            Command::Keep { channel, put, max_members } => {
+                let wanted = Wanted { put, max_members, standing: Standing::Detached };
+                self.put(&channel, wanted, now, out);
+            }
+            Command::Detach { channel, connection, owner } => {
+                self.detach(&channel, connection, owner);
             }
             Command::Remove { channel, connection, owner, reason } => {
                 self.remove(&channel, connection, (owner, reason), now, out);
@@ -174,17 +189,29 @@ impl Shard {
     fn put(
         &mut self,
         name: &ChannelName,
-        put: Put,
-        max_members: u32,
+        Wanted { put, max_members, standing }: Wanted,
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Verdict {
         self.wake(name, now, out);
+        let max_members = max_members as usize;
         let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
         match &mut slot.map {
             Map::Live(channel) => {
-                match channel.decide_put(put, max_members as usize, self.seq + 1) {
-                    Decision::Unchanged => return Verdict::Done,
+                let (connection, owner) = (put.connection, put.owner);
+                while standing == Standing::Connected
+                    && let Some(change) =
+                        channel.decide_give_way(connection, max_members, self.seq + 1)
+                {
+                    self.seq += 1;
+                    self.entries -= 1;
+                    channel.apply(change);
+                }
+                match channel.decide_put(put, max_members, self.seq + 1) {
+                    Decision::Unchanged => {
+                        channel.stand(connection, owner, standing);
+                        return Verdict::Done;
+                    }
                     Decision::Full => {
                         self.free_if_unused(name);
                         return Verdict::Full;
@@ -194,12 +221,13 @@ impl Shard {
                         let before = channel.len();
                         channel.apply(change);
                         self.entries += channel.len() - before;
+                        channel.stand(connection, owner, standing);
                     }
                 }
                 slot.announce(name, out);
             }
             Map::Collecting(collecting) => {
-                if !collecting.hold(put, max_members as usize) {
+                if !collecting.hold(put, max_members, standing) {
                     return Verdict::Full;
                 }
                 self.rebuild_if_complete(name, now, out);
@@ -239,6 +267,16 @@ impl Shard {
                 self.rebuild_if_complete(name, now, out);
             }
             Map::Hibernating(_) => unreachable!("`wake` ran before"),
+        }
+    }
+
+    /// A map that hibernates knows no states; its detached members are told with
+    /// [`Command::Keep`] when it wakes.
+    fn detach(&mut self, name: &ChannelName, connection: ConnectionId, owner: Owner) {
+        match self.channels.get_mut(name).map(|slot| &mut slot.map) {
+            Some(Map::Live(channel)) => channel.stand(connection, owner, Standing::Detached),
+            Some(Map::Collecting(collecting)) => collecting.detach(connection, owner),
+            Some(Map::Hibernating(_)) | None => {}
         }
     }
 

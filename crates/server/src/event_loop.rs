@@ -5,6 +5,8 @@
 mod channel_leases;
 mod connection;
 mod deliver;
+mod detached;
+mod detached_users;
 mod mail;
 mod metrics;
 mod outbox;
@@ -32,10 +34,11 @@ use mio::{Events, Poll, Token};
 use self::channel_leases::ChannelLeases;
 use self::connection::Soon;
 use self::deliver::{Deliveries, Scratch};
+use self::detached::DetachedSessions;
+use self::detached_users::DetachedUsers;
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
 pub(crate) use self::metrics::Metrics;
 use self::replies::Replies;
-use self::resume::DetachedSessions;
 pub(crate) use self::resume::ResumeKey;
 use self::shards::{Counts, Shards};
 use self::slab::Slab;
@@ -98,6 +101,7 @@ pub(crate) struct EventLoop {
     replies: Replies,
     /// Sessions without a socket.
     detached: DetachedSessions,
+    detached_users: DetachedUsers,
     resume_key: ResumeKey,
     /// Sessions whose rights are to be asked again.
     reviews: VecDeque<u32>,
@@ -148,6 +152,7 @@ impl EventLoop {
             pace: pace(settings),
             replies: Replies::default(),
             detached: DetachedSessions::default(),
+            detached_users: DetachedUsers::default(),
             resume_key: parts.resume_key,
             reviews: VecDeque::new(),
             ending: None,
@@ -266,6 +271,10 @@ impl EventLoop {
                 Mail::Verified(verdict) => self.verified(*verdict),
                 Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
                 Mail::TakenOver { asker, session } => self.taken_over(asker, session),
+                Mail::Detached { user, detachment } => self.register_detached(user, detachment),
+                Mail::Reattached { user, detachment } => self.detached_users.end(&user, detachment),
+                Mail::EndDetached(detachment) => self.end_detached(detachment),
+                Mail::EndOldestDetached => self.end_oldest_detached(),
                 Mail::Reload(access) => self.reload(access),
                 Mail::Delivery(delivery) => self.deliver_from_afar(delivery),
                 Mail::ShardLost(loss) => self.report_to_home(loss),
@@ -347,6 +356,8 @@ impl EventLoop {
         self.metrics.channels.set(channels);
         self.metrics.subscriptions.set(self.audience.subscriptions());
         self.metrics.connections.set(self.connections.len());
+        self.metrics.detached_sessions.set(self.detached.len());
+        self.metrics.note_oldest_detached(self.detached.oldest_since());
     }
 
     fn begin_end(&mut self, within: Duration, connections: usize) {

@@ -47,6 +47,8 @@ pub struct Loops {
 pub struct LoopsMetrics {
     /// Connections now.
     pub connections: u64,
+    /// Sessions now that have lost their socket and may come back.
+    pub detached_sessions: u64,
     /// Entries now.
     pub entries: u64,
     /// Subscriptions now.
@@ -156,6 +158,22 @@ impl Loops {
     /// Connections held now.
     pub fn connections(&self) -> usize {
         self.metrics.iter().map(|metrics| metrics.connections.value() as usize).sum()
+    }
+
+    /// Sessions held now that have lost their socket and may come back.
+    pub fn detached_sessions(&self) -> usize {
+        self.metrics.iter().map(|metrics| metrics.detached_sessions.value() as usize).sum()
+    }
+
+    /// Ends the oldest session that has no socket: a new connection needs its place. A loop that is
+    /// too busy to be told keeps it; the next connection asks again.
+    pub fn end_oldest_detached(&self) {
+        let ages = self.metrics.iter().map(|metrics| metrics.oldest_detached());
+        let oldest = (0..).zip(ages).filter_map(|(at, since)| Some((since?, at))).min();
+        if let Some((_, at)) = oldest {
+            let at: usize = at;
+            let _ = self.mailboxes[at].send(vec![Mail::EndOldestDetached]);
+        }
     }
 
     /// The counts of all loops, summed.

@@ -27,6 +27,11 @@ pub struct DoorMetrics {
 pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     let mut page = Page(String::with_capacity(4096));
     page.gauge("connections", "Connections now.", loops.connections);
+    page.gauge(
+        "detached_sessions",
+        "Sessions now that have lost their socket and may come back.",
+        loops.detached_sessions,
+    );
     page.gauge("entries", "Entries now.", loops.entries);
     page.gauge("subscriptions", "Subscriptions now.", loops.subscriptions);
     page.gauge("channels", "Channels in use now.", loops.channels);

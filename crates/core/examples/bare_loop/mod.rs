@@ -222,6 +222,7 @@ impl BareLoop {
             }
             // Sockets, resuming and reviews are the shell's.
             SessionEffect::TakeOver { .. }
+            | SessionEffect::Detach { .. }
             | SessionEffect::Detached
             | SessionEffect::ReviewLater
             | SessionEffect::Settled

@@ -30,8 +30,7 @@ pub(super) enum Pending {
 /// All that a connection was granted, asked again channel by channel.
 #[derive(Debug)]
 pub(super) struct Review {
-    /// The `auth` message that caused it; without one, losses are told one by one.
-    pub(super) refresh: Option<Refresh>,
+    pub(super) cause: Cause,
     /// The subscription in question.
     at: usize,
     right: Right,
@@ -40,10 +39,16 @@ pub(super) struct Review {
     is_complete: bool,
 }
 
-/// A review that ends with `auth_refreshed`.
+/// Why a review takes place.
 #[derive(Debug)]
-pub(super) struct Refresh {
-    pub(super) reference: Option<Ref>,
+pub(super) enum Cause {
+    /// The connection has authenticated; it may have taken a session over. Losses are told one by
+    /// one.
+    SignIn,
+    /// A new token of the same user. Losses are told by `auth_refreshed`, which ends the review.
+    Refresh { reference: Option<Ref> },
+    /// The rules have changed. Losses are told one by one.
+    Rules,
 }
 
 impl Pending {
@@ -60,15 +65,19 @@ impl Session {
         limits: &Limits,
         out: &mut Vec<SessionEffect>,
     ) {
-        if self.subscription(&channel).is_some() {
-            let reply = Reply::Subscribed { channel: channel.clone() };
-            out.push(SessionEffect::Reply(reply, reference));
-            out.push(SessionEffect::AskAgain { channel });
-        } else if self.subscriptions.len() >= limits.max_channels {
-            channel_limit(channel, reference, limits, out);
-        } else {
-            self.ask(&channel, Right::Subscribe, out);
-            self.await_decision(Pending::Subscribe { reference });
+        match self.subscription(&channel).map(|subscription| subscription.is_listening) {
+            Some(true) => {
+                let reply = Reply::Subscribed { channel: channel.clone() };
+                out.push(SessionEffect::Reply(reply, reference));
+                out.push(SessionEffect::AskAgain { channel });
+            }
+            None if self.subscriptions.len() >= limits.max_channels => {
+                channel_limit(channel, reference, limits, out);
+            }
+            Some(false) | None => {
+                self.ask(&channel, Right::Subscribe, out);
+                self.await_decision(Pending::Subscribe { reference });
+            }
         }
     }
 
@@ -113,10 +122,10 @@ impl Session {
         match pending {
             Pending::Subscribe { reference } => match ruling {
                 Ruling::Granted => {
-                    self.add(channel.clone(), out);
                     let reply = Reply::Subscribed { channel: channel.clone() };
+                    let subscription = self.subscribed(channel, out);
                     out.push(SessionEffect::Reply(reply, reference));
-                    out.push(SessionEffect::Listen { channel });
+                    subscription.listen(out);
                 }
                 refused => self.refuse(channel, refused, reference, out),
             },
@@ -138,12 +147,13 @@ impl Session {
     }
 
     /// Starts to ask again for everything that was granted.
-    pub(super) fn begin_review(&mut self, refresh: Option<Refresh>, out: &mut Vec<SessionEffect>) {
-        if refresh.is_none() && self.subscriptions.is_empty() {
+    pub(super) fn begin_review(&mut self, cause: Cause, out: &mut Vec<SessionEffect>) {
+        let is_answered = matches!(cause, Cause::Refresh { .. });
+        if !is_answered && self.subscriptions.is_empty() {
             return;
         }
         let review = Review {
-            refresh,
+            cause,
             at: 0,
             right: Right::Subscribe,
             revoked: Vec::new(),
@@ -165,7 +175,7 @@ impl Session {
             (Right::Subscribe, Ruling::Denied) => {
                 let lost = self.subscriptions.remove(review.at);
                 review.revoked.push(lost.channel.clone());
-                if review.refresh.is_none() {
+                if !matches!(review.cause, Cause::Refresh { .. }) {
                     let code = Some(self.denial());
                     let reply = Reply::Unsubscribed { channel: lost.channel.clone(), code };
                     out.push(SessionEffect::Reply(reply, None));
@@ -175,7 +185,13 @@ impl Session {
                 review.right = Right::Subscribe;
                 return self.go_on_with(review, out);
             }
-            (Right::Subscribe, _) => self.subscriptions[review.at].may_track,
+            (Right::Subscribe, ruling) => {
+                let subscription = &mut self.subscriptions[review.at];
+                if ruling == Ruling::Granted {
+                    subscription.listen(out);
+                }
+                subscription.may_track
+            }
             (Right::Track, Ruling::Denied) => {
                 let subscription = &mut self.subscriptions[review.at];
                 subscription.may_track = false;
@@ -185,7 +201,12 @@ impl Session {
                 }
                 false
             }
-            (Right::Track, _) => false,
+            (Right::Track, _) => {
+                if matches!(review.cause, Cause::SignIn) {
+                    self.show_again(review.at, out);
+                }
+                false
+            }
         };
         if next_is_track {
             review.right = Right::Track;
@@ -206,7 +227,7 @@ impl Session {
         if !review.is_complete {
             out.push(SessionEffect::ReviewLater);
         }
-        if let (Some(Refresh { reference }), Some(auth)) = (review.refresh, &self.auth) {
+        if let (Cause::Refresh { reference }, Some(auth)) = (review.cause, &self.auth) {
             let user = auth.user.clone();
             let reply = Reply::AuthRefreshed { user, revoked: review.revoked };
             out.push(SessionEffect::Reply(reply, reference));
@@ -222,16 +243,11 @@ impl Session {
         out: &mut Vec<SessionEffect>,
     ) {
         let is_new = self.subscription(&channel).is_none();
-        if is_new {
-            self.add(channel.clone(), out);
-        }
-        if let Some(subscription) = self.subscription(&channel) {
-            subscription.may_track = true;
-        }
+        self.subscribed(channel.clone(), out).may_track = true;
         self.show(channel.clone(), state, reference, out);
         // The entry first, so that the first snapshot holds it.
-        if is_new {
-            out.push(SessionEffect::Listen { channel });
+        if is_new && let Some(subscription) = self.subscription(&channel) {
+            subscription.listen(out);
         }
     }
 
@@ -250,7 +266,15 @@ impl Session {
         out.push(SessionEffect::Put { channel, state, user, reference });
     }
 
-    fn add(&mut self, channel: ChannelName, out: &mut Vec<SessionEffect>) {
+    /// The subscription to `channel`, made where there is none.
+    fn subscribed(
+        &mut self,
+        channel: ChannelName,
+        out: &mut Vec<SessionEffect>,
+    ) -> &mut Subscription {
+        if let Some(at) = self.subscriptions.iter().position(|s| s.channel == channel) {
+            return &mut self.subscriptions[at];
+        }
         if self.auth.is_none() {
             self.deadline = Instant::NEVER;
             out.push(SessionEffect::Settled);
@@ -262,7 +286,9 @@ impl Session {
             state: None,
             is_tracking: false,
             may_track: false,
+            is_listening: false,
         });
+        self.subscriptions.last_mut().expect("one was just added")
     }
 
     fn ask(&self, channel: &ChannelName, right: Right, out: &mut Vec<SessionEffect>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use herenow_wire::encode::Reply;
 use herenow_wire::{CloseCode, ErrorCode, Ref};
 
-use super::access::{Pending, Refresh};
+use super::access::{Cause, Pending};
 use super::input::{AuthRefusal, Limits, SessionEffect, Verification};
 use super::{Session, fail};
 use crate::auth::Auth;
@@ -87,11 +87,11 @@ impl Session {
                 let success = Reply::AuthSuccess { user, connection, resume: None };
                 out.push(SessionEffect::Reply(success, reference));
                 // What was open to anybody may be closed to this user.
-                self.begin_review(None, out);
+                self.begin_review(Cause::SignIn, out);
             }
             Some(present) if user == present.user => {
                 self.adopt_auth(verified);
-                self.begin_review(Some(Refresh { reference }), out);
+                self.begin_review(Cause::Refresh { reference }, out);
             }
             Some(_) => {
                 let message =

@@ -168,6 +168,11 @@ pub enum SessionEffect {
         /// Why.
         reason: LeaveReason,
     },
+    /// Tell the channel's shard that the connection has no socket: what it shows stays for a while.
+    Detach {
+        /// Where.
+        channel: ChannelName,
+    },
     /// Find the session that is claimed, wherever it is; the session takes no further message
     /// until it hears [`super::Session::taken_over`].
     TakeOver {

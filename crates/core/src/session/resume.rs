@@ -8,7 +8,7 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref, UserId};
 
 use super::access::Pending;
 use super::authentication::Verified;
-use super::{Limits, Session, SessionEffect};
+use super::{Limits, Session, SessionEffect, Subscription};
 use crate::time::Instant;
 
 /// What a resume token that was verified says.
@@ -46,12 +46,13 @@ impl Session {
         self.waiting = None;
         let mut until = Vec::new();
         let mut kept = Vec::new();
-        for subscription in std::mem::take(&mut self.subscriptions) {
+        for mut subscription in std::mem::take(&mut self.subscriptions) {
             let grace = grace_of(&subscription.channel);
             if subscription.is_tracking && !grace.is_zero() && self.auth.is_some() {
                 let channel = subscription.channel.clone();
                 until.push((channel.clone(), now + grace));
-                out.push(SessionEffect::Unlisten { channel });
+                subscription.unlisten(out);
+                out.push(SessionEffect::Detach { channel });
                 kept.push(subscription);
             } else {
                 subscription.finish(LeaveReason::Disconnect, out);
@@ -76,9 +77,8 @@ impl Session {
 
     /// Gives the session away to the socket that claimed it. What stays behind has ended.
     pub fn hand_over(&mut self, out: &mut Vec<SessionEffect>) -> Session {
-        if self.detached.is_none() {
-            let channels = self.subscriptions.iter().map(|s| s.channel.clone());
-            out.extend(channels.map(|channel| SessionEffect::Unlisten { channel }));
+        for subscription in &mut self.subscriptions {
+            subscription.unlisten(out);
         }
         let ended = Session { has_ended: true, ..Session::nobody(self.connection) };
         std::mem::replace(self, ended)
@@ -103,7 +103,9 @@ impl Session {
         out.push(SessionEffect::TakeOver { claim, user });
     }
 
-    /// The claimed session, or nothing where it is no more: then this is a new connection.
+    /// The claimed session, or nothing where it is no more: then this is a new connection. What
+    /// the claimed session subscribed to is granted again before anything of it is sent: the rights
+    /// may have been lost meanwhile.
     pub fn taken_over(
         &mut self,
         claimed: Option<Session>,
@@ -122,10 +124,18 @@ impl Session {
             self.subscriptions = claimed.subscriptions;
         }
         self.sign_in(verified, reference, out);
-        for subscription in &self.subscriptions {
-            out.push(SessionEffect::Listen { channel: subscription.channel.clone() });
-        }
         self.resume(limits, now, out);
+    }
+
+    /// Tells the shard what a session shows that was taken over: it has a socket again. A full
+    /// channel may have given its place away meanwhile.
+    pub(super) fn show_again(&self, at: usize, out: &mut Vec<SessionEffect>) {
+        let Some(user) = self.auth.as_ref().map(|auth| auth.user.clone()) else { return };
+        let Subscription { channel, state, is_tracking, .. } = &self.subscriptions[at];
+        if let (true, Some(state)) = (is_tracking, state.clone()) {
+            let channel = channel.clone();
+            out.push(SessionEffect::Put { channel, state, user, reference: None });
+        }
     }
 
     /// Lets the entries go whose grace is over. Ends with the last of them.

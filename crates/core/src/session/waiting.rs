@@ -7,7 +7,7 @@ use std::mem::size_of;
 
 use herenow_wire::{ChannelName, ClientMessage, Incoming, Ref, State};
 
-use super::access::Pending;
+use super::access::{Cause, Pending};
 use super::input::Input;
 use crate::auth::Auth;
 use crate::time::Instant;
@@ -288,8 +288,11 @@ fn bytes_of_pending(pending: &Pending) -> usize {
         Pending::Review(review) => {
             let revoked = review.revoked.iter();
             let names = revoked.map(|name| size_of::<ChannelName>() + text_bytes(name.as_str()));
-            let refresh = review.refresh.as_ref();
-            names.sum::<usize>() + refresh.map_or(0, |refresh| reference_bytes(&refresh.reference))
+            names.sum::<usize>()
+                + match &review.cause {
+                    Cause::Refresh { reference } => reference_bytes(reference),
+                    Cause::SignIn | Cause::Rules => 0,
+                }
         }
     };
     size_of::<Pending>() + texts

@@ -9,7 +9,7 @@ use super::{Interest, Map, Owes, Shard};
 use crate::change::Owner;
 use crate::channel::Channel;
 use crate::collecting::{Collecting, Trackers, trackers_in};
-use crate::command::Effect;
+use crate::command::{Effect, Standing};
 use crate::time::Instant;
 
 impl Shard {
@@ -167,6 +167,7 @@ impl Shard {
     fn rebuild(&mut self, name: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
         let Some(slot) = self.channels.get_mut(name) else { return };
         let Map::Collecting(collecting) = &mut slot.map else { return };
+        let detached = collecting.detached();
         let snapshot = collecting.finish();
         self.collecting -= 1;
         let mut channel = Channel::new(self.epoch, self.seq);
@@ -175,6 +176,9 @@ impl Shard {
             *seq += 1;
             *seq
         });
+        for (connection, owner) in detached {
+            channel.stand(connection, owner, Standing::Detached);
+        }
         // Everybody gets the snapshot: the joins that led to it are nobody's deltas.
         channel.tell(&mut Vec::new());
         self.entries += channel.len();

@@ -63,7 +63,7 @@ impl Truth {
                 true
             }
             Command::Remove { channel, connection, .. } => self.was_here(channel, *connection),
-            Command::Unsubscribe { .. } => false,
+            Command::Keep { .. } | Command::Detach { .. } | Command::Unsubscribe { .. } => false,
         };
         if speaks_of_the_map {
             self.wake(command.channel(), now);

@@ -70,7 +70,7 @@ finds! {
     it_finds_a_leave_that_is_skipped: LeaveSkipped from 0,
     it_finds_mail_that_is_reordered: MailReordered from 0,
     it_finds_a_snapshot_that_answers_a_later_wish: AnyAnswerWillDo from 0,
-    it_finds_a_decision_that_another_socket_asked_for: AnyDecisionWillDo from 6_000,
+    it_finds_a_decision_that_another_socket_asked_for: AnyDecisionWillDo from 3_700,
     it_finds_a_resync_that_is_not_told: ResyncUntold from 0,
     it_finds_a_pause_that_is_not_forgiven: PauseNotForgiven from 0,
     it_finds_leases_that_are_looked_over_too_seldom: LeasesSeldomLookedOver from 0,

@@ -5,6 +5,7 @@ mod audience;
 mod channel;
 mod codes;
 mod decisions;
+mod detached;
 mod flush;
 mod given;
 mod leases;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use herenow_core::{Claim, Input, Session, SessionEffect};
 
 use crate::given::{
-    Token, at, denied, good, granted, id, limits, ping, subscribe, track, user, with_ref,
+    Token, at, denied, good, granted, id, limits, ping, subscribe, sync, track, unavailable, user,
+    with_ref,
 };
 use crate::told::{Talk, line_of};
 
@@ -59,7 +60,7 @@ fn with_grace_the_entries_of_a_broken_connection_stay_and_what_it_watched_goes()
     talk.hear(0, subscribe("garden"));
     talk.hear(0, granted("garden"));
     let effects = break_off(&mut talk, 10_000, GRACE);
-    assert_eq!(effects, ["unlisten lobby", "unlisten garden", "detached"]);
+    assert_eq!(effects, ["unlisten lobby", "detach lobby", "unlisten garden", "detached"]);
     assert!(!talk.session.has_ended());
     talk.sleeps_until(13_000);
 }
@@ -125,12 +126,10 @@ fn whoever_comes_back_has_its_name_and_its_entries_and_nobody_is_told() {
     let mut new = newcomer();
     new.gives(11_000, with_ref("1", resume("jane", claim('c', 0))), &["take over c 0 for jane"]);
     let effects = take_over(&mut new, Some(claimed));
-    assert_eq!(
-        effects,
-        ["settled", "auth_success jane c ref 1", "may jane subscribe lobby?", "listen lobby",]
-    );
-    new.gives(11_001, granted("lobby"), &["may jane track lobby?"]);
-    new.gives(11_002, granted("lobby"), &[]);
+    assert_eq!(effects, ["settled", "auth_success jane c ref 1", "may jane subscribe lobby?"]);
+    new.gives(11_001, granted("lobby"), &["listen lobby", "may jane track lobby?"]);
+    // The place may have been given away: the state is told again, which changes nothing if not.
+    new.gives(11_002, granted("lobby"), &[r#"put lobby {"n":0} as jane"#]);
     assert_eq!(new.session.connection(), id('c'));
     new.gives(12_000, track("lobby", "{}"), &["put lobby {} as jane"]);
     new.gives(13_000, Input::Broken, &["remove lobby disconnect", "unlisten lobby"]);
@@ -221,8 +220,86 @@ fn rights_that_were_lost_meanwhile_are_lost_when_it_comes_back() {
     new.gives(
         11_001,
         denied("lobby"),
-        &["unsubscribed lobby CHANNEL_ACCESS_DENIED", "remove lobby kicked", "unlisten lobby"],
+        &["unsubscribed lobby CHANNEL_ACCESS_DENIED", "remove lobby kicked"],
     );
+}
+
+/// A socket stood and gave lobby and garden up to a new one, which has been told nothing yet.
+fn taken_over_in_two() -> Talk {
+    let mut old = Talk::tracking();
+    old.hear(0, subscribe("garden"));
+    old.hear(0, granted("garden"));
+    let claimed = old.session.hand_over(&mut Vec::new());
+    let mut new = newcomer();
+    new.hear(11_000, resume("jane", claim('c', 0)));
+    take_over(&mut new, Some(claimed));
+    new
+}
+
+// P7.9
+#[test]
+fn nothing_of_a_channel_is_received_before_its_own_rule_has_granted_it() {
+    let mut new = taken_over_in_two();
+    new.gives(11_001, granted("lobby"), &["listen lobby", "may jane track lobby?"]);
+    new.gives(11_002, denied("lobby"), &["remove lobby kicked", "may jane subscribe garden?"]);
+    new.gives(11_003, denied("garden"), &["unsubscribed garden CHANNEL_ACCESS_DENIED"]);
+    assert_eq!(new.session.subscriptions().count(), 1);
+}
+
+// P7.9, P4.17
+#[test]
+fn while_nobody_can_decide_the_entry_stays_and_nothing_is_received() {
+    let mut new = taken_over_in_two();
+    new.gives(11_001, unavailable("lobby"), &["may jane track lobby?"]);
+    let put = r#"put lobby {"n":0} as jane"#;
+    new.gives(11_002, unavailable("lobby"), &[put, "may jane subscribe garden?"]);
+    new.gives(11_003, granted("garden"), &["listen garden", "review later"]);
+    // Neither a wish for a snapshot nor a state is a way around the rule.
+    new.gives(11_004, with_ref("1", sync("lobby")), &["ack ref 1"]);
+    new.gives(11_005, track("lobby", "{}"), &["put lobby {} as jane"]);
+    new.gives(11_006, with_ref("2", subscribe("lobby")), &["may jane subscribe lobby?"]);
+    new.gives(11_007, denied("lobby"), &["error CHANNEL_ACCESS_DENIED lobby ref 2"]);
+    new.gives(11_008, with_ref("3", subscribe("lobby")), &["may jane subscribe lobby?"]);
+    new.gives(11_009, granted("lobby"), &["subscribed lobby ref 3", "listen lobby"]);
+    new.gives(11_010, sync("lobby"), &["ask again lobby"]);
+}
+
+// P7.9, P4.17
+#[test]
+fn what_could_not_be_decided_is_received_when_a_later_review_grants_it() {
+    let mut new = taken_over_in_two();
+    new.hear(11_001, unavailable("lobby"));
+    new.hear(11_002, granted("lobby"));
+    new.hear(11_003, unavailable("garden"));
+    new.gives(12_000, Input::Review, &["may jane subscribe lobby?"]);
+    new.gives(12_001, granted("lobby"), &["listen lobby", "may jane track lobby?"]);
+    new.gives(12_002, granted("lobby"), &["may jane subscribe garden?"]);
+    new.gives(12_003, granted("garden"), &["listen garden"]);
+    new.gives(12_004, Input::Review, &["may jane subscribe lobby?"]);
+    new.gives(12_005, granted("lobby"), &["may jane track lobby?"]);
+}
+
+// P9.3
+#[test]
+fn the_server_answers_for_what_is_shown_and_not_received() {
+    let shown = |session: &Session| -> Vec<String> {
+        let shown = session.answered_for();
+        shown.map(|(channel, state)| format!("{} {}", channel.as_str(), state.as_str())).collect()
+    };
+    assert_eq!(shown(&Talk::tracking().session), [""; 0], "it answers itself");
+    assert_eq!(shown(&detached().session), [r#"lobby {"n":0}"#]);
+    let mut new = taken_over_in_two();
+    assert_eq!(shown(&new.session), [r#"lobby {"n":0}"#]);
+    new.hear(11_001, granted("lobby"));
+    assert_eq!(shown(&new.session), [""; 0]);
+}
+
+// P7.12
+#[test]
+fn a_session_that_gives_way_takes_its_entries_with_it() {
+    let mut talk = detached();
+    talk.gives(10_001, Input::Broken, &["remove lobby disconnect"]);
+    assert!(talk.session.has_ended());
 }
 
 // P7.11

@@ -219,6 +219,7 @@ pub fn line_of(effect: SessionEffect) -> String {
             let connection = letter(claim.connection);
             format!("take over {connection} {} for {user}", claim.generation)
         }
+        SessionEffect::Detach { channel } => format!("detach {}", channel.as_str()),
         SessionEffect::Detached => "detached".to_owned(),
         SessionEffect::ReviewLater => "review later".to_owned(),
         SessionEffect::Settled => "settled".to_owned(),

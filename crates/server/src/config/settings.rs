@@ -30,6 +30,9 @@ pub struct Settings {
     pub outbox_bytes: usize,
     /// Connections the server holds; above it the upgrade is answered 503.
     pub max_connections: usize,
+    /// Sessions of one user that have lost their socket and may come back; beyond it the oldest
+    /// ends.
+    pub max_detached_per_user: usize,
     /// Connections per address that have neither signed in nor joined a public channel; above it
     /// the upgrade is answered 429.
     pub max_newcomers_per_address: usize,
@@ -64,6 +67,7 @@ impl Default for Settings {
             max_frame_bytes: 16 * 1024,
             outbox_bytes: 256 * 1024,
             max_connections: 1_000_000,
+            max_detached_per_user: 16,
             max_newcomers_per_address: 64,
             flush_delay_us: None,
             fault_on_channel: None,

@@ -142,6 +142,14 @@ pub const SETTINGS: &[Setting] = &[
         kind: number!(max_connections, "connections", 1..=10_000_000),
     },
     Setting {
+        key: "maxDetachedPerUser",
+        env: "HERENOW_MAX_DETACHED_PER_USER",
+        flag: "max-detached-per-user",
+        meaning: "Broken connections of one user that are kept for `disconnectGraceMs`; beyond it \
+                  the oldest one ends.",
+        kind: number!(max_detached_per_user, "connections", 1..=10_000),
+    },
+    Setting {
         key: "maxNewcomersPerAddress",
         env: "HERENOW_MAX_NEWCOMERS_PER_ADDRESS",
         flag: "max-newcomers-per-address",

@@ -10,6 +10,7 @@ use herenow_core::{Claim, Command, Owed, Ruling, Session, Ticket, Verdict};
 use herenow_wire::{ChannelName, UserId};
 use mio::Waker;
 
+use super::detached_users::Detachment;
 use super::shards::Loss;
 use crate::access::{Access, Asker};
 use crate::loops::Adopted;
@@ -31,6 +32,14 @@ pub(crate) enum Mail {
     Claim { asker: Asker, claim: Claim, user: UserId },
     /// What became of such a claim.
     TakenOver { asker: Asker, session: Option<Box<Session>> },
+    /// A session of a user whose registrar is the receiving loop has lost its socket.
+    Detached { user: UserId, detachment: Detachment },
+    /// Such a session has ended or was claimed.
+    Reattached { user: UserId, detachment: Detachment },
+    /// A user has too many detached sessions: this one of the receiving loop is to end.
+    EndDetached(Detachment),
+    /// A new connection needs a place: the oldest detached session of the receiving loop is to end.
+    EndOldestDetached,
     /// Rules that hold from here on.
     Reload(Access),
     /// A flush for the receiving loop's subscribers.

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use herenow_core::Instant;
 use herenow_wire::ErrorCode;
 
 use crate::loops::LoopsMetrics;
@@ -11,6 +12,10 @@ use crate::loops::LoopsMetrics;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) connections: Count,
+    pub(crate) detached_sessions: Count,
+    /// Since when the loop's oldest detached session has had no socket, in microseconds of the
+    /// server's clock, plus one; 0 where there is none.
+    oldest_detached: Count,
     pub(crate) entries: Count,
     pub(crate) subscriptions: Count,
     pub(crate) channels: Count,
@@ -54,9 +59,20 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn note_oldest_detached(&self, since: Option<Instant>) {
+        self.oldest_detached.set(since.map_or(0, |since| since.as_micros() as usize + 1));
+    }
+
+    /// What orders the loops by the age of their oldest detached session. `None` where the loop has
+    /// none.
+    pub(crate) fn oldest_detached(&self) -> Option<u64> {
+        Some(self.oldest_detached.value()).filter(|since| *since > 0)
+    }
+
     /// Adds this loop's counts to those of the others.
     pub(crate) fn add_to(&self, sum: &mut LoopsMetrics) {
         sum.connections += self.connections.value();
+        sum.detached_sessions += self.detached_sessions.value();
         sum.entries += self.entries.value();
         sum.subscriptions += self.subscriptions.value();
         sum.channels += self.channels.value();

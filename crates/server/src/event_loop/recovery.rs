@@ -1,6 +1,6 @@
 //! When a channel's map is lost: telling the sockets that use it, and saying what this loop knows.
 
-use herenow_core::{Command, Instant, Put, Ticket};
+use herenow_core::{Command, Instant, Put, Session, Ticket};
 use herenow_wire::ChannelName;
 use herenow_wire::encode::Reply;
 
@@ -47,13 +47,13 @@ impl EventLoop {
             let ask = self.audience.ask_for_all(&channel);
             self.command(Command::Recover { channel, peer: self.me, ask, trackers });
         }
-        for channel in self.detached_channels_of(shard) {
-            self.answer_for_detached(&channel);
+        for channel in self.unheard_channels_of(shard) {
+            self.answer_for_unheard(&channel);
         }
     }
 
     /// Tells every socket that uses the channel, subscribed or not, that its map is lost, and
-    /// answers for the sessions that have no socket.
+    /// answers for the sessions that are not told.
     pub(super) fn tell_resync(&mut self, channel: &ChannelName) {
         let mut slots: Vec<u32> =
             self.audience.subscribers(channel).iter().map(|subscriber| subscriber.slot).collect();
@@ -67,7 +67,7 @@ impl EventLoop {
         for slot in slots {
             self.reply(slot, &Reply::Resync { channel: channel.clone() }, None);
         }
-        self.answer_for_detached(channel);
+        self.answer_for_unheard(channel);
     }
 
     /// The channel hibernates: the states of its subscribers are freed. Where there is a grace they
@@ -83,14 +83,44 @@ impl EventLoop {
         }
     }
 
-    fn answer_for_detached(&mut self, channel: &ChannelName) {
+    /// Sends the states again of sessions that show something in the channel and are sent nothing
+    /// of it: those without a socket, and those that were taken over and wait for the rules.
+    fn answer_for_unheard(&mut self, channel: &ChannelName) {
         let max_members = self.access.settings_for(channel).max_members;
-        for put in self.shown_detached(channel) {
+        let connected = self.connections.iter().filter_map(|c| shown_by(&c.session, channel));
+        let connected: Vec<Put> = connected.collect();
+        let detached = self.detached.sessions().filter_map(|session| shown_by(session, channel));
+        let detached: Vec<Put> = detached.collect();
+        for put in connected {
             let Put { connection, .. } = put;
             let ticket =
                 Ticket { peer: self.me, slot: NO_SLOT, connection, generation: 0, reference: None };
             let channel = channel.clone();
             self.command(Command::Put { channel, put, max_members, ticket });
         }
+        for put in detached {
+            let channel = channel.clone();
+            self.command(Command::Keep { channel, put, max_members });
+        }
     }
+
+    /// The channels of one shard in which a session shows something and is sent nothing.
+    fn unheard_channels_of(&self, shard: u16) -> Vec<ChannelName> {
+        let connected = self.connections.iter().map(|connection| &connection.session);
+        let sessions = self.detached.sessions().chain(connected);
+        let channels = sessions.flat_map(|session| session.answered_for().map(|(name, _)| name));
+        let mut channels: Vec<ChannelName> =
+            channels.filter(|name| name.shard() == shard).cloned().collect();
+        channels.sort_unstable();
+        channels.dedup();
+        channels
+    }
+}
+
+/// What a session shows in `channel`, where it is sent nothing of it.
+fn shown_by(session: &Session, channel: &ChannelName) -> Option<Put> {
+    let user = session.auth()?.user.clone();
+    let (_, state) = session.answered_for().find(|(name, _)| *name == channel)?;
+    let connection = session.connection();
+    Some(Put { connection, owner: OWNER, user, state: state.clone() })
 }

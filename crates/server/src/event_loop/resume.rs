@@ -1,21 +1,18 @@
-//! Sessions that lost their socket and may come back: keeping them, and finding them for the
-//! socket that claims one, on whichever loop it is. The resume token is signed and says all there
-//! is to know, so no table of tokens exists.
+//! Sessions that lost their socket and may come back: finding them for the socket that claims one,
+//! on whichever loop it is. The resume token is signed and says all there is to know, so no table
+//! of tokens exists.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use herenow_core::{Claim, Command, Input, Instant, Put, Session, SessionEffect};
+use herenow_core::{Claim, Session};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, UserId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::EventLoop;
 use super::mail::Mail;
-use super::sessions::OWNER;
 use crate::access::Asker;
 
 /// Signs resume tokens. One key for all loops, made anew at each start: no entry outlives that.
@@ -28,13 +25,6 @@ const SIGNED_BYTES: usize = 16 + 4;
 const MAC_BYTES: usize = 16;
 /// A longer text is no resume token: three bytes are four characters.
 pub(super) const MAX_RESUME_TOKEN_BYTES: usize = (SIGNED_BYTES + MAC_BYTES) * 4 / 3;
-
-/// The sessions of one loop that have no socket.
-#[derive(Debug, Default)]
-pub(super) struct DetachedSessions {
-    sessions: HashMap<ConnectionId, Session>,
-    ends: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
-}
 
 impl ResumeKey {
     pub(crate) fn random() -> std::io::Result<Self> {
@@ -74,12 +64,6 @@ impl ResumeKey {
     }
 }
 
-impl DetachedSessions {
-    pub(super) fn poll_timeout(&self) -> Instant {
-        self.ends.peek().map_or(Instant::NEVER, |next| next.0.0)
-    }
-}
-
 impl EventLoop {
     /// Whether any channel lets a broken connection's entry stay.
     fn allows_grace(&self) -> bool {
@@ -108,48 +92,6 @@ impl EventLoop {
         };
         connection.session.break_off(grace_of, self.now, &mut self.effects);
         self.carry_out(slot);
-        self.settle();
-    }
-
-    /// Keeps a session without its socket.
-    pub(super) fn keep_detached(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let id = connection.session.connection();
-        let ended = Session::new(id, &self.limits, self.now);
-        let session = std::mem::replace(&mut connection.session, ended);
-        self.detached.ends.push(Reverse((session.poll_timeout(&self.limits), id)));
-        self.detached.sessions.insert(id, session);
-    }
-
-    /// Every grace is longer by a pause of the process.
-    pub(super) fn extend_graces(&mut self, pause: Duration) {
-        self.detached.ends.clear();
-        for (id, session) in &mut self.detached.sessions {
-            session.extend_grace(pause);
-            self.detached.ends.push(Reverse((session.poll_timeout(&self.limits), *id)));
-        }
-    }
-
-    /// Lets the entries go whose grace is over.
-    pub(super) fn end_graces(&mut self) {
-        while self.detached.poll_timeout() <= self.now {
-            let Some(Reverse((_, id))) = self.detached.ends.pop() else { return };
-            let Some(session) = self.detached.sessions.get_mut(&id) else { continue };
-            let mut effects = Vec::new();
-            session.handle_timeout(&self.limits, self.now, &mut effects);
-            if session.has_ended() {
-                self.detached.sessions.remove(&id);
-            } else {
-                let next = session.poll_timeout(&self.limits);
-                self.detached.ends.push(Reverse((next, id)));
-            }
-            for effect in effects {
-                if let SessionEffect::Remove { channel, reason } = effect {
-                    let connection = id;
-                    self.command(Command::Remove { channel, connection, owner: OWNER, reason });
-                }
-            }
-        }
         self.settle();
     }
 
@@ -213,8 +155,8 @@ impl EventLoop {
     /// that still holds it is closed: two sockets never share an entry.
     fn give_up(&mut self, claim: Claim, user: &UserId) -> Option<Session> {
         let id = claim.connection;
-        if self.detached.sessions.get(&id).is_some_and(|session| session.is_claimed(claim, user)) {
-            return self.detached.sessions.remove(&id);
+        if self.detached.get(id).is_some_and(|session| session.is_claimed(claim, user)) {
+            return self.take_detached(id);
         }
         let is_claimed = |slot: &u32| {
             self.connections.get(*slot).is_some_and(|c| c.session.is_claimed(claim, user))
@@ -226,38 +168,6 @@ impl EventLoop {
         self.settle();
         self.close(slot, CloseCode::GoingAway, "resumed on another connection");
         Some(session)
-    }
-
-    /// What the detached sessions of this loop show in `channel`. They cannot answer a resync, but
-    /// their states are known here.
-    pub(super) fn shown_detached(&self, channel: &ChannelName) -> Vec<Put> {
-        let shown = self.detached.sessions.iter().filter_map(|(id, session)| {
-            let user = session.auth()?.user.clone();
-            let mut subscriptions = session.subscriptions();
-            let (_, state) = subscriptions.find(|(name, _)| *name == channel)?;
-            Some(Put { connection: *id, owner: OWNER, user, state: state?.clone() })
-        });
-        shown.collect()
-    }
-
-    /// The channels of one shard in which a detached session shows something.
-    pub(super) fn detached_channels_of(&self, shard: u16) -> Vec<ChannelName> {
-        let sessions = self.detached.sessions.values();
-        let channels = sessions.flat_map(|session| session.subscriptions().map(|(name, _)| name));
-        channels.filter(|name| name.shard() == shard).cloned().collect()
-    }
-
-    /// A session that nobody has any more: its entries go at once.
-    fn end_orphan(&mut self, mut session: Session) {
-        let mut effects = Vec::new();
-        session.handle(Input::Broken, &self.limits, self.now, &mut effects);
-        for effect in effects {
-            if let SessionEffect::Remove { channel, reason } = effect {
-                let connection = session.connection();
-                self.command(Command::Remove { channel, connection, owner: OWNER, reason });
-            }
-        }
-        self.settle();
     }
 }
 

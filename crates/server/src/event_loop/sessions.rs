@@ -160,6 +160,11 @@ impl EventLoop {
                 let connection = connection.session.connection();
                 self.command(Command::Remove { channel, connection, owner: OWNER, reason });
             }
+            SessionEffect::Detach { channel } => {
+                let Some(connection) = self.connections.get(slot) else { return };
+                let connection = connection.session.connection();
+                self.command(Command::Detach { channel, connection, owner: OWNER });
+            }
             SessionEffect::Settled => {
                 if let Some(connection) = self.connections.get_mut(slot) {
                     connection.newcomer = None;

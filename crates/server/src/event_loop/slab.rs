@@ -46,6 +46,10 @@ impl Slab {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().flatten()
+    }
+
     pub(super) fn slots(&self) -> Vec<u32> {
         (0u32..).zip(&self.slots).filter_map(|(slot, taken)| taken.as_ref().map(|_| slot)).collect()
     }

@@ -68,9 +68,14 @@ impl Visit {
             count(&door.metrics.refused_address_full);
             return come_back_later(StatusCode::TOO_MANY_REQUESTS, ADDRESS_FULL);
         }
-        if door.loops.connections() >= door.settings.max_connections {
+        let connections = door.loops.connections();
+        if connections >= door.settings.max_connections {
             count(&door.metrics.refused_server_full);
             return come_back_later(StatusCode::SERVICE_UNAVAILABLE, SERVER_FULL);
+        }
+        // Sessions that lost their socket count as connections, but never keep a live one out.
+        if connections + door.loops.detached_sessions() >= door.settings.max_connections {
+            door.loops.end_oldest_detached();
         }
         let default_channel =
             std::mem::replace(&mut handshake.default_channel, DefaultChannel::None);

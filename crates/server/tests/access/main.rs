@@ -14,4 +14,5 @@ mod namespaces;
 mod order;
 mod refresh;
 mod reload;
+mod resume;
 mod table;

@@ -10,6 +10,7 @@ mod backpressure;
 mod client;
 mod connecting;
 mod default_channel;
+mod detached;
 mod errors;
 mod fault;
 mod framing;

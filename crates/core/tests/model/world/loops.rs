@@ -86,6 +86,10 @@ impl World {
                     reason,
                 });
             }
+            SessionEffect::Detach { channel } => {
+                let owner = OWNER;
+                home.to_shard.push_back(Command::Detach { channel, connection, owner });
+            }
             SessionEffect::TakeOver { claim, .. } => person.claim = Some(claim),
             SessionEffect::Detached => {
                 let ended = Session::new(connection, &self.limits, self.now);

@@ -49,8 +49,9 @@ impl Loop {
             let ask = self.audience.ask_for_all(&channel);
             self.command(Command::Recover { channel, peer: self.me, ask, trackers }, stage);
         }
-        let sessions = self.detached.values();
-        let channels = sessions.flat_map(|session| session.subscriptions().map(|(name, _)| name));
+        let connected = self.connections.iter().flatten().map(|one| &one.session);
+        let sessions = self.detached.values().chain(connected);
+        let channels = sessions.flat_map(|session| session.answered_for().map(|(name, _)| name));
         let lost: Vec<ChannelName> =
             channels.filter(|name| name.shard() == shard).cloned().collect();
         for channel in lost {
@@ -90,10 +91,12 @@ impl Loop {
     }
 
     fn answer_for_detached(&mut self, channel: &ChannelName, stage: &mut Stage) {
-        let shown = self.detached.iter().filter_map(|(id, session)| {
+        let connected = self.connections.iter().flatten().map(|one| &one.session);
+        let shown = self.detached.values().chain(connected).filter_map(|session| {
             let user = session.auth()?.user.clone();
-            let (_, state) = session.subscriptions().find(|(name, _)| *name == channel)?;
-            Some(Put { connection: *id, owner: OWNER, user, state: state?.clone() })
+            let (_, state) = session.answered_for().find(|(name, _)| *name == channel)?;
+            let connection = session.connection();
+            Some(Put { connection, owner: OWNER, user, state: state.clone() })
         });
         for put in shown.collect::<Vec<_>>() {
             let Put { connection, .. } = put;

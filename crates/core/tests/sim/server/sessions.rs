@@ -162,6 +162,9 @@ impl Loop {
                 }
                 self.remove(channel, id, reason, stage);
             }
+            SessionEffect::Detach { channel } => {
+                self.command(Command::Detach { channel, connection: id, owner: OWNER }, stage);
+            }
             SessionEffect::TakeOver { claim, user } => self.take_over(slot, claim, user, stage),
             SessionEffect::Detached => self.keep_detached(slot, stage),
             SessionEffect::ReviewLater => self.reviews.push_back(slot),
