@@ -84,6 +84,11 @@ impl Leases {
         }
     }
 
+    /// The lease of `slot` is no longer than the others', until it is extended again.
+    pub fn set_to_common(&mut self, slot: u32) {
+        self.longer.remove(&slot);
+    }
+
     /// For how long `slot` has not been heard from.
     pub fn silent_for(&self, slot: u32, now: Instant) -> Duration {
         let heard_ms = self.leases.get(slot as usize).map(|lease| lease.heard_ms);

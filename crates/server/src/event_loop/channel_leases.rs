@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use herenow_core::Instant;
 use herenow_wire::ChannelName;
 
 use super::EventLoop;
@@ -19,6 +20,8 @@ pub(super) struct ChannelLeases {
 struct Watched {
     /// The shortest lease of its entries.
     shortest: Duration,
+    /// Silence before this does not count: the lease was another then.
+    since: Instant,
     is_pinged: bool,
 }
 
@@ -39,9 +42,29 @@ impl EventLoop {
         }
         // The connection lives as long as the entry that may outlive the most.
         self.leases.extend(slot, ttl);
-        let new = Watched { shortest: ttl, is_pinged: false };
+        let new = Watched { shortest: ttl, since: self.now, is_pinged: false };
         let watched = self.channel_leases.watched.entry(slot).or_insert(new);
         watched.shortest = watched.shortest.min(ttl);
+    }
+
+    /// The namespaces may have changed: the leases of the connection in `slot` are those that its
+    /// channels have now. It is given the whole of a lease that has become shorter.
+    pub(super) fn watch_leases_anew(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let lease_of = |channel: &ChannelName| self.access.settings_for(channel).presence_ttl_ms;
+        let leases: Vec<Duration> =
+            connection.session.tracked().map(lease_of).map(Duration::from_millis).collect();
+        let before = self.channel_leases.watched.remove(&slot);
+        self.leases.set_to_common(slot);
+        for ttl in leases {
+            self.watch_lease(slot, ttl);
+        }
+        if let (Some(before), Some(watched)) = (before, self.channel_leases.watched.get_mut(&slot))
+            && before.shortest <= watched.shortest
+        {
+            watched.since = before.since;
+            watched.is_pinged = before.is_pinged;
+        }
     }
 
     /// Pings who has been silent for half of its shortest lease, and ends the entries whose lease
@@ -53,7 +76,7 @@ impl EventLoop {
         let mut to_ping = Vec::new();
         let mut over = Vec::new();
         for (slot, watched) in &mut self.channel_leases.watched {
-            let silent = self.leases.silent_for(*slot, self.now);
+            let silent = self.leases.silent_for(*slot, self.now).min(self.now.since(watched.since));
             if silent < watched.shortest / 2 {
                 watched.is_pinged = false;
             } else if !watched.is_pinged {
@@ -77,11 +100,12 @@ impl EventLoop {
         let lease_of = |channel: &ChannelName| {
             Duration::from_millis(access.settings_for(channel).presence_ttl_ms)
         };
+        let since = self.channel_leases.watched.get(&slot).map_or(self.now, |one| one.since);
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.session.end_leases(silent, lease_of, &mut self.effects);
             match connection.session.tracked().map(lease_of).min() {
                 Some(shortest) => {
-                    let watched = Watched { shortest, is_pinged: true };
+                    let watched = Watched { shortest, since, is_pinged: true };
                     self.channel_leases.watched.insert(slot, watched);
                 }
                 None => self.channel_leases.forget(slot),

@@ -234,6 +234,7 @@ impl EventLoop {
     pub(super) fn review_some(&mut self) {
         for _ in 0..self.reviews.len().min(REVIEWS_PER_LOOK) {
             if let Some(slot) = self.reviews.pop_front() {
+                self.watch_leases_anew(slot);
                 self.tell_session(slot, Input::Review);
             }
         }
