@@ -57,6 +57,8 @@ export class Channel<S extends object = State> {
   #isDue = false;
   /** Whether this connection has, or asked for, an entry. */
   #hasEntry = false;
+  /** Whether this connection has lost the right to track. */
+  #isKicked = false;
   #standing: Standing = "none";
   #isSyncDue = false;
   /** Forgotten by the client: another object has, or will have, this name. */
@@ -115,7 +117,7 @@ export class Channel<S extends object = State> {
     this.#retries = 0;
     this.#roster.reconnected();
     this.#standing = "none";
-    this.#hasEntry = false;
+    this.#hasEntry = this.#isKicked = false;
     this.#raise();
   }
 
@@ -133,11 +135,7 @@ export class Channel<S extends object = State> {
         break;
       case "presence_join":
       case "presence_update":
-        this.#tell(this.#roster.delta(message));
-        break;
       case "presence_leave":
-        // Taken away: told as any other leave, and tracked again when a new token may allow it.
-        if (message.reason === "kicked" && message.connectionId === this.#host.connectionId) this.#hasEntry = false;
         this.#tell(this.#roster.delta(message));
         break;
       case "subscribed":
@@ -239,6 +237,8 @@ export class Channel<S extends object = State> {
   }
 
   #refused(code: string, message: string): void {
+    // The application has heard of the loss.
+    if (this.#isKicked && code === "CHANNEL_ACCESS_DENIED") return this.#retryLater();
     // Should it have been the state, then that is still to be sent, once there is a reason to try again.
     this.#isDue = true;
     if (PASSING_CODES.has(code)) {
@@ -251,6 +251,18 @@ export class Channel<S extends object = State> {
       this.#standing = "refused";
     }
     this.#fail(code, message);
+  }
+
+  /**
+   * The server ended this connection's own entry, or it is missing from the list: it is tracked again. At once, since
+   * this client is evidently alive; after the loss of the right later, and more slowly each time.
+   */
+  #ended(reason: LeaveReason): void {
+    this.#hasEntry = false;
+    if (reason === "kicked") {
+      this.#isKicked = true;
+      this.#retryLater();
+    } else if (this.#standing !== "refused") this.#raise();
   }
 
   #retryLater(): void {
@@ -273,7 +285,11 @@ export class Channel<S extends object = State> {
       const { userId, connectionId } = event;
       if (event.type === "join") this.onJoin.emit(userId, connectionId, event.state, { first: event.first });
       else if (event.type === "update") this.onUpdate.emit(userId, connectionId, event.state);
-      else this.onLeave.emit(userId, connectionId, { reason: event.reason, last: event.last });
+      else {
+        const { reason, last } = event;
+        this.onLeave.emit(userId, connectionId, { reason, last });
+        if (connectionId === this.#host.connectionId && reason !== "leave") this.#ended(reason);
+      }
     }
     if (changed) this.#syncSoon();
   }

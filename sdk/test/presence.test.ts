@@ -533,6 +533,69 @@ describe("refusals", () => {
   });
 });
 
+describe("the own entry", () => {
+  // P11.8
+  it.each(["timeout", "disconnect"])("is tracked again at once when the server ended it with %s", async (reason) => {
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"), entry("bob", "b1"));
+    server.socket.say(leave(2, "bob", "b1", reason));
+    expect(server.socket.take()).toEqual([]);
+    server.socket.say(leave(3, "jane", "me", reason));
+    expect(server.socket.take()).toEqual([track({ n: 1 })]);
+    // Once: nothing more follows by itself.
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(server.socket.take()).toEqual([]);
+  });
+
+  // P11.8
+  it("is tracked again at once when a snapshot lacks it", async () => {
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    server.socket.say(sync(2, entry("bob", "b1")));
+    expect(server.socket.take()).toEqual([track({ n: 1 })]);
+    server.socket.say(sync(3, entry("bob", "b1")));
+    expect(server.socket.take()).toEqual([]);
+  });
+
+  // P11.8
+  it("is not tracked again when nobody wants it any more", async () => {
+    presence.onSync(() => {});
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    presence.untrack();
+    server.socket.say(leave(2, "jane", "me", "timeout"));
+    await settle();
+    expect(server.socket.take()).toEqual([]);
+    presence.track({ n: 2 });
+    await settle();
+    server.socket.take();
+    server.socket.say({ type: "presence_join", channel: CHANNEL, seq: 3, ...entry("jane", "me", { n: 2 }) });
+    server.socket.say(leave(4, "jane", "me", "leave"));
+    expect(server.socket.take()).toEqual([]);
+  });
+
+  // P11.8
+  it("is asked for after longer and longer waits once the right is lost, without a word of each refusal", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(1);
+    const heard: unknown[] = [];
+    presence.onError((problem) => heard.push(problem.code));
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    server.socket.say(leave(2, "jane", "me", "kicked"));
+    for (const wait of [2_000, 4_000, 8_000, 16_000]) {
+      await vi.advanceTimersByTimeAsync(wait - 1);
+      expect(server.socket.take()).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(server.socket.take().filter((frame) => frame["type"] !== "ping")).toEqual([track({ n: 1 })]);
+      server.socket.say({ type: "pong" }, error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    }
+    expect(heard).toEqual([]);
+    presence.untrack();
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect(server.socket.take().filter((frame) => frame["type"] === "presence_join")).toEqual([]);
+  });
+});
+
 describe("resync", () => {
   // P9.3
   it("sends the present state of that channel at once, and nothing where none is tracked", async () => {

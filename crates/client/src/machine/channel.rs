@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use herenow_wire::{ChannelName, ErrorCode, State};
+use herenow_wire::{ChannelName, ErrorCode, LeaveReason, State};
 
-use super::{Moment, Output, RETRY_CAP};
+use super::{KICKED_RETRY_CAP, Moment, Output, RETRY_CAP};
 use crate::protocol;
 use crate::roster::Roster;
 
@@ -15,8 +15,11 @@ pub(super) struct Channel {
     pub(super) tracked: Option<State>,
     /// Whether the server said no; asking again is for another socket or another token.
     pub(super) refused: bool,
-    /// When to ask again, after the server could not decide.
+    /// When to ask again, after the server could not decide or has taken the own entry away.
     pub(super) retry_at: Option<Instant>,
+    /// How often the right to track was asked for on this socket since it was lost, the loss
+    /// included.
+    kicked: u32,
     /// Whether the next snapshot is that of a rebuilt map: it is told even where it reads the same.
     pub(super) is_rebuilding: bool,
     pub(super) roster: Roster,
@@ -46,6 +49,9 @@ impl Channel {
 
     pub(super) fn untrack(&mut self, name: &ChannelName) -> Option<String> {
         self.tracked.take()?;
+        if std::mem::take(&mut self.kicked) > 0 {
+            self.retry_at = None;
+        }
         let message = if self.listening { protocol::untrack } else { protocol::unsubscribe };
         Some(message(name))
     }
@@ -54,6 +60,7 @@ impl Channel {
     pub(super) fn detach(&mut self) {
         self.refused = false;
         self.retry_at = None;
+        self.kicked = 0;
         self.is_rebuilding = false;
         self.roster.suspend();
     }
@@ -68,6 +75,37 @@ impl Channel {
         }
         let is_denied = is(ErrorCode::ChannelAccessDenied) || is(ErrorCode::NotAuthenticated);
         self.refused |= is_waiting && is_denied;
+    }
+
+    /// The server ended this client's own entry, or it is missing from the list. It is tracked
+    /// again: at once, since the client is evidently alive; after a wait where the right was lost.
+    pub(super) fn own_entry_ended(
+        &mut self,
+        reason: &str,
+        name: &ChannelName,
+        moment: Moment,
+        out: &mut Vec<Output>,
+    ) {
+        let is = |known: LeaveReason| reason == known.as_str();
+        if is(LeaveReason::Leave) || self.tracked.is_none() || self.refused {
+            return;
+        }
+        if is(LeaveReason::Kicked) {
+            self.retry_kicked(moment);
+        } else {
+            self.request(name, out);
+        }
+    }
+
+    /// Whether the right to track was lost on this socket.
+    pub(super) fn is_kicked(&self) -> bool {
+        self.kicked > 0
+    }
+
+    pub(super) fn retry_kicked(&mut self, moment: Moment) {
+        let longest = RETRY_CAP.saturating_mul(1 << self.kicked.min(16)).min(KICKED_RETRY_CAP);
+        self.kicked = self.kicked.saturating_add(1);
+        self.retry_at = Some(moment.now + longest.mul_f64((1.0 + moment.random) / 2.0));
     }
 
     fn retry(&mut self, moment: Moment) {

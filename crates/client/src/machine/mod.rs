@@ -7,17 +7,19 @@
 
 mod backoff;
 mod channel;
+mod heard;
 mod leaving;
 mod resume;
 mod surface;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herenow_wire::{ChannelName, State};
 
-use crate::protocol::{self, Failure, ServerMessage};
-use crate::roster::{Outcome, Roster};
+use crate::protocol;
+use crate::roster::Roster;
 use backoff::{Advice, Backoff};
 use channel::Channel;
 use leaving::Leaving;
@@ -34,6 +36,9 @@ pub const PING_PATIENCE: Duration = Duration::from_secs(10);
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait before a request that the server could not take is made again.
 pub const RETRY_CAP: Duration = Duration::from_secs(2);
+/// The longest wait before the right to track, once lost, is asked for again. The first wait is at
+/// most [`RETRY_CAP`], and each one is twice as long as the one before.
+pub const KICKED_RETRY_CAP: Duration = Duration::from_secs(30);
 
 /// One client.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub struct Machine {
     leaving: Leaving,
     /// What the server may keep for this client while it has no socket.
     place: Option<Place>,
+    /// What the server calls the present connection, once it has authenticated.
+    connection_id: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -80,6 +87,7 @@ impl Machine {
             channels: BTreeMap::new(),
             leaving: Leaving::default(),
             place: None,
+            connection_id: None,
         }
     }
 
@@ -216,6 +224,7 @@ impl Machine {
     /// The socket is gone.
     fn detach(&mut self) {
         self.leaving.forget();
+        self.connection_id = None;
         for channel in self.channels.values_mut() {
             channel.detach();
         }
@@ -273,113 +282,6 @@ impl Machine {
         if let Some(place) = &mut self.place {
             place.given_up.insert(name);
         }
-    }
-
-    fn handle_text(&mut self, text: &str, moment: Moment, out: &mut Vec<Output>) {
-        let Link::Open(alive) = &mut self.link else { return };
-        alive.dead_at = None;
-        let message = ServerMessage::parse(text);
-        if !matches!(message, ServerMessage::Error(_) | ServerMessage::AuthError(_)) {
-            // Only now is the server known to take this client: one that accepts and closes at
-            // once must not be asked at the pace of a first attempt.
-            self.backoff = Backoff::default();
-        }
-        if self.leaving.is_late(&message) {
-            if let ServerMessage::Unsubscribed { channel, code: None } = message
-                && let Some(place) = &mut self.place
-            {
-                place.given_up.remove(&channel);
-            }
-            return;
-        }
-        match message {
-            ServerMessage::AuthSuccess { user_id, connection_id, resume } => {
-                let before = self.place.take().filter(|place| place.is_taken_by(&connection_id));
-                let given_up = before.map(|place| place.given_up).unwrap_or_default();
-                self.give_up(&given_up, out);
-                self.place = resume.map(|resume| Place {
-                    connection_id: Some(connection_id.clone()),
-                    resume,
-                    given_up,
-                });
-                out.push(Output::Event(Event::SignedIn { user_id, connection_id }));
-            }
-            ServerMessage::AuthRefreshed { revoked } => self.refreshed(&revoked, out),
-            ServerMessage::AuthError(failure) => out.push(Output::Event(Event::Refused(failure))),
-            ServerMessage::Error(failure) => self.refused(failure, moment, out),
-            ServerMessage::Unsubscribed { channel, code: Some(code) } => {
-                self.revoked(&channel, out);
-                let message = "the server ended the subscription".into();
-                let failure = Failure { code, message, channel: Some(channel) };
-                out.push(Output::Event(Event::Refused(failure)));
-            }
-            ServerMessage::Sync(sync) => self.apply(&sync.channel, out, |channel| {
-                channel.refused = false;
-                let is_rebuilt = std::mem::take(&mut channel.is_rebuilding);
-                let outcome = channel.roster.apply_snapshot(&sync);
-                Outcome { changed: outcome.changed || is_rebuilt, ..outcome }
-            }),
-            ServerMessage::Join(delta) | ServerMessage::Update(delta) => {
-                self.apply(&delta.channel, out, |channel| channel.roster.apply_delta(&delta));
-            }
-            ServerMessage::Leave(departure) => self.apply(&departure.channel, out, |channel| {
-                channel.roster.apply_departure(&departure)
-            }),
-            ServerMessage::Resync { channel } => {
-                if let Some(known) = self.channels.get_mut(&channel) {
-                    known.is_rebuilding = true;
-                    out.extend(known.again(&channel).map(Output::Send));
-                }
-            }
-            ServerMessage::Subscribed { .. }
-            | ServerMessage::Unsubscribed { code: None, .. }
-            | ServerMessage::Pong
-            | ServerMessage::Ack
-            | ServerMessage::Unknown => {}
-        }
-    }
-
-    /// Lets one frame change a channel's list and tells the differences.
-    fn apply(
-        &mut self,
-        name: &ChannelName,
-        out: &mut Vec<Output>,
-        frame: impl FnOnce(&mut Channel) -> Outcome,
-    ) {
-        let Some(channel) = self.channels.get_mut(name) else { return };
-        let outcome = frame(channel);
-        let event = |event| Output::Event(Event::Roster { channel: name.clone(), event });
-        out.extend(outcome.events.into_iter().map(event));
-        if outcome.changed {
-            out.push(Output::Event(Event::Changed { channel: name.clone() }));
-        }
-    }
-
-    fn revoked(&mut self, name: &ChannelName, out: &mut Vec<Output>) {
-        self.apply(name, out, |channel| {
-            channel.refused = true;
-            channel.roster.lose()
-        });
-    }
-
-    fn refreshed(&mut self, revoked: &[ChannelName], out: &mut Vec<Output>) {
-        for name in revoked {
-            self.revoked(name, out);
-        }
-        // What the old token was refused, the new one may be granted.
-        for (name, channel) in &mut self.channels {
-            if channel.refused && !revoked.contains(name) {
-                channel.request(name, out);
-            }
-        }
-    }
-
-    fn refused(&mut self, failure: Failure, moment: Moment, out: &mut Vec<Output>) {
-        let channel = failure.channel.as_ref().and_then(|name| self.channels.get_mut(name));
-        if let Some(channel) = channel {
-            channel.refused(&failure.code, moment);
-        }
-        out.push(Output::Event(Event::Refused(failure)));
     }
 
     fn become_status(&mut self, status: Status, out: &mut Vec<Output>) {

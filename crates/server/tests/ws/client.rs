@@ -3,8 +3,10 @@
 use herenow_client::Client;
 use herenow_client::machine::{Event, Status};
 use herenow_client::roster::RosterEvent;
+use herenow_server::access::{Namespace, Pattern, Patterns, Rules};
+use serde_json::json;
 
-use crate::support::{Server, User, game, names, state, token};
+use crate::support::{Proxy, Server, User, game, names, state, token};
 
 #[tokio::test]
 async fn two_clients_see_each_other_come_change_and_go() {
@@ -77,4 +79,37 @@ async fn a_refused_token_is_reported_and_not_tried_again() {
     assert_eq!(codes, ["AUTH_FAILED".into()]);
     user.client.renew(&token("jane")).await.expect("not closed");
     while !matches!(user.event().await, Event::SignedIn { user_id, .. } if &*user_id == "jane") {}
+}
+
+// P11.8
+#[tokio::test]
+async fn a_client_whose_own_entry_timed_out_is_back_by_itself() {
+    let all = Pattern::parse("presence:*").expect("a good pattern");
+    let short = Namespace { presence_ttl_ms: Some(2_000), ..Namespace::default() };
+    let patterns = Patterns::new(vec![(all, short)]);
+    // The connection itself outlives the silence.
+    let server = Server::with(|settings| settings.rules = Rules::new(patterns, None));
+    let proxy = Proxy::before(server.addr).await;
+    let (mut watcher, mut view) = server.watch("watcher").await;
+    let mut jane = User::join(proxy.addr, "jane").await;
+    view.read_until(&mut watcher, |view| view.users() == ["jane"]).await;
+    proxy.stand_still();
+    let left = watcher.next_message().await;
+    assert_eq!((&left["type"], &left["reason"]), (&json!("presence_leave"), &json!("timeout")));
+    view.apply(&left);
+    proxy.go_on();
+    view.read_until(&mut watcher, |view| view.users() == ["jane"]).await;
+    let mut is_gone = false;
+    loop {
+        match jane.event().await {
+            Event::Roster { event: RosterEvent::Leave { reason, .. }, .. } => {
+                assert_eq!(&*reason, "timeout");
+                is_gone = true;
+            }
+            Event::Roster { event: RosterEvent::Join { .. }, .. } if is_gone => break,
+            Event::Status(Status::Connected) | Event::Changed { .. } => {}
+            other => panic!("the connection stands all along: {other:?}"),
+        }
+    }
+    assert_eq!(names(&jane.list().await), ["jane"]);
 }

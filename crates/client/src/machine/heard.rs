@@ -1,0 +1,147 @@
+//! What the server says, and what the client makes of it: its lists, its place, and what it asks for
+//! again.
+
+use std::sync::Arc;
+
+use herenow_wire::{ChannelName, ErrorCode};
+
+use super::backoff::Backoff;
+use super::channel::Channel;
+use super::resume::Place;
+use super::{Event, Link, Machine, Moment, Output};
+use crate::protocol::{Failure, ServerMessage};
+use crate::roster::{Outcome, RosterEvent};
+
+impl Machine {
+    pub(super) fn handle_text(&mut self, text: &str, moment: Moment, out: &mut Vec<Output>) {
+        let Link::Open(alive) = &mut self.link else { return };
+        alive.dead_at = None;
+        let message = ServerMessage::parse(text);
+        if !matches!(message, ServerMessage::Error(_) | ServerMessage::AuthError(_)) {
+            // Only now is the server known to take this client: one that accepts and closes at
+            // once must not be asked at the pace of a first attempt.
+            self.backoff = Backoff::default();
+        }
+        if self.leaving.is_late(&message) {
+            if let ServerMessage::Unsubscribed { channel, code: None } = message
+                && let Some(place) = &mut self.place
+            {
+                place.given_up.remove(&channel);
+            }
+            return;
+        }
+        match message {
+            ServerMessage::AuthSuccess { user_id, connection_id, resume } => {
+                let before = self.place.take().filter(|place| place.is_taken_by(&connection_id));
+                let given_up = before.map(|place| place.given_up).unwrap_or_default();
+                self.give_up(&given_up, out);
+                self.place = resume.map(|resume| Place {
+                    connection_id: Some(connection_id.clone()),
+                    resume,
+                    given_up,
+                });
+                self.connection_id = Some(connection_id.clone());
+                out.push(Output::Event(Event::SignedIn { user_id, connection_id }));
+            }
+            ServerMessage::AuthRefreshed { revoked } => self.refreshed(&revoked, moment, out),
+            ServerMessage::AuthError(failure) => out.push(Output::Event(Event::Refused(failure))),
+            ServerMessage::Error(failure) => self.refused(failure, moment, out),
+            ServerMessage::Unsubscribed { channel, code: Some(code) } => {
+                self.revoked(&channel, moment, out);
+                let message = "the server ended the subscription".into();
+                let failure = Failure { code, message, channel: Some(channel) };
+                out.push(Output::Event(Event::Refused(failure)));
+            }
+            ServerMessage::Sync(sync) => self.apply(&sync.channel, moment, out, |channel| {
+                channel.refused = false;
+                let is_rebuilt = std::mem::take(&mut channel.is_rebuilding);
+                let outcome = channel.roster.apply_snapshot(&sync);
+                Outcome { changed: outcome.changed || is_rebuilt, ..outcome }
+            }),
+            ServerMessage::Join(delta) | ServerMessage::Update(delta) => {
+                self.apply(&delta.channel, moment, out, |channel| {
+                    channel.roster.apply_delta(&delta)
+                });
+            }
+            ServerMessage::Leave(departure) => {
+                self.apply(&departure.channel, moment, out, |channel| {
+                    channel.roster.apply_departure(&departure)
+                });
+            }
+            ServerMessage::Resync { channel } => {
+                if let Some(known) = self.channels.get_mut(&channel) {
+                    known.is_rebuilding = true;
+                    out.extend(known.again(&channel).map(Output::Send));
+                }
+            }
+            ServerMessage::Subscribed { .. }
+            | ServerMessage::Unsubscribed { code: None, .. }
+            | ServerMessage::Pong
+            | ServerMessage::Ack
+            | ServerMessage::Unknown => {}
+        }
+    }
+
+    /// Lets one frame change a channel's list and tells the differences. An own entry that has
+    /// ended is tracked again.
+    fn apply(
+        &mut self,
+        name: &ChannelName,
+        moment: Moment,
+        out: &mut Vec<Output>,
+        frame: impl FnOnce(&mut Channel) -> Outcome,
+    ) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let outcome = frame(channel);
+        let own_end = self.connection_id.as_ref().and_then(|own| end_of(own, &outcome));
+        let event = |event| Output::Event(Event::Roster { channel: name.clone(), event });
+        out.extend(outcome.events.into_iter().map(event));
+        if outcome.changed {
+            out.push(Output::Event(Event::Changed { channel: name.clone() }));
+        }
+        if let (Some(reason), Some(channel)) = (own_end, self.channels.get_mut(name)) {
+            channel.own_entry_ended(&reason, name, moment, out);
+        }
+    }
+
+    fn revoked(&mut self, name: &ChannelName, moment: Moment, out: &mut Vec<Output>) {
+        self.apply(name, moment, out, |channel| {
+            channel.refused = true;
+            channel.roster.lose()
+        });
+    }
+
+    fn refreshed(&mut self, revoked: &[ChannelName], moment: Moment, out: &mut Vec<Output>) {
+        for name in revoked {
+            self.revoked(name, moment, out);
+        }
+        // What the old token was refused, the new one may be granted.
+        for (name, channel) in &mut self.channels {
+            if (channel.refused || channel.is_kicked()) && !revoked.contains(name) {
+                channel.request(name, out);
+            }
+        }
+    }
+
+    fn refused(&mut self, failure: Failure, moment: Moment, out: &mut Vec<Output>) {
+        let channel = failure.channel.as_ref().and_then(|name| self.channels.get_mut(name));
+        if let Some(channel) = channel {
+            if channel.is_kicked() && *failure.code == *ErrorCode::ChannelAccessDenied.as_str() {
+                // The application was told of the loss itself.
+                return channel.retry_kicked(moment);
+            }
+            channel.refused(&failure.code, moment);
+        }
+        out.push(Output::Event(Event::Refused(failure)));
+    }
+}
+
+/// Why the entry of this connection has ended, where it has.
+fn end_of(own: &Arc<str>, outcome: &Outcome) -> Option<Box<str>> {
+    outcome.events.iter().find_map(|event| match event {
+        RosterEvent::Leave { connection_id, reason, .. } if connection_id == own => {
+            Some(reason.clone())
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,155 @@
+//! The client's own entry: what the client does when the server has ended it.
+
+use std::time::{Duration, Instant};
+
+use herenow_client::machine::{Event, Input, KICKED_RETRY_CAP, Machine, Moment, Output, RETRY_CAP};
+use herenow_wire::{ChannelName, State};
+
+const TRACK: &str = r#"{"type":"presence_join","channel":"presence:a","state":{"n":1}}"#;
+const ME: &str = r#"{"userId":"jane","connectionId":"c1","state":{"n":1}}"#;
+const BOB: &str = r#"{"userId":"bob","connectionId":"b1","state":{"n":9}}"#;
+const DENIED: &str =
+    r#"{"type":"error","code":"CHANNEL_ACCESS_DENIED","message":"m","channel":"presence:a"}"#;
+
+/// A client that is authenticated as c1, with a clock that the test holds.
+struct Bench {
+    machine: Machine,
+    now: Instant,
+}
+
+impl Bench {
+    /// Tracks in `presence:a` and has seen itself and bob there.
+    fn tracking() -> Self {
+        let machine = Machine::new(Some("t0ken".into()));
+        let mut bench = Self { machine, now: Instant::now() };
+        bench.input(Input::Start);
+        bench.input(Input::Opened);
+        bench.text(r#"{"type":"auth_success","userId":"jane","connectionId":"c1"}"#);
+        let state = State::parse(r#"{"n":1}"#).expect("a good state");
+        bench.input(Input::Track(a(), state));
+        bench.sync(1, &[ME, BOB]);
+        bench
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.machine.handle(input, Moment { now: self.now, random: 1.0 }, &mut out);
+        out
+    }
+
+    fn text(&mut self, text: &str) -> Vec<Output> {
+        self.input(Input::Text(text.into()))
+    }
+
+    /// What is sent after a snapshot of these rows.
+    fn sync(&mut self, seq: u64, rows: &[&str]) -> Vec<String> {
+        let rows = rows.join(",");
+        sent(self.text(&format!(
+            r#"{{"type":"presence_sync","channel":"presence:a","epoch":7,"seq":{seq},"presences":[{rows}]}}"#
+        )))
+    }
+
+    /// What is sent after the own leave.
+    fn leave(&mut self, seq: u64, reason: &str) -> Vec<String> {
+        sent(self.text(&format!(
+            r#"{{"type":"presence_leave","channel":"presence:a","seq":{seq},"userId":"jane","connectionId":"c1","reason":"{reason}"}}"#
+        )))
+    }
+
+    /// What is sent after this time.
+    fn later(&mut self, by: Duration) -> Vec<String> {
+        self.now += by;
+        let mut out = Vec::new();
+        self.machine.handle_timeout(Moment { now: self.now, random: 1.0 }, &mut out);
+        sent(out)
+    }
+}
+
+fn a() -> ChannelName {
+    ChannelName::parse("presence:a").expect("a good name")
+}
+
+/// Without the pings.
+fn sent(outputs: Vec<Output>) -> Vec<String> {
+    let sent = outputs.into_iter().filter_map(|output| match output {
+        Output::Send(text) => Some(text),
+        _ => None,
+    });
+    sent.filter(|text| !text.contains("ping")).collect()
+}
+
+// P11.8
+#[test]
+fn an_own_entry_that_ended_is_tracked_again_at_once() {
+    for reason in ["timeout", "disconnect"] {
+        let mut bench = Bench::tracking();
+        assert_eq!(bench.leave(2, reason), [TRACK], "{reason}");
+    }
+    assert_eq!(Bench::tracking().leave(2, "leave"), [""; 0], "it was taken back on purpose");
+}
+
+// P11.8
+#[test]
+fn an_own_entry_that_a_snapshot_lacks_is_tracked_again_once() {
+    let mut bench = Bench::tracking();
+    assert_eq!(bench.sync(2, &[BOB]), [TRACK]);
+    assert_eq!(bench.sync(3, &[BOB]), [""; 0]);
+}
+
+// P11.8
+#[test]
+fn an_entry_of_another_connection_is_not_the_own_one() {
+    let mut bench = Bench::tracking();
+    let leave = r#"{"type":"presence_leave","channel":"presence:a","seq":2,"userId":"bob","connectionId":"b1","reason":"timeout"}"#;
+    assert_eq!(sent(bench.text(leave)), [""; 0]);
+}
+
+// P11.8
+#[test]
+fn what_was_taken_back_is_not_tracked_again() {
+    let mut bench = Bench::tracking();
+    bench.input(Input::Listen(a()));
+    bench.input(Input::Untrack(a()));
+    assert_eq!(bench.leave(2, "timeout"), [""; 0]);
+    assert_eq!(bench.later(KICKED_RETRY_CAP), [""; 0]);
+}
+
+// P11.8
+#[test]
+fn a_lost_right_is_asked_for_after_longer_and_longer_waits() {
+    let mut bench = Bench::tracking();
+    assert_eq!(bench.leave(2, "kicked"), [""; 0]);
+    let mut wait = RETRY_CAP;
+    for _ in 0..6 {
+        assert_eq!(bench.later(wait - Duration::from_millis(1)), [""; 0], "{wait:?}");
+        assert_eq!(bench.later(Duration::from_millis(1)), [TRACK], "{wait:?}");
+        let refused = bench.text(DENIED);
+        assert_eq!(refused, [], "the application has heard of the loss");
+        bench.text(r#"{"type":"pong"}"#);
+        wait = (wait * 2).min(KICKED_RETRY_CAP);
+    }
+    bench.input(Input::Listen(a()));
+    bench.input(Input::Untrack(a()));
+    assert_eq!(bench.later(KICKED_RETRY_CAP), [""; 0], "nobody wants it any more");
+}
+
+// P11.8
+#[test]
+fn a_new_token_asks_for_a_lost_right_at_once() {
+    let mut bench = Bench::tracking();
+    bench.leave(2, "kicked");
+    let refreshed = r#"{"type":"auth_refreshed","userId":"jane","revokedChannels":[]}"#;
+    assert_eq!(sent(bench.text(refreshed)), [TRACK]);
+    assert_eq!(bench.later(RETRY_CAP), [""; 0], "and not a second time");
+}
+
+// P11.8
+#[test]
+fn a_subscription_that_ended_is_not_tracked_into_again() {
+    let mut bench = Bench::tracking();
+    let ended = r#"{"type":"unsubscribed","channel":"presence:a","code":"CHANNEL_ACCESS_DENIED"}"#;
+    let outputs = bench.text(ended);
+    let is_refused = |output: &Output| matches!(output, Output::Event(Event::Refused(_)));
+    assert!(outputs.iter().any(is_refused), "it is told");
+    assert_eq!(sent(outputs), [""; 0]);
+}
