@@ -7,7 +7,6 @@ mod child;
 
 pub use child::run as run_child;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,7 +17,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use herenow_server::config::{self, ConfigError, Loaded, Source, Unknown};
+use herenow_server::config::{self, ConfigError, KEY_SETTINGS, Loaded, Source, Unknown};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::LOAD_CONFIG;
@@ -47,8 +46,8 @@ pub enum LoadError {
 
 /// What the process that reads has to know.
 #[derive(Serialize, Deserialize)]
-struct Request<'a> {
-    environment: Cow<'a, BTreeMap<String, String>>,
+struct Request {
+    environment: BTreeMap<String, String>,
     unknown: Unknown,
 }
 
@@ -80,9 +79,19 @@ pub fn load(
     environment: &BTreeMap<String, String>,
     unknown: Unknown,
 ) -> Result<Loaded, LoadError> {
-    let request = Request { environment: Cow::Borrowed(environment), unknown };
+    let request = Request { environment: without_secrets(environment), unknown };
     let source = path.map(|path| read(path, &request)).transpose()?;
     config::judge(source, environment, unknown).map_err(LoadError::Settings)
+}
+
+/// What a configuration may see of the environment.
+fn without_secrets(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    // What has no flag is a secret.
+    let is_secret =
+        |name: &str| KEY_SETTINGS.iter().any(|key| key.env == name && key.flag.is_none());
+    let mut environment = environment.clone();
+    environment.retain(|name, _| !is_secret(name));
+    environment
 }
 
 /// Has another process read the file.
@@ -122,10 +131,20 @@ fn start(path: &Path) -> io::Result<Child> {
     };
     let mut command = Command::new(program);
     command.arg0("herenow").args([OsStr::new(LOAD_CONFIG), OsStr::new("--"), path.as_os_str()]);
+    // It is told all that it has to know: no secret is in its environment, and nothing there can
+    // make its command line wrong.
+    for (name, _) in std::env::vars_os() {
+        if OWN_PREFIXES.iter().any(|own| name.as_encoded_bytes().starts_with(own.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
     // Signals of a terminal are for the server, which ends this process by itself.
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
+
+/// What the names of the server's own variables begin with.
+const OWN_PREFIXES: [&str; 2] = ["HERENOW_", "JWT_"];
 
 /// Tells the process what it has to know, and waits for what it says.
 fn converse(child: &mut Child, request: &Request) -> io::Result<Receiver<Vec<u8>>> {

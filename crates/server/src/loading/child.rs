@@ -41,7 +41,7 @@ fn limit() {
 }
 
 /// The request. The input's end is the server's end.
-fn hear() -> io::Result<Request<'static>> {
+fn hear() -> io::Result<Request> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     std::thread::Builder::new().name("server".into()).spawn(|| {

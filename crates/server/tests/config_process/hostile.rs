@@ -153,6 +153,20 @@ fn check_names_a_rule_that_does_not_come_back() {
 }
 
 #[test]
+fn a_configuration_sees_the_environment_without_the_secret() {
+    let folder = Folder::with(
+        "const { JWT_USER_SECRET, JWT_ISSUER, HERENOW_LOG_LEVEL, STAGE } = process.env;
+        throw new Error([JWT_USER_SECRET, JWT_ISSUER, HERENOW_LOG_LEVEL, STAGE].join());",
+    );
+    let mut command = herenow(&folder.0, &["check"]);
+    command.env("JWT_USER_SECRET", "s3cret").env("JWT_ISSUER", "me").env("STAGE", "test");
+    command.env("HERENOW_LOG_LEVEL", "warn");
+    let output = command.output().expect("the binary runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(said.contains("Error: ,me,warn,test"), "{said}");
+}
+
+#[test]
 fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
     let folder = Folder::with(PUBLIC);
     std::fs::write(folder.0.join("secret"), "s".repeat(32)).expect("it can be written");
