@@ -151,3 +151,32 @@ async fn where_no_engine_can_be_had_nobody_is_denied_and_nobody_let_in() {
     assert_eq!(subscribe(&mut peer, "presence:x").await.as_deref(), Some("SERVER_ERROR"));
     crate::support::fence(&mut peer).await;
 }
+
+#[tokio::test]
+async fn what_one_users_question_leaves_behind_meets_no_other_users_question() {
+    // Copied as carelessly as code is: what a claim holds reaches every object, if it can.
+    let server = Server::start(
+        "{ 'presence:*': { access: { subscribe: (auth) => {
+            const merge = (to, from) => {
+                for (const key in from) {
+                    if (typeof from[key] === 'object') merge(to[key] ??= {}, from[key]);
+                    else to[key] = from[key];
+                }
+                return to;
+            };
+            if (globalThis.admitted || ({}).admitted) return true;
+            try { globalThis.admitted = auth.id } catch {}
+            return merge({ ...auth }, auth.custom).admitted === true;
+        } } } }",
+    );
+    let custom = json!({"constructor": {"prototype": {"admitted": true}}});
+    let mut mallory = server.sign_in(json!({"sub": "mallory", "custom": custom})).await;
+    let mut jane = server.sign_in(json!({"sub": "jane"})).await;
+    for number in 0..10 {
+        let channel = format!("presence:{number}");
+        for peer in [&mut mallory, &mut jane] {
+            let denied = subscribe(peer, &channel).await;
+            assert_eq!(denied.as_deref(), Some("CHANNEL_ACCESS_DENIED"));
+        }
+    }
+}

@@ -179,3 +179,17 @@ fn a_lease_shorter_than_two_pings_is_warned_of() {
     let warnings = parse(per_pattern).expect("within bounds").warnings;
     assert!(warnings[0].starts_with("namespaces['presence:x'].presenceTTL is"), "{warnings:?}");
 }
+
+#[test]
+fn patterns_are_bounded_in_number() {
+    let patterns = |count: usize| {
+        let rows: Vec<_> = (0..count).map(|at| format!("\"presence:{at}\":{{}}")).collect();
+        format!("{{\"namespaces\":{{{}}}}}", rows.join(","))
+    };
+    assert_eq!(settings(&patterns(4096)).rules.rows().len(), 4096);
+    let said = complaint(&patterns(4097));
+    assert!(
+        said.contains("`namespaces` is an object; it should be an object of at most 4096"),
+        "{said}"
+    );
+}
