@@ -25,6 +25,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use herenow_core::Auth;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use subtle::ConstantTimeEq as _;
 
 use header::Header;
 use key::Key;
@@ -44,6 +45,8 @@ pub struct Keys {
     pub issuer: Option<String>,
     /// What `aud` has to be, or to name among others; `None`: it is not looked at.
     pub audience: Option<String>,
+    /// What opens `/metrics`, as a bearer token. Signs nothing.
+    pub metrics_token: Option<Secret>,
 }
 
 /// Checks tokens against the keys of the configuration. Safe on any thread.
@@ -70,6 +73,11 @@ impl Secret {
     /// `None` for an empty one, which would let everybody sign.
     pub fn new(bytes: &[u8]) -> Option<Self> {
         (!bytes.is_empty()).then(|| Self(bytes.into()))
+    }
+
+    /// Whether somebody knows it. Takes as long for a guess that is nearly right as for any other.
+    pub fn is(&self, shown: &[u8]) -> bool {
+        self.0.ct_eq(shown).into()
     }
 
     /// Whether it is long enough not to be guessed.

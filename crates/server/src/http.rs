@@ -6,6 +6,7 @@
 //! `upgrade` and `admission`.
 
 mod accept;
+mod metrics_access;
 mod places;
 mod routes;
 mod visit;
@@ -13,11 +14,11 @@ mod visit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::auth::Minter;
+use crate::Listeners;
+use crate::auth::{Minter, Secret};
 use crate::config::{Pages, Settings};
 use crate::loops::Loops;
 use crate::metrics::DoorMetrics;
@@ -29,6 +30,8 @@ pub(crate) struct FrontDoor {
     pub pages: Pages,
     /// What development tokens are signed with.
     pub minter: Option<Minter>,
+    /// What opens the metrics to whoever shows it.
+    pub metrics_token: Option<Secret>,
     pub metrics: DoorMetrics,
     /// When the server started; times of connections are counted from it.
     pub opened: Instant,
@@ -37,13 +40,29 @@ pub(crate) struct FrontDoor {
 /// Where WebSockets are opened.
 pub const REALTIME_PATH: &str = "/api/realtime";
 
+/// Which listener a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    /// The server's own.
+    Public,
+    /// `metricsListen`: metrics and health alone, whatever happens at the public one.
+    Metrics,
+}
+
 /// Takes connections until `closing` changes, and returns when HTTP holds none any more.
 pub(crate) async fn serve(
     door: Arc<FrontDoor>,
-    listener: TcpListener,
+    listeners: Listeners,
     closing: watch::Receiver<bool>,
 ) {
-    accept::serve(door, listener, closing).await;
+    let Listeners { public, metrics } = listeners;
+    let for_metrics = async {
+        if let Some(listener) = metrics {
+            accept::serve((Arc::clone(&door), Port::Metrics), listener, closing.clone()).await;
+        }
+    };
+    let for_everybody = accept::serve((Arc::clone(&door), Port::Public), public, closing.clone());
+    tokio::join!(for_everybody, for_metrics);
 }
 
 impl FrontDoor {

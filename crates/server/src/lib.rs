@@ -48,21 +48,30 @@ pub enum RunError {
 /// stays below the ten seconds that supervisors commonly wait.
 const CLOSING_TIME: Duration = Duration::from_secs(7);
 
-/// Serves connections of `listener` until `shutdown` is ready, then tells everybody to come back
+/// Where connections come in. A listener alone is the server's own.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For WebSockets and everything else that users reach.
+    pub public: TcpListener,
+    /// For metrics and health alone.
+    pub metrics: Option<TcpListener>,
+}
+
+/// Serves connections of `listeners` until `shutdown` is ready, then tells everybody to come back
 /// later (1012), waits for them to close, for less than ten seconds in all, and returns.
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let (_, never) = mpsc::channel(1);
-    run_reloading(config, listener, never, shutdown).await
+    run_reloading(config, listeners, never, shutdown).await
 }
 
 /// The same, and puts the rules that come over `reloads` in force, one after the other.
 pub async fn run_reloading(
     config: Config,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     reloads: mpsc::Receiver<Rules>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
@@ -77,11 +86,12 @@ pub async fn run_reloading(
         loops: loops.clone(),
         pages: config.pages,
         minter,
+        metrics_token: config.keys.metrics_token,
         metrics: DoorMetrics::default(),
         opened: tokio::time::Instant::now(),
     });
     let (close, closing) = watch::channel(false);
-    let mut serving = std::pin::pin!(http::serve(door, listener, closing));
+    let mut serving = std::pin::pin!(http::serve(door, listeners.into(), closing));
     tokio::select! {
         () = &mut serving => {}
         () = reload(&loops, reloads) => unreachable!("reloading has no end"),
@@ -108,6 +118,12 @@ async fn reload(loops: &Loops, mut reloads: mpsc::Receiver<Rules>) {
         let _ = tokio::task::spawn_blocking(move || loops.reload(rules)).await;
     }
     std::future::pending().await
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(public: TcpListener) -> Self {
+        Self { public, metrics: None }
+    }
 }
 
 impl fmt::Display for RunError {

@@ -12,7 +12,7 @@ use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenErr
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Settings, Unknown};
 use herenow_server::logs::Logs;
-use herenow_server::{RunError, run_reloading};
+use herenow_server::{Listeners, RunError, run_reloading};
 
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
@@ -45,6 +45,8 @@ pub enum StartError {
     Listen { address: SocketAddr, flag: &'static str, error: io::Error },
     /// A rule was asked and does not come back.
     LostRule,
+    /// Others than this machine reach the port for metrics, and none of them may read there.
+    MetricsForNobody { address: SocketAddr },
     /// The token would be refused.
     Token(TokenError),
     /// The system failed.
@@ -78,12 +80,14 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     // Development tokens are given to anybody who asks: never on an address that others reach.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.port));
     block_on(async {
-        let listener = listen(address, "--port")?;
-        let address = listener.local_addr().map_err(StartError::System)?;
+        let (listeners, address, metrics) = listen_all((address, "--port"), &config)?;
         let signals = Signals::listen(logs)?;
+        if let Some(metrics) = metrics {
+            tracing::info!(%metrics, "listening for metrics");
+        }
         // A closed standard output is no reason not to serve.
         let _ = writeln!(io::stdout(), "{}", greeting(address, started));
-        run_until_signal(config, listener, signals, (running, Trigger::SignalOrChange)).await
+        run_until_signal(config, listeners, signals, (running, Trigger::SignalOrChange)).await
     })
 }
 
@@ -106,11 +110,11 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
         );
     }
     block_on(async {
-        let listener = listen(serve.listen, "--listen")?;
-        let address = listener.local_addr().map_err(StartError::System)?;
+        let (listeners, address, metrics) = listen_all((serve.listen, "--listen"), &config)?;
         let signals = Signals::listen(logs)?;
-        tracing::info!(%address, loops = config.settings.loops, "listening");
-        run_until_signal(config, listener, signals, (running, Trigger::Signal)).await
+        let metrics = metrics.map(tracing::field::display);
+        tracing::info!(%address, metrics, loops = config.settings.loops, "listening");
+        run_until_signal(config, listeners, signals, (running, Trigger::Signal)).await
     })
 }
 
@@ -228,6 +232,26 @@ fn block_on(work: impl Future<Output = Result<(), StartError>>) -> Result<(), St
     done
 }
 
+/// The server's own port, and the one for metrics where the settings ask for it.
+fn listen_all(
+    (address, flag): (SocketAddr, &'static str),
+    config: &Config,
+) -> Result<(Listeners, SocketAddr, Option<SocketAddr>), StartError> {
+    let settings = &config.settings;
+    let may_others_read = !settings.metrics_from.is_empty() || config.keys.metrics_token.is_some();
+    let metrics = match settings.metrics_listen {
+        Some(address) if !address.ip().is_loopback() && !may_others_read => {
+            return Err(StartError::MetricsForNobody { address });
+        }
+        Some(address) => Some(listen(address, "--metrics-listen")?),
+        None => None,
+    };
+    let listeners = Listeners { public: listen(address, flag)?, metrics };
+    let address = listeners.public.local_addr().map_err(StartError::System)?;
+    let metrics = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose();
+    Ok((listeners, address, metrics.map_err(StartError::System)?))
+}
+
 /// The backlog holds a herd of handshakes that come back after a restart.
 fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     let bound = || {
@@ -264,7 +288,7 @@ impl Signals {
 
 async fn run_until_signal(
     config: Config,
-    listener: TcpListener,
+    listeners: Listeners,
     signals: Signals,
     (running, trigger): (Running, Trigger),
 ) -> Result<(), StartError> {
@@ -272,7 +296,7 @@ async fn run_until_signal(
     let (reloads, reloaded) = mpsc::channel(1);
     tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
     let shutdown = async move { drop(stopped.await) };
-    run_reloading(config, listener, reloaded, shutdown).await.map_err(StartError::Run)
+    run_reloading(config, listeners, reloaded, shutdown).await.map_err(StartError::Run)
 }
 
 /// This process may open `allowed` files, and `wanted` connections are more than fit.
@@ -372,6 +396,12 @@ impl fmt::Display for StartError {
             Self::LostRule => f.write_str(
                 "the rule does not come back, and nothing in it can be interrupted. Look for an array \
                  method over a length without bound",
+            ),
+            Self::MetricsForNobody { address } => write!(
+                f,
+                "metricsListen is {address}, which others reach, and none of them may read the \
+                 metrics. Listen on 127.0.0.1, name those who may in metricsFrom, or ask for a \
+                 token with METRICS_TOKEN_FILE."
             ),
             Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
             Self::System(error) => write!(f, "the system failed: {error}"),

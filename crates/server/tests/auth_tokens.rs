@@ -15,9 +15,9 @@ const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 fn verifier(issuer: Option<&str>, audience: Option<&str>) -> Verifier {
     Verifier::new(&Keys {
         secret: Secret::new(SECRET),
-        jwks: None,
         issuer: issuer.map(str::to_owned),
         audience: audience.map(str::to_owned),
+        ..Keys::default()
     })
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::error::{ConfigError, shown};
 use super::namespaces::{self, RULES};
 use super::nearest::nearest;
-use super::network::Network;
+use super::network::{Network, NetworkError};
 use super::origin::Origin;
 use super::settings::Settings;
 use super::source::Source;
@@ -97,6 +97,7 @@ pub fn judge(
     if !reading.settings.rules.has_any() {
         reading.warnings.push(NO_RULES.into());
     }
+    reading.judge_metrics()?;
     let Reading { settings, warnings, .. } = reading;
     Ok(Loaded { settings, warnings, files })
 }
@@ -219,6 +220,10 @@ fn set_from_json(
             let texts = texts().ok_or_else(wrong)?;
             *field(settings) = texts.into_iter().map(parse).collect::<Result<_, _>>()?;
         }
+        Kind::Address { field } => {
+            let address = value.as_str().and_then(|text| text.parse().ok());
+            *field(settings) = Some(address.ok_or_else(wrong)?);
+        }
         Kind::Origins { field } => {
             let parse = |item| Origin::parse(item).map_err(|error| bad(item, error.into()));
             let texts = texts().ok_or_else(wrong)?;
@@ -243,7 +248,12 @@ fn set_from_text(
         Kind::Number { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
         // Compose files pass a variable that is not set as an empty one, which must not turn a
         // list of the file into one that allows everything.
-        Kind::Networks { .. } | Kind::Origins { .. } if text.trim().is_empty() => return Ok(()),
+        Kind::Networks { .. } | Kind::Origins { .. } | Kind::Address { .. }
+            if text.trim().is_empty() =>
+        {
+            return Ok(());
+        }
+        Kind::Address { .. } => text.trim().into(),
         Kind::Networks { .. } | Kind::Origins { .. } => {
             let items: Vec<&str> =
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
@@ -301,6 +311,26 @@ impl Reading {
         }
     }
 
+    /// A proxy's requests are other peers' requests, and on one machine the two look alike.
+    fn judge_metrics(&mut self) -> Result<(), ConfigError> {
+        let Settings { metrics_from, metrics_listen, trusted_proxies, .. } = &self.settings;
+        let is_proxy = |named: &&Network| trusted_proxies.iter().any(|proxy| proxy.covers(named));
+        if metrics_listen.is_none()
+            && let Some(named) = metrics_from.iter().find(is_proxy)
+        {
+            let (name, item) = ("metricsFrom".into(), named.to_string());
+            return Err(ConfigError::BadItem { name, item, wrong: NetworkError::Proxy.into() });
+        }
+        if metrics_from.iter().any(Network::has_loopback) {
+            self.warnings.push(
+                "metricsFrom names this machine: a proxy on it that adds no X-Forwarded-For \
+                 publishes /metrics. Set metricsListen, or ask for a token with METRICS_TOKEN_FILE."
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
     /// Allowed, and still unwise.
     pub(super) fn warn_of_ttl(&mut self, name: &str, ttl_ms: u64) {
         let wise = 2 * CLIENT_PING_INTERVAL_MS;
@@ -354,6 +384,7 @@ fn expectation(kind: Kind) -> String {
             format!("a whole number of {unit} from {min} to {max}")
         }
         Kind::Networks { .. } => "a list of addresses or networks such as 10.0.0.0/8".into(),
+        Kind::Address { .. } => "an address and a port such as 127.0.0.1:9460".into(),
         Kind::Origins { .. } => "a list of origins such as https://example.com".into(),
     }
 }

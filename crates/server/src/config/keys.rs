@@ -11,12 +11,22 @@ use crate::files::{self, FileError};
 /// Why keys could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeysError {
-    /// The secret is given twice.
-    Twice,
+    /// A secret is given twice.
+    Twice {
+        /// The variable that may hold it.
+        name: &'static str,
+        /// The variable that may name its file.
+        file: &'static str,
+    },
     /// `JWT_USER_SECRET`, or the file that `JWT_USER_SECRET_FILE` names, is empty.
     Empty,
-    /// The file that `JWT_USER_SECRET_FILE` names cannot be read.
+    /// `METRICS_TOKEN`, or the file that `METRICS_TOKEN_FILE` names, can be guessed or cannot be
+    /// sent.
+    MetricsToken,
+    /// A file that holds a secret cannot be read.
     Unreadable {
+        /// The variable that names it.
+        name: &'static str,
         /// Which file.
         path: PathBuf,
         /// Why.
@@ -88,6 +98,16 @@ pub const KEY_SETTINGS: &[KeySetting] = &[
         flag: Some(Flag { name: "audience", value: "TEXT" }),
         meaning: "What a token's `aud` has to be or to name; unset: it is not looked at.",
     },
+    KeySetting {
+        env: METRICS_TOKEN,
+        flag: None,
+        meaning: "What opens `/metrics` as a bearer token: 16 or more visible ASCII characters.",
+    },
+    KeySetting {
+        env: METRICS_TOKEN_FILE,
+        flag: Some(Flag { name: "metrics-token-file", value: "FILE" }),
+        meaning: "A file that holds that token; one newline at its end is dropped.",
+    },
 ];
 
 /// Reads everything that [`KEY_SETTINGS`] names. `given` knows the flags and the environment.
@@ -97,6 +117,7 @@ pub fn load_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Keys, KeysE
         let file = JwksFile::open(Path::new(&path)).map_err(KeysError::Jwks)?;
         keys.jwks = Some(file);
     }
+    keys.metrics_token = metrics_token(&given)?;
     Ok(keys)
 }
 
@@ -107,15 +128,39 @@ pub fn load_signing_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Key
         let text = value.map(OsString::into_string).transpose();
         text.map_err(|_| KeysError::NotText { name })
     };
-    let secret = match (given(SECRET), given(SECRET_FILE)) {
-        (Some(_), Some(_)) => return Err(KeysError::Twice),
-        (Some(secret), None) => Some(secret.into_encoded_bytes()),
-        (None, Some(path)) => Some(read(path.into())?),
-        (None, None) => None,
-    };
+    let secret = secret_bytes(&given, SECRET, SECRET_FILE)?;
     let secret = secret.map(|bytes| Secret::new(&bytes).ok_or(KeysError::Empty));
     let (issuer, audience) = (claim(ISSUER, text)?, claim(AUDIENCE, text)?);
-    Ok(Keys { secret: secret.transpose()?, jwks: None, issuer, audience })
+    Ok(Keys { secret: secret.transpose()?, issuer, audience, ..Keys::default() })
+}
+
+/// One that cannot stand in a header would open nothing.
+fn metrics_token(given: impl Fn(&str) -> Option<OsString>) -> Result<Option<Secret>, KeysError> {
+    let bytes = secret_bytes(given, METRICS_TOKEN, METRICS_TOKEN_FILE)?;
+    let is_good = |bytes: &Vec<u8>| {
+        bytes.len() >= MIN_METRICS_TOKEN_BYTES && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    let token = |bytes: Vec<u8>| {
+        Some(bytes)
+            .filter(is_good)
+            .and_then(|bytes| Secret::new(&bytes))
+            .ok_or(KeysError::MetricsToken)
+    };
+    bytes.map(token).transpose()
+}
+
+/// From a variable, or from the file that another names.
+fn secret_bytes(
+    given: impl Fn(&str) -> Option<OsString>,
+    name: &'static str,
+    file: &'static str,
+) -> Result<Option<Vec<u8>>, KeysError> {
+    match (given(name), given(file)) {
+        (Some(_), Some(_)) => Err(KeysError::Twice { name, file }),
+        (Some(secret), None) => Ok(Some(secret.into_encoded_bytes())),
+        (None, Some(path)) => read(path.into(), file).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 /// What a token's claim is compared with.
@@ -129,9 +174,9 @@ fn claim(
 }
 
 /// Editors and `echo` end a file with a newline, which is not part of the secret.
-fn read(path: PathBuf) -> Result<Vec<u8>, KeysError> {
+fn read(path: PathBuf, name: &'static str) -> Result<Vec<u8>, KeysError> {
     let mut bytes = files::read(&path, MAX_SECRET_FILE_BYTES)
-        .map_err(|reason| KeysError::Unreadable { path, reason })?;
+        .map_err(|reason| KeysError::Unreadable { name, path, reason })?;
     if bytes.ends_with(b"\n") {
         bytes.pop();
         if bytes.ends_with(b"\r") {
@@ -149,19 +194,32 @@ const SECRET_FILE: &str = "JWT_USER_SECRET_FILE";
 const JWKS_FILE: &str = "JWT_JWKS_FILE";
 const ISSUER: &str = "JWT_ISSUER";
 const AUDIENCE: &str = "JWT_AUDIENCE";
+const METRICS_TOKEN: &str = "METRICS_TOKEN";
+const METRICS_TOKEN_FILE: &str = "METRICS_TOKEN_FILE";
+
+/// A shorter token could be guessed by asking.
+const MIN_METRICS_TOKEN_BYTES: usize = 16;
 
 impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Twice => write!(f, "{SECRET} and {SECRET_FILE} are both set; set one of them"),
+            Self::Twice { name, file } => {
+                write!(f, "{name} and {file} are both set; set one of them")
+            }
+            Self::MetricsToken => write!(
+                f,
+                "the token in {METRICS_TOKEN} or {METRICS_TOKEN_FILE} should be \
+                 {MIN_METRICS_TOKEN_BYTES} or more visible ASCII characters; \
+                 `openssl rand -base64 32` makes one"
+            ),
             Self::Empty => write!(
                 f,
                 "the secret is empty, so anybody could sign tokens; {SECRET} should hold 32 bytes \
                  or more"
             ),
-            Self::Unreadable { path, reason } => {
+            Self::Unreadable { name, path, reason } => {
                 let path = path.display();
-                write!(f, "{path}, which {SECRET_FILE} names, cannot be read: {reason}")
+                write!(f, "{path}, which {name} names, cannot be read: {reason}")
             }
             Self::Jwks(error) => error.fmt(f),
             Self::NotText { name } => write!(f, "{name} is not UTF-8"),
@@ -192,7 +250,7 @@ mod tests {
         assert!(load(&[]).expect("nothing wrong").secret.is_none());
         assert_eq!(load(&[(SECRET, "")]).err(), Some(KeysError::Empty));
         let both = load(&[(SECRET, "a"), (SECRET_FILE, "b")]);
-        assert_eq!(both.err(), Some(KeysError::Twice));
+        assert_eq!(both.err(), Some(KeysError::Twice { name: SECRET, file: SECRET_FILE }));
     }
 
     #[test]
@@ -227,6 +285,20 @@ mod tests {
         // Whoever signs needs no public keys.
         let name = |name: &str| (name == JWKS_FILE).then(|| "/nowhere/keys.json".into());
         assert!(load_signing_keys(name).is_ok());
+    }
+
+    #[test]
+    fn a_token_for_metrics_that_can_be_guessed_or_not_be_sent_is_refused() {
+        let given = |token| load(&[(METRICS_TOKEN, token)]).map(|keys| keys.metrics_token);
+        assert_eq!(load(&[]).expect("nothing wrong").metrics_token, None);
+        let good = given("0123456789abcdef").expect("long enough").expect("it is set");
+        assert!(good.is(b"0123456789abcdef"));
+        assert!(!good.is(b"0123456789abcdeX") && !good.is(b"0123456789abcde") && !good.is(b""));
+        for bad in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdefé"] {
+            assert_eq!(given(bad).err(), Some(KeysError::MetricsToken), "{bad}");
+        }
+        let keys = load(&[(METRICS_TOKEN, "0123456789abcdef")]).expect("nothing wrong");
+        assert!(keys.is_empty(), "it signs nobody in");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Addresses and networks of peers. What no connection can come from is refused.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address, or all addresses that share its first `prefix_bits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum NetworkError {
     NotANetwork,
     /// An address that nothing connects from: unspecified, multicast or broadcast.
     NoPeer,
+    /// Of peers that may read the metrics: a trusted proxy, which asks for others.
+    Proxy,
     /// Some IPv4 addresses written as IPv6 among others: IPv4 peers count as IPv4.
     Mapped,
 }
@@ -53,6 +55,17 @@ impl Network {
             }
             _ => false,
         }
+    }
+
+    /// Whether all addresses of `other` are among these.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.prefix_bits <= other.prefix_bits && self.contains(other.address)
+    }
+
+    /// Whether this machine is among these addresses, as it connects to itself.
+    pub fn has_loopback(&self) -> bool {
+        let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        self.address.is_loopback() || local.into_iter().any(|address| self.contains(address))
     }
 
     /// As peers are compared with it.
@@ -102,6 +115,10 @@ impl fmt::Display for NetworkError {
             Self::NotANetwork => "write an IP address or a network such as 10.0.0.0/8",
             Self::NoPeer => {
                 "no connection comes from this address; for all of them write 0.0.0.0/0 and ::/0"
+            }
+            Self::Proxy => {
+                "trustedProxies names it too, and a proxy asks for others: set metricsListen, or \
+                 ask for a token with METRICS_TOKEN_FILE"
             }
             Self::Mapped => "IPv4 peers are compared as IPv4; write the network as in 10.0.0.0/8",
         })

@@ -1,5 +1,7 @@
 //! The settings that loops and sessions obey. Every value has been checked against its bounds.
 
+use std::net::SocketAddr;
+
 use herenow_wire::ChannelName;
 
 use super::{Network, Origin};
@@ -45,8 +47,10 @@ pub struct Settings {
     pub loops: usize,
     /// Peers behind which many users share one address.
     pub trusted_proxies: Vec<Network>,
-    /// Peers, loopback aside, that may read `/metrics`.
+    /// Peers that may read `/metrics` without a token.
     pub metrics_from: Vec<Network>,
+    /// A port of its own for `/metrics` and `/health`.
+    pub metrics_listen: Option<SocketAddr>,
     /// Origins a browser may connect from; empty means any.
     pub allowed_origins: Vec<Origin>,
     /// Who may see and be seen, and what holds for the channels of a pattern.
@@ -74,6 +78,7 @@ impl Default for Settings {
             loops: std::thread::available_parallelism().map_or(1, usize::from),
             trusted_proxies: Vec::new(),
             metrics_from: Vec::new(),
+            metrics_listen: None,
             allowed_origins: Vec::new(),
             rules: Rules::default(),
         }

@@ -20,6 +20,9 @@ fn value(settings: &mut Settings, setting: &Setting) -> String {
     match setting.kind {
         Kind::Number { unit, read, .. } => format!("{} {unit}", read(settings)),
         Kind::Networks { field } => list(field(settings).iter().map(ToString::to_string).collect()),
+        Kind::Address { field } => {
+            field(settings).map_or_else(|| "none".into(), |address| address.to_string())
+        }
         Kind::Origins { field } => match field(settings).as_slice() {
             [] => "any".into(),
             origins => list(origins.iter().map(ToString::to_string).collect()),

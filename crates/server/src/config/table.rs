@@ -2,6 +2,8 @@
 //! file loader, the environment, the command line with its `--help`, and docs/configuration.md all
 //! read it, so they cannot disagree.
 
+use std::net::SocketAddr;
+
 use super::network::Network;
 use super::origin::Origin;
 use super::settings::Settings;
@@ -41,6 +43,11 @@ pub enum Kind {
     Networks {
         /// The field.
         field: fn(&mut Settings) -> &mut Vec<Network>,
+    },
+    /// An address and a port to listen on, or none.
+    Address {
+        /// The field.
+        field: fn(&mut Settings) -> &mut Option<SocketAddr>,
     },
     /// Origins of pages, or all below a domain.
     Origins {
@@ -169,8 +176,17 @@ pub const SETTINGS: &[Setting] = &[
         key: "metricsFrom",
         env: "HERENOW_METRICS_FROM",
         flag: "metrics-from",
-        meaning: "Peers, loopback aside, that may read /metrics.",
+        meaning: "Peers that may read /metrics without a token, unless a proxy forwards for them; none \
+                  by default, this machine included.",
         kind: Kind::Networks { field: |settings| &mut settings.metrics_from },
+    },
+    Setting {
+        key: "metricsListen",
+        env: "HERENOW_METRICS_LISTEN",
+        flag: "metrics-listen",
+        meaning: "A port of its own for /metrics and /health, whatever happens at the other one. \
+                  Others than this machine need metricsFrom or a token there too.",
+        kind: Kind::Address { field: |settings| &mut settings.metrics_listen },
     },
     Setting {
         key: "allowedOrigins",
@@ -186,7 +202,7 @@ impl Setting {
     pub fn default(&self) -> String {
         match self.kind {
             Kind::Number { unit, read, .. } => format!("{} {unit}", read(&Settings::default())),
-            Kind::Networks { .. } => "none".into(),
+            Kind::Networks { .. } | Kind::Address { .. } => "none".into(),
             Kind::Origins { .. } => "any".into(),
         }
     }
@@ -196,6 +212,7 @@ impl Setting {
         match self.kind {
             Kind::Number { min, max, .. } => format!("{min} to {max}"),
             Kind::Networks { .. } => "IP addresses, CIDR networks".into(),
+            Kind::Address { .. } => "an address and a port such as 127.0.0.1:9460".into(),
             Kind::Origins { .. } => {
                 "origins such as https://example.com, https://*.example.com".into()
             }
@@ -208,6 +225,7 @@ impl Setting {
             Kind::Number { unit: "ms", .. } => "MS",
             Kind::Number { .. } => "N",
             Kind::Networks { .. } | Kind::Origins { .. } => "LIST",
+            Kind::Address { .. } => "ADDR:PORT",
         }
     }
 }

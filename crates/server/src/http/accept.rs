@@ -13,13 +13,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::places::{Caller, Limits, Place, Places, Room, Share};
 use super::visit::{Admitted, Visit};
-use super::{FrontDoor, count};
+use super::{FrontDoor, Port, count};
 use crate::admission::{self, Admission, Entrance, Source};
 
 /// Connections that HTTP holds at once on the server's port, those whose head has not arrived
 /// included. An HTTP connection costs kilobytes, a WebSocket does not; without a bound a herd of
 /// thousands of handshakes would leave that memory behind.
-const LIMITS: Limits = Limits { all: 256, subnet: 32, site: 128 };
+const PUBLIC_LIMITS: Limits = Limits { all: 256, subnet: 32, site: 128 };
+
+/// The same on the port for metrics.
+const METRICS_LIMITS: Limits = Limits { all: 32, subnet: 8, site: 16 };
 
 /// How long to leave the listener alone when it fails, as it does at once and again while files
 /// have run out, unless a connection ends earlier.
@@ -33,11 +36,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes connections until `closing` changes, and returns when HTTP holds none any more.
 pub(super) async fn serve(
-    door: Arc<FrontDoor>,
+    (door, port): (Arc<FrontDoor>, Port),
     listener: TcpListener,
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut entrance = Accepting::new(door, closing.clone());
+    let mut entrance = Accepting::new(door, port, closing.clone());
     tokio::select! {
         () = entrance.accept(&listener) => {}
         _ = closing.changed() => {}
@@ -53,6 +56,7 @@ pub(super) async fn serve(
 
 struct Accepting {
     door: Arc<FrontDoor>,
+    port: Port,
     admission: Admission,
     places: Places,
     closing: watch::Receiver<bool>,
@@ -60,9 +64,13 @@ struct Accepting {
 }
 
 impl Accepting {
-    fn new(door: Arc<FrontDoor>, closing: watch::Receiver<bool>) -> Self {
+    fn new(door: Arc<FrontDoor>, port: Port, closing: watch::Receiver<bool>) -> Self {
         let admission = Admission::new(Arc::clone(&door.settings));
-        Self { door, admission, places: Places::new(LIMITS), closing, last_complaint: None }
+        let places = Places::new(match port {
+            Port::Public => PUBLIC_LIMITS,
+            Port::Metrics => METRICS_LIMITS,
+        });
+        Self { door, port, admission, places, closing, last_complaint: None }
     }
 
     async fn accept(&mut self, listener: &TcpListener) {
@@ -85,11 +93,13 @@ impl Accepting {
             return;
         };
         let admitted = match self.admission.admit(peer.ip()) {
+            _ if self.port == Port::Metrics => Admitted::ToHttpAlone,
             Entrance::Uncounted => Admitted::As(None),
             Entrance::Counted(newcomer) => Admitted::As(Some(newcomer)),
             Entrance::NoMoreNewcomers => Admitted::ToHttpAlone,
         };
-        let visit = Visit { door: Arc::clone(&self.door), peer, admitted, place };
+        let (door, port) = (Arc::clone(&self.door), self.port);
+        let visit = Visit { door, port, peer, admitted, place };
         tokio::spawn(visit.attend(stream, self.closing.clone()));
     }
 

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 
 use herenow_wire::DefaultChannel;
 use hyper::body::{Body, Incoming};
-use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VIA};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 
+use super::metrics_access::{self, Reader};
 use super::visit::{Admitted, Visit};
-use super::{FrontDoor, REALTIME_PATH, count};
+use super::{FrontDoor, Port, REALTIME_PATH, count};
 use crate::answer::{self, Answer};
 use crate::config::Pages;
 use crate::upgrade::{self, RequestHead};
@@ -25,14 +26,12 @@ impl Visit {
     ) -> Answer {
         let door = &*self.door;
         let path = request.uri().path();
+        if self.port == Port::Metrics {
+            return self.answer_operator(&request);
+        }
         match (path, door.pages) {
             (REALTIME_PATH, _) => self.open(&request, upgraded),
-            ("/health", _) => {
-                only_reads(&request).unwrap_or_else(|| answer::text(StatusCode::OK, "ok\n"))
-            }
-            ("/metrics", _) if self.may_read_metrics(request.headers()) => {
-                only_reads(&request).unwrap_or_else(|| metrics_page(door))
-            }
+            ("/health" | "/metrics", _) => self.answer_operator(&request),
             ("/dev/token", Pages::Development) => match &door.minter {
                 Some(minter) => dev::token(request, minter).await,
                 None => not_found(),
@@ -87,16 +86,18 @@ impl Visit {
         answer::with_headers(switching, handshake.headers())
     }
 
-    /// Peers on this machine, unless a proxy speaks for somebody else, and those that the settings
-    /// name.
-    fn may_read_metrics(&self, headers: &HeaderMap) -> bool {
-        let peer = self.peer.ip().to_canonical();
-        let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(name));
-        let is_named = |peer| {
-            let networks = &self.door.settings.metrics_from;
-            networks.iter().any(|network| network.contains(peer))
-        };
-        (peer.is_loopback() && !is_forwarded) || is_named(peer)
+    /// What both ports answer.
+    fn answer_operator(&self, request: &Request<Incoming>) -> Answer {
+        let reader = Reader { peer: self.peer.ip(), port: self.port, headers: request.headers() };
+        match request.uri().path() {
+            "/health" => {
+                only_reads(request).unwrap_or_else(|| answer::text(StatusCode::OK, "ok\n"))
+            }
+            "/metrics" => metrics_access::refusal(&self.door, reader)
+                .or_else(|| only_reads(request))
+                .unwrap_or_else(|| metrics_page(&self.door)),
+            _ => not_found(),
+        }
     }
 }
 
@@ -123,9 +124,6 @@ fn not_found() -> Answer {
 fn come_back_later(status: StatusCode, sentence: &'static str) -> Answer {
     answer::with_headers(answer::text(status, sentence), [(RETRY_AFTER, RETRY_AFTER_S)])
 }
-
-/// What proxies add to a request that is not their own.
-const FORWARDING: [HeaderName; 3] = [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for")];
 
 const WELCOME: &str = "This is Herenow, a presence server. WebSockets open at /api/realtime; \
                        docs/protocol.md of the project says what to send.\n";

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::places::{Caller, Limits, Places, Share};
 use super::visit::{Admitted, Visit};
@@ -22,6 +22,7 @@ async fn an_upgrade_from_a_full_address_is_answered_429_and_a_page_is_still_show
         loops: loops.clone(),
         pages: Pages::Production,
         minter: None,
+        metrics_token: None,
         metrics: DoorMetrics::default(),
         opened: Instant::now(),
     });
@@ -50,6 +51,7 @@ async fn ask(door: &Arc<FrontDoor>, request: &str) -> String {
     let (_close, closing) = watch::channel(false);
     let visit = Visit {
         door: Arc::clone(door),
+        port: Port::Public,
         peer,
         admitted: Admitted::ToHttpAlone,
         place: places.take(caller, 0),

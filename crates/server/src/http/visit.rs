@@ -21,7 +21,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::places::Place;
-use super::{FrontDoor, count};
+use super::{FrontDoor, Port, count};
 use crate::admission::Newcomer;
 use crate::answer::Answer;
 use crate::loops::Adopted;
@@ -42,6 +42,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// See the module.
 pub(super) struct Visit {
     pub(super) door: Arc<FrontDoor>,
+    pub(super) port: Port,
     pub(super) peer: SocketAddr,
     pub(super) admitted: Admitted,
     pub(super) place: Place,

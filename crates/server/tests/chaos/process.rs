@@ -208,6 +208,7 @@ impl Launch {
         command.args(["serve", "--loops", "2", "--listen", &listen.to_string()]);
         command.args(&self.arguments);
         command.current_dir(env!("CARGO_TARGET_TMPDIR")).env("JWT_USER_SECRET", SECRET);
+        command.env("HERENOW_METRICS_FROM", "127.0.0.1");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let (reader, mut writer) = std::io::pipe().expect("a pipe can be had");

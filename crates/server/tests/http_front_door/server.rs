@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use herenow_server::auth::{Keys, Secret};
 use herenow_server::config::{Config, Pages, Settings};
-use herenow_server::run;
+use herenow_server::{Listeners, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
@@ -23,25 +23,35 @@ pub struct Server {
 
 impl Server {
     pub async fn start(pages: Pages, settings: Settings) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a listener can be");
-        let address = listener.local_addr().expect("it is bound");
+        Self::run(Config { settings, keys: keys(), pages }, bind(), None).await
+    }
+
+    /// With a port for metrics, and what opens them. Both addresses: the server's and that port's.
+    pub async fn with_metrics(settings: Settings, token: Option<&str>) -> (Self, SocketAddr) {
+        let metrics_token = token.and_then(|token| Secret::new(token.as_bytes()));
+        let keys = Keys { metrics_token, ..keys() };
+        let metrics = bind();
+        let address = metrics.local_addr().expect("it is bound");
+        let config = Config { settings, keys, pages: Pages::Production };
+        (Self::run(config, bind(), Some(metrics)).await, address)
+    }
+
+    async fn run(
+        config: Config,
+        public: std::net::TcpListener,
+        metrics: Option<std::net::TcpListener>,
+    ) -> Self {
+        let address = public.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
-        let config = Config {
-            settings,
-            keys: Keys {
-                secret: Secret::new(b"an example secret of 32 bytes!!!"),
-                ..Keys::default()
-            },
-            pages,
-        };
         // A runtime of its own, as in the binary: what a test does takes no turns from it.
         let running = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime can be built").block_on(async {
-                let listener = TcpListener::from_std(listener).expect("it is a listener");
+                let listener = |it| TcpListener::from_std(it).expect("it is a listener");
+                let listeners =
+                    Listeners { public: listener(public), metrics: metrics.map(listener) };
                 let stopped = async { drop(stopped.await) };
-                run(config, listener, stopped).await.expect("the server runs");
+                run(config, listeners, stopped).await.expect("the server runs");
             });
         });
         Self { address, stop, running }
@@ -58,9 +68,7 @@ impl Server {
 
     /// Sends the bytes and reads one answer's head and as much of its body as it announces.
     pub async fn ask(&self, request: &str) -> Answer {
-        let mut stream = self.connect().await;
-        stream.write_all(request.as_bytes()).await.expect("sent");
-        read_answer(&mut stream).await
+        ask(self.address, request).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -72,6 +80,16 @@ impl Server {
         let stopped = timeout(PATIENCE, self.running).await;
         stopped.expect("it stops in time").expect("without a panic");
     }
+}
+
+fn keys() -> Keys {
+    Keys { secret: Secret::new(b"an example secret of 32 bytes!!!"), ..Keys::default() }
+}
+
+fn bind() -> std::net::TcpListener {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a listener can be");
+    listener
 }
 
 #[derive(Debug)]
@@ -88,6 +106,12 @@ impl Answer {
             key.eq_ignore_ascii_case(name).then_some(value)
         })
     }
+}
+
+pub async fn ask(server: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(server).await.expect("the server listens");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    read_answer(&mut stream).await
 }
 
 pub async fn connect_from(server: SocketAddr, source: IpAddr) -> std::io::Result<TcpStream> {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use herenow_client::raw::{PATIENCE, RawConnection};
 use herenow_server::auth::{Keys, Secret, mint};
-use herenow_server::config::{Config, Pages, Settings};
+use herenow_server::config::{Config, Network, Pages, Settings};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,7 +58,8 @@ impl Server {
     }
 
     fn with_keys(keys: Keys, addr: SocketAddr, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings { loops: 2, ..Settings::default() };
+        let metrics_from = vec![Network::parse("127.0.0.1").expect("an address")];
+        let mut settings = Settings { loops: 2, metrics_from, ..Settings::default() };
         change(&mut settings);
         let config = Config { settings, keys, pages: Pages::Production };
         let (stop, stopped) = oneshot::channel();

@@ -1,0 +1,165 @@
+//! Who may read `/metrics`: nobody, unless a setting says so.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use herenow_server::config::{Network, Pages, Settings};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::server::{Answer, Server, ask, development, production, read_answer};
+
+const TOKEN: &str = "a-token-of-the-tests";
+
+/// What proxies may say; nginx says nothing by default.
+const FORWARDED: [&str; 4] = [
+    "X-Forwarded-For: 192.0.2.1",
+    "Forwarded: for=192.0.2.1",
+    "Via: 1.1 proxy",
+    "X-Real-IP: 192.0.2.1",
+];
+
+async fn metrics(server: SocketAddr, header: &str) -> Answer {
+    ask(server, &format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n")).await
+}
+
+fn networks(network: &str) -> Vec<Network> {
+    vec![Network::parse(network).expect("a network")]
+}
+
+fn shows(answer: &Answer) -> bool {
+    answer.status == 200 && answer.body.contains("herenow_connections 0\n")
+}
+
+/// The same headers as any other request: nothing tells a proxy on this machine from this machine.
+#[tokio::test]
+async fn without_a_setting_nobody_may_read_and_is_told_which_setting_opens_it() {
+    let server = production().await;
+    for header in ["Accept: */*", "Authorization: Bearer ", "X-Forwarded-For: 127.0.0.1"] {
+        let closed = metrics(server.address, header).await;
+        assert_eq!(closed.status, 403, "{header}");
+        for setting in ["metricsListen", "METRICS_TOKEN_FILE", "metricsFrom"] {
+            assert!(closed.body.contains(setting), "{}", closed.body);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_bearer_token_opens_the_metrics_wherever_it_comes_from() {
+    let (server, _) = Server::with_metrics(Settings::default(), Some(TOKEN)).await;
+    for extra in ["Accept: */*", FORWARDED[0]] {
+        let header = format!("authorization: bearer {TOKEN}\r\n{extra}");
+        assert!(shows(&metrics(server.address, &header).await), "{extra}");
+    }
+    for wrong in
+        ["", "Bearer", "Bearer ", "Basic a-token-of-the-tests", "Bearer a-token-of-the-test"]
+    {
+        let refused = metrics(server.address, &format!("Authorization: {wrong}")).await;
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_the_settings_name_may_read_unless_it_forwards() {
+    let settings = Settings { metrics_from: networks("127.0.0.0/8"), ..Settings::default() };
+    let server = Server::start(Pages::Production, settings.clone()).await;
+    assert!(shows(&metrics(server.address, "Accept: */*").await));
+    for header in FORWARDED {
+        assert_eq!(metrics(server.address, header).await.status, 403, "{header}");
+    }
+    server.stop().await;
+    let behind_proxies = Settings { trusted_proxies: networks("127.0.0.1"), ..settings };
+    let server = Server::start(Pages::Production, behind_proxies).await;
+    assert_eq!(metrics(server.address, "Accept: */*").await.status, 403, "a proxy never may");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_port_for_metrics_shows_them_and_health_to_this_machine_and_nothing_else() {
+    let (server, address) = Server::with_metrics(Settings::default(), None).await;
+    assert!(shows(&metrics(address, "Accept: */*").await));
+    for header in FORWARDED {
+        assert_eq!(metrics(address, header).await.status, 403, "{header}");
+    }
+    let get = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(ask(address, &get("/health")).await.body, "ok\n");
+    for path in ["/", "/api/realtime", "/dev/token"] {
+        assert_eq!(ask(address, &get(path)).await.status, 404, "{path}");
+    }
+    assert_eq!(metrics(server.address, "Accept: */*").await.status, 403);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_port_for_metrics_has_places_of_its_own() {
+    let (server, address) = Server::with_metrics(Settings::default(), None).await;
+    let mut held = Vec::new();
+    for address in [server.address, address] {
+        for _ in 0..300 {
+            let mut stream = TcpStream::connect(address).await.expect("the backlog has room");
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ").await.expect("sent");
+            held.push(stream);
+        }
+    }
+    let reading = async { assert!(shows(&metrics(address, "Accept: */*").await)) };
+    timeout(Duration::from_secs(2), reading).await.expect("the page in time");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn under_dev_this_machine_may_read_and_whom_a_proxy_forwards_may_not() {
+    let server = development().await;
+    assert!(shows(&metrics(server.address, "Accept: */*").await));
+    assert_eq!(metrics(server.address, FORWARDED[0]).await.status, 403);
+    server.stop().await;
+}
+
+/// `herenow serve` with these settings.
+fn serve(settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
+    command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command.env("JWT_USER_SECRET", "s".repeat(32)).envs(settings.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn settings_that_let_nobody_read_stop_the_start() {
+    for (settings, says) in [
+        (&[("HERENOW_METRICS_LISTEN", "0.0.0.0:0")][..], "none of them may read"),
+        (&[("HERENOW_METRICS_LISTEN", "9460")], "an address and a port"),
+        (&[("METRICS_TOKEN", "short")], "16 or more visible ASCII characters"),
+        (
+            &[("HERENOW_METRICS_FROM", "10.1.2.3"), ("HERENOW_TRUSTED_PROXIES", "10.0.0.0/8")],
+            "trustedProxies names it too",
+        ),
+    ] {
+        let ended = serve(settings).output().expect("the binary runs");
+        let said = String::from_utf8(ended.stderr).expect("UTF-8");
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_binary_listens_for_metrics_where_the_setting_says() {
+    use std::io::{BufRead as _, BufReader};
+    let mut child = serve(&[("HERENOW_METRICS_LISTEN", "127.0.0.1:0")]).spawn().expect("it runs");
+    let mut log = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let address: SocketAddr = log
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("metrics=")?.1.split_whitespace().next()?.parse().ok())
+        .expect("it says where");
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let page = read_answer(&mut stream).await;
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(shows(&page), "{}", page.body);
+}
