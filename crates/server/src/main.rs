@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod listen;
 mod loading;
 mod reload;
 mod start;

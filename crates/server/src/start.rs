@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use herenow_server::access::Rules;
 use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenError};
 use herenow_server::clock::unix_ms;
-use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Settings, Unknown};
+use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
 use herenow_server::{Listeners, RunError, run_reloading};
 
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::check;
 use crate::cli::{Check, Cli, Command, Dev, Global, LogFormat, Serve, Server, Token};
+use crate::listen::{TooFewFiles, fit_to_open_files, listen_all};
 use crate::loading::{self, LoadError};
 use crate::reload::{self, Running, Trigger};
 use crate::stop;
@@ -232,46 +232,6 @@ fn block_on(work: impl Future<Output = Result<(), StartError>>) -> Result<(), St
     done
 }
 
-/// The server's own port, and the one for metrics where the settings ask for it.
-fn listen_all(
-    (address, flag): (SocketAddr, &'static str),
-    config: &Config,
-) -> Result<(Listeners, SocketAddr, Option<SocketAddr>), StartError> {
-    let settings = &config.settings;
-    let may_others_read = !settings.metrics_from.is_empty() || config.keys.metrics_token.is_some();
-    let metrics = match settings.metrics_listen {
-        Some(address) if !address.ip().is_loopback() && !may_others_read => {
-            return Err(StartError::MetricsForNobody { address });
-        }
-        Some(address) => Some(listen(address, "--metrics-listen")?),
-        None => None,
-    };
-    let listeners = Listeners { public: listen(address, flag)?, metrics };
-    let address = listeners.public.local_addr().map_err(StartError::System)?;
-    let metrics = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose();
-    Ok((listeners, address, metrics.map_err(StartError::System)?))
-}
-
-/// The backlog holds a herd of handshakes that come back after a restart.
-fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
-    let bound = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bound().map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortTaken { address, flag },
-        _ => StartError::Listen { address, flag, error },
-    })
-}
-
-/// The kernel lowers it to its own bound (`net.core.somaxconn`).
-const BACKLOG: u32 = 4096;
-
 /// Heard from before anybody is told that the server is there: who has read that may send one.
 struct Signals {
     stopped: oneshot::Receiver<()>,
@@ -298,26 +258,6 @@ async fn run_until_signal(
     let shutdown = async move { drop(stopped.await) };
     run_reloading(config, listeners, reloaded, shutdown).await.map_err(StartError::Run)
 }
-
-/// This process may open `allowed` files, and `wanted` connections are more than fit.
-struct TooFewFiles {
-    allowed: u64,
-    wanted: usize,
-}
-
-/// A socket is an open file, and the usual soft limit of 1024 is meant for programs with few. What
-/// the hard limit does not allow is taken from `max_connections`, so that health checks are still
-/// answered when the server is full.
-fn fit_to_open_files(settings: &mut Settings) -> Result<(), TooFewFiles> {
-    let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
-    let wanted = settings.max_connections;
-    let fit = allowed.saturating_sub(OTHER_OPEN_FILES).max(allowed / 2);
-    settings.max_connections = wanted.min(usize::try_from(fit).unwrap_or(usize::MAX));
-    if settings.max_connections < wanted { Err(TooFewFiles { allowed, wanted }) } else { Ok(()) }
-}
-
-/// Listeners, polls, logs and HTTP connections.
-const OTHER_OPEN_FILES: u64 = 512;
 
 /// Has everything that is logged from now on written to `logs`.
 pub fn write_logs(global: &Global, logs: &Logs) {
