@@ -58,6 +58,12 @@ impl Session {
                 subscription.finish(LeaveReason::Disconnect, out);
             }
         }
+        // No rule is asked for a session without a socket, and there may be many of them.
+        kept.shrink_to_fit();
+        until.shrink_to_fit();
+        if let Some(auth) = &mut self.auth {
+            auth.claims = Default::default();
+        }
         self.subscriptions = kept;
         if until.is_empty() {
             self.has_ended = true;
