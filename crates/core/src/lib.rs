@@ -17,6 +17,7 @@ mod pace;
 mod rate;
 mod session;
 mod shard;
+mod snapshot_requests;
 mod time;
 
 pub use audience::{Audience, Part, Phase, Subscriber};
@@ -34,4 +35,5 @@ pub use session::{
     Verification,
 };
 pub use shard::Shard;
+pub use snapshot_requests::{Cause, SnapshotRequests, When};
 pub use time::Instant;

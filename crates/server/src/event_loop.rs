@@ -7,6 +7,8 @@ mod connection;
 mod deliver;
 mod detached;
 mod detached_users;
+mod held;
+mod limits;
 mod mail;
 mod metrics;
 mod outbox;
@@ -17,6 +19,7 @@ mod resume;
 mod sessions;
 mod shards;
 mod slab;
+mod snapshots;
 mod sockets;
 mod tokens;
 
@@ -26,8 +29,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
 use herenow_core::{
-    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, RateLimit, SCAN_EVERY,
-    SessionEffect,
+    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, SCAN_EVERY, SessionEffect,
+    SnapshotRequests,
 };
 use mio::{Events, Poll, Token};
 
@@ -36,6 +39,7 @@ use self::connection::Soon;
 use self::deliver::{Deliveries, Scratch};
 use self::detached::DetachedSessions;
 use self::detached_users::DetachedUsers;
+use self::held::Held;
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
 pub(crate) use self::metrics::Metrics;
 use self::replies::Replies;
@@ -96,6 +100,8 @@ pub(crate) struct EventLoop {
     soon: Soon,
     audience: Audience,
     deliveries: Deliveries,
+    snapshot_requests: SnapshotRequests,
+    held: Held,
     shards: Shards,
     pace: Pace,
     replies: Replies,
@@ -136,7 +142,7 @@ impl EventLoop {
         let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
         Self {
             me: Peer(parts.index),
-            limits: limits(settings),
+            limits: limits::of_sessions(settings),
             outgoing: mailboxes.iter().map(|_| Vec::new()).collect(),
             handovers: Vec::new(),
             connections: Slab::default(),
@@ -148,8 +154,10 @@ impl EventLoop {
             soon: Soon::new(),
             audience: Audience::default(),
             deliveries: Deliveries::default(),
+            snapshot_requests: SnapshotRequests::default(),
+            held: Held::default(),
             shards: Shards::new(parts.index, loops, epoch_base, settings.fault_on_channel.clone()),
-            pace: pace(settings),
+            pace: limits::pace(settings),
             replies: Replies::default(),
             detached: DetachedSessions::default(),
             detached_users: DetachedUsers::default(),
@@ -207,6 +215,7 @@ impl EventLoop {
         self.read_sockets();
         self.meet_deadlines();
         self.end_broken();
+        self.ask_for_snapshots();
         self.flush_channels();
         self.send_replies();
         self.send_mail();
@@ -235,6 +244,7 @@ impl EventLoop {
     fn timeout(&self) -> Duration {
         let has_work = !self.broken.is_empty()
             || !self.deliveries.is_empty()
+            || self.snapshot_requests.is_ready()
             || !self.shard_effects.is_empty()
             || (!self.readable.is_empty() && !self.is_choked());
         if has_work {
@@ -246,6 +256,7 @@ impl EventLoop {
             .poll_timeout()
             .min(self.shards.poll_timeout())
             .min(soon)
+            .min(self.snapshot_requests.poll_timeout())
             .min(self.detached.poll_timeout());
         let now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
         next.since(now).min(LONGEST_SLEEP)
@@ -320,6 +331,7 @@ impl EventLoop {
         }
         self.dues = dues;
         self.scan_channel_leases();
+        self.make_room();
         self.review_some();
         let hibernate_after = self.settings.hibernate_after_ms;
         let hibernate_after = (hibernate_after > 0).then(|| Duration::from_millis(hibernate_after));
@@ -369,36 +381,3 @@ impl EventLoop {
         self.ending.is_some_and(|end| self.now >= end || self.connections.is_empty())
     }
 }
-
-/// What sessions have to keep to, from the operator's settings.
-fn limits(settings: &Settings) -> Limits {
-    Limits {
-        auth_timeout: Duration::from_millis(settings.auth_timeout_ms),
-        expiry_leeway: Duration::from_millis(crate::auth::LEEWAY_MS),
-        rate: RateLimit {
-            messages_per_second: settings.max_messages_per_second,
-            burst: settings.message_burst,
-        },
-        max_channels: settings.max_channels_per_connection,
-        max_waiting_messages: MAX_WAITING_MESSAGES,
-        max_waiting_bytes: MAX_WAITING_BYTES
-            + settings.max_channels_per_connection * MAX_WAITING_BYTES_PER_CHANNEL,
-        max_unauthenticated_waiting_bytes: MAX_UNAUTHENTICATED_WAITING_BYTES,
-    }
-}
-
-/// The pace that follows the load, unless one is set for measuring.
-fn pace(settings: &Settings) -> Pace {
-    settings
-        .flush_delay_us
-        .map_or_else(Pace::default, |delay_us| Pace::fixed(Duration::from_micros(delay_us)))
-}
-
-/// Messages of one connection that wait behind a decision of the access rules.
-const MAX_WAITING_MESSAGES: usize = 64;
-/// Memory that everything of one authenticated connection that waits may use, and for each channel
-/// that it may subscribe to: a join with the largest state.
-const MAX_WAITING_BYTES: usize = 32 * 1024;
-const MAX_WAITING_BYTES_PER_CHANNEL: usize = 1536;
-/// The same for a connection that has not authenticated.
-const MAX_UNAUTHENTICATED_WAITING_BYTES: usize = 16 * 1024;

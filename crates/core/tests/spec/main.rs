@@ -17,5 +17,6 @@ mod resume;
 mod reviews;
 mod shard;
 mod signing_in;
+mod snapshots;
 mod tokens;
 mod told;

@@ -138,7 +138,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "outboxBytes",
         env: "HERENOW_OUTBOX_BYTES",
         flag: "outbox-bytes",
-        meaning: "What may wait for a slow subscriber before one snapshot takes its place.",
+        meaning: "Replies and deltas that may wait for a slow connection; one snapshot takes the place of \
+                  deltas above it. Before it has authenticated: 16384.",
         kind: number!(outbox_bytes, "bytes", 16_384..=67_108_864),
     },
     Setting {

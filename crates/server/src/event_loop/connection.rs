@@ -2,12 +2,14 @@
 //! timer, no task.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::sync::Weak;
 
 use herenow_core::{Instant, Session};
 use herenow_wire::frame::Reader;
 use herenow_wire::{ChannelName, DefaultChannel};
 use mio::net::TcpStream;
 
+use super::held::Encoded;
 use super::outbox::{Outbox, Pushed, Shared};
 use super::replies::Place;
 use crate::admission::Newcomer;
@@ -168,7 +170,8 @@ impl Connection {
         }
     }
 
-    /// Sends part of a channel's flush, and this turn's replies before it in the same write.
+    /// Sends part of a channel's flush, and this turn's replies before it in the same write. A
+    /// snapshot is not for a socket that has yet to take something.
     pub(super) fn send_flush(
         &mut self,
         replies: &[u8],
@@ -178,9 +181,7 @@ impl Connection {
     ) -> Sent {
         let max_queue_bytes = self.max_queue_bytes(max_outbox_bytes);
         if let Some(outbox) = &mut self.outbox {
-            let by_reply = outbox.push_reply(replies, max_queue_bytes);
-            let by_flush = outbox.push_flush(flush, channel, max_queue_bytes);
-            return Sent::of(by_reply.and(by_flush));
+            return Sent::of(outbox.push(replies, (flush, channel), max_queue_bytes));
         }
         match write_on(&self.stream, replies, flush.bytes()) {
             Ok(written) if written == replies.len() + flush.bytes().len() => Sent::Fine,
@@ -200,17 +201,19 @@ impl Connection {
         }
     }
 
-    /// Writes what waits. Returns the channels that are owed a snapshot once all is written.
-    pub(super) fn drain(&mut self) -> Result<(usize, Vec<ChannelName>), Sent> {
-        let Some(outbox) = &mut self.outbox else { return Ok((0, Vec::new())) };
-        match outbox.write_to(&self.stream) {
-            Ok((written, true)) => {
-                let lagging = self.outbox.take().map(|outbox| outbox.into_lagging());
-                Ok((written, lagging.unwrap_or_default()))
-            }
-            Ok((written, false)) => Ok((written, Vec::new())),
-            Err(_) => Err(Sent::Broken),
+    /// Writes what waits. Returns how many bytes the socket took.
+    pub(super) fn drain(&mut self) -> io::Result<usize> {
+        let Some(outbox) = &mut self.outbox else { return Ok(0) };
+        let (written, is_done) = outbox.write_to(&self.stream)?;
+        if is_done {
+            self.outbox = None;
         }
+        Ok(written)
+    }
+
+    /// See [`Outbox::taken_bytes_of`].
+    pub(super) fn taken_bytes_of(&self, piece: &Weak<Encoded>) -> Option<usize> {
+        self.outbox.as_ref()?.taken_bytes_of(piece)
     }
 }
 

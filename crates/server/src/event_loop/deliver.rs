@@ -1,14 +1,15 @@
 //! From a channel's changes to its subscribers' sockets: encoded once, written once to each. What
 //! goes to very many is written in parts, turn by turn, so that the rest of the loop goes on.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use herenow_core::{Flush, Op, Owed, Part, Snapshot};
+use herenow_core::{Cause, Flush, Op, Owed, Part, Snapshot};
 use herenow_wire::encode::{self, Gone, Position, Row};
 use herenow_wire::{ChannelName, Incoming, Refusal};
 
 use super::EventLoop;
 use super::connection::Sent;
+use super::held::LARGE_BYTES;
 use super::mail::{Delivery, Mail};
 use super::outbox::Shared;
 
@@ -20,6 +21,8 @@ pub(super) struct Scratch {
     recipients: Vec<Recipient>,
     pub(super) decoded: Vec<Result<Incoming, Refusal>>,
     pub(super) dropped: Vec<(u32, Vec<ChannelName>)>,
+    /// Who was not sent a part of this delivery, and why.
+    unsent: Vec<(u32, Unsent)>,
 }
 
 /// The deliveries that are written in parts, and the channels whose next flush waits for them: a
@@ -27,7 +30,7 @@ pub(super) struct Scratch {
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     running: VecDeque<Running>,
-    postponed: Vec<ChannelName>,
+    postponed: HashSet<ChannelName>,
 }
 
 /// A delivery of which some is written.
@@ -45,8 +48,20 @@ struct Recipient {
     part: Part,
 }
 
+/// Why a subscriber was not sent its part, though its socket is sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsent {
+    /// It has yet to take what it was sent before: no snapshot waits behind that.
+    Slow,
+    /// Slow sockets hold as many large pieces as they may.
+    NoRoom,
+}
+
 /// Buffers above this are given back after the turn.
 const KEPT_BYTES: usize = 1 << 20;
+/// Bytes of snapshots encoded in one turn, and one snapshot more: some milliseconds' worth. The
+/// channels behind it are flushed in the next turn.
+const SNAPSHOT_BYTES_PER_TURN: usize = 1 << 20;
 /// Sockets written to in one go: some two milliseconds' worth.
 const WRITES_PER_TURN: usize = 512;
 
@@ -75,13 +90,19 @@ impl EventLoop {
     /// Flushes every channel that is due, and writes on what runs.
     pub(super) fn flush_channels(&mut self) {
         let mut flush = std::mem::take(&mut self.flush);
-        while let Some(channel) = self.shards.next_due(self.now) {
+        let mut snapshot_bytes = 0;
+        while snapshot_bytes < SNAPSHOT_BYTES_PER_TURN
+            && let Some(channel) = self.shards.next_due(self.now)
+        {
             if self.deliveries.has(&channel) {
-                self.deliveries.postponed.push(channel);
+                self.deliveries.postponed.insert(channel);
                 continue;
             }
             self.shards.flush(&channel, self.now, &mut flush);
             self.tell(&channel, &flush);
+            if flush.snapshot.is_some() {
+                snapshot_bytes += self.scratch.snapshot.len();
+            }
         }
         flush.snapshot = None;
         self.flush = flush;
@@ -107,31 +128,38 @@ impl EventLoop {
         for op in &flush.ops {
             encode_op(&mut deltas, channel, op);
         }
-        if let Some(whole) = &flush.snapshot {
+        let at = flush.snapshot.as_ref().map(position);
+        let known = at.and_then(|at| self.held.snapshot(channel, at));
+        if let (Some(whole), None) = (&flush.snapshot, &known) {
             encode_snapshot(&mut snapshot, channel, whole);
         }
+        let mut shared = (
+            Shared::new(&deltas),
+            known.as_ref().map_or_else(|| Shared::new(&snapshot), Shared::of),
+        );
         let changes = flush.ops.len() + flush.merged;
-        let mut whole: Option<Delivery> = None;
         for receiver in &flush.to {
             let is_here = receiver.peer == self.me;
             if is_here && self.audience.subscribers(channel).len() <= WRITES_PER_TURN {
-                self.deliver_at_once(channel, (&deltas, &snapshot), receiver.owed, changes);
+                self.deliver_at_once(channel, &mut shared, receiver.owed, changes);
                 continue;
             }
-            let whole = whole.get_or_insert_with(|| Delivery {
+            let delivery = Delivery {
                 channel: channel.clone(),
                 changes,
-                deltas: deltas.as_slice().into(),
-                snapshot: snapshot.as_slice().into(),
+                deltas: shared.0.share(),
+                snapshot: shared.1.share(),
                 owed: receiver.owed,
-            });
-            let delivery = Delivery { owed: receiver.owed, ..whole.clone() };
+            };
             if is_here {
                 self.begin(delivery);
             } else {
                 self.metrics.flushes_passed_on.add(1);
                 self.outgoing[usize::from(receiver.peer.0)].push(Mail::Delivery(delivery));
             }
+        }
+        if let (Some(at), None, Some(snapshot)) = (at, &known, shared.1.shared()) {
+            self.held.note_snapshot(channel, at, snapshot);
         }
         self.scratch.deltas = deltas;
         self.scratch.snapshot = snapshot;
@@ -142,18 +170,18 @@ impl EventLoop {
         let channel = &delivery.channel;
         let is_small = self.audience.subscribers(channel).len() <= WRITES_PER_TURN;
         if is_small && !self.deliveries.has(channel) {
-            let bytes = (&*delivery.deltas, &*delivery.snapshot);
-            self.deliver_at_once(channel, bytes, delivery.owed, delivery.changes);
+            let mut shared = (Shared::of(&delivery.deltas), Shared::of(&delivery.snapshot));
+            self.deliver_at_once(channel, &mut shared, delivery.owed, delivery.changes);
         } else {
             self.begin(delivery);
         }
     }
 
     /// Writes deltas or snapshot to every subscriber here, each as it is owed.
-    fn deliver_at_once(
+    fn deliver_at_once<'a>(
         &mut self,
         channel: &ChannelName,
-        (deltas, snapshot): (&[u8], &[u8]),
+        shared: &mut (Shared<'a>, Shared<'a>),
         owed: Owed,
         changes: usize,
     ) {
@@ -161,8 +189,7 @@ impl EventLoop {
         recipients.clear();
         self.collect(channel, owed, &mut recipients);
         self.pace.record(changes.max(1) * recipients.len(), self.now);
-        let mut shared = (Shared::new(deltas), Shared::new(snapshot));
-        self.write_to(channel, &mut shared, &recipients);
+        self.write_to(channel, shared, &recipients);
         self.scratch.recipients = recipients;
     }
 
@@ -204,9 +231,7 @@ impl EventLoop {
 
     /// The flush that waited for a delivery of its channel to end is due.
     fn plan_postponed(&mut self, channel: &ChannelName) {
-        let postponed = &mut self.deliveries.postponed;
-        if let Some(at) = postponed.iter().position(|waiting| waiting == channel) {
-            let channel = postponed.swap_remove(at);
+        if let Some(channel) = self.deliveries.postponed.take(channel) {
             self.shards.plan(channel, self.now);
         }
     }
@@ -228,20 +253,40 @@ impl EventLoop {
         let max_outbox_bytes = self.settings.outbox_bytes;
         let mut writes = 0;
         let mut bytes_out = 0;
-        for Recipient { slot, part } in recipients {
+        for Recipient { slot, part: kind } in recipients {
             let Some(connection) = self.connections.get_mut(*slot) else { continue };
-            let part = match part {
+            let part = match kind {
                 Part::Deltas => &mut *deltas,
                 Part::Snapshot => &mut *snapshot,
             };
             if part.bytes().is_empty() || !connection.is_open() {
                 continue;
             }
+            let is_slow = connection.has_outbox();
+            if is_slow && *kind == Part::Snapshot {
+                self.scratch.unsent.push((*slot, Unsent::Slow));
+                continue;
+            }
+            let is_large = part.bytes().len() > LARGE_BYTES && !is_slow;
+            if is_large && !self.held.admits(part.shared()) {
+                self.scratch.unsent.push((*slot, Unsent::NoRoom));
+                continue;
+            }
             let replies = self.replies.of(connection.reply);
             bytes_out += replies.len() + part.bytes().len();
             writes += 1;
             match connection.send_flush(replies, part, channel, max_outbox_bytes) {
-                Sent::Fine => {}
+                Sent::Fine => {
+                    if let Some(piece) =
+                        part.shared().filter(|_| is_large && connection.has_outbox())
+                    {
+                        self.held.begin(*slot, piece, self.now);
+                    }
+                    if *kind == Part::Snapshot {
+                        let bytes = part.bytes().len();
+                        self.snapshot_requests.answered(*slot, channel, bytes, self.now);
+                    }
+                }
                 Sent::Dropped(channels) => self.scratch.dropped.push((*slot, channels)),
                 Sent::Broken => self.broken.push(*slot),
             }
@@ -250,6 +295,24 @@ impl EventLoop {
         self.metrics.writes.add(writes);
         self.metrics.bytes_out.add(bytes_out);
         self.lag_dropped();
+        self.lag_unsent(channel, snapshot.bytes().len());
+    }
+
+    /// Who was not sent its part is owed a snapshot, once its socket has drained or there is room.
+    fn lag_unsent(&mut self, channel: &ChannelName, snapshot_bytes: usize) {
+        while let Some((slot, why)) = self.scratch.unsent.pop() {
+            self.lag(channel, slot);
+            if why == Unsent::NoRoom {
+                self.snapshot_requests.spend(slot, snapshot_bytes, self.now);
+                self.held.wait(slot);
+            }
+        }
+    }
+
+    fn lag(&mut self, channel: &ChannelName, slot: u32) {
+        self.audience.lag(channel, slot);
+        self.deliveries.forget(channel, slot);
+        self.snapshot_requests.wait(slot, channel, Cause::Subscription, self.now);
     }
 
     /// Who has lost what waited for it gets nothing more of those channels before its socket has
@@ -258,8 +321,7 @@ impl EventLoop {
         while let Some((slot, channels)) = self.scratch.dropped.pop() {
             self.metrics.slow_subscriber_drops.add(1);
             for channel in &channels {
-                self.audience.lag(channel, slot);
-                self.deliveries.forget(channel, slot);
+                self.lag(channel, slot);
             }
         }
     }
@@ -282,11 +344,14 @@ fn encode_op(out: &mut Vec<u8>, channel: &ChannelName, op: &Op) {
 }
 
 fn encode_snapshot(out: &mut Vec<u8>, channel: &ChannelName, snapshot: &Snapshot) {
-    let position = Position { epoch: snapshot.epoch, seq: snapshot.seq };
     let rows = snapshot.entries.iter().map(|entry| Row {
         user: &entry.user,
         connection: entry.connection,
         state: &entry.state,
     });
-    encode::sync(out, channel, position, rows);
+    encode::sync(out, channel, position(snapshot), rows);
+}
+
+fn position(snapshot: &Snapshot) -> Position {
+    Position { epoch: snapshot.epoch, seq: snapshot.seq }
 }

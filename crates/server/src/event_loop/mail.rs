@@ -11,6 +11,7 @@ use herenow_wire::{ChannelName, UserId};
 use mio::Waker;
 
 use super::detached_users::Detachment;
+use super::held::Encoded;
 use super::shards::Loss;
 use crate::access::{Access, Asker};
 use crate::loops::Adopted;
@@ -62,8 +63,8 @@ pub(crate) struct Delivery {
     pub(crate) channel: ChannelName,
     /// How many changes it tells, those included that a newer one has replaced.
     pub(crate) changes: usize,
-    pub(crate) deltas: Arc<[u8]>,
-    pub(crate) snapshot: Arc<[u8]>,
+    pub(crate) deltas: Arc<Encoded>,
+    pub(crate) snapshot: Arc<Encoded>,
     pub(crate) owed: Owed,
 }
 

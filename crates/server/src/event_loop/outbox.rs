@@ -1,13 +1,16 @@
 //! What a socket has not taken yet. Exists only while a socket is slow; bounded. Deltas beyond the
-//! bound are dropped, and one snapshot takes their place when the socket drains. Replies and
+//! bound are dropped, and one snapshot takes their place when the socket has drained: no snapshot
+//! ever waits here, but for one that the socket has begun to take. Replies and
 //! begun pieces are never dropped: half a frame would end the conversation. Once replies alone
 //! reach the bound, the socket is read no more.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use herenow_wire::ChannelName;
+
+use super::held::Encoded;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -19,8 +22,8 @@ pub(crate) struct Outbox {
     reply_bytes: usize,
     /// Bytes of the pieces that may still be dropped.
     droppable_bytes: usize,
-    /// Channels whose deltas were dropped: each is owed a snapshot once the socket has drained.
-    lagging: Vec<ChannelName>,
+    /// Bytes that the socket has taken since it became slow.
+    taken_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -28,13 +31,13 @@ enum Piece {
     /// For this socket alone.
     Reply(Vec<u8>),
     /// Part of a channel's flush, shared by all who are slow.
-    Flush(Arc<[u8]>, ChannelName),
+    Flush(Arc<Encoded>, ChannelName),
 }
 
 /// Bytes that many sockets are sent. Shared only from when the first of them is slow.
 pub(crate) struct Shared<'a> {
     bytes: &'a [u8],
-    shared: Option<Arc<[u8]>>,
+    shared: Option<Arc<Encoded>>,
 }
 
 /// What became of a flush that was pushed.
@@ -52,35 +55,28 @@ const REPLY_PIECE_BYTES: usize = 4096;
 /// How many pieces go into one write.
 const PIECES_PER_WRITE: usize = 16;
 
-impl Pushed {
-    /// What became of two pushes, one after the other.
-    pub(crate) fn and(self, next: Self) -> Self {
-        match (self, next) {
-            (Pushed::Waits, pushed) | (pushed, Pushed::Waits) => pushed,
-            (Pushed::Dropped(mut channels), Pushed::Dropped(more)) => {
-                channels.extend(more);
-                Pushed::Dropped(channels)
-            }
-        }
-    }
-}
-
 impl<'a> Shared<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, shared: None }
     }
 
     /// Of bytes that are shared already.
-    pub(crate) fn of(shared: &'a Arc<[u8]>) -> Self {
-        Self { bytes: shared, shared: Some(shared.clone()) }
+    pub(crate) fn of(shared: &'a Arc<Encoded>) -> Self {
+        Self { bytes: shared.bytes(), shared: Some(shared.clone()) }
+    }
+
+    /// What is shared, once it is.
+    pub(crate) fn shared(&self) -> Option<&Arc<Encoded>> {
+        self.shared.as_ref()
     }
 
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    fn share(&mut self) -> Arc<[u8]> {
-        self.shared.get_or_insert_with(|| Arc::from(self.bytes)).clone()
+    /// Shares it from now on.
+    pub(crate) fn share(&mut self) -> Arc<Encoded> {
+        self.shared.get_or_insert_with(|| Encoded::of(self.bytes)).clone()
     }
 }
 
@@ -103,6 +99,25 @@ impl Outbox {
             outbox.pieces.push_back(Piece::Flush(shared.share(), channel.clone()));
         }
         outbox
+    }
+
+    /// Appends replies and, behind them, deltas. Where the replies take the room of what waits of
+    /// channels, these deltas have none either: they would stand behind the gap.
+    pub(crate) fn push(
+        &mut self,
+        reply: &[u8],
+        (deltas, channel): (&mut Shared<'_>, &ChannelName),
+        max_bytes: usize,
+    ) -> Pushed {
+        match self.push_reply(reply, max_bytes) {
+            Pushed::Waits => self.push_flush(deltas, channel, max_bytes),
+            Pushed::Dropped(mut channels) => {
+                if !channels.contains(channel) {
+                    channels.push(channel.clone());
+                }
+                Pushed::Dropped(channels)
+            }
+        }
     }
 
     /// Appends what is for this socket alone. Flushes give way to it.
@@ -147,21 +162,16 @@ impl Outbox {
         }
     }
 
-    /// Appends part of a flush, or drops what waits where that would be more than `max_bytes`. One
-    /// piece is let in however large: else a snapshot over the bound would be dropped for ever.
-    pub(crate) fn push_flush(
+    /// Appends deltas, or drops those that wait where that would be more than `max_bytes`.
+    fn push_flush(
         &mut self,
         shared: &mut Shared<'_>,
         channel: &ChannelName,
         max_bytes: usize,
     ) -> Pushed {
-        if self.lagging.contains(channel) {
-            // What came before it was dropped a moment ago, to make room for a reply.
-            return Pushed::Dropped(vec![channel.clone()]);
-        }
         let bytes = shared.bytes.len();
         let waiting = self.reply_bytes + self.droppable_bytes;
-        if self.droppable_bytes > 0 && waiting + bytes > max_bytes {
+        if waiting + bytes > max_bytes {
             return Pushed::Dropped(self.drop_flushes(Some(channel)));
         }
         self.droppable_bytes += bytes;
@@ -186,11 +196,6 @@ impl Outbox {
             }
         });
         self.droppable_bytes = 0;
-        for channel in &dropped {
-            if !self.lagging.contains(channel) {
-                self.lagging.push(channel.clone());
-            }
-        }
         dropped
     }
 
@@ -209,6 +214,7 @@ impl Outbox {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     total += written;
+                    self.taken_bytes += written;
                     self.advance(written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -221,19 +227,23 @@ impl Outbox {
         Ok((total, true))
     }
 
-    /// The channels that are owed a snapshot now that the socket has drained.
-    pub(crate) fn into_lagging(self) -> Vec<ChannelName> {
-        self.lagging
+    /// Bytes that the socket has taken since it became slow, if it holds this piece.
+    pub(crate) fn taken_bytes_of(&self, piece: &Weak<Encoded>) -> Option<usize> {
+        let is_held = |held: &Piece| match held {
+            Piece::Flush(held, _) => Arc::as_ptr(held) == piece.as_ptr(),
+            Piece::Reply(_) => false,
+        };
+        self.pieces.iter().any(is_held).then_some(self.taken_bytes)
     }
 
     fn advance(&mut self, mut written: usize) {
         while written > 0 {
             let Some(first) = self.pieces.front() else { return };
             if self.written == 0
-                && let Piece::Flush(bytes, _) = first
+                && let Piece::Flush(flush, _) = first
             {
                 // From its first byte on it must be finished.
-                self.droppable_bytes -= bytes.len();
+                self.droppable_bytes -= flush.bytes().len();
             }
             let left = first.bytes().len() - self.written;
             if written < left {
@@ -253,7 +263,7 @@ impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
             Piece::Reply(bytes) => bytes,
-            Piece::Flush(bytes, _) => bytes,
+            Piece::Flush(flush, _) => flush.bytes(),
         }
     }
 }
@@ -309,23 +319,8 @@ mod tests {
         assert_eq!(outbox.push_flush(&mut Shared::new(b"12345"), &a, 13), Pushed::Waits);
         assert_eq!(outbox.push_flush(&mut Shared::new(b"67890"), &b, 13), Pushed::Waits);
         let dropped = outbox.push_flush(&mut Shared::new(b"x"), &a, 13);
-        assert_eq!(dropped, Pushed::Dropped(vec![a.clone(), b.clone()]));
+        assert_eq!(dropped, Pushed::Dropped(vec![a, b]));
         assert_eq!(drain(&mut outbox, 100), "ply");
-        assert_eq!(outbox.into_lagging(), [a, b]);
-    }
-
-    // P6.9
-    #[test]
-    fn no_flush_follows_one_that_gave_way_to_a_reply() {
-        let mut outbox = Outbox::left_over(b"reply", None, 2);
-        let a = channel("a");
-        assert_eq!(outbox.push_flush(&mut Shared::new(b"join"), &a, 10), Pushed::Waits);
-        let by_reply = outbox.push_reply(b"another", 10);
-        assert_eq!(by_reply, Pushed::Dropped(vec![a.clone()]));
-        let by_flush = outbox.push_flush(&mut Shared::new(b"update"), &a, 100);
-        assert_eq!(by_flush, Pushed::Dropped(vec![a.clone()]));
-        assert_eq!(drain(&mut outbox, 100), "plyanother");
-        assert_eq!(outbox.into_lagging(), [a]);
     }
 
     #[test]
@@ -339,11 +334,29 @@ mod tests {
         assert_eq!(drain(&mut outbox, 100), "cdef");
     }
 
+    // P6.9
     #[test]
-    fn one_piece_is_let_in_however_large() {
+    fn no_flush_follows_one_that_gave_way_to_a_reply() {
+        let mut outbox = Outbox::left_over(b"reply", None, 2);
+        let (a, b) = (channel("a"), channel("b"));
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"join"), &a, 10), Pushed::Waits);
+        let update = (&mut Shared::new(b"update"), &a);
+        assert_eq!(outbox.push(b"another", update, 13), Pushed::Dropped(vec![a.clone()]));
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"x"), &a, 13), Pushed::Waits);
+        let update = (&mut Shared::new(b"update"), &b);
+        assert_eq!(outbox.push(b"and another", update, 13), Pushed::Dropped(vec![a, b]));
+        assert_eq!(drain(&mut outbox, 100), "plyanotherand another");
+    }
+
+    #[test]
+    fn replies_and_deltas_share_the_bound_and_deltas_give_way() {
         let a = channel("a");
-        let mut outbox = Outbox::left_over(b"r", None, 0);
-        assert_eq!(outbox.push_flush(&mut Shared::new(&[b'x'; 100]), &a, 10), Pushed::Waits);
-        assert_eq!(drain(&mut outbox, 200).len(), 101);
+        let mut outbox = Outbox::left_over(b"reply", None, 0);
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"12345"), &a, 10), Pushed::Waits);
+        assert_eq!(outbox.push_reply(b"", 10), Pushed::Waits);
+        assert_eq!(outbox.push_reply(b"-pong", 10), Pushed::Dropped(vec![a.clone()]));
+        assert_eq!(outbox.push_flush(&mut Shared::new(b"1"), &a, 10), Pushed::Dropped(vec![a]));
+        assert_eq!(drain(&mut outbox, 100), "reply-pong");
+        assert_eq!(outbox.reply_bytes(), 0);
     }
 }

@@ -129,21 +129,9 @@ impl EventLoop {
             }
             SessionEffect::Verify { token, resume } => self.verify(slot, token, resume),
             SessionEffect::Authorize(question) => self.authorize(slot, question),
-            SessionEffect::Listen { channel } => {
-                let ask = self.audience.listen(&channel, slot);
-                self.command(Command::Subscribe { channel, peer: self.me, ask });
-            }
-            SessionEffect::AskAgain { channel } => {
-                if let Some(ask) = self.audience.ask_again(&channel, slot) {
-                    self.command(Command::Subscribe { channel, peer: self.me, ask });
-                }
-            }
-            SessionEffect::Unlisten { channel } => {
-                self.deliveries.forget(&channel, slot);
-                if self.audience.unlisten(&channel, slot) {
-                    self.command(Command::Unsubscribe { channel, peer: self.me });
-                }
-            }
+            SessionEffect::Listen { channel } => self.listen(slot, channel),
+            SessionEffect::AskAgain { channel } => self.ask_again(slot, channel),
+            SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
             SessionEffect::Put { channel, state, user, reference } => {
                 let Some(connection) = self.connections.get(slot) else { return };
                 let generation = connection.session.generation();
@@ -248,16 +236,6 @@ impl EventLoop {
         } else {
             self.outgoing[usize::from(home)].push(Mail::Command(command));
         }
-    }
-
-    /// What waits for a snapshot since its deltas were dropped may have it now.
-    pub(super) fn catch_up(&mut self, slot: u32, lagging: Vec<ChannelName>) {
-        for channel in lagging {
-            if let Some(ask) = self.audience.catch_up(&channel, slot) {
-                self.command(Command::Subscribe { channel, peer: self.me, ask });
-            }
-        }
-        self.settle();
     }
 
     /// Closes a connection whose session has ended, after what it was last told.

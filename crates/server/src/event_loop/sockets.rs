@@ -226,7 +226,7 @@ impl EventLoop {
             return;
         }
         match connection.drain() {
-            Ok((written, lagging)) => {
+            Ok(written) => {
                 self.metrics.bytes_out.add(written);
                 if connection.has_outbox() {
                     return;
@@ -235,7 +235,7 @@ impl EventLoop {
                     let _ = connection.stream.shutdown(std::net::Shutdown::Write);
                 }
                 self.queue_read(slot);
-                self.catch_up(slot, lagging);
+                self.snapshot_requests.wake(slot);
             }
             Err(_) => self.broken.push(slot),
         }
@@ -264,6 +264,8 @@ impl EventLoop {
         while let Some(slot) = self.dead.pop() {
             self.leases.close(slot);
             self.channel_leases.forget(slot);
+            self.snapshot_requests.forget(slot);
+            self.held.forget(slot);
             self.connections.remove(slot);
         }
     }

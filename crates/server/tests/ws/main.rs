@@ -26,4 +26,5 @@ mod resume_refused;
 mod resync;
 mod signing_in;
 mod slow_consumer;
+mod snapshots;
 mod states;
