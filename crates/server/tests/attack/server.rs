@@ -1,0 +1,241 @@
+//! A `herenow serve` of its own: started with settings, a configuration and keys, measured from
+//! outside, signalled, and killed when the test is over.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use herenow_server::auth::{Secret, mint};
+use serde_json::{Value, json};
+
+const SECRET: &str = "a secret of the tests, long enough for HS256";
+
+/// How often a state of the process is looked at that nothing tells of.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// One test at a time has a server.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// See the module.
+pub struct Server {
+    pub addr: SocketAddr,
+    child: Child,
+    folder: Folder,
+    /// The pipe of the log, when nobody reads it.
+    _log: Option<BufReader<ChildStderr>>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What a server is started with.
+#[derive(Default)]
+pub struct Setup {
+    settings: Vec<(&'static str, String)>,
+    config: Option<String>,
+    jwks: Option<&'static str>,
+    log: Log,
+}
+
+/// What becomes of the server's log.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Log {
+    /// A thread reads it.
+    #[default]
+    Read,
+    /// Everything is logged into a pipe that nobody reads after the start.
+    FillsItsPipe,
+}
+
+impl Setup {
+    /// A setting by its environment variable.
+    pub fn set(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.settings.push((name, value.to_string()));
+        self
+    }
+
+    /// The rules of every channel: the JavaScript object `access`.
+    pub fn access(mut self, rules: &str) -> Self {
+        self.config = Some(config(rules));
+        self
+    }
+
+    /// A key set beside the secret.
+    pub fn jwks(mut self, keys: &'static str) -> Self {
+        self.jwks = Some(keys);
+        self
+    }
+
+    pub fn log(mut self, log: Log) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Starts it once no other test has a server.
+    pub fn start(self) -> Server {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        raise_open_files();
+        let folder = Folder::new();
+        if let Some(config) = &self.config {
+            folder.write("edgebase.config.ts", config);
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
+        command.args(["serve", "--loops", "2", "--listen", "127.0.0.1:0"]);
+        command.current_dir(&folder.0).env("JWT_USER_SECRET", SECRET);
+        if let Some(keys) = self.jwks {
+            folder.write("keys.json", keys);
+            command.args(["--jwks", "keys.json"]);
+        }
+        if self.log == Log::FillsItsPipe {
+            command.args(["--log-level", "trace"]);
+        }
+        command.envs(self.settings);
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("the binary was built");
+        let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
+        let addr = address(&mut log);
+        let log = match self.log {
+            Log::FillsItsPipe => Some(log),
+            Log::Read => {
+                // A pipe that nobody reads would be an attack of its own.
+                std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
+                None
+            }
+        };
+        Server { addr, child, folder, _log: log, _turn: turn }
+    }
+}
+
+impl Server {
+    /// Memory of its own, not of files, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let text = line.expect("the kernel counts it").trim().trim_end_matches(" kB");
+        text.parse().expect("it is a number")
+    }
+
+    /// Puts other rules into its configuration file. They count after a SIGHUP.
+    pub fn write_access(&self, rules: &str) {
+        self.folder.write("edgebase.config.ts", &config(rules));
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("there is a kill").success(), "the server runs");
+    }
+
+    /// How long it took to end, or `None` if it did not within this time.
+    pub fn ended_within(&mut self, patience: Duration) -> Option<(Duration, ExitStatus)> {
+        let since = Instant::now();
+        let mut status = None;
+        until(patience, || {
+            status = self.child.try_wait().expect("a child can be asked");
+            status.is_some()
+        });
+        status.map(|status| (since.elapsed(), status))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks again and again until something is so, or the time is over. True if it is so.
+pub fn until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + patience;
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+/// A token for `user` that lasts longer than the test.
+pub fn token(user: &str) -> String {
+    token_of(json!({"sub": user}))
+}
+
+/// The same with other claims.
+pub fn token_of(mut claims: Value) -> String {
+    claims["exp"] = json!(4_000_000_000_u32);
+    let secret = Secret::new(SECRET.as_bytes()).expect("the secret is not empty");
+    mint(&secret, claims.as_object().expect("claims are an object"), 0).expect("good claims")
+}
+
+fn config(rules: &str) -> String {
+    format!(
+        "export default defineConfig({{ realtime: {{ namespaces: {{ 'presence:*': \
+         {{ access: {rules} }} }} }} }});"
+    )
+}
+
+/// Reads the log up to the line that names the address.
+fn address(log: &mut BufReader<ChildStderr>) -> SocketAddr {
+    let mut said = String::new();
+    let mut start = 0;
+    while log.read_line(&mut said).is_ok_and(|bytes| bytes > 0) {
+        let named = said[start..].split_once("address=").map(|(_, rest)| rest);
+        if let Some(addr) = named.and_then(|rest| rest.split_whitespace().next()?.parse().ok()) {
+            return addr;
+        }
+        start = said.len();
+    }
+    panic!("the server does not listen: {said}");
+}
+
+/// Both the server, which inherits the limit, and its attackers hold thousands of sockets.
+fn raise_open_files() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit can be raised");
+        assert!(limit >= 8_192, "the attacks need 8192 open files, and {limit} are allowed");
+    });
+}
+
+/// A working directory; gone with this.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("attack-{}-{number}", std::process::id());
+        let folder = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+        std::fs::create_dir_all(&folder.0).expect("the folder of tests can be written");
+        folder
+    }
+
+    /// In one step, so that no half of a file is read.
+    fn write(&self, name: &str, text: &str) {
+        let draft = self.0.join("draft");
+        std::fs::write(&draft, text).expect("the folder can be written");
+        std::fs::rename(draft, self.0.join(name)).expect("the folder can be written");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An address of the loopback range beside 127.0.0.1.
+pub fn loopback(number: u16) -> Ipv4Addr {
+    let [high, low] = number.to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low)
+}
