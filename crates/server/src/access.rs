@@ -8,6 +8,7 @@ mod outcome;
 mod patterns;
 mod pool;
 mod program;
+mod queue;
 mod rules;
 mod watchdog;
 
@@ -19,12 +20,13 @@ pub use rules::{ChannelSettings, Explanation, Namespace, Reason, Rules};
 
 use std::sync::Arc;
 
-use herenow_core::{Auth, Peer, Question, Ruling, Session};
+use herenow_core::{Peer, Question, Ruling, Session};
 use herenow_wire::{ChannelName, ConnectionId};
 
+use crate::config::Settings;
 use crate::event_loop::Mailbox;
-pub(crate) use pool::deliver;
 use pool::{Job, Pool, Unavailable};
+use queue::Purpose;
 use rules::Judge;
 
 /// The rules in force, with those who run them. Clones share both.
@@ -68,12 +70,18 @@ pub(crate) enum Asked {
 
 impl Access {
     /// Answers that come later go to `mailboxes`, which are those of all loops by index.
-    pub(crate) fn new(rules: Rules, defaults: ChannelSettings, mailboxes: Arc<[Mailbox]>) -> Self {
-        Self { pool: Arc::new(Pool::new(rules.clone(), mailboxes)), rules, defaults }
+    pub(crate) fn new(rules: Rules, settings: &Settings, mailboxes: Arc<[Mailbox]>) -> Self {
+        let pool = Pool::new(rules.clone(), settings.rehearsals.clone(), mailboxes);
+        Self { pool: Arc::new(pool), rules, defaults: settings.channel_defaults() }
     }
 
-    /// Decides, or has it decided. `auth` is the asker's, where it has signed in.
-    pub(crate) fn ask(&self, question: &Question, auth: Option<&Auth>, asker: Asker) -> Asked {
+    /// Decides, or has it decided, for the session that asks.
+    pub(crate) fn ask(&self, question: &Question, session: &Session, asker: Asker) -> Asked {
+        let auth = session.auth();
+        let purpose = match session.is_reviewed() {
+            true => Purpose::Review,
+            false => Purpose::Request,
+        };
         let Question { channel, right, user } = question;
         let (row, function) = match self.rules.judge(channel, *right, auth.is_some()) {
             Judge::Nobody(reason) if reason.grants() => return Asked::Now(Ruling::Granted),
@@ -82,6 +90,7 @@ impl Access {
         };
         let job = Job {
             asker,
+            purpose,
             channel: channel.clone(),
             user: user.clone(),
             claims: auth.map(|auth| auth.claims.clone()),
@@ -92,6 +101,11 @@ impl Access {
             Ok(()) => Asked::Later,
             Err(Unavailable) => Asked::Now(Ruling::Unavailable),
         }
+    }
+
+    /// Whether a review of the loop `peer` can be asked for now: there is room for its questions.
+    pub(crate) fn takes_reviews(&self, peer: Peer) -> bool {
+        self.pool.takes_reviews(peer)
     }
 
     /// Whether any channel lets the entry of a broken connection wait for it.

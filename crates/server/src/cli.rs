@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use herenow_server::config::Rehearsal;
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
@@ -111,6 +112,9 @@ pub struct Server {
     /// Holds every flush back for so many microseconds, for measuring what that costs and saves
     #[arg(long, hide = true, value_name = "N")]
     pub flush_delay_us: Option<u64>,
+    /// Causes a fault on purpose, to see what becomes of it; see `config::Rehearsal`
+    #[arg(long, hide = true, value_name = "FAULT", value_parser = rehearsal)]
+    pub rehearse: Vec<Rehearsal>,
     #[command(flatten)]
     pub flags: Flags,
 }
@@ -139,6 +143,10 @@ fn auth(text: &str) -> Result<Map<String, Value>, String> {
     let has_id = |auth: &Map<String, Value>| auth.get("id").is_some_and(Value::is_string);
     auth.filter(has_id)
         .ok_or_else(|| r#"write a JSON object with an id, such as {"id": "jane"}"#.to_owned())
+}
+
+fn rehearsal(text: &str) -> Result<Rehearsal, String> {
+    Rehearsal::parse(text).ok_or_else(|| "there is no such fault to rehearse".to_owned())
 }
 
 fn channel(text: &str) -> Result<ChannelName, String> {

@@ -11,11 +11,13 @@ mod held;
 mod limits;
 mod mail;
 mod metrics;
+mod orders;
 mod outbox;
 mod reading;
 mod recovery;
 mod replies;
 mod resume;
+mod reviews;
 mod sessions;
 mod shards;
 mod slab;
@@ -42,8 +44,10 @@ use self::detached_users::DetachedUsers;
 use self::held::Held;
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
 pub(crate) use self::metrics::Metrics;
+pub(crate) use self::orders::{Ending, LoopFailure, Orders};
 use self::replies::Replies;
 pub(crate) use self::resume::ResumeKey;
+use self::reviews::Reviews;
 use self::shards::{Counts, Shards};
 use self::slab::Slab;
 use crate::access::Access;
@@ -55,7 +59,7 @@ pub(crate) struct Parts {
     pub(crate) index: u16,
     pub(crate) settings: Arc<Settings>,
     pub(crate) verification: Verification,
-    pub(crate) access: Access,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) poll: Poll,
     pub(crate) inbox: Inbox,
     /// To every loop, this one included, by index.
@@ -73,6 +77,9 @@ pub(crate) struct EventLoop {
     settings: Arc<Settings>,
     limits: Limits,
     verification: Verification,
+    orders: Arc<Orders>,
+    /// The version of the orders that it has obeyed.
+    obeyed: u64,
     access: Access,
     metrics: Arc<Metrics>,
     started: Wall,
@@ -110,7 +117,9 @@ pub(crate) struct EventLoop {
     detached_users: DetachedUsers,
     resume_key: ResumeKey,
     /// Sessions whose rights are to be asked again.
-    reviews: VecDeque<u32>,
+    reviews: Reviews,
+    /// What the reviews of this turn have cost.
+    review_cost: usize,
     ending: Option<Instant>,
 
     read_buffer: Vec<u8>,
@@ -139,6 +148,7 @@ impl EventLoop {
         let ttl = Duration::from_millis(settings.presence_ttl_ms);
         // Seconds times 2^20, the part of a second in the low bits: grows over restarts within one
         // second too, and stays below 2^53 for the clients' numbers.
+        let orders = parts.orders.standing();
         let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
         Self {
             me: Peer(parts.index),
@@ -162,7 +172,8 @@ impl EventLoop {
             detached: DetachedSessions::default(),
             detached_users: DetachedUsers::default(),
             resume_key: parts.resume_key,
-            reviews: VecDeque::new(),
+            reviews: Reviews::default(),
+            review_cost: 0,
             ending: None,
             read_buffer: vec![0; reading::READ_BYTES],
             effects: Vec::new(),
@@ -173,7 +184,10 @@ impl EventLoop {
             now,
             settings: parts.settings,
             verification: parts.verification,
-            access: parts.access,
+            // Whatever has been ordered before the first turn is obeyed in it.
+            obeyed: 0,
+            access: orders.access,
+            orders: parts.orders,
             metrics: parts.metrics,
             started: parts.started,
             poll: parts.poll,
@@ -182,14 +196,11 @@ impl EventLoop {
         }
     }
 
-    /// Runs until it is told to shut down and everybody is gone.
-    pub(crate) fn run(mut self) {
+    /// Runs until it is told to end and no connection is left. Fails if the system fails.
+    pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.has_ended() {
-            if let Err(error) = self.sleep(&mut events) {
-                tracing::error!(%error, "polling failed");
-                return;
-            }
+            self.sleep(&mut events)?;
             self.now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
             for event in &events {
                 if event.token() != WAKER {
@@ -207,13 +218,16 @@ impl EventLoop {
             }
             self.turn();
         }
+        Ok(())
     }
 
     /// Everything that is to be done about what has happened since the last one.
     fn turn(&mut self) {
         self.take_mail();
+        self.obey_orders();
         self.read_sockets();
         self.meet_deadlines();
+        self.review_some();
         self.end_broken();
         self.ask_for_snapshots();
         self.flush_channels();
@@ -246,7 +260,8 @@ impl EventLoop {
             || !self.deliveries.is_empty()
             || self.snapshot_requests.is_ready()
             || !self.shard_effects.is_empty()
-            || (!self.readable.is_empty() && !self.is_choked());
+            || (!self.readable.is_empty() && !self.is_choked())
+            || self.can_review();
         if has_work {
             return Duration::ZERO;
         }
@@ -286,7 +301,6 @@ impl EventLoop {
                 Mail::Reattached { user, detachment } => self.detached_users.end(&user, detachment),
                 Mail::EndDetached(detachment) => self.end_detached(detachment),
                 Mail::EndOldestDetached => self.end_oldest_detached(),
-                Mail::Reload(access) => self.reload(access),
                 Mail::Delivery(delivery) => self.deliver_from_afar(delivery),
                 Mail::ShardLost(loss) => self.report_to_home(loss),
                 Mail::Reported(loss) => {
@@ -295,7 +309,6 @@ impl EventLoop {
                 }
                 Mail::Resync(channel) => self.tell_resync(&channel),
                 Mail::Hibernated(channel) => self.forget_states(&channel),
-                Mail::ShutDown { within, connections } => self.begin_end(within, connections),
             }
         }
     }
@@ -332,7 +345,7 @@ impl EventLoop {
         self.dues = dues;
         self.scan_channel_leases();
         self.make_room();
-        self.review_some();
+        self.reviews.retry();
         let hibernate_after = self.settings.hibernate_after_ms;
         let hibernate_after = (hibernate_after > 0).then(|| Duration::from_millis(hibernate_after));
         self.shards.handle_timeout(self.now, hibernate_after, &mut self.shard_effects);
@@ -372,12 +385,9 @@ impl EventLoop {
         self.metrics.note_oldest_detached(self.detached.oldest_since());
     }
 
-    fn begin_end(&mut self, within: Duration, connections: usize) {
-        self.ending = Some(self.now + within);
-        self.close_all_for_restart(connections);
-    }
-
     fn has_ended(&self) -> bool {
-        self.ending.is_some_and(|end| self.now >= end || self.connections.is_empty())
+        // A socket that waits in the mail is to be told as well.
+        let is_empty = || self.connections.is_empty() && self.inbox.is_empty();
+        self.ending.is_some_and(|end| self.now >= end || is_empty())
     }
 }

@@ -21,18 +21,20 @@ pub mod upgrade;
 mod verification;
 
 use std::fmt;
+use std::future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use access::Rules;
 use auth::{Minter, Verifier};
 use config::Config;
 use http::FrontDoor;
-use loops::Loops;
+use loops::{Loops, Order};
 use metrics::DoorMetrics;
 
 /// Why the server could not run.
@@ -42,11 +44,26 @@ pub enum RunError {
     Loops(io::Error),
     /// The system gave no thread to read the keys again.
     Keys(io::Error),
+    /// A loop ended while it was needed, and the server with it.
+    Loop {
+        /// Which.
+        index: usize,
+        /// Why.
+        error: io::Error,
+    },
+    /// The server stopped, but not in order: these loops did not end in time, and their connections
+    /// were cut off.
+    Stuck {
+        /// By index.
+        loops: Vec<usize>,
+    },
 }
 
 /// How long connections may take to close at the end. With what HTTP may take before, a stop
 /// stays below the ten seconds that supervisors commonly wait.
 const CLOSING_TIME: Duration = Duration::from_secs(7);
+/// How long loops may take to obey new rules before the log names those that have not.
+const LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// Where connections come in. A listener alone is the server's own.
 #[derive(Debug)]
@@ -80,6 +97,7 @@ pub async fn run_reloading(
     let minter = Minter::new(&config.keys);
     let following = config.keys.jwks.map(|file| auth::follow(file, Arc::clone(&verifier)));
     let _following = following.transpose().map_err(RunError::Keys)?;
+    let rehearsals = settings.rehearsals.clone();
     let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
     let door = Arc::new(FrontDoor {
         settings,
@@ -92,32 +110,79 @@ pub async fn run_reloading(
     });
     let (close, closing) = watch::channel(false);
     let mut serving = std::pin::pin!(http::serve(door, listeners.into(), closing));
-    tokio::select! {
-        () = &mut serving => {}
-        () = reload(&loops, reloads) => unreachable!("reloading has no end"),
-        () = shutdown => {
-            tracing::info!("stopping: no new connections");
-            let _ = close.send(true);
-            serving.await;
+    let mut failure = None;
+    let is_closed = tokio::select! {
+        () = &mut serving => true,
+        () = put_in_force(&loops, reloads) => false,
+        failed = loops.until_failed() => {
+            failure = Some(failed);
+            false
         }
+        () = shutdown => false,
+    };
+    tracing::info!("stopping: no new connections");
+    rehearsals.rehearse_stop();
+    if !is_closed {
+        let _ = close.send(true);
+        serving.await;
     }
-    let closed = tokio::task::spawn_blocking(move || {
-        loops.shut_down(CLOSING_TIME);
-        loops.connections()
-    });
-    let left = closed.await.unwrap_or(0);
-    tracing::info!(left, "stopped");
-    Ok(())
+    let closing = loops.clone();
+    let closed = tokio::task::spawn_blocking(move || closing.shut_down(CLOSING_TIME));
+    let stuck = closed.await.unwrap_or_default();
+    tracing::info!(left = loops.connections(), "stopped");
+    match failure {
+        Some((index, error)) => Err(RunError::Loop { index, error }),
+        None if stuck.is_empty() => Ok(()),
+        None => Err(RunError::Stuck { loops: stuck }),
+    }
 }
 
-async fn reload(loops: &Loops, mut reloads: mpsc::Receiver<Rules>) {
-    while let Some(rules) = reloads.recv().await {
-        let loops = loops.clone();
-        // Telling a busy loop takes time, and HTTP goes on meanwhile. A panic in there is the
-        // loops' end, which they report by themselves.
-        let _ = tokio::task::spawn_blocking(move || loops.reload(rules)).await;
+/// New rules that not every loop has taken yet.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    order: Order,
+    patterns: usize,
+    /// When to name the loops that are late, unless that has been done.
+    late_at: Option<Instant>,
+}
+
+/// Puts the rules that come in force. Says so when every loop has taken the newest, and not before.
+async fn put_in_force(loops: &Loops, mut reloads: mpsc::Receiver<Rules>) {
+    let mut pending: Option<Pending> = None;
+    loop {
+        tokio::select! {
+            Some(rules) = reloads.recv() => {
+                let late_at = pending.map_or(Some(Instant::now() + LATE_AFTER), |p| p.late_at);
+                let patterns = rules.rows().len();
+                pending = Some(Pending { order: loops.reload(rules), patterns, late_at });
+            }
+            patterns = until_in_force(loops, pending) => {
+                pending = None;
+                tracing::info!(patterns, "new rules are in force");
+            }
+            order = until_late(pending) => {
+                pending = pending.map(|pending| Pending { late_at: None, ..pending });
+                let loops = format!("{:?}", loops.behind(order));
+                tracing::warn!(loops, "new rules are not in force yet: these loops are busy");
+            }
+        }
     }
-    std::future::pending().await
+}
+
+async fn until_in_force(loops: &Loops, pending: Option<Pending>) -> usize {
+    let Some(Pending { order, patterns, .. }) = pending else { return future::pending().await };
+    loops.until_obeyed(order).await;
+    patterns
+}
+
+async fn until_late(pending: Option<Pending>) -> Order {
+    match pending {
+        Some(Pending { order, late_at: Some(at), .. }) => {
+            sleep_until(at).await;
+            order
+        }
+        _ => future::pending().await,
+    }
 }
 
 impl From<TcpListener> for Listeners {
@@ -131,6 +196,13 @@ impl fmt::Display for RunError {
         match self {
             Self::Loops(error) => write!(f, "the event loops could not start: {error}"),
             Self::Keys(error) => write!(f, "the token keys cannot be followed: {error}"),
+            Self::Loop { index, error } => {
+                write!(f, "event loop {index} failed, so the server has stopped: {error}")
+            }
+            Self::Stuck { loops } => write!(
+                f,
+                "event loops {loops:?} did not stop in time, and their connections were cut off"
+            ),
         }
     }
 }

@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use herenow_core::Peer;
 use herenow_wire::{DefaultChannel, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
 
-use crate::access::{Access, ChannelSettings, Rules};
+use crate::access::{Access, Rules};
 use crate::admission::Newcomer;
 use crate::auth::Verifier;
 use crate::clock;
 use crate::config::Settings;
-use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, ResumeKey, WAKER, mailbox};
+use crate::event_loop::{
+    Ending, EventLoop, LoopFailure, Mail, Mailbox, Metrics, Orders, Parts, ResumeKey, WAKER,
+    mailbox,
+};
 use crate::verification::Verification;
 
 /// An upgraded socket on its way to a loop.
@@ -35,8 +39,9 @@ pub struct Adopted {
 /// The running loops. Clones speak to the same loops.
 #[derive(Clone, Debug)]
 pub struct Loops {
-    defaults: ChannelSettings,
+    settings: Arc<Settings>,
     mailboxes: Arc<[Mailbox]>,
+    orders: Arc<Orders>,
     metrics: Arc<[Arc<Metrics>]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     next: Arc<AtomicUsize>,
@@ -94,8 +99,8 @@ impl Loops {
             polls.push((poll, inbox));
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let defaults = settings.channel_defaults();
-        let access = Access::new(settings.rules.clone(), defaults, mailboxes.clone());
+        let access = Access::new(settings.rules.clone(), &settings, mailboxes.clone());
+        let orders = Arc::new(Orders::new(access, mailboxes.clone()));
         let verification = Verification::start(verifier, mailboxes.clone())?;
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
@@ -104,7 +109,7 @@ impl Loops {
                 index,
                 settings: settings.clone(),
                 verification: verification.clone(),
-                access: access.clone(),
+                orders: orders.clone(),
                 poll,
                 inbox,
                 mailboxes: mailboxes.clone(),
@@ -115,11 +120,12 @@ impl Loops {
             };
             let thread = std::thread::Builder::new().name(format!("loop-{index}"));
             // The loop is made on its own thread, so that what it keeps for long lies there.
-            threads.push(thread.spawn(move || EventLoop::new(parts).run())?);
+            threads.push(thread.spawn(move || run(parts))?);
         }
         Ok(Self {
-            defaults,
+            settings,
             mailboxes,
+            orders,
             metrics: metrics.into(),
             threads: Arc::new(Mutex::new(threads)),
             next: Arc::default(),
@@ -146,13 +152,27 @@ impl Loops {
         }
     }
 
-    /// Puts new rules in force, and has everything that was granted asked again. Blocks while a
-    /// loop is too busy to be told.
-    pub fn reload(&self, rules: Rules) {
-        let access = Access::new(rules, self.defaults, self.mailboxes.clone());
-        for mailbox in self.mailboxes.iter() {
-            self.insist(mailbox, Mail::Reload(access.clone()));
-        }
+    /// Puts new rules in force, and has everything that was granted asked again. A loop takes them
+    /// when it turns; returns what [`Loops::until_obeyed`] waits for.
+    pub fn reload(&self, rules: Rules) -> Order {
+        let access = Access::new(rules, &self.settings, self.mailboxes.clone());
+        Order(self.orders.put_in_force(access))
+    }
+
+    /// Waits until every loop has taken the rules of this order, or newer ones.
+    pub async fn until_obeyed(&self, order: Order) {
+        self.orders.until_obeyed(order.0).await;
+    }
+
+    /// The loops that have not, by index.
+    pub fn behind(&self, order: Order) -> Vec<usize> {
+        self.orders.behind(order.0)
+    }
+
+    /// Waits until a loop ends that should not have. Says which, and why.
+    pub async fn until_failed(&self) -> (usize, io::Error) {
+        let LoopFailure { peer, error } = self.orders.until_failed().await;
+        (usize::from(peer.0), io::Error::new(error.kind(), error.to_string()))
     }
 
     /// Connections held now.
@@ -186,34 +206,51 @@ impl Loops {
         sum
     }
 
-    /// Sends what must arrive. A loop that is too busy to be told has room again after its next
-    /// turn; one that has ended already will never have any.
-    fn insist(&self, mailbox: &Mailbox, mail: Mail) {
-        let mut batch = vec![mail];
-        for _ in 0..INSIST_TRIES {
-            match mailbox.send(batch) {
-                Ok(()) => return,
-                Err(unsent) => batch = unsent,
+    /// Closes every connection with 1012 and returns when all are gone or the time is over. Returns
+    /// the loops that have not ended by then, by index. Blocks.
+    pub fn shut_down(&self, within: Duration) -> Vec<usize> {
+        let at = Instant::now() + within;
+        self.orders.end(Ending { at, connections: self.connections() });
+        let Ok(threads) = self.threads.lock() else { return Vec::new() };
+        loop {
+            let running = threads.iter().enumerate().filter(|(_, thread)| !thread.is_finished());
+            let running: Vec<usize> = running.map(|(index, _)| index).collect();
+            if running.is_empty() || Instant::now() >= at + LAST_TURN {
+                return running;
             }
-            std::thread::sleep(INSIST_RETRY);
-        }
-    }
-
-    /// Closes every connection with 1012 and returns when all are gone or the time is over. Blocks.
-    pub fn shut_down(&self, within: Duration) {
-        let connections = self.connections();
-        for mailbox in self.mailboxes.iter() {
-            self.insist(mailbox, Mail::ShutDown { within, connections });
-        }
-        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads));
-        for thread in threads.into_iter().flatten() {
-            if thread.join().is_err() {
-                tracing::error!("an event loop ended by a fault");
-            }
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 }
 
-/// How long to wait for room in a loop's queue, and how often, before it is left to itself.
-const INSIST_RETRY: Duration = Duration::from_millis(10);
-const INSIST_TRIES: usize = 100;
+/// An order to the loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Order(u64);
+
+/// How long a loop may take to end when its time is over.
+const LAST_TURN: Duration = Duration::from_millis(500);
+/// How often loops that should end are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// What the thread of a loop does. However it ends, others learn of it.
+fn run(parts: Parts) {
+    let fate = Fate { peer: Peer(parts.index), orders: parts.orders.clone() };
+    if let Err(error) = EventLoop::new(parts).run() {
+        fate.orders.fail(LoopFailure { peer: fate.peer, error });
+    }
+}
+
+/// Reports a panic of the loop's thread.
+struct Fate {
+    peer: Peer,
+    orders: Arc<Orders>,
+}
+
+impl Drop for Fate {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = io::Error::other("a fault in the server");
+            self.orders.fail(LoopFailure { peer: self.peer, error });
+        }
+    }
+}

@@ -39,6 +39,9 @@ pub struct Running {
 /// A file's length and when it was written; `None` where there is none.
 type Stamp = Option<(SystemTime, u64)>;
 
+/// How long a reload lasts at least. Signals that come meanwhile cause one further reload.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -102,6 +105,7 @@ pub async fn keep_up(
             Ok(Err(error)) => complaint = Some(complain(&error, complaint, is_asked)),
             Err(Fault) => tracing::error!("a fault while the configuration was read"),
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -124,11 +128,10 @@ async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender
         let path = path.display();
         tracing::warn!(%path, "this file is found first and is read from the next start on");
     }
-    let patterns = loaded.settings.rules.rows().len();
     running.files = loaded.files;
-    if reloads.send(loaded.settings.rules).await.is_ok() {
-        tracing::info!(patterns, "the configuration was read again; new rules are in force");
-    }
+    tracing::info!("the configuration was read again");
+    // Who takes the rules says when they are in force; without it the server is about to stop.
+    let _ = reloads.send(loaded.settings.rules).await;
 }
 
 /// What was said of a configuration that was not taken over.

@@ -24,7 +24,7 @@ use crate::cli::{Check, Cli, Command, Dev, Global, LogFormat, Serve, Server, Tok
 use crate::listen::{TooFewFiles, fit_to_open_files, listen_all};
 use crate::loading::{self, LoadError};
 use crate::reload::{self, Running, Trigger};
-use crate::stop;
+use crate::stop::{self, CUT_SHORT_EXIT_CODE};
 
 /// Why the command did not do what it was asked for.
 #[derive(Debug)]
@@ -186,6 +186,7 @@ pub fn load_config(server: &Server, path: Option<&Path>) -> Result<Loaded, LoadE
     let unknown = if server.allow_unknown { Unknown::Ignored } else { Unknown::Refused };
     let mut loaded = loading::load(path, &environment, unknown)?;
     loaded.settings.flush_delay_us = server.flush_delay_us;
+    loaded.settings.rehearsals = server.rehearse.iter().cloned().collect();
     if let Some(loops) = server.loops {
         loaded.settings.loops = loops.into();
     }
@@ -289,9 +290,11 @@ fn greeting(address: SocketAddr, started: Instant) -> String {
 }
 
 impl StartError {
-    /// 2 if the operator can fix it; 1 if the system failed, or if a check found something.
+    /// 2 if the operator can fix it; 1 if the system failed, or if a check found something; 3 if only
+    /// the stop failed.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Run(RunError::Stuck { .. }) => CUT_SHORT_EXIT_CODE,
             Self::System(_)
             | Self::Run(_)
             | Self::Checked(_)

@@ -5,15 +5,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use herenow_core::{Auth, AuthRefusal};
 
-use crate::access::{Asker, deliver};
+use crate::access::Asker;
 use crate::auth::{TokenError, Verifier};
 use crate::clock;
 use crate::event_loop::{Mail, Mailbox};
+use crate::faults::contain;
 
 /// See the module. Clones share the threads, which end with the last of them.
 #[derive(Clone, Debug)]
@@ -149,7 +149,7 @@ impl Shared {
         while let Some(jobs) = self.take() {
             let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
             for job in jobs {
-                let judged = catch_unwind(AssertUnwindSafe(|| judge(&self.verifier, &job.token)));
+                let judged = contain(|| judge(&self.verifier, &job.token));
                 let verdict = judged.unwrap_or_else(|_| {
                     tracing::error!("a fault in the verification of a token");
                     Err(AuthRefusal::Unavailable)
@@ -160,7 +160,7 @@ impl Shared {
             }
             for (mailbox, batch) in self.mailboxes.iter().zip(batches) {
                 if !batch.is_empty() {
-                    deliver(mailbox, batch);
+                    mailbox.answer(batch);
                 }
             }
         }

@@ -146,6 +146,11 @@ impl Session {
         self.resume(limits, now, out);
     }
 
+    /// Whether the decision that it waits for belongs to a review because the rules have changed.
+    pub fn is_reviewed(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.is_reviewed())
+    }
+
     /// Starts to ask again for everything that was granted.
     pub(super) fn begin_review(&mut self, cause: Cause, out: &mut Vec<SessionEffect>) {
         let is_answered = matches!(cause, Cause::Refresh { .. });

@@ -67,6 +67,10 @@ impl Waiting {
         self.pending.is_some()
     }
 
+    pub(super) fn is_reviewed(&self) -> bool {
+        matches!(&self.pending, Some(Pending::Review(review)) if matches!(review.cause, Cause::Rules))
+    }
+
     pub(super) fn verifying_since(&self) -> Option<Instant> {
         match self.pending {
             Some(Pending::Verification { since, .. }) => Some(since),

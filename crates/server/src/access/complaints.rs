@@ -1,6 +1,7 @@
 //! What an operator is told about rules that do not work. Bounded: a rule that fails for everybody
 //! must not fill a disk. Nothing of a token but the user's id is written.
 
+use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,13 @@ impl Complaints {
                 reason = %failure,
                 "the configuration could not be evaluated for the access rules"
             );
+        }
+    }
+
+    /// No thread could be had.
+    pub(super) fn no_thread(&self, error: &io::Error) {
+        if self.may_write(Instant::now()) {
+            tracing::error!(%error, "no thread for the access rules");
         }
     }
 

@@ -1,8 +1,9 @@
 //! The threads on which rules run, beside the loops. Takes questions over one bounded queue and
 //! sends the answers as mail; a rule that misbehaves costs its own time and no more.
 
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::io;
+use std::sync::mpsc::{RecvError, TryRecvError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use herenow_core::{Peer, Ruling};
@@ -12,8 +13,10 @@ use super::Asker;
 use super::complaints::Complaints;
 use super::engine::{Call, Engine, RULE_TIME, RuleFunction, START_TIME, THREAD_STACK_BYTES};
 use super::outcome::Outcome;
+use super::queue::{Purpose, Queue, Waiting, queue};
 use super::rules::Rules;
 use super::watchdog::{self, GivenUp, Stint, Watched};
+use crate::config::Rehearsals;
 use crate::event_loop::{Mail, Mailbox};
 use crate::faults::contain;
 
@@ -23,7 +26,9 @@ use crate::faults::contain;
 pub(super) struct Pool {
     rules: Rules,
     mailboxes: Arc<[Mailbox]>,
-    queue: OnceLock<Option<SyncSender<Job>>>,
+    faults: Rehearsals,
+    queue: OnceLock<Queue>,
+    starting: Mutex<()>,
 }
 
 /// What all threads of a pool have in common.
@@ -31,7 +36,8 @@ pub(super) struct Pool {
 pub(super) struct Shared {
     rules: Rules,
     mailboxes: Arc<[Mailbox]>,
-    jobs: Mutex<Receiver<Job>>,
+    faults: Rehearsals,
+    jobs: Mutex<Waiting>,
     complaints: Complaints,
     pub(super) watched: Watched,
 }
@@ -40,6 +46,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) asker: Asker,
+    pub(super) purpose: Purpose,
     pub(super) channel: ChannelName,
     pub(super) user: Option<UserId>,
     pub(super) claims: Option<Box<str>>,
@@ -59,43 +66,54 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Unavailable;
 
-/// Questions that may wait. At 5 µs each they are answered in 20 ms; the bound is for the day on
-/// which a rule takes all the time it may.
-const QUEUED_JOBS: usize = 4096;
 /// Threads at most. One engine answers 100,000 questions a second; the second one is for the
 /// others while a rule on the first takes its 50 ms.
 const MAX_THREADS: usize = 2;
 /// Answers sent as one batch, and for how long the first of them may wait.
 const BATCH_ANSWERS: usize = 64;
 const BATCH_TIME: Duration = Duration::from_millis(1);
-/// How long a loop with a full queue is waited for, and how often it is tried meanwhile.
-const DELIVERY_PATIENCE: Duration = Duration::from_secs(10);
-const DELIVERY_RETRY: Duration = Duration::from_millis(1);
+/// How long a thread that a fault has ended stays away.
+const FAULT_PAUSE: Duration = Duration::from_millis(10);
 
 impl Pool {
-    pub(super) fn new(rules: Rules, mailboxes: Arc<[Mailbox]>) -> Self {
-        Self { rules, mailboxes, queue: OnceLock::new() }
+    pub(super) fn new(rules: Rules, faults: Rehearsals, mailboxes: Arc<[Mailbox]>) -> Self {
+        let (queue, starting) = (OnceLock::new(), Mutex::new(()));
+        Self { rules, mailboxes, faults, queue, starting }
     }
 
     /// Has a question answered later.
     pub(super) fn ask(&self, job: Job) -> Result<(), Unavailable> {
-        let queue = self.queue.get_or_init(|| self.start()).as_ref().ok_or(Unavailable)?;
-        queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => Unavailable,
-        })
+        match self.queue.get() {
+            Some(queue) => queue.put(job),
+            None => self.start()?.put(job),
+        }
     }
 
-    fn start(&self) -> Option<SyncSender<Job>> {
-        let (queue, receiver) = sync_channel(QUEUED_JOBS);
+    /// Whether the loop `peer` may begin another review.
+    pub(super) fn takes_reviews(&self, peer: Peer) -> bool {
+        self.queue.get().is_none_or(|queue| queue.takes_reviews(peer))
+    }
+
+    /// Starts the threads. If none can be had, the next question tries again.
+    fn start(&self) -> Result<&Queue, Unavailable> {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = self.queue.get() {
+            return Ok(queue);
+        }
+        let (queue, waiting) = queue(self.mailboxes.len());
         let shared = Arc::new(Shared {
             rules: self.rules.clone(),
             mailboxes: self.mailboxes.clone(),
-            jobs: Mutex::new(receiver),
+            faults: self.faults.clone(),
+            jobs: Mutex::new(waiting),
             complaints: Complaints::default(),
             watched: Watched::default(),
         });
         let started = (0..threads()).filter(|_| shared.start_thread()).count();
-        (started > 0 && watchdog::start(&shared)).then_some(queue)
+        if started == 0 || !watchdog::start(&shared) {
+            return Err(Unavailable);
+        }
+        Ok(self.queue.get_or_init(|| queue))
     }
 }
 
@@ -105,12 +123,16 @@ impl Shared {
         let stint = self.watched.add();
         let seat = Seat { shared: self.clone(), stint: stint.clone() };
         let thread = std::thread::Builder::new().name("rules".into());
-        let started = thread.stack_size(THREAD_STACK_BYTES).spawn(move || Worker::run(seat));
+        let started = thread.stack_size(THREAD_STACK_BYTES).spawn(move || seat.work());
         if let Err(error) = &started {
-            tracing::error!(%error, "no thread for the access rules");
+            self.complain_of_no_thread(error);
             self.watched.retire(&stint);
         }
         started.is_ok()
+    }
+
+    pub(super) fn complain_of_no_thread(&self, error: &io::Error) {
+        self.complaints.no_thread(error);
     }
 
     /// Sends answers, one batch to each loop.
@@ -123,7 +145,7 @@ impl Shared {
         }
         for (mailbox, batch) in self.mailboxes.iter().zip(batches) {
             if !batch.is_empty() {
-                deliver(mailbox, batch);
+                mailbox.answer(batch);
             }
         }
     }
@@ -155,13 +177,35 @@ struct Seat {
 }
 
 /// What runs on it. The engine never leaves the thread.
-struct Worker {
-    seat: Seat,
+struct Worker<'a> {
+    seat: &'a mut Seat,
     engine: Option<Engine>,
 }
 
-impl Worker {
-    fn run(seat: Seat) {
+impl Seat {
+    /// Answers questions until there will be none. A fault costs the question that was being asked:
+    /// it is answered as one that nobody could decide, and a new worker goes on.
+    fn work(mut self) {
+        while contain(|| Worker::run(&mut self)).is_err() {
+            let watched = &self.shared.watched;
+            let next = if watched.retire(&self.stint) {
+                self.shared.send(self.stint.abandon());
+                Some(watched.add())
+            } else {
+                watched.come_back(threads())
+            };
+            match next {
+                Some(stint) => self.stint = stint,
+                None => return,
+            }
+            // A fault that comes again and again must not keep a core busy.
+            std::thread::sleep(FAULT_PAUSE);
+        }
+    }
+}
+
+impl<'a> Worker<'a> {
+    fn run(seat: &'a mut Seat) {
         let mut worker = Self { seat, engine: None };
         while let Ok(job) = worker.wait() {
             if let Err(GivenUp) = worker.answer_some(job) {
@@ -191,12 +235,17 @@ impl Worker {
 
     /// One idle thread waits for the next question, the other one for this thread.
     fn wait(&self) -> Result<Job, RecvError> {
-        self.seat.shared.jobs.lock().map_err(|_| RecvError)?.recv()
+        // A thread that panics has taken a question out or has not: the queue is whole.
+        self.seat.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The next question, unless none waits or the other thread is already at the queue.
     fn look(&self) -> Result<Job, TryRecvError> {
-        self.seat.shared.jobs.try_lock().map_err(|_| TryRecvError::Empty)?.try_recv()
+        match self.seat.shared.jobs.try_lock() {
+            Ok(mut jobs) => jobs.try_take(),
+            Err(TryLockError::Poisoned(jobs)) => jobs.into_inner().try_take(),
+            Err(TryLockError::WouldBlock) => Err(TryRecvError::Empty),
+        }
     }
 
     fn answer(&mut self, job: Job) -> Result<(), GivenUp> {
@@ -210,6 +259,7 @@ impl Worker {
             self.engine = None;
             Ruling::Unavailable
         });
+        self.seat.shared.faults.rehearse_rule_thread(&job.channel);
         self.seat.stint.end(ruling)
     }
 
@@ -238,18 +288,5 @@ impl Worker {
             outcome => shared.complain(job, &outcome),
         }
         Ruling::Denied
-    }
-}
-
-/// A connection whose answer is lost waits for ever, so a loop that is too busy to take mail is
-/// waited for. One that has ended never takes any.
-pub(crate) fn deliver(mailbox: &Mailbox, mut batch: Vec<Mail>) {
-    let began = Instant::now();
-    while let Err(unsent) = mailbox.send(batch) {
-        if began.elapsed() >= DELIVERY_PATIENCE {
-            return;
-        }
-        batch = unsent;
-        std::thread::sleep(DELIVERY_RETRY);
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> bool {
     match thread.spawn(move || watch(&watching)) {
         Ok(handle) => shared.watched.watchdog.set(handle.thread().clone()).is_ok(),
         Err(error) => {
-            tracing::error!(%error, "no thread for the watchdog of the access rules");
+            shared.complain_of_no_thread(&error);
             false
         }
     }
@@ -106,10 +106,15 @@ impl Watched {
         stint
     }
 
-    /// A thread less: it has nothing more to do.
-    pub(super) fn retire(&self, stint: &Arc<Stint>) {
-        self.threads().stints.retain(|other| !Arc::ptr_eq(other, stint));
+    /// A thread less: it has nothing more to do. Says whether it was one that was not given up.
+    pub(super) fn retire(&self, stint: &Arc<Stint>) -> bool {
+        let mut threads = self.threads();
+        let before = threads.stints.len();
+        threads.stints.retain(|other| !Arc::ptr_eq(other, stint));
+        let is_retired = threads.stints.len() < before;
+        drop(threads);
         self.wake();
+        is_retired
     }
 
     /// A thread that was given up is back. It is given a place where one is free.
@@ -173,6 +178,15 @@ impl Stint {
         let busy = state.busy.take().ok_or(GivenUp)?;
         state.answers.push(busy.job.decided(ruling));
         Ok(())
+    }
+
+    /// A fault has ended what the thread was at. Its question was not decided, and its answers were
+    /// not sent.
+    pub(super) fn abandon(&self) -> Vec<Answer> {
+        let mut state = self.state();
+        let undecided = state.busy.take().map(|busy| busy.job.decided(Ruling::Unavailable));
+        state.answers.extend(undecided);
+        std::mem::take(&mut state.answers)
     }
 
     /// Answers to be sent.

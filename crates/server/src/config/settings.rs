@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use herenow_wire::ChannelName;
 
-use super::{Network, Origin};
+use super::{Network, Origin, Rehearsals};
 use crate::access::{ChannelSettings, Rules};
 
 /// Everything that loops, sessions and the front door obey. Units are in the names.
@@ -43,6 +43,8 @@ pub struct Settings {
     /// The shard of this channel fails on each state that is put into it. For tests that a fault
     /// is contained; no operator can set it.
     pub fault_on_channel: Option<ChannelName>,
+    /// Faults that are caused on purpose, for tests.
+    pub rehearsals: Rehearsals,
     /// Event loops, one thread each.
     pub loops: usize,
     /// Peers behind which many users share one address.
@@ -75,6 +77,7 @@ impl Default for Settings {
             max_newcomers_per_address: 64,
             flush_delay_us: None,
             fault_on_channel: None,
+            rehearsals: Rehearsals::default(),
             loops: std::thread::available_parallelism().map_or(1, usize::from),
             trusted_proxies: Vec::new(),
             metrics_from: Vec::new(),

@@ -1,10 +1,9 @@
 //! How loops speak with each other and with the front door: batches over bounded queues, and a
 //! wake for a loop that sleeps. Nothing is shared but the queue.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use herenow_core::{Claim, Command, Owed, Ruling, Session, Ticket, Verdict};
 use herenow_wire::{ChannelName, UserId};
@@ -13,7 +12,7 @@ use mio::Waker;
 use super::detached_users::Detachment;
 use super::held::Encoded;
 use super::shards::Loss;
-use crate::access::{Access, Asker};
+use crate::access::Asker;
 use crate::loops::Adopted;
 
 /// What a loop can be told.
@@ -41,8 +40,6 @@ pub(crate) enum Mail {
     EndDetached(Detachment),
     /// A new connection needs a place: the oldest detached session of the receiving loop is to end.
     EndOldestDetached,
-    /// Rules that hold from here on.
-    Reload(Access),
     /// A flush for the receiving loop's subscribers.
     Delivery(Delivery),
     /// A channel's map is lost: tell the sockets that use it.
@@ -53,8 +50,6 @@ pub(crate) enum Mail {
     ShardLost(Loss),
     /// All that the sending loop knows of a lost shard of the receiving one has been said.
     Reported(Loss),
-    /// Close everybody and end.
-    ShutDown { within: Duration, connections: usize },
 }
 
 /// One flush of one channel, encoded once for everybody.
@@ -91,6 +86,9 @@ pub(crate) struct Inbox {
 struct State {
     is_asleep: AtomicBool,
     waiting: AtomicUsize,
+    /// Answers from beside the loops, and whether there are any.
+    answers: Mutex<Vec<Mail>>,
+    has_answers: AtomicBool,
 }
 
 /// A mailbox and the inbox that it fills.
@@ -111,12 +109,32 @@ impl Mailbox {
             let (TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = error;
             return Err(batch);
         }
+        self.wake_if_asleep();
+        Ok(())
+    }
+
+    /// Leaves answers to what the loop has asked. They always find room, since the loop bounds what
+    /// it asks: one that stands still neither loses an answer nor delays those who answer others.
+    pub(crate) fn answer(&self, answers: Vec<Mail>) {
+        self.state.waiting.fetch_add(answers.len(), Ordering::Relaxed);
+        let mut waiting = self.state.answers();
+        waiting.extend(answers);
+        self.state.has_answers.store(true, Ordering::SeqCst);
+        drop(waiting);
+        self.wake_if_asleep();
+    }
+
+    fn wake_if_asleep(&self) {
         // Push first, then look: a loop does it the other way round, so no mail is slept over.
         if self.state.is_asleep.swap(false, Ordering::SeqCst) {
-            // A loop that cannot be woken finds its mail at its next look at the leases.
-            let _ = self.waker.wake();
+            self.wake();
         }
-        Ok(())
+    }
+
+    /// Wakes the loop, or has it not fall asleep.
+    pub(crate) fn wake(&self) {
+        // A loop that cannot be woken turns at its next look at the leases.
+        let _ = self.waker.wake();
     }
 
     /// How much mail waits.
@@ -128,6 +146,13 @@ impl Mailbox {
 impl Inbox {
     /// The next batch.
     pub(crate) fn take(&self) -> Option<Vec<Mail>> {
+        if self.state.has_answers.load(Ordering::SeqCst) {
+            // Those that come now set it again.
+            self.state.has_answers.store(false, Ordering::SeqCst);
+            let answers = std::mem::take(&mut *self.state.answers());
+            self.state.waiting.fetch_sub(answers.len(), Ordering::Relaxed);
+            return Some(answers);
+        }
         match self.queue.try_recv() {
             Ok(batch) => {
                 self.state.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
@@ -135,6 +160,11 @@ impl Inbox {
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
         }
+    }
+
+    /// Whether no mail waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Says that the loop is about to sleep. Look for mail once more before it does.
@@ -145,5 +175,12 @@ impl Inbox {
     /// Says that the loop is awake: senders need not wake it.
     pub(crate) fn wake_up(&self) {
         self.state.is_asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+impl State {
+    fn answers(&self) -> MutexGuard<'_, Vec<Mail>> {
+        // Nothing in here panics halfway through a change.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,9 +20,9 @@ use crate::access::{Access, Asked, Asker, ChannelSettings};
 /// Every entry of this process has one owner.
 pub(super) const OWNER: Owner = Owner(0);
 
-/// Sessions reviewed per look at the leases: after a reload the rules are asked for everything
-/// that was granted, and requests must not wait behind all of it.
-const REVIEWS_PER_LOOK: usize = 1000;
+/// What reviews may cost in one turn, in sessions and questions: after a reload the rules are asked
+/// for everything that was granted, and requests must not wait behind all of it.
+const REVIEWS_PER_TURN: usize = 256;
 
 impl EventLoop {
     /// Tells a session something and carries out what follows from it.
@@ -140,6 +140,7 @@ impl EventLoop {
                 let ticket = Ticket { peer: self.me, slot, connection, generation, reference };
                 let ChannelSettings { max_members, presence_ttl_ms, .. } =
                     self.access.settings_for(&channel);
+                self.settings.rehearsals.rehearse_loop(&channel);
                 self.watch_lease(slot, Duration::from_millis(presence_ttl_ms));
                 self.command(Command::Put { channel, put, max_members, ticket });
             }
@@ -160,7 +161,7 @@ impl EventLoop {
             }
             SessionEffect::TakeOver { claim, user } => self.take_over(slot, claim, user),
             SessionEffect::Detached => self.keep_detached(slot),
-            SessionEffect::ReviewLater => self.reviews.push_back(slot),
+            SessionEffect::ReviewLater => self.reviews.add_later(slot),
             SessionEffect::Close { code } => self.close(slot, code, ""),
         }
     }
@@ -186,7 +187,8 @@ impl EventLoop {
         let Some(connection) = self.connections.get(slot) else { return };
         let session = &connection.session;
         let asker = Asker::new(self.me, slot, session);
-        if let Asked::Now(ruling) = self.access.ask(&question, session.auth(), asker) {
+        self.review_cost += 1;
+        if let Asked::Now(ruling) = self.access.ask(&question, session, asker) {
             self.decide(slot, question.channel, ruling);
         }
     }
@@ -215,16 +217,24 @@ impl EventLoop {
     /// New rules hold from here on, and whatever the old ones granted is asked again, bit by bit.
     pub(super) fn reload(&mut self, access: Access) {
         self.access = access;
-        self.reviews = self.connections.slots().into();
+        for slot in self.connections.slots() {
+            self.reviews.add(slot);
+        }
+    }
+
+    /// Whether a review is due and the rules can be asked.
+    pub(super) fn can_review(&self) -> bool {
+        !self.reviews.is_empty() && self.access.takes_reviews(self.me)
     }
 
     /// Reviews some of the sessions that are to be reviewed.
     pub(super) fn review_some(&mut self) {
-        for _ in 0..self.reviews.len().min(REVIEWS_PER_LOOK) {
-            if let Some(slot) = self.reviews.pop_front() {
-                self.watch_leases_anew(slot);
-                self.tell_session(slot, Input::Review);
-            }
+        self.review_cost = 0;
+        while self.review_cost < REVIEWS_PER_TURN && self.can_review() {
+            let Some(slot) = self.reviews.take() else { return };
+            self.review_cost += 1;
+            self.watch_leases_anew(slot);
+            self.tell_session(slot, Input::Review);
         }
     }
 

@@ -10,6 +10,8 @@ mod hibernation;
 mod killed;
 mod logs;
 mod paused;
+mod reload;
+mod rules;
 mod slow;
 mod stopping;
 mod storm;
