@@ -4,5 +4,6 @@
 mod cost;
 mod file;
 mod keys;
+mod server;
 mod set;
 mod tokens;
