@@ -28,12 +28,6 @@ impl Key {
         );
         judged.unwrap_or(false)
     }
-
-    /// Whether the key is one at all: a point on its curve, for instance.
-    pub(super) fn is_sound(&self) -> bool {
-        // It is read at its first use, and refused there if it is none.
-        jsonwebtoken::crypto::verify("", b"", &self.decoding, self.algorithm).is_ok()
-    }
 }
 
 /// The key that a token with this header has to be checked with. A named key is the one of that
