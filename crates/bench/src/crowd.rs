@@ -14,6 +14,8 @@ use crate::messages::{self, Writer};
 /// What a connection says as soon as it is upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Greeting {
+    /// It says nothing before it is told to.
+    Wait,
     /// It signs in and says no more.
     SignIn,
     /// It signs in, subscribes to its channel and, where it is a member, tracks.
@@ -27,6 +29,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 pub struct Crowd {
     pub ledger: Ledger,
     greeting: Greeting,
+    opened: u64,
     signed_in: u64,
     tokens: Vec<String>,
     channels: Vec<String>,
@@ -41,13 +44,21 @@ impl Crowd {
 
     /// A second crowd on the same server needs channels of its own.
     pub fn in_channels_from(first: usize, shape: Shape, greeting: Greeting) -> Self {
+        // Signed ahead of time, so that the driver's share of connecting stays small.
+        let tokens = (0..shape.connections()).map(messages::token).collect();
+        let channels = (first..first + shape.channels).map(messages::channel_name).collect();
+        Self { channels, ..Self::with_tokens(shape, greeting, tokens) }
+    }
+
+    /// One that signs in with tokens of its own.
+    pub fn with_tokens(shape: Shape, greeting: Greeting, tokens: Vec<String>) -> Self {
         Self {
             ledger: Ledger::new(shape),
             greeting,
+            opened: 0,
             signed_in: 0,
-            // Signed ahead of time, so that the driver's share of connecting stays small.
-            tokens: (0..shape.connections()).map(messages::token).collect(),
-            channels: (first..first + shape.channels).map(messages::channel_name).collect(),
+            tokens,
+            channels: (0..shape.channels).map(messages::channel_name).collect(),
             writer: Writer::default(),
             out: Vec::new(),
         }
@@ -83,6 +94,18 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+
+    /// One connection signs in.
+    pub fn sign_in(&mut self, driver: &mut Driver, connection: usize) {
+        self.out.clear();
+        self.writer.auth(&mut self.out, &self.tokens[connection]);
+        driver.send(connection, &self.out);
+    }
+
+    /// How many have signed in.
+    pub fn signed_in(&self) -> u64 {
+        self.signed_in
     }
 
     /// One connection subscribes and, where it is a member, tracks.
@@ -173,6 +196,7 @@ impl Crowd {
 
     fn answered(&self) -> u64 {
         match self.greeting {
+            Greeting::Wait => self.opened,
             Greeting::SignIn => self.signed_in,
             Greeting::TakePart => self.ledger.tally.ready,
         }
@@ -203,6 +227,7 @@ impl Pace {
 impl Sink for Crowd {
     fn arrived(&mut self, arrival: Arrival<'_>, reply: &mut Vec<u8>) {
         match arrival.event {
+            Event::Opened if self.greeting == Greeting::Wait => self.opened += 1,
             Event::Opened => {
                 self.writer.auth(reply, &self.tokens[arrival.connection]);
                 if self.greeting == Greeting::TakePart {

@@ -58,6 +58,7 @@ pub fn sweep() -> Vec<Point> {
                     settings: Settings {
                         flush_delay_us: delay_ms.map(|ms| ms * 1000),
                         max_messages_per_second: Some(MESSAGES_PER_SECOND),
+                        ..Settings::default()
                     },
                     shape: Shape::of_members(1, members),
                     per_second: x / members as f64,

@@ -76,7 +76,7 @@ enum Command {
 #[derive(Args)]
 struct RunArgs {
     /// Scenarios to run, all by default: idle, connect, quiet, busy, hot, full, storm,
-    /// churn, audience, slow-reader.
+    /// churn, herd, audience, slow-reader.
     scenarios: Vec<String>,
     /// Only cases whose name begins like this, for example "1 x 100,".
     #[arg(long, default_value = "")]

@@ -7,8 +7,9 @@ use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
+use jsonwebtoken::{Algorithm, EncodingKey};
 use sha2::Sha256;
 
 use crate::frames;
@@ -20,18 +21,83 @@ const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A token for the user that stands for `member`.
 pub fn token(member: usize) -> String {
-    let expires = (SystemTime::now() + TOKEN_LIFE)
-        .duration_since(UNIX_EPOCH)
-        .expect("no clock that runs the bench stands before 1970")
-        .as_secs();
     let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"u{member:06}","exp":{expires}}}"#));
-    let signed = format!("{head}.{claims}");
+    let signed = format!("{head}.{}", claims(member));
     let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN_SECRET.as_bytes())
         .expect("HMAC takes a key of any length");
     mac.update(signed.as_bytes());
     let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
     format!("{signed}.{signature}")
+}
+
+fn claims(member: usize) -> String {
+    let expires = (SystemTime::now() + TOKEN_LIFE)
+        .duration_since(UNIX_EPOCH)
+        .expect("no clock that runs the bench stands before 1970")
+        .as_secs();
+    URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"u{member:06}","exp":{expires}}}"#))
+}
+
+/// How a token is signed that a server checks with a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    Rs256,
+    Es256,
+}
+
+/// The public halves of the keys that [`signed_token`] signs with.
+pub const PUBLIC_KEYS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../server/tests/auth_jwks/keys/public.json");
+
+/// A token for the user that stands for `member`, signed with a private key.
+pub fn signed_token(signature: Signature, member: usize) -> String {
+    let head = format!(r#"{{"alg":"{}","kid":"{}"}}"#, signature.name(), signature.key_id());
+    let head = URL_SAFE_NO_PAD.encode(head);
+    let signed = format!("{head}.{}", claims(member));
+    let made =
+        jsonwebtoken::crypto::sign(signed.as_bytes(), &signature.key(), signature.algorithm());
+    format!("{signed}.{}", made.expect("the keys are right"))
+}
+
+impl Signature {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+
+    fn key_id(self) -> &'static str {
+        match self {
+            Self::Rs256 => "rsa",
+            Self::Es256 => "ec",
+        }
+    }
+
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Rs256 => Algorithm::RS256,
+            Self::Es256 => Algorithm::ES256,
+        }
+    }
+
+    /// The keys of the server's own tests.
+    fn key(self) -> EncodingKey {
+        match self {
+            Self::Rs256 => EncodingKey::from_rsa_der(&der(include_str!(
+                "../../server/tests/auth_jwks/keys/rsa.pem"
+            ))),
+            Self::Es256 => EncodingKey::from_ec_der(&der(include_str!(
+                "../../server/tests/auth_jwks/keys/ec.pem"
+            ))),
+        }
+    }
+}
+
+/// What stands between the lines that begin and end a PEM file.
+fn der(pem: &str) -> Vec<u8> {
+    let lines = pem.lines().filter(|line| !line.starts_with("-----"));
+    STANDARD.decode(lines.collect::<String>()).expect("PEM is base64")
 }
 
 /// The wire name of the channel with this number.

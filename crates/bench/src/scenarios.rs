@@ -18,6 +18,7 @@ pub mod churn;
 pub mod connect;
 pub mod fanout;
 pub mod full;
+pub mod herd;
 pub mod idle;
 pub mod slow_reader;
 pub mod storm;
@@ -53,6 +54,7 @@ pub enum Load {
     Full(full::Full),
     Storm(storm::Storm),
     Churn(churn::Churn),
+    Herd(herd::Herd),
     Audience(audience::Audience),
     SlowReader(slow_reader::SlowReader),
 }
@@ -72,6 +74,7 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         full::cases,
         storm::cases,
         churn::cases,
+        herd::cases,
         audience::cases,
         slow_reader::cases,
     ]
@@ -81,9 +84,13 @@ pub fn cases(effort: Effort) -> Vec<Case> {
 }
 
 impl Case {
-    /// Floors know fan-out and nothing else.
+    /// Floors know fan-out and nothing else, rivals no public keys.
     pub fn suits(&self, server: Server) -> bool {
-        server.knows_presence() || matches!(self.load, Load::FanOut(_) | Load::Full(_))
+        match self.load {
+            Load::FanOut(_) | Load::Full(_) => true,
+            Load::Herd(_) => matches!(server, Server::Herenow { .. }),
+            _ => server.knows_presence(),
+        }
     }
 
     pub fn run(&self, trial: &Trial) -> Result<Numbers, String> {
@@ -94,6 +101,7 @@ impl Case {
             Load::Full(load) => load.run(trial),
             Load::Storm(load) => load.run(trial),
             Load::Churn(load) => load.run(trial),
+            Load::Herd(load) => load.run(trial),
             Load::Audience(load) => load.run(trial),
             Load::SlowReader(load) => load.run(trial),
         }

@@ -88,6 +88,8 @@ pub struct Settings {
     pub max_messages_per_second: Option<u32>,
     /// Replaces the server's own flush policy, to find it by measurement.
     pub flush_delay_us: Option<u32>,
+    /// Lets it take tokens signed with [`messages::signed_token`].
+    pub has_public_keys: bool,
 }
 
 impl Places {
@@ -125,6 +127,9 @@ impl Places {
             std::fs::write(&path, config.to_string())
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             command.arg("--config").arg(path);
+        }
+        if settings.has_public_keys {
+            command.env("JWT_JWKS_FILE", messages::PUBLIC_KEYS);
         }
         if let Some(delay) = settings.flush_delay_us {
             command.args(["--flush-delay-us", &delay.to_string()]);

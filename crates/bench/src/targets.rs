@@ -51,6 +51,7 @@ const TARGETS: &[(&str, &str, Measure, Bound)] = &[
     ("storm", "2000", M::Cpu, Limit(0.7)),
     ("storm", "5000", M::Cpu, Times(0.5, "bun")),
     ("churn", "", M::LeaveLatency99, Limit(2.0)),
+    ("herd", "", M::QuietLatency99, Limit(20.0)),
     ("audience", "", M::Staleness99, Limit(250.0)),
     ("audience", "", M::QuietLatency99, Limit(10.0)),
     ("audience", "", M::Snapshots, Limit(0.0)),
