@@ -15,6 +15,7 @@ mod http;
 pub mod logs;
 pub mod loops;
 mod metrics;
+mod spare_memory;
 mod strict_json;
 pub mod typescript;
 pub mod upgrade;
@@ -114,6 +115,7 @@ pub async fn run_reloading(
     let is_closed = tokio::select! {
         () = &mut serving => true,
         () = put_in_force(&loops, reloads) => false,
+        () = spare_memory::give_back() => unreachable!("giving back has no end"),
         failed = loops.until_failed() => {
             failure = Some(failed);
             false
