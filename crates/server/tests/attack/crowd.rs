@@ -12,7 +12,7 @@ use crate::socket::{Socket, Width, auth, text};
 /// The members show so much that a snapshot of them is as long as one of six thousand members who
 /// show next to nothing, and the test opens a tenth of the sockets.
 pub const MEMBERS: usize = 600;
-const STATE_BYTES: usize = 980;
+pub const STATE_BYTES: usize = 980;
 
 const READ_EVERY: Duration = Duration::from_millis(50);
 

@@ -12,6 +12,7 @@ mod probe;
 mod server;
 mod socket;
 
+mod amplifier;
 mod detached;
 mod front_door;
 mod memory;

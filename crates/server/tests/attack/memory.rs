@@ -71,6 +71,17 @@ fn a_socket_that_has_not_authenticated_costs_at_most_64_kib() {
     }
 }
 
+// P6.9
+#[test]
+fn a_user_that_reads_nothing_costs_at_most_512_kib() {
+    for what in Small::ALL {
+        let server = start().start();
+        warm_up(&server);
+        let attack = kinds::small(server.addr, what, Sender::User, Replies::Unread);
+        expect_bounded(&server, &format!("{what:?}"), attack, AUTHENTICATED_KIB);
+    }
+}
+
 /// The channel changes all the time, so that no two attackers wait for the same snapshot.
 // P6.9
 #[test]
