@@ -20,6 +20,7 @@ pub struct Logs(Arc<Queue>);
 struct Queue {
     jobs: SyncSender<Job>,
     waiting_bytes: AtomicUsize,
+    dropped_lines: &'static AtomicU64,
 }
 
 /// What the writing thread is given.
@@ -53,8 +54,16 @@ pub fn dropped_lines() -> u64 {
 impl Logs {
     /// Starts the thread that writes to `out`.
     pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::counting(out, &DROPPED_LINES)
+    }
+
+    fn counting(
+        out: impl Write + Send + 'static,
+        dropped_lines: &'static AtomicU64,
+    ) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(MAX_WAITING_LINES);
-        let logs = Self(Arc::new(Queue { jobs, waiting_bytes: AtomicUsize::new(0) }));
+        let waiting_bytes = AtomicUsize::new(0);
+        let logs = Self(Arc::new(Queue { jobs, waiting_bytes, dropped_lines }));
         let queue = Arc::downgrade(&logs.0);
         let writer = std::thread::Builder::new().name("logs".into());
         writer.spawn(move || {
@@ -63,7 +72,7 @@ impl Logs {
                     queue.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 }
             };
-            Writer { out, waiting, reported: 0, reported_at: None }.run(taken);
+            Writer { out, waiting, dropped_lines, reported: 0, reported_at: None }.run(taken);
         })?;
         Ok(logs)
     }
@@ -74,7 +83,7 @@ impl Logs {
         let has_room = waiting.saturating_add(line.len()) <= MAX_WAITING_BYTES;
         if !has_room || self.0.jobs.try_send(Job::Write(line.into())).is_err() {
             self.0.waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
-            DROPPED_LINES.fetch_add(1, Ordering::Relaxed);
+            self.0.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -109,6 +118,7 @@ impl Write for Logs {
 struct Writer<W> {
     out: W,
     waiting: Receiver<Job>,
+    dropped_lines: &'static AtomicU64,
     /// How many of the dropped lines have been reported, and when that was.
     reported: u64,
     reported_at: Option<Instant>,
@@ -124,7 +134,7 @@ impl<W: Write> Writer<W> {
                     match written {
                         Ok(()) => self.report_dropped(),
                         // There is nowhere else to say so.
-                        Err(_) => drop(DROPPED_LINES.fetch_add(1, Ordering::Relaxed)),
+                        Err(_) => drop(self.dropped_lines.fetch_add(1, Ordering::Relaxed)),
                     }
                 }
                 Ok(Job::Report(to)) => drop(to.try_send(())),
@@ -143,7 +153,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn report_dropped(&mut self) {
-        let lines = dropped_lines() - self.reported;
+        let lines = self.dropped_lines.load(Ordering::Relaxed) - self.reported;
         let is_due = self.reported_at.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
         if !is_due {
             return;
@@ -176,14 +186,6 @@ fn write_whole(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::sync::mpsc::Sender;
-    use std::sync::{Mutex, MutexGuard};
-
-    /// The count of dropped lines is the process's.
-    static TURN: Mutex<()> = Mutex::new(());
-
-    fn turn() -> MutexGuard<'static, ()> {
-        TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 
     /// Passes on what is written to it once the test allows it.
     struct Gate {
@@ -206,34 +208,37 @@ mod tests {
     fn gated() -> (Logs, SyncSender<()>, Receiver<Vec<u8>>) {
         let (allow, allowed) = sync_channel(1);
         let (written, reads) = std::sync::mpsc::channel();
-        let logs = Logs::start(Gate { allowed, written }).expect("a thread can be had");
+        let dropped: &AtomicU64 = Box::leak(Box::default());
+        let logs = Logs::counting(Gate { allowed, written }, dropped);
+        let logs = logs.expect("a thread can be had");
         (logs, allow, reads)
+    }
+
+    fn dropped(logs: &Logs) -> u64 {
+        logs.0.dropped_lines.load(Ordering::Relaxed)
     }
 
     #[test]
     fn a_reader_that_stops_costs_lines_and_bounded_memory() {
-        let _turn = turn();
         let (logs, allow, reads) = gated();
         let line = vec![b'x'; 1024];
-        let before = dropped_lines();
         for _ in 0..4 * MAX_WAITING_BYTES / line.len() {
             logs.line(&line);
         }
-        let dropped = dropped_lines() - before;
-        assert!(dropped as usize >= 2 * MAX_WAITING_BYTES / line.len(), "{dropped}");
+        let before = dropped(&logs);
+        assert!(before as usize >= 2 * MAX_WAITING_BYTES / line.len(), "{before}");
         assert!(logs.0.waiting_bytes.load(Ordering::Relaxed) <= MAX_WAITING_BYTES);
         // Short lines are bounded by their number.
         for _ in 0..2 * MAX_WAITING_LINES {
             logs.line(b"\n");
         }
-        assert!(dropped_lines() - before > dropped + MAX_WAITING_LINES as u64 / 2);
+        assert!(dropped(&logs) > before + MAX_WAITING_LINES as u64 / 2);
         allow.send(()).expect("the writer waits");
         assert_eq!(reads.recv().expect("a line comes"), line);
     }
 
     #[test]
     fn a_flush_waits_for_the_lines_before_it_and_no_longer_than_it_may() {
-        let _turn = turn();
         let (logs, allow, reads) = gated();
         logs.line(b"one\n");
         let began = Instant::now();
@@ -246,12 +251,10 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
-        let _turn = turn();
         let (logs, allow, _reads) = gated();
         drop(allow);
-        let before = dropped_lines();
         logs.line(b"one\n");
         logs.flush(Duration::from_secs(30));
-        assert_eq!(dropped_lines() - before, 1);
+        assert_eq!(dropped(&logs), 1);
     }
 }
