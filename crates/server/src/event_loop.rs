@@ -52,7 +52,7 @@ use self::shards::{Counts, Shards};
 use self::slab::Slab;
 use crate::access::Access;
 use crate::config::Settings;
-use crate::verification::Verification;
+use crate::verification::{Verdict, Verification};
 
 /// What a loop is made of.
 pub(crate) struct Parts {
@@ -80,6 +80,8 @@ pub(crate) struct EventLoop {
     orders: Arc<Orders>,
     /// The version of the orders that it has obeyed.
     obeyed: u64,
+    /// Verdicts on tokens that have come and are not told yet.
+    verdicts: VecDeque<Box<Verdict>>,
     access: Access,
     metrics: Arc<Metrics>,
     started: Wall,
@@ -184,6 +186,7 @@ impl EventLoop {
             now,
             settings: parts.settings,
             verification: parts.verification,
+            verdicts: VecDeque::new(),
             // Whatever has been ordered before the first turn is obeyed in it.
             obeyed: 0,
             access: orders.access,
@@ -224,6 +227,7 @@ impl EventLoop {
     /// Everything that is to be done about what has happened since the last one.
     fn turn(&mut self) {
         self.take_mail();
+        self.tell_verdicts();
         self.obey_orders();
         self.read_sockets();
         self.meet_deadlines();
@@ -257,6 +261,7 @@ impl EventLoop {
 
     fn timeout(&self) -> Duration {
         let has_work = !self.broken.is_empty()
+            || !self.verdicts.is_empty()
             || !self.deliveries.is_empty()
             || self.snapshot_requests.is_ready()
             || !self.shard_effects.is_empty()
@@ -294,7 +299,7 @@ impl EventLoop {
                 }
                 Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
                 Mail::Decision { asker, channel, ruling } => self.decided(asker, channel, ruling),
-                Mail::Verified(verdict) => self.verified(*verdict),
+                Mail::Verified(verdict) => self.verdicts.push_back(verdict),
                 Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
                 Mail::TakenOver { asker, session } => self.taken_over(asker, session),
                 Mail::Detached { user, detachment } => self.register_detached(user, detachment),

@@ -1,5 +1,8 @@
 //! Tokens of this loop's connections on their way to be verified, and the verdicts on their way
-//! back.
+//! back. When thousands sign in at once the verdicts come faster than they can be told, so a turn
+//! tells a bounded number of them, and flushes to everybody else come in between.
+
+use std::collections::VecDeque;
 
 use herenow_core::{Input, Verification as Verified};
 
@@ -8,6 +11,9 @@ use super::resume::MAX_RESUME_TOKEN_BYTES;
 use crate::access::Asker;
 use crate::clock;
 use crate::verification::{Job, Verdict};
+
+/// Verdicts told in one turn: half a millisecond, most of it the writing of the answers.
+const VERDICTS_PER_TURN: usize = 32;
 
 impl EventLoop {
     /// Has a token of the session in `slot` verified.
@@ -21,9 +27,21 @@ impl EventLoop {
         }
     }
 
+    /// Tells the verdicts that have come, those that came first, as far as one turn allows.
+    pub(super) fn tell_verdicts(&mut self) {
+        for _ in 0..VERDICTS_PER_TURN {
+            let Some(verdict) = self.verdicts.pop_front() else { break };
+            self.verified(*verdict);
+        }
+        if self.verdicts.is_empty() && self.verdicts.capacity() > VERDICTS_PER_TURN {
+            // What a herd has left behind.
+            self.verdicts = VecDeque::new();
+        }
+    }
+
     /// A verdict that came later. The connection may be gone and its slot another's, or one that
     /// has taken its place.
-    pub(super) fn verified(&mut self, verdict: Verdict) {
+    fn verified(&mut self, verdict: Verdict) {
         let slot = verdict.asker.slot;
         let holder = self.connections.get(slot);
         if holder.is_some_and(|c| Asker::new(self.me, slot, &c.session) == verdict.asker) {
