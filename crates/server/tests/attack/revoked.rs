@@ -13,6 +13,9 @@ const THREADS: usize = 2;
 /// From the signal to the last subscription.
 const ALLOWED: Duration = Duration::from_secs(5);
 
+/// How often the configuration is read again meanwhile, as by a tool that writes it file by file.
+const HUNG_UP_EVERY: Duration = Duration::from_millis(120);
+
 const OPEN: &str = "{ subscribe: (auth) => auth !== null }";
 const SHUT: &str = "{ subscribe: () => false }";
 
@@ -38,6 +41,8 @@ fn revoked_rights_are_gone_within_5_s_while_the_server_is_under_attack() {
     server.write_access(SHUT);
     server.signal("HUP");
     let told = Instant::now();
+    // Each of them begins a review of everything that is granted.
+    let _again = server.signal_every("HUP", HUNG_UP_EVERY);
     let mut revoked = 0;
     for socket in &mut sockets {
         let left = ALLOWED.saturating_sub(told.elapsed());

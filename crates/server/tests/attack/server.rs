@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use herenow_server::auth::{Secret, mint};
 use serde_json::{Value, json};
 
+use crate::flood::Flood;
+
 const SECRET: &str = "a secret of the tests, long enough for HS256";
 
 /// How often a state of the process is looked at that nothing tells of.
@@ -126,9 +128,13 @@ impl Server {
 
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.expect("there is a kill").success(), "the server runs");
+        send(name, self.child.id());
+    }
+
+    /// Sends it a signal again and again, until what is returned is dropped.
+    pub fn signal_every(&self, name: &'static str, every: Duration) -> Flood {
+        let pid = self.child.id();
+        Flood::repeat(every, move || send(name, pid))
     }
 
     /// How long it took to end, or `None` if it did not within this time.
@@ -149,6 +155,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn send(signal: &str, pid: u32) {
+    let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status();
+    assert!(sent.expect("there is a kill").success(), "the server runs");
 }
 
 /// Looks again and again until something is so, or the time is over. True if it is so.
