@@ -84,15 +84,21 @@ pub fn small(server: SocketAddr, what: Small, sender: Sender, replies: Replies) 
     }
 }
 
-/// Subscribers of `channel` that ask for snapshots all the time.
+/// Members of `channel` that ask for snapshots all the time. Each joins after the one before, so no
+/// two of them are sent the same first snapshot.
 pub fn syncs(server: SocketAddr, channel: &'static str, replies: Replies) -> Attack {
     let width = match replies {
         Replies::Unread => Width::Narrow,
         Replies::Read => Width::Usual,
     };
+    let join = format!(
+        r#"{{"type":"presence_join","channel":"presence:{channel}","state":{{}},"ref":1}}"#
+    );
     let open = move |n: usize| {
-        let first = [auth(&token(&format!("attacker-{n}"))), subscribe(channel)].concat();
-        Socket::open(server, width, &first).ok()
+        let first = [auth(&token(&format!("attacker-{n}"))), text(&join)].concat();
+        let mut socket = Socket::open(server, width, &first).ok()?;
+        socket.until(r#""ack""#);
+        Some(socket)
     };
     Attack {
         sockets: 100,
