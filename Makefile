@@ -1,9 +1,10 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim fuzz sdk browser needs dev fmt
+.PHONY: test lint rust sim fuzz sdk browser promises needs dev fmt
 
-# Everything: format, lints, Rust, TypeScript, and two real browser windows.
-test: needs lint rust sim sdk browser
+# Everything: format, lints, Rust, TypeScript, two real browser windows, and that each clause and each
+# guarantee has a test which is among those that ran.
+test: needs lint rust sim sdk browser promises
 
 dev:
 	cargo run --release -- dev
@@ -36,8 +37,15 @@ fuzz:
 # The SDK's own tests, and the SDK and the types of the demo against the real thing.
 sdk:
 	cargo build -p herenow-server
-	cd sdk && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
+	rm -f target/sdk-tests.json
+	cd sdk && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test -- \
+		--reporter=default --reporter=json --outputFile.json=../target/sdk-tests.json
 	sdk/node_modules/.bin/tsc -p demo
+
+# Asks the test runners which tests there are; `lint` asks the sources only.
+promises: rust sdk
+	scripts/check-clauses --ran
+	scripts/check-guarantees --ran
 
 # The demo in Chromium, against the real binary.
 browser:
