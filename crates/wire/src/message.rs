@@ -90,15 +90,11 @@ pub enum DefaultChannel {
 impl DefaultChannel {
     /// From the raw query of the upgrade request, decoded once as `URLSearchParams` does it.
     pub fn from_query(query: Option<&str>) -> Self {
-        let pairs = query.unwrap_or_default().split('&');
-        let value = pairs
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .find(|(name, _)| form_decode(name) == "channel")
-            .map(|(_, value)| form_decode(value));
-        match value {
+        let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        match pairs.find(|(name, _)| name == "channel") {
             None => Self::None,
-            Some(empty) if empty.is_empty() => Self::None,
-            Some(wire) => ChannelName::parse(&wire).map_or_else(Self::Invalid, Self::Named),
+            Some((_, empty)) if empty.is_empty() => Self::None,
+            Some((_, wire)) => ChannelName::parse(&wire).map_or_else(Self::Invalid, Self::Named),
         }
     }
 
@@ -273,30 +269,4 @@ fn utf8_bytes(text: Text<'_>) -> usize {
         Piece::LoneSurrogate(_) => 3,
     };
     text.pieces().map(bytes).sum()
-}
-
-/// Decodes `application/x-www-form-urlencoded`: `+` is a blank, `%XX` a byte, a stray `%` itself.
-fn form_decode(encoded: &str) -> Cow<'_, str> {
-    if !encoded.contains(['+', '%']) {
-        return Cow::Borrowed(encoded);
-    }
-    let mut decoded = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let (value, used) = match (byte, after) {
-            (b'+', _) => (b' ', 1),
-            (b'%', [high, low, ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, 3),
-                _ => (byte, 1),
-            },
-            _ => (byte, 1),
-        };
-        decoded.push(value);
-        rest = &rest[used..];
-    }
-    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
-}
-
-fn hex_digit(character: u8) -> Option<u8> {
-    char::from(character).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
