@@ -1,26 +1,18 @@
 //! A server that verifies tokens beside its loops: order, floods, and connections that go meanwhile.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use herenow_client::raw::{RawConnection, text_frame};
 use herenow_server::auth::{JwksFile, Keys};
-use herenow_server::config::{Config, Pages, Settings};
+use herenow_testing::Setup;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::keys::{algorithm, signed};
 
-/// A server with all four public keys on a port of its own. Dropping it stops it.
-struct Server {
-    addr: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// A server of [`herenow_testing`] with all four public keys. Dropping it stops it.
+struct Server(herenow_testing::Server);
 
 impl Server {
     fn start() -> Self {
@@ -28,27 +20,11 @@ impl Server {
             [env!("CARGO_MANIFEST_DIR"), "tests/auth_jwks/keys/public.json"].iter().collect();
         let jwks = Some(JwksFile::open(&path).expect("the set is right"));
         let keys = Keys { jwks, ..Keys::default() };
-        let settings = Settings { loops: 2, ..Settings::default() };
-        let config = Config { settings, keys, pages: Pages::Production };
-        let (stop, stopped) = oneshot::channel();
-        let (listening, listens) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be built").block_on(async {
-                let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-                let listener = TcpListener::bind(addr).await.expect("a port is free");
-                let addr = listener.local_addr().expect("a listener has an address");
-                listening.send(addr).expect("the test waits for the address");
-                let stop = async { drop(stopped.await) };
-                herenow_server::run(config, listener, stop).await.expect("the server runs");
-            });
-        });
-        let addr = listens.recv().expect("the server listens");
-        Self { addr, stop: Some(stop), thread: Some(thread) }
+        Self(herenow_testing::Server::start(Setup { keys, ..Setup::default() }))
     }
 
     async fn connect(&self) -> RawConnection {
-        RawConnection::connect(self.addr, "").await
+        self.0.connect().await
     }
 
     async fn sign_in(&self, key: &str, user: &str) -> RawConnection {
@@ -57,16 +33,6 @@ impl Server {
         let reply = peer.next_message().await;
         assert_eq!((&reply["type"], &reply["userId"]), (&json!("auth_success"), &json!(user)));
         peer
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the server panicked");
-        }
     }
 }
 

@@ -1,13 +1,11 @@
 //! A server process that stands still for longer than every lease, as a suspended host does.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use herenow_client::raw::{Control, OpCode, RawConnection, Received, frame};
-use herenow_server::auth::Keys;
-use herenow_server::config::{Config, Pages, Settings};
+use herenow_server::config::Settings;
+use herenow_testing::{Server, Setup};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::process::{Process, token};
 
@@ -23,26 +21,15 @@ const CHANNEL: &str = "presence:paused";
 
 /// The lease of a silent connection on a server that is not paused: the clock of this test.
 async fn wait_for_the_pause() {
-    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await;
-    let listener = listener.expect("there is a free port");
-    let addr: SocketAddr = listener.local_addr().expect("a listener has an address");
     let settings = Settings {
         loops: 1,
         presence_ttl_ms: PAUSE.as_millis() as u64,
         auth_timeout_ms: PAUSE.as_millis() as u64,
         ..Settings::default()
     };
-    let config = Config { settings, keys: Keys::default(), pages: Pages::Production };
-    let ended = async {
-        let mut silent = RawConnection::connect(addr, "").await;
-        while !matches!(silent.next().await, Received::Close(..)) {}
-    };
-    tokio::select! {
-        ran = herenow_server::run(config, listener, std::future::pending()) => {
-            panic!("it ended: {}", ran.is_ok())
-        }
-        () = ended => {}
-    }
+    let server = Server::start(Setup { settings, ..Setup::default() });
+    let mut silent = server.connect().await;
+    while !matches!(silent.next().await, Received::Close(..)) {}
 }
 
 async fn track(peer: &mut RawConnection, state: Value) {

@@ -3,13 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use herenow_server::auth::{Keys, Secret};
-use herenow_server::config::{Config, Pages, Settings};
-use herenow_server::{Listeners, run};
+use herenow_server::auth::Secret;
+use herenow_server::config::{Pages, Settings};
+use herenow_testing::{Setup, any_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Far above what anything here takes; a test that waits this long has failed.
@@ -17,44 +15,26 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Server {
     pub address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    running: JoinHandle<()>,
+    running: herenow_testing::Server,
 }
 
 impl Server {
     pub async fn start(pages: Pages, settings: Settings) -> Self {
-        Self::run(Config { settings, keys: keys(), pages }, bind(), None).await
+        Self::run(Setup { pages, settings, ..Setup::default() })
     }
 
     /// With a port for metrics, and what opens them. Both addresses: the server's and that port's.
     pub async fn with_metrics(settings: Settings, token: Option<&str>) -> (Self, SocketAddr) {
-        let metrics_token = token.and_then(|token| Secret::new(token.as_bytes()));
-        let keys = Keys { metrics_token, ..keys() };
-        let metrics = bind();
-        let address = metrics.local_addr().expect("it is bound");
-        let config = Config { settings, keys, pages: Pages::Production };
-        (Self::run(config, bind(), Some(metrics)).await, address)
+        let mut setup = Setup { settings, metrics_addr: Some(any_port()), ..Setup::default() };
+        setup.keys.metrics_token = token.and_then(|token| Secret::new(token.as_bytes()));
+        let server = Self::run(setup);
+        let address = server.running.metrics_addr.expect("one was asked for");
+        (server, address)
     }
 
-    async fn run(
-        config: Config,
-        public: std::net::TcpListener,
-        metrics: Option<std::net::TcpListener>,
-    ) -> Self {
-        let address = public.local_addr().expect("it is bound");
-        let (stop, stopped) = oneshot::channel();
-        // A runtime of its own, as in the binary: what a test does takes no turns from it.
-        let running = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be built").block_on(async {
-                let listener = |it| TcpListener::from_std(it).expect("it is a listener");
-                let listeners =
-                    Listeners { public: listener(public), metrics: metrics.map(listener) };
-                let stopped = async { drop(stopped.await) };
-                run(config, listeners, stopped).await.expect("the server runs");
-            });
-        });
-        Self { address, stop, running }
+    fn run(setup: Setup) -> Self {
+        let running = herenow_testing::Server::start(setup);
+        Self { address: running.addr, running }
     }
 
     pub async fn connect(&self) -> TcpStream {
@@ -76,20 +56,10 @@ impl Server {
     }
 
     pub async fn stop(self) {
-        self.stop.send(()).expect("it still runs");
-        let stopped = timeout(PATIENCE, self.running).await;
+        let stopping = tokio::task::spawn_blocking(|| self.running.join());
+        let stopped = timeout(PATIENCE, stopping).await;
         stopped.expect("it stops in time").expect("without a panic");
     }
-}
-
-fn keys() -> Keys {
-    Keys { secret: Secret::new(b"an example secret of 32 bytes!!!"), ..Keys::default() }
-}
-
-fn bind() -> std::net::TcpListener {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.set_nonblocking(true).expect("a listener can be");
-    listener
 }
 
 #[derive(Debug)]

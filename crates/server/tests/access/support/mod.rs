@@ -1,63 +1,34 @@
 //! A server with rules for one test, and people who speak to it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
 
 use herenow_client::raw::RawConnection;
 use herenow_server::access::Rules;
-use herenow_server::auth::{Keys, Secret, mint};
-use herenow_server::config::{self, Config, Pages, Settings, Unknown};
+use herenow_server::config::{self, Unknown};
+use herenow_testing::{Setup, unix_seconds};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
 
-const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
-
-/// A server on a port of its own, on a thread of its own. Dropping it stops it.
-pub struct Server {
-    pub addr: SocketAddr,
-    reloads: mpsc::Sender<Rules>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// A server of [`herenow_testing`]. Dropping it stops it.
+pub struct Server(herenow_testing::Server);
 
 impl Server {
     /// With these `namespaces`, as TypeScript.
     pub fn start(namespaces: &str) -> Self {
-        let settings = Settings { loops: 2, rules: rules(namespaces), ..Settings::default() };
-        let secret = Some(Secret::new(SECRET).expect("the secret is not empty"));
-        let keys = Keys { secret, ..Keys::default() };
-        let config = Config { settings, keys, pages: Pages::Production };
-        let (stop, stopped) = oneshot::channel();
-        let (reloads, reloaded) = mpsc::channel(1);
-        let (listening, listens) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be built").block_on(async {
-                let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-                let listener = TcpListener::bind(addr).await.expect("a port is free");
-                let addr = listener.local_addr().expect("a listener has an address");
-                listening.send(addr).expect("the test waits for the address");
-                let stop = async { drop(stopped.await) };
-                let ran = herenow_server::run_reloading(config, listener, reloaded, stop).await;
-                ran.expect("the server runs");
-            });
-        });
-        let addr = listens.recv().expect("the server listens");
-        Self { addr, reloads, stop: Some(stop), thread: Some(thread) }
+        let mut setup = Setup::default();
+        setup.settings.rules = rules(namespaces);
+        Self(herenow_testing::Server::start(setup))
     }
 
     /// Puts these `namespaces` in force instead.
     pub async fn reload(&self, namespaces: &str) {
-        self.reloads.send(rules(namespaces)).await.expect("the server runs");
+        self.0.reload(rules(namespaces)).await;
     }
 
     pub async fn anonymous(&self) -> RawConnection {
-        RawConnection::connect(self.addr, "").await
+        self.0.connect().await
     }
 
     /// Somebody with these claims.
@@ -70,15 +41,11 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-            && !std::thread::panicking()
-        {
-            panic!("the server panicked");
-        }
+impl Deref for Server {
+    type Target = herenow_testing::Server;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -160,9 +127,6 @@ fn refusal(reply: &Value) -> Option<String> {
 
 /// A token with these claims, good for an hour.
 pub fn token(mut claims: Value) -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    claims["exp"] = json!(since.unwrap_or(Duration::ZERO).as_secs() + 3600);
-    let secret = Secret::new(SECRET).expect("the secret is not empty");
-    let claims = claims.as_object().expect("claims are an object");
-    mint(&secret, claims, 0).expect("the claims are good")
+    claims["exp"] = json!(unix_seconds() + 3600.0);
+    herenow_testing::token(&claims)
 }

@@ -5,18 +5,18 @@ mod seat;
 mod user;
 mod view;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 
 use herenow_client::raw::{PATIENCE, RawConnection};
-use herenow_server::auth::{Keys, Secret, mint};
-use herenow_server::config::{Config, Network, Pages, Settings};
+use herenow_server::auth::Keys;
+use herenow_server::config::{Network, Settings};
+use herenow_testing::{Setup, any_port};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 
+pub use herenow_testing::unix_seconds;
 pub use proxy::Proxy;
 pub use seat::{Seat, next_close};
 pub use user::{User, game, names, state};
@@ -25,71 +25,37 @@ pub use view::View;
 /// The channel of tests that need only one.
 pub const GAME: &str = "presence:game";
 
-const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
-
-/// A server on a port of its own, on a thread of its own. Dropping it stops it.
-pub struct Server {
-    pub addr: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// A server of [`herenow_testing`]. Dropping it stops it.
+pub struct Server(herenow_testing::Server);
 
 impl Server {
-    /// With the settings that an operator gets who sets none, but for two loops: what crosses
-    /// between loops is to be tested on every machine.
     pub fn start() -> Self {
         Self::with(|_| {})
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), change)
+        Self::on(any_port(), change)
     }
 
     /// At an address that another server may just have left.
     pub fn on(addr: SocketAddr, change: impl FnOnce(&mut Settings)) -> Self {
-        let secret = Some(Secret::new(SECRET).expect("the secret is not empty"));
-        Self::with_keys(Keys { secret, ..Keys::default() }, addr, change)
+        Self::with_setup(Setup { addr, ..Setup::default() }, change)
     }
 
     /// A server that can check no token.
     pub fn without_key() -> Self {
-        let keys = Keys::default();
-        Self::with_keys(keys, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |_| {})
+        Self::with_setup(Setup { keys: Keys::default(), ..Setup::default() }, |_| {})
     }
 
-    fn with_keys(keys: Keys, addr: SocketAddr, change: impl FnOnce(&mut Settings)) -> Self {
-        let metrics_from = vec![Network::parse("127.0.0.1").expect("an address")];
-        let mut settings = Settings { loops: 2, metrics_from, ..Settings::default() };
-        change(&mut settings);
-        let config = Config { settings, keys, pages: Pages::Production };
-        let (stop, stopped) = oneshot::channel();
-        let (listening, listens) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be built").block_on(async {
-                let listener = TcpListener::bind(addr).await.expect("the address is free");
-                let addr = listener.local_addr().expect("a listener has an address");
-                listening.send(addr).expect("the test waits for the address");
-                let stop = async { drop(stopped.await) };
-                herenow_server::run(config, listener, stop).await.expect("the server runs");
-            });
-        });
-        let addr = listens.recv().expect("the server listens");
-        Self { addr, stop: Some(stop), thread: Some(thread) }
-    }
-
-    /// Begins to shut down, as on SIGTERM.
-    pub fn stop(&mut self) {
-        drop(self.stop.take());
+    fn with_setup(mut setup: Setup, change: impl FnOnce(&mut Settings)) -> Self {
+        setup.settings.metrics_from = vec![Network::parse("127.0.0.1").expect("an address")];
+        change(&mut setup.settings);
+        Self(herenow_testing::Server::start(setup))
     }
 
     /// Shuts down and waits until the server has returned.
-    pub fn join(mut self) {
-        self.end();
-    }
-
-    pub async fn connect(&self) -> RawConnection {
-        RawConnection::connect(self.addr, "").await
+    pub fn join(self) {
+        self.0.join();
     }
 
     /// A connection that has signed in as `user`.
@@ -128,21 +94,19 @@ impl Server {
         stream.read_to_string(&mut page).await.expect("the page is text");
         page
     }
+}
 
-    fn end(&mut self) {
-        self.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-            && !std::thread::panicking()
-        {
-            panic!("the server panicked");
-        }
+impl Deref for Server {
+    type Target = herenow_testing::Server;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.end();
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 
@@ -195,14 +159,5 @@ pub fn token(user: &str) -> String {
 
 /// A token with these claims.
 pub fn token_with(claims: Value) -> String {
-    let secret = Secret::new(SECRET).expect("the secret is not empty");
-    // Minting refuses what has expired, so it is told a time before that.
-    let long_ago = 0;
-    mint(&secret, claims.as_object().expect("claims are an object"), long_ago)
-        .expect("the claims are good")
-}
-
-pub fn unix_seconds() -> f64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or(Duration::ZERO).as_secs_f64()
+    herenow_testing::token(&claims)
 }
