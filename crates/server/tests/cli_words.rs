@@ -8,15 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 fn herenow(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
-    command.args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("HERENOW_") || name.starts_with("JWT_") {
-            command.env_remove(name);
-        }
-    }
-    command
+    herenow_testing::herenow(env!("CARGO_BIN_EXE_herenow"), arguments)
 }
 
 fn outcome(command: &mut Command) -> (Option<i32>, String, String) {

@@ -1,10 +1,13 @@
-//! What tests of the server begin with: a server in this process and tokens that it takes.
+//! What tests of the server begin with: a server in this process or as one of its own, and tokens that
+//! it takes.
 //!
 //! Knows how a server is started and stopped, and nothing of what a test does with it. Like any
 //! test, it panics when something goes wrong.
 
+mod process;
 mod server;
 mod token;
 
+pub use process::{herenow, logged_address, signal, status_number};
 pub use server::{Server, Setup, any_port};
 pub use token::{SECRET, token, unix_seconds};

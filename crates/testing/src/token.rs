@@ -6,7 +6,7 @@ use herenow_server::auth::{Keys, Secret, mint};
 use serde_json::Value;
 
 /// What tokens are signed with.
-pub const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
+pub const SECRET: &str = "a secret of the tests, long enough for HS256";
 
 /// A token with these claims, `sub` and `exp` among them.
 pub fn token(claims: &Value) -> String {
@@ -28,5 +28,5 @@ pub(crate) fn keys() -> Keys {
 }
 
 fn secret() -> Secret {
-    Secret::new(SECRET).expect("the secret is not empty")
+    Secret::new(SECRET.as_bytes()).expect("the secret is not empty")
 }

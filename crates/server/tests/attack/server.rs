@@ -4,17 +4,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use herenow_server::auth::{Secret, mint};
+use herenow_testing::{SECRET, herenow, logged_address, status_number};
 use serde_json::{Value, json};
 
 use crate::flood::Flood;
-
-const SECRET: &str = "a secret of the tests, long enough for HS256";
 
 /// How often a state of the process is looked at that nothing tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -83,8 +81,8 @@ impl Setup {
         if let Some(config) = &self.config {
             folder.write("edgebase.config.ts", config);
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
-        command.args(["serve", "--loops", "2", "--listen", "127.0.0.1:0"]);
+        let arguments = ["serve", "--loops", "2", "--listen", "127.0.0.1:0"];
+        let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &arguments);
         command.current_dir(&folder.0).env("JWT_USER_SECRET", SECRET);
         if let Some(keys) = self.jwks {
             folder.write("keys.json", keys);
@@ -94,8 +92,7 @@ impl Setup {
             command.args(["--log-level", "trace"]);
         }
         command.envs(self.settings);
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.expect("the binary was built");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let addr = address(&mut log);
@@ -114,11 +111,7 @@ impl Setup {
 impl Server {
     /// Memory of its own, not of files, in KiB.
     pub fn memory_kib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("the server runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let text = line.expect("the kernel counts it").trim().trim_end_matches(" kB");
-        text.parse().expect("it is a number")
+        status_number(&self.child, "RssAnon")
     }
 
     /// Puts other rules into its configuration file. They count after a SIGHUP.
@@ -128,13 +121,13 @@ impl Server {
 
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
-        send(name, self.child.id());
+        herenow_testing::signal(self.child.id(), name);
     }
 
     /// Sends it a signal again and again, until what is returned is dropped.
     pub fn signal_every(&self, name: &'static str, every: Duration) -> Flood {
         let pid = self.child.id();
-        Flood::repeat(every, move || send(name, pid))
+        Flood::repeat(every, move || herenow_testing::signal(pid, name))
     }
 
     /// How long it took to end, or `None` if it did not within this time.
@@ -155,11 +148,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn send(signal: &str, pid: u32) {
-    let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status();
-    assert!(sent.expect("there is a kill").success(), "the server runs");
 }
 
 /// Looks again and again until something is so, or the time is over. True if it is so.
@@ -184,8 +172,7 @@ pub fn token(user: &str) -> String {
 /// The same with other claims.
 pub fn token_of(mut claims: Value) -> String {
     claims["exp"] = json!(4_000_000_000_u32);
-    let secret = Secret::new(SECRET.as_bytes()).expect("the secret is not empty");
-    mint(&secret, claims.as_object().expect("claims are an object"), 0).expect("good claims")
+    herenow_testing::token(&claims)
 }
 
 fn config(rules: &str) -> String {
@@ -200,8 +187,7 @@ fn address(log: &mut BufReader<ChildStderr>) -> SocketAddr {
     let mut said = String::new();
     let mut start = 0;
     while log.read_line(&mut said).is_ok_and(|bytes| bytes > 0) {
-        let named = said[start..].split_once("address=").map(|(_, rest)| rest);
-        if let Some(addr) = named.and_then(|rest| rest.split_whitespace().next()?.parse().ok()) {
+        if let Some(addr) = logged_address(&said[start..], "address") {
             return addr;
         }
         start = said.len();

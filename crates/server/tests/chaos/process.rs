@@ -2,19 +2,18 @@
 
 use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use herenow_client::raw::RawConnection;
-use herenow_server::auth::{Secret, mint};
-use serde_json::{Value, json};
+use herenow_testing::{SECRET, herenow, logged_address, status_number};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-const SECRET: &str = "a secret of the tests, long enough for HS256";
 /// How long a gauge may take to reach its value.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -117,9 +116,7 @@ impl Process {
 
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
-        let pid = self.running.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.expect("there is a kill").success());
+        herenow_testing::signal(self.running.child.id(), name);
     }
 
     pub async fn connect(&self) -> RawConnection {
@@ -155,17 +152,11 @@ impl Process {
     }
 
     pub fn used(&self) -> Use {
-        let pid = self.running.child.id();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let number = |name: &str| -> u64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let text = line.expect("the kernel tells").trim().trim_end_matches(" kB");
-            text.parse().expect("it is a number")
-        };
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+        let child = &self.running.child;
+        let files = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it runs");
         Use {
-            anonymous_kib: number("RssAnon:"),
-            threads: number("Threads:"),
+            anonymous_kib: status_number(child, "RssAnon"),
+            threads: status_number(child, "Threads"),
             open_files: files.count(),
         }
     }
@@ -192,9 +183,7 @@ pub async fn sign_in(mut peer: RawConnection, user: &str) -> RawConnection {
 
 /// A token for `user` that lasts longer than the test.
 pub fn token(user: &str) -> String {
-    let secret = Secret::new(SECRET.as_bytes()).expect("the secret is not empty");
-    let claims: Value = json!({"sub": user, "exp": 4_000_000_000_u32});
-    mint(&secret, claims.as_object().expect("claims are an object"), 0).expect("good claims")
+    herenow_testing::token(&json!({"sub": user, "exp": 4_000_000_000_u32}))
 }
 
 impl Launch {
@@ -204,13 +193,13 @@ impl Launch {
             // Nobody can read where it listens.
             _ => free_address(),
         };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
-        command.args(["serve", "--loops", "2", "--listen", &listen.to_string()]);
+        let arguments = ["serve", "--loops", "2", "--listen", &listen.to_string()];
+        let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &arguments);
         command.args(&self.arguments);
         command.current_dir(env!("CARGO_TARGET_TMPDIR")).env("JWT_USER_SECRET", SECRET);
         command.env("HERENOW_METRICS_FROM", "127.0.0.1");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdout(Stdio::piped());
         let (reader, mut writer) = std::io::pipe().expect("a pipe can be had");
         if self.log == Log::Full {
             writer.write_all(&[b'.'; PIPE_BYTES]).expect("a pipe takes as much");
@@ -258,9 +247,7 @@ impl Running {
     fn address(&self) -> SocketAddr {
         let mut said = Vec::new();
         let addr = self.said.iter().find_map(|line| {
-            let addr = line.split_once("address=").and_then(|(_, rest)| {
-                rest.split_whitespace().next().and_then(|addr| addr.parse().ok())
-            });
+            let addr = logged_address(&line, "address");
             said.push(line);
             addr
         });

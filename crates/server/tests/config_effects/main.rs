@@ -6,7 +6,7 @@ mod objects;
 mod places;
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder with a configuration; gone with this.
@@ -27,14 +27,8 @@ impl Folder {
 
     /// Runs `herenow` here: its exit code, what it prints, and what it complains of.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
-        command.args(arguments).current_dir(&self.0).stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("HERENOW_") || name.starts_with("JWT_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = herenow_testing::herenow(env!("CARGO_BIN_EXE_herenow"), arguments);
+        command.current_dir(&self.0);
         command.env("JWT_USER_SECRET", "x".repeat(32));
         let Output { status, stdout, stderr } = command.output().expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");

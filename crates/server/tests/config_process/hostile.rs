@@ -113,7 +113,7 @@ async fn a_file_that_is_still_being_read_delays_no_stop_and_ends_with_the_server
     running.hang_up();
     running.wait_for("it begins");
     let reader = running.child_process();
-    running.signal("-TERM");
+    running.signal("TERM");
     running.wait_for("stopped");
     assert!(running.child.wait().expect("it ends").success());
     let began = Instant::now();

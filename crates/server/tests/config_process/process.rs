@@ -9,6 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use herenow_client::raw::RawConnection;
+use herenow_testing::logged_address;
 use serde_json::json;
 
 pub const PUBLIC: &str = "export default defineConfig({ realtime: { namespaces: {
@@ -44,14 +45,8 @@ impl Drop for Folder {
 }
 
 pub fn herenow(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("HERENOW_") || name.starts_with("JWT_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = herenow_testing::herenow(env!("CARGO_BIN_EXE_herenow"), arguments);
+    command.current_dir(folder);
     command
 }
 
@@ -111,8 +106,7 @@ impl Running {
         let limit = Limit::of(&child);
         let mut running = Self { child, said, addr, _limit: limit };
         let listening = running.wait_for("listening");
-        let address = listening.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
-        running.addr = address.and_then(|address| address.parse().ok()).expect("an address");
+        running.addr = logged_address(&listening, "address").expect("an address");
         running
     }
 
@@ -123,13 +117,11 @@ impl Running {
     }
 
     pub fn hang_up(&self) {
-        self.signal("-HUP");
+        self.signal("HUP");
     }
 
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill").args([name, &id]).status().expect("kill runs");
-        assert!(status.success());
+        herenow_testing::signal(self.child.id(), name);
     }
 
     /// A connection that looks on in `presence:x`.

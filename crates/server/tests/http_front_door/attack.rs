@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use herenow_server::config::{Network, Pages, Settings};
+use herenow_testing::logged_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -205,10 +206,8 @@ impl Cramped {
         command.env("JWT_USER_SECRET", "s".repeat(32)).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("there is a shell");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
-            let (_, rest) = line.split_once("address=")?;
-            rest.split_whitespace().next()?.parse().ok()
-        });
+        let mut lines = log.by_ref().map_while(Result::ok);
+        let address = lines.find_map(|line| logged_address(&line, "address"));
         // A pipe that nobody reads would stop the process that writes to it.
         std::thread::spawn(move || log.for_each(drop));
         Self { child, address: address.expect("it says where it listens") }
@@ -224,11 +223,7 @@ impl Cramped {
     }
 
     fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let text = line.expect("the kernel tells").trim().trim_end_matches(" kB");
-        text.parse().expect("a number")
+        herenow_testing::status_number(&self.child, "VmRSS")
     }
 
     fn open_files(&self) -> usize {

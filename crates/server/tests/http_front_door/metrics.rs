@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use herenow_server::config::{Network, Pages, Settings};
+use herenow_testing::logged_address;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -120,10 +121,11 @@ async fn under_dev_this_machine_may_read_and_whom_a_proxy_forwards_may_not() {
 
 /// `herenow serve` with these settings.
 fn serve(settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herenow"));
-    command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(env!("CARGO_TARGET_TMPDIR"));
+    let arguments = ["serve", "--listen", "127.0.0.1:0"];
+    let mut command = herenow_testing::herenow(env!("CARGO_BIN_EXE_herenow"), &arguments);
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.env("JWT_USER_SECRET", "s".repeat(32)).envs(settings.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
@@ -153,7 +155,7 @@ async fn the_binary_listens_for_metrics_where_the_setting_says() {
     let address: SocketAddr = log
         .by_ref()
         .map_while(Result::ok)
-        .find_map(|line| line.split_once("metrics=")?.1.split_whitespace().next()?.parse().ok())
+        .find_map(|line| logged_address(&line, "metrics"))
         .expect("it says where");
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
