@@ -306,19 +306,8 @@ fn push_failure(out: &mut Vec<u8>, code: ErrorCode, message: &str) {
     out.push(b'"');
 }
 
-fn push_integer(out: &mut Vec<u8>, mut integer: u64) {
-    const MAX_DIGITS: usize = 20; // Of u64::MAX.
-    let mut digits = [0; MAX_DIGITS];
-    let mut at = MAX_DIGITS;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (integer % 10) as u8;
-        integer /= 10;
-        if integer == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+fn push_integer(out: &mut Vec<u8>, integer: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
 }
 
 const SHORT_HEADER_BYTES: usize = 2;
