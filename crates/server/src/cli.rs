@@ -14,7 +14,7 @@ use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
-/// Shows who is here: a presence server for browsers and programs, over WebSockets.
+/// A realtime presence server for browsers and programs, over WebSockets.
 #[derive(Debug, Parser)]
 #[command(name = "herenow", version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -45,13 +45,13 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run on this machine alone, with a demo, the SDK and tokens for the asking
+    /// Run for development: on this machine alone, with a demo, the SDK, and tokens without a backend
     #[command(after_help = DEV_EXAMPLES)]
     Dev(Dev),
-    /// Run for real
+    /// Run in production
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
-    /// Show what a configuration means, and who decides about a channel
+    /// Show what a configuration means, and who may use a channel
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
     /// Make a token from the secret in JWT_USER_SECRET or JWT_USER_SECRET_FILE
@@ -67,7 +67,7 @@ pub const LOAD_CONFIG: &str = "load-config";
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Who asks, as rules see them: {"id": "jane", "role": "admin"}; without it, nobody signed in
+    /// The user, as rules see it: {"id": "jane", "role": "admin"}; without it, an unauthenticated connection
     #[arg(long = "as", value_name = "JSON", value_parser = auth, requires = "channel")]
     pub auth: Option<Map<String, Value>>,
     /// The channel in question, such as presence:lobby
@@ -109,7 +109,7 @@ pub struct Server {
     #[arg(long, env = "HERENOW_LOOPS", value_name = "N", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub loops: Option<u16>,
-    /// Holds every flush back for so many microseconds, for measuring what that costs and saves
+    /// Delays every flush by so many microseconds, to measure what that costs and saves
     #[arg(long, hide = true, value_name = "N")]
     pub flush_delay_us: Option<u64>,
     /// Causes a fault on purpose, to see what becomes of it; see `config::Rehearsal`
@@ -121,7 +121,7 @@ pub struct Server {
 
 #[derive(Debug, Args)]
 pub struct Token {
-    /// Whom the token speaks for (the claim `sub`)
+    /// The user that the token authenticates (the claim `sub`)
     #[arg(long, value_name = "ID")]
     pub user: String,
     /// The claim `role`
@@ -130,7 +130,7 @@ pub struct Token {
     /// The claim `email`
     #[arg(long)]
     pub email: Option<String>,
-    /// How long the token is good for: 90s, 15m, 1h, 30d
+    /// How long the token is valid: 90s, 15m, 1h, 30d
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = lifetime_s)]
     pub ttl: u64,
     /// Further claims, as a JSON object
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(given("HERENOW_TRUSTED_PROXIES"), Some("10.0.0.0/8,::1".into()));
         assert_eq!(given("PATH"), std::env::var_os("PATH"));
         let refused = parse(&["--max-members", "0"]).expect_err("too few").to_string();
-        let right = "--max-members <N>': it should be a whole number of entries from 1 to 1000000";
+        let right = "--max-members <N>': it should be a whole number of members from 1 to 1000000";
         assert!(refused.contains(right), "{refused}");
     }
 

@@ -9,6 +9,7 @@ mod nearest;
 mod network;
 mod origin;
 mod rehearsals;
+mod renamed;
 mod settings;
 mod show;
 mod source;
@@ -20,6 +21,7 @@ pub use keys::{Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_signin
 pub use network::{Network, NetworkError};
 pub use origin::{APP_SCHEMES, Origin, OriginError};
 pub use rehearsals::{Rehearsal, Rehearsals};
+pub use renamed::{RENAMED, Renamed};
 pub use settings::Settings;
 pub use show::{changed, in_effect};
 pub use source::{FILE_NAMES, Source, find};

@@ -182,6 +182,7 @@ fn load(server: &Server, path: Option<&Path>) -> Result<Loaded, StartError> {
 
 /// Reads the configuration, as often as it is asked for.
 pub fn load_config(server: &Server, path: Option<&Path>) -> Result<Loaded, LoadError> {
+    server.flags.check_names().map_err(LoadError::Settings)?;
     let environment = server.flags.over_environment();
     let unknown = if server.allow_unknown { Unknown::Ignored } else { Unknown::Refused };
     let mut loaded = loading::load(path, &environment, unknown)?;

@@ -59,6 +59,46 @@ fn wrong_settings_are_refused_with_what_would_be_right() {
 }
 
 #[test]
+fn a_former_name_of_a_setting_stops_the_start_and_a_check_with_the_present_name() {
+    let path = std::env::temp_dir().join(format!("herenow-former-{}.json", std::process::id()));
+    let file = path.to_str().expect("the temporary folder's name is UTF-8");
+    for (former, present) in [
+        ("outboxBytes", "sendQueueBytes"),
+        ("maxNewcomersPerAddress", "maxUnauthenticatedPerAddress"),
+    ] {
+        let json = format!("{{\"realtime\": {{\"{former}\": 65536}}}}");
+        std::fs::write(&path, json).expect("a temporary file");
+        for (command, exit_code) in [(&["check"][..], 1), (&["dev", "--port", "0"], 2)] {
+            let given = [command, &["--config", file]].concat();
+            let (code, _, said) = outcome(&mut herenow(&given));
+            assert_eq!(code, Some(exit_code), "{said}");
+            let expected = format!("`{former}` has been renamed: write `{present}` instead");
+            assert!(said.trim_end().ends_with(&expected), "{said}");
+        }
+    }
+    std::fs::remove_file(&path).expect("it was just written");
+    for (former, present) in [
+        ("outbox-bytes", "send-queue-bytes"),
+        ("max-newcomers-per-address", "max-unauthenticated-per-address"),
+    ] {
+        let variable = |flag: &str| format!("HERENOW_{}", flag.to_uppercase().replace('-', "_"));
+        for (command, exit_code) in [(&["check"][..], 1), (&["dev", "--port", "0"], 2)] {
+            let flag = format!("--{former}");
+            let (code, _, said) = outcome(&mut herenow(&[command, &[&flag, "65536"]].concat()));
+            let expected =
+                format!("herenow: `{flag}` has been renamed: write `--{present}` instead\n");
+            assert_eq!((code, said), (Some(exit_code), expected));
+            let (from, to) = (variable(former), variable(present));
+            let (code, _, said) = outcome(herenow(command).env(&from, "65536"));
+            let expected = format!("herenow: `{from}` has been renamed: write `{to}` instead\n");
+            assert_eq!((code, said), (Some(exit_code), expected));
+        }
+        let (_, help, _) = outcome(&mut herenow(&["serve", "--help"]));
+        assert!(help.contains(present) && !help.contains(former), "{help}");
+    }
+}
+
+#[test]
 fn help_shows_examples_and_every_setting() {
     let (code, said, _) = outcome(&mut herenow(&["--help"]));
     assert_eq!(code, Some(0));
@@ -141,7 +181,7 @@ fn a_flag_wins_over_its_variable_and_that_over_the_file() {
     assert!(has(in_file, "5") && has(in_environment, "6") && has(as_flag, "7"));
     let (code, _, said) = outcome(&mut herenow(&["dev", "--max-members", "many"]));
     assert_eq!(code, Some(2));
-    let right = "'--max-members <N>': it should be a whole number of entries from 1 to 1000000";
+    let right = "'--max-members <N>': it should be a whole number of members from 1 to 1000000";
     assert!(said.contains(right), "{said}");
 }
 

@@ -5,17 +5,28 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
-use herenow_server::config::{self, ConfigError, KEY_SETTINGS, KeySetting, SETTINGS, Setting};
+use herenow_server::config::{
+    self, ConfigError, KEY_SETTINGS, KeySetting, RENAMED, Renamed, SETTINGS, Setting,
+};
 
 /// What was given, each under the name of its environment variable.
 #[derive(Clone, Debug, Default)]
-pub struct Flags(Vec<(&'static str, OsString)>);
+pub struct Flags {
+    given: Vec<(&'static str, OsString)>,
+    /// A flag that has another name now.
+    renamed: Option<&'static Renamed>,
+}
 
 impl Flags {
     /// The value of the flag that stands for this environment variable, or of the variable.
     pub fn or_environment(&self, name: &str) -> Option<OsString> {
-        let given = self.0.iter().find(|(env, _)| *env == name);
+        let given = self.given.iter().find(|(env, _)| *env == name);
         given.map(|(_, value)| value.clone()).or_else(|| std::env::var_os(name))
+    }
+
+    /// Refuses a flag by the name that it had before.
+    pub fn check_names(&self) -> Result<(), ConfigError> {
+        self.renamed.map_or(Ok(()), |renamed| Err(renamed.flag_error()))
     }
 
     /// The environment as it would be if flags were a part of it.
@@ -23,7 +34,7 @@ impl Flags {
         let text = |text: OsString| text.to_string_lossy().into_owned();
         let mut all: BTreeMap<_, _> =
             std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-        all.extend(self.0.iter().map(|(env, value)| ((*env).to_owned(), text(value.clone()))));
+        all.extend(self.given.iter().map(|(env, value)| ((*env).to_owned(), text(value.clone()))));
         all
     }
 }
@@ -32,7 +43,7 @@ impl Args for Flags {
     fn augment_args(command: clap::Command) -> clap::Command {
         let settings = SETTINGS.iter().map(setting_argument);
         let keys = KEY_SETTINGS.iter().filter_map(key_argument);
-        command.args(keys).args(settings)
+        command.args(keys).args(settings).args(RENAMED.iter().map(former_argument))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -50,12 +61,14 @@ impl FromArgMatches for Flags {
     fn update_from_arg_matches(&mut self, given: &ArgMatches) -> Result<(), clap::Error> {
         for setting in SETTINGS {
             let value = given.get_one::<String>(setting.flag);
-            self.0.extend(value.map(|value| (setting.env, value.into())));
+            self.given.extend(value.map(|value| (setting.env, value.into())));
         }
         for (env, flag) in KEY_SETTINGS.iter().filter_map(|key| Some((key.env, key.flag?))) {
             let value = given.get_one::<OsString>(flag.name);
-            self.0.extend(value.map(|value| (env, value.clone())));
+            self.given.extend(value.map(|value| (env, value.clone())));
         }
+        let is_given = |renamed: &&Renamed| given.contains_id(renamed.flag);
+        self.renamed = RENAMED.iter().find(is_given);
         Ok(())
     }
 }
@@ -79,6 +92,11 @@ fn setting_argument(setting: &'static Setting) -> Arg {
             setting.default(),
             setting.allowed()
         ))
+}
+
+/// A flag that has been renamed is taken with any value, so that the error names the present flag.
+fn former_argument(renamed: &'static Renamed) -> Arg {
+    Arg::new(renamed.flag).long(renamed.flag).num_args(0..=1).hide(true)
 }
 
 fn key_argument(key: &'static KeySetting) -> Option<Arg> {

@@ -63,6 +63,13 @@ pub enum ConfigError {
         /// The nearest that exists.
         nearest: Option<&'static str>,
     },
+    /// A setting by the name that it had before.
+    Renamed {
+        /// The key, the environment variable or the flag, as written.
+        from: String,
+        /// Its present name.
+        to: String,
+    },
     /// A key of the configuration that stands at another place than it belongs to.
     Misplaced {
         /// As written.
@@ -169,6 +176,9 @@ impl fmt::Display for ConfigError {
                     Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
                     None => f.write_str("; `herenow serve --help` lists them all"),
                 }
+            }
+            Self::Renamed { from, to } => {
+                write!(f, "`{from}` has been renamed: write `{to}` instead")
             }
             Self::Misplaced { key, belongs } => {
                 write!(f, "`{key}` has no effect here; it belongs {belongs}")

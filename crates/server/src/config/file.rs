@@ -12,6 +12,7 @@ use super::namespaces::{self, RULES};
 use super::nearest::nearest;
 use super::network::{Network, NetworkError};
 use super::origin::Origin;
+use super::renamed::{self, RENAMED};
 use super::settings::Settings;
 use super::source::Source;
 use super::table::{Kind, SETTINGS, Setting};
@@ -87,6 +88,7 @@ pub fn judge(
         reading = parse(&source, unknown)?;
         files = source.files;
     }
+    renamed::check_environment(environment)?;
     for setting in SETTINGS {
         if let Some(text) = environment.get(setting.env) {
             set_from_text(&mut reading.settings, setting, text)?;
@@ -141,7 +143,8 @@ fn parse_top(source: &Source, reading: &mut Reading) -> Result<(), Wrong> {
 /// Where a key at the top belongs that is one of Herenow's, or nearly. The file may have others for
 /// other programs.
 fn where_it_belongs(key: &str) -> Option<&'static str> {
-    let settings = SETTINGS.iter().map(|setting| setting.key).chain([NAMESPACES]);
+    let former = RENAMED.iter().map(|renamed| renamed.key);
+    let settings = SETTINGS.iter().map(|setting| setting.key).chain([NAMESPACES]).chain(former);
     if is_of_namespaces(key) {
         Some("under `realtime.namespaces`")
     } else if nearest(key, settings).is_some() {
@@ -175,6 +178,7 @@ fn parse_realtime(
             set_from_json(&mut reading.settings, setting, value)
                 .map_err(|error| Wrong::new(&[REALTIME, key], error))?;
         } else {
+            renamed::check_key(key).map_err(|error| Wrong::new(&[REALTIME, key], error))?;
             let known = SETTINGS.iter().map(|setting| setting.key).chain([NAMESPACES]);
             reading.find_unknown(&[REALTIME, key], nearest(key, known))?;
         }
@@ -337,8 +341,8 @@ impl Reading {
         if ttl_ms < wise {
             self.warnings.push(format!(
                 "{name} is {ttl_ms} ms, less than twice the {CLIENT_PING_INTERVAL_MS} ms between \
-                 two pings of a client: one late ping and somebody who is here is told gone. Set \
-                 it to {wise} or more."
+                 two pings of a client, so one late ping ends the presence of a user who is still \
+                 there. Set it to {wise} or more."
             ));
         }
     }

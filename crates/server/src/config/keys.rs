@@ -214,7 +214,7 @@ impl fmt::Display for KeysError {
             ),
             Self::Empty => write!(
                 f,
-                "the secret is empty, so anybody could sign tokens; {SECRET} should hold 32 bytes \
+                "the secret is empty, so anyone could sign tokens; {SECRET} should hold 32 bytes \
                  or more"
             ),
             Self::Unreadable { name, path, reason } => {

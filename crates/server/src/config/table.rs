@@ -75,42 +75,42 @@ pub const SETTINGS: &[Setting] = &[
         key: "presenceTTL",
         env: "HERENOW_PRESENCE_TTL",
         flag: "presence-ttl",
-        meaning: "How long a silent connection keeps its entries; then they leave with `timeout`.",
+        meaning: "How long a silent connection stays a member of its channels; then it leaves with `timeout`.",
         kind: number!(presence_ttl_ms, "ms", 1_000..=86_400_000),
     },
     Setting {
         key: "authTimeoutMs",
         env: "HERENOW_AUTH_TIMEOUT_MS",
         flag: "auth-timeout-ms",
-        meaning: "How long a connection may stay without signing in or observing a public channel.",
+        meaning: "How long a connection may stay without authenticating or observing a public channel.",
         kind: number!(auth_timeout_ms, "ms", 100..=600_000),
     },
     Setting {
         key: "hibernateAfterMs",
         env: "HERENOW_HIBERNATE_AFTER_MS",
         flag: "hibernate-after-ms",
-        meaning: "After how long without a presence message a channel's map is freed; 0: never.",
+        meaning: "How long a channel may be without a presence message before its map is freed; 0: never.",
         kind: number!(hibernate_after_ms, "ms", 0..=86_400_000),
     },
     Setting {
         key: "disconnectGraceMs",
         env: "HERENOW_DISCONNECT_GRACE_MS",
         flag: "disconnect-grace-ms",
-        meaning: "How long the entries of a connection that broke stay, for it to resume; 0: not at all.",
+        meaning: "How long the members of a broken connection stay, so that it can resume; 0: not at all.",
         kind: number!(disconnect_grace_ms, "ms", 0..=3_600_000),
     },
     Setting {
         key: "maxMessagesPerSecond",
         env: "HERENOW_MAX_MESSAGES_PER_SECOND",
         flag: "max-messages-per-second",
-        meaning: "Messages of one connection that are handled at once, per second; above it updates merge.",
+        meaning: "Messages per second of one connection that are handled at once; above it updates merge.",
         kind: number!(max_messages_per_second, "messages/s", 1..=100_000),
     },
     Setting {
         key: "messageBurst",
         env: "HERENOW_MESSAGE_BURST",
         flag: "message-burst",
-        meaning: "Messages that a connection may send in one go before the rate counts.",
+        meaning: "Messages that a connection may send at once before the rate applies.",
         kind: number!(message_burst, "messages", 1..=1_000_000),
     },
     Setting {
@@ -124,22 +124,22 @@ pub const SETTINGS: &[Setting] = &[
         key: "maxMembers",
         env: "HERENOW_MAX_MEMBERS",
         flag: "max-members",
-        meaning: "Entries that one channel may hold; above it `MEMBER_LIMIT`.",
-        kind: number!(max_members, "entries", 1..=1_000_000),
+        meaning: "Members that one channel may have; above it `MEMBER_LIMIT`.",
+        kind: number!(max_members, "members", 1..=1_000_000),
     },
     Setting {
         key: "maxFrameBytes",
         env: "HERENOW_MAX_FRAME_BYTES",
         flag: "max-frame-bytes",
-        meaning: "Size of one message from a client, its fragments together; above it close 1009.",
+        meaning: "Size of one message from a client, all fragments together; above it close 1009.",
         kind: number!(max_frame_bytes, "bytes", 2_048..=1_048_576),
     },
     Setting {
-        key: "outboxBytes",
-        env: "HERENOW_OUTBOX_BYTES",
-        flag: "outbox-bytes",
-        meaning: "Replies and deltas that may wait for a slow connection; one snapshot takes the place of \
-                  deltas above it. Before it has authenticated: 16384.",
+        key: "sendQueueBytes",
+        env: "HERENOW_SEND_QUEUE_BYTES",
+        flag: "send-queue-bytes",
+        meaning: "Replies and deltas that may wait in the send queue of a slow connection; above it one \
+                  snapshot replaces the deltas. Before the connection has authenticated: 16384.",
         kind: number!(outbox_bytes, "bytes", 16_384..=67_108_864),
     },
     Setting {
@@ -153,14 +153,14 @@ pub const SETTINGS: &[Setting] = &[
         key: "maxDetachedPerUser",
         env: "HERENOW_MAX_DETACHED_PER_USER",
         flag: "max-detached-per-user",
-        meaning: "Broken connections of one user that are kept for `disconnectGraceMs`; beyond it \
+        meaning: "Broken connections of one user that are kept for `disconnectGraceMs`; above it \
                   the oldest one ends.",
         kind: number!(max_detached_per_user, "connections", 1..=10_000),
     },
     Setting {
-        key: "maxNewcomersPerAddress",
-        env: "HERENOW_MAX_NEWCOMERS_PER_ADDRESS",
-        flag: "max-newcomers-per-address",
+        key: "maxUnauthenticatedPerAddress",
+        env: "HERENOW_MAX_UNAUTHENTICATED_PER_ADDRESS",
+        flag: "max-unauthenticated-per-address",
         meaning: "Connections per address (IPv6: per /64, and eight times as many per /48) that have \
                   neither authenticated nor joined a public channel; above it the upgrade is \
                   answered 429. Loopback is not counted.",
@@ -170,7 +170,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "trustedProxies",
         env: "HERENOW_TRUSTED_PROXIES",
         flag: "trusted-proxies",
-        meaning: "Peers behind which many users share one address; they are not counted either.",
+        meaning: "Proxies, behind which many users share one address: `maxUnauthenticatedPerAddress` does \
+                  not count their connections.",
         kind: Kind::Networks { field: |settings| &mut settings.trusted_proxies },
     },
     Setting {
@@ -185,8 +186,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "metricsListen",
         env: "HERENOW_METRICS_LISTEN",
         flag: "metrics-listen",
-        meaning: "A port of its own for /metrics and /health, whatever happens at the other one. \
-                  Others than this machine need metricsFrom or a token there too.",
+        meaning: "A separate port for /metrics and /health, which the load on the main port does not \
+                  affect. Other machines need metricsFrom or a token on it too.",
         kind: Kind::Address { field: |settings| &mut settings.metrics_listen },
     },
     Setting {

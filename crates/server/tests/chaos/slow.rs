@@ -9,10 +9,10 @@ use crate::process::{Process, sign_in};
 
 const CHANNEL: &str = "presence:busy";
 const STALLED: usize = 100;
-const OUTBOX_BYTES: usize = 64 * 1024;
+const SEND_QUEUE_BYTES: usize = 64 * 1024;
 const ROUNDS: usize = 1_500;
 const PAD_BYTES: usize = 900;
-/// What a stalled reader may cost beside its outbox: buffers that are being filled, and shares.
+/// What a stalled reader may cost beside its send queue: buffers that are being filled, and shares.
 const OTHER_KIB_EACH: u64 = 32;
 /// Loose on purpose: the machine has other things to do. Waiting for a stalled reader would cost
 /// seconds.
@@ -52,7 +52,7 @@ async fn subscribe(peer: &mut RawConnection) {
 #[tokio::test]
 async fn readers_that_stop_cost_their_outbox_and_delay_nobody() {
     let server = Process::start(&[
-        ("HERENOW_OUTBOX_BYTES", &OUTBOX_BYTES.to_string()),
+        ("HERENOW_SEND_QUEUE_BYTES", &SEND_QUEUE_BYTES.to_string()),
         ("HERENOW_MESSAGE_BURST", "1000000"),
     ])
     .await;
@@ -74,7 +74,7 @@ async fn readers_that_stop_cost_their_outbox_and_delay_nobody() {
     let p99 = |sorted: &[Duration]| sorted[sorted.len() * 99 / 100];
     let (without, with) = (p99(&without), p99(&with));
     assert!(with <= without * 5 + LATER, "{with:?} with stalled readers, {without:?} without");
-    let each_kib = (OUTBOX_BYTES / 1024) as u64 + OTHER_KIB_EACH;
+    let each_kib = (SEND_QUEUE_BYTES / 1024) as u64 + OTHER_KIB_EACH;
     let cost_kib = after.anonymous_kib.saturating_sub(before.anonymous_kib);
     assert!(cost_kib <= STALLED as u64 * each_kib, "{cost_kib} KiB for {STALLED} stalled");
     // Each is true again one snapshot after it resumes.

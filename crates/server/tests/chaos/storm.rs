@@ -22,7 +22,7 @@ const STORMS: usize = 4;
 /// In so many of them some flood: those need the most memory, and the allocator keeps it.
 const FLOODS: usize = 2;
 /// The least allowed, so that a flood of complaints costs little.
-const OUTBOX_BYTES: &str = "16384";
+const SEND_QUEUE_BYTES: &str = "16384";
 /// What the busiest moment may leave behind: tables that have grown, and what the allocator keeps.
 const LEFT_KIB: u64 = 64 * 1024;
 /// What the storms without a flood may add to that: 300 bytes lost per connection would be more.
@@ -159,7 +159,7 @@ async fn storm(addr: SocketAddr, mut members: Vec<Member>, round: usize) -> Vec<
 
 async fn expect_only_members(server: &Process) {
     server.until_metric("connections", MEMBERS as u64).await;
-    server.until_metric("entries", MEMBERS as u64).await;
+    server.until_metric("members", MEMBERS as u64).await;
     server.until_metric("subscriptions", (MEMBERS * WATCHED) as u64).await;
     server.until_metric("channels", CHANNELS as u64).await;
     server.until_metric("queued_messages", 0).await;
@@ -167,7 +167,7 @@ async fn expect_only_members(server: &Process) {
 
 #[tokio::test]
 async fn thousands_of_hostile_connections_hide_nothing_and_leave_nothing_behind() {
-    let server = Process::start(&[("HERENOW_OUTBOX_BYTES", OUTBOX_BYTES)]).await;
+    let server = Process::start(&[("HERENOW_SEND_QUEUE_BYTES", SEND_QUEUE_BYTES)]).await;
     // Its loops run when it answers.
     server.until_metric("connections", 0).await;
     let before = server.used();

@@ -52,6 +52,41 @@ fn a_misspelt_key_is_refused_with_the_nearest_one() {
 }
 
 #[test]
+fn a_former_key_is_refused_with_the_present_one() {
+    for (former, present) in [
+        ("outboxBytes", "sendQueueBytes"),
+        ("maxNewcomersPerAddress", "maxUnauthenticatedPerAddress"),
+    ] {
+        let json = format!("{{\"realtime\": {{\n \"{former}\": 65536}}}}");
+        for unknown in [Unknown::Refused, Unknown::Ignored] {
+            let said = parse_with(&json, unknown).expect_err("it has been renamed").to_string();
+            let expected = format!("`{former}` has been renamed: write `{present}` instead");
+            assert_eq!(said, format!("settings.json:2:2: {expected}"));
+        }
+        let said = parse(&format!("{{\"{former}\": 65536}}")).expect_err("misplaced").to_string();
+        assert!(said.contains("it belongs under `realtime`"), "{said}");
+        let renamed = settings(&format!("{{\"{present}\": 65536}}"));
+        assert_ne!(renamed, Settings::default());
+    }
+}
+
+#[test]
+fn a_former_variable_is_refused_with_the_present_one() {
+    for (former, present) in [
+        ("HERENOW_OUTBOX_BYTES", "HERENOW_SEND_QUEUE_BYTES"),
+        ("HERENOW_MAX_NEWCOMERS_PER_ADDRESS", "HERENOW_MAX_UNAUTHENTICATED_PER_ADDRESS"),
+    ] {
+        let given = environment(&[(former, "65536")]);
+        let said = load(None, &given, Unknown::Ignored).expect_err("it has been renamed");
+        let expected = format!("`{former}` has been renamed: write `{present}` instead");
+        assert_eq!(said.to_string(), expected);
+        let given = environment(&[(present, "65536")]);
+        let loaded = load(None, &given, Unknown::Refused).expect("the present name is right");
+        assert_ne!(loaded.settings, Settings::default());
+    }
+}
+
+#[test]
 fn a_value_of_the_wrong_type_or_out_of_bounds_is_refused_with_what_would_be_right() {
     for value in ["\"60000\"", "999", "86400001", "-1", "60000.5", "null", "true", "[]"] {
         let said = complaint(&format!("{{\"presenceTTL\": {value}}}"));
