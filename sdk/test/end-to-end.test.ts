@@ -117,7 +117,7 @@ function promises(): void {
     const jane = enter("jane", { n: 1 });
     const bob = enter("bob", { n: 2 });
     await jane.sees({ jane: [{ n: 1 }], bob: [{ n: 2 }] });
-    await until(async () => (await server.metric("herenow_entries")) === 0);
+    await until(async () => (await server.metric("herenow_members")) === 0);
     jane.heard.length = 0;
     enter("ann", { n: 3 });
     for (const one of [jane, bob]) await one.sees({ jane: [{ n: 1 }], bob: [{ n: 2 }], ann: [{ n: 3 }] });

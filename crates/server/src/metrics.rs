@@ -29,47 +29,47 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     page.gauge("connections", "Connections now.", loops.connections);
     page.gauge(
         "detached_sessions",
-        "Sessions now that have lost their socket and may come back.",
+        "Broken connections now that are kept for `disconnectGraceMs`.",
         loops.detached_sessions,
     );
-    page.gauge("entries", "Entries now.", loops.entries);
+    page.gauge("members", "Members of all channels now.", loops.entries);
     page.gauge("subscriptions", "Subscriptions now.", loops.subscriptions);
     page.gauge("channels", "Channels in use now.", loops.channels);
     page.gauge("queued_messages", "Messages waiting between loops now.", loops.queued);
     page.counter(
-        "connections_adopted_total",
-        "Connections that loops took over.",
+        "connections_accepted_total",
+        "Connections that event loops accepted.",
         loops.connections_adopted,
     );
     page.counter("frames_in_total", "Whole frames read.", loops.frames_in);
     page.counter(
         "writes_total",
-        "Writes to sockets; each carries all that one is owed.",
+        "Writes to sockets; each carries everything that waits for one socket.",
         loops.writes,
     );
     page.counter("bytes_in_total", "Bytes read from WebSockets.", loops.bytes_in);
     page.counter("bytes_out_total", "Bytes written to WebSockets.", loops.bytes_out);
     page.counter("flushes_total", "Flushes of a channel.", loops.flushes);
     page.counter(
-        "flushes_passed_on_total",
-        "Flushes handed to another loop: one message, whatever the number of its subscribers.",
+        "flushes_forwarded_total",
+        "Flushes sent to another loop: one message, however many subscribers it has.",
         loops.flushes_passed_on,
     );
     page.counter(
         "updates_merged_total",
-        "Updates that a newer one of the same entry replaced before anybody was told.",
+        "Updates that a newer one of the same member replaced before they were sent.",
         loops.updates_merged,
     );
     page.counter(
         "slow_subscriber_drops_total",
-        "Times that a slow subscriber's deltas were dropped for one snapshot.",
+        "Times that one snapshot replaced the deltas of a slow subscriber.",
         loops.slow_subscriber_drops,
     );
     page.errors(loops);
     page.door(door);
     page.counter(
         "log_lines_dropped_total",
-        "Log lines that standard error did not take.",
+        "Log lines dropped because standard error was blocked.",
         logs::dropped_lines(),
     );
     if let Some(bytes) = resident_bytes() {
@@ -101,7 +101,7 @@ impl Page {
     }
 
     fn errors(&mut self, loops: &LoopsMetrics) {
-        self.family("herenow_errors_total", "counter", "Refusals sent, by code.");
+        self.family("herenow_errors_total", "counter", "Errors sent to clients, by code.");
         for (code, count) in &loops.errors {
             let code = code.as_str();
             let _ = writeln!(self.0, "herenow_errors_total{{code=\"{code}\"}} {count}");
@@ -112,7 +112,7 @@ impl Page {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         self.counter("upgrades_total", "Handshakes that became WebSockets.", read(&door.upgraded));
         let name = "herenow_upgrades_refused_total";
-        self.family(name, "counter", "Connections turned away, by reason.");
+        self.family(name, "counter", "Connections refused, by reason.");
         for (reason, count) in [
             ("address_full", &door.refused_address_full),
             ("server_full", &door.refused_server_full),
@@ -122,12 +122,12 @@ impl Page {
         }
         self.counter(
             "http_gave_way_total",
-            "HTTP connections closed to make room for others.",
+            "HTTP connections closed to make room for new ones.",
             read(&door.gave_way),
         );
         self.counter(
             "accept_failures_total",
-            "Failures to take a connection from the listener.",
+            "Failures to accept a connection.",
             read(&door.accept_failures),
         );
     }
@@ -150,6 +150,9 @@ mod tests {
     fn every_sample_stands_behind_its_type_and_holds_its_count() {
         let loops = LoopsMetrics {
             connections: 7,
+            entries: 5,
+            connections_adopted: 9,
+            flushes_passed_on: 4,
             updates_merged: 3,
             errors: vec![(ErrorCode::RateLimited, 2)],
             ..LoopsMetrics::default()
@@ -165,6 +168,9 @@ mod tests {
         }
         for sample in [
             "herenow_connections 7",
+            "herenow_members 5",
+            "herenow_connections_accepted_total 9",
+            "herenow_flushes_forwarded_total 4",
             "herenow_updates_merged_total 3",
             "herenow_errors_total{code=\"RATE_LIMITED\"} 2",
             "herenow_upgrades_refused_total{reason=\"address_full\"} 0",

@@ -44,7 +44,7 @@ async fn used_kib(hibernate_after_ms: &str) -> u64 {
     let empty = server.used();
     fill(&mut peers, 0..CHANNELS).await;
     if hibernate_after_ms != "0" {
-        server.until_metric("entries", 0).await;
+        server.until_metric("members", 0).await;
     }
     fill(&mut peers, CHANNELS..2 * CHANNELS).await;
     server.used().anonymous_kib - empty.anonymous_kib

@@ -60,5 +60,5 @@ async fn after_a_kill_everybody_is_back_with_a_true_list_and_not_all_at_once() {
     let half = times.len() / 2;
     let crowded = times.windows(half).filter(|some| some[half - 1] - some[0] < CROWDED).count();
     assert_eq!(crowded, 0, "half of all came within {CROWDED:?}");
-    server.until_metric("entries", MEMBERS as u64).await;
+    server.until_metric("members", MEMBERS as u64).await;
 }

@@ -54,7 +54,7 @@ async fn of_one_user_the_newest_broken_connections_stay_and_no_more_than_the_bou
     ids.push(&bob.id);
     until_seen(&mut watcher, &ids).await;
     server.until_gauge("detached_sessions", MAX_PER_USER as u64 + 1).await;
-    server.until_gauge("entries", MAX_PER_USER as u64 + 1).await;
+    server.until_gauge("members", MAX_PER_USER as u64 + 1).await;
     for (id, resume) in &kept {
         Seat::again(server.addr, resume, id).await.peer.reset();
     }

@@ -190,5 +190,5 @@ async fn a_rebuilt_channel_goes_on_as_before() {
     }
     members.remove(0).reset();
     view.read_until(watcher, |view| view.entries().len() == 1).await;
-    server.until_gauge("entries", 1).await;
+    server.until_gauge("members", 1).await;
 }

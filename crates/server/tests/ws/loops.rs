@@ -17,7 +17,7 @@ async fn a_flush_is_one_message_to_another_loop_whatever_the_number_of_its_subsc
     }
     let counts = async || {
         let flushes = server.counter("flushes_total").await;
-        (flushes, server.counter("flushes_passed_on_total").await)
+        (flushes, server.counter("flushes_forwarded_total").await)
     };
     let (flushes, passed_on) = counts().await;
     for n in 0..UPDATES {

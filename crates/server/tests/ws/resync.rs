@@ -44,7 +44,7 @@ impl Party {
 
     /// The map is freed; then somebody asks, and everybody is told to send again.
     async fn wake_up(&mut self, server: &Server) {
-        server.until_gauge("entries", 0).await;
+        server.until_gauge("members", 0).await;
         self.watcher.send(json!({"type": "presence_sync", "channel": GAME})).await;
         expect_resync(&mut self.watcher).await;
         for member in &mut self.members {
@@ -108,7 +108,7 @@ async fn an_idle_channel_is_rebuilt_from_what_its_clients_send_again() {
 async fn who_does_not_answer_is_out_of_the_set_after_two_seconds() {
     let server = server();
     let mut party = Party::of(&server, &["jane", "bob"]).await;
-    server.until_gauge("entries", 0).await;
+    server.until_gauge("members", 0).await;
     let before = Instant::now();
     party.wake_up(&server).await;
     let told = Instant::now();
@@ -155,7 +155,7 @@ async fn whatever_is_said_of_a_hibernating_channel_wakes_it() {
     for waker in wakers {
         let server = server();
         let mut party = Party::of(&server, &["jane", "bob"]).await;
-        server.until_gauge("entries", 0).await;
+        server.until_gauge("members", 0).await;
         let mut wanted = vec!["bob", "jane"];
         let mut newcomer = server.sign_in("newcomer").await;
         match waker {
@@ -225,7 +225,7 @@ async fn the_rust_client_answers_by_itself_and_tells_the_rebuilt_list_once() {
         before.push(user.list().await);
     }
     let (mut watcher, mut view) = server.watch("watcher").await;
-    server.until_gauge("entries", 0).await;
+    server.until_gauge("members", 0).await;
     watcher.send(json!({"type": "presence_sync", "channel": GAME})).await;
     expect_resync(&mut watcher).await;
     view.apply(&watcher.next_message().await);
@@ -258,7 +258,7 @@ async fn who_is_away_for_a_moment_stays_in_a_rebuilt_list() {
     let jane = Seat::tracked(server.addr, &mut watcher).await;
     jane.peer.reset();
     server.until_gauge("connections", 1).await;
-    server.until_gauge("entries", 0).await;
+    server.until_gauge("members", 0).await;
     let (peer, view) = &mut watcher;
     peer.send(json!({"type": "presence_sync", "channel": GAME})).await;
     expect_resync(peer).await;
