@@ -18,8 +18,8 @@ export const MAX_NAME_BYTES = 200;
 /** A message may nest 32 levels deep, and the state is one level inside of it. */
 export const MAX_STATE_DEPTH = 31;
 
-/** Why an entry left. `unseen` is the client's own word: nobody said why. */
-export type LeaveReason = "disconnect" | "timeout" | "leave" | "kicked" | "unseen";
+/** Why a member left. The client itself reports `unknown` if it received no reason. */
+export type LeaveReason = "disconnect" | "timeout" | "leave" | "kicked" | "unknown";
 
 export interface SnapshotRow {
   userId: string;
@@ -43,7 +43,7 @@ interface DeltaBase {
   connectionId: string;
 }
 
-/** A new entry, or a new state of a known one. */
+/** A new member, or a new state of a known one. */
 export interface Put extends DeltaBase {
   type: "presence_join" | "presence_update";
   state: State;

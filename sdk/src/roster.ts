@@ -89,7 +89,7 @@ export class Roster<S extends object = State> {
     return { events: wasKnown ? events : [], changed: !wasKnown || events.length > 0 || reordered };
   }
 
-  /** One entry came, changed or went. What is already held, or was never known, makes no event. */
+  /** One member joined, changed or left. What is already held, or was never known, makes no event. */
   delta(delta: Delta): Outcome<S> {
     if (!this.#isNews(delta)) return NOTHING;
     const { userId, connectionId } = delta;
@@ -145,7 +145,7 @@ export class Roster<S extends object = State> {
     for (const [userId, { connections }] of this.#seats) {
       for (const connectionId of connections.keys()) {
         if (next.get(userId)?.has(connectionId)) continue;
-        const leave = this.#remove(userId, connectionId, "unseen");
+        const leave = this.#remove(userId, connectionId, "unknown");
         if (leave) leaves.push(leave);
       }
     }

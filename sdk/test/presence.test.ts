@@ -503,8 +503,8 @@ describe("refusals", () => {
     server.socket.say({ type: "unsubscribed", channel: CHANNEL, code: "CHANNEL_ACCESS_DENIED" });
     server.socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [CHANNEL] });
     expect(heard).toEqual([
-      ["bob", "b1", { reason: "unseen", last: false }],
-      ["bob", "b2", { reason: "unseen", last: true }],
+      ["bob", "b1", { reason: "unknown", last: false }],
+      ["bob", "b2", { reason: "unknown", last: true }],
       "CHANNEL_ACCESS_DENIED",
     ]);
     expect(presence.users()).toEqual([]);

@@ -187,9 +187,9 @@ describe("reconnecting", () => {
       ["join", "jane", "me-again", { n: 2 }, { first: false }],
       ["join", "bob", "b2", { n: 1 }, { first: false }],
       ["join", "eve", "e1", { n: 1 }, { first: true }],
-      ["leave", "jane", "me", { reason: "unseen", last: false }],
-      ["leave", "bob", "b1", { reason: "unseen", last: false }],
-      ["leave", "ann", "a1", { reason: "unseen", last: true }],
+      ["leave", "jane", "me", { reason: "unknown", last: false }],
+      ["leave", "bob", "b1", { reason: "unknown", last: false }],
+      ["leave", "ann", "a1", { reason: "unknown", last: true }],
     ]);
     expect(lists).toEqual([["jane", "bob", "ann"], ["jane", "bob", "eve"]]);
   });

@@ -30,7 +30,7 @@ function types(client: Client): void {
   });
   cursors.onUpdate((_userId, _connectionId, state) => expectTypeOf(state).toEqualTypeOf<Cursor>());
   cursors.onLeave((_userId, _connectionId, { reason, last }) => {
-    expectTypeOf(reason).toEqualTypeOf<"disconnect" | "timeout" | "leave" | "kicked" | "unseen">();
+    expectTypeOf(reason).toEqualTypeOf<"disconnect" | "timeout" | "leave" | "kicked" | "unknown">();
     expectTypeOf(last).toEqualTypeOf<boolean>();
   });
   cursors.onError(({ code, message, channel }) => {

@@ -26,7 +26,7 @@ const COMMANDS: usize = 64;
 const EVENTS: usize = 1024;
 /// How long a frame may take to leave before the socket counts as dead.
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
-/// The largest message taken from the server: a snapshot of 100,000 full entries fits.
+/// The largest message taken from the server: a snapshot of 100,000 members with the largest states fits.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -78,12 +78,13 @@ impl Client {
         self.send(Command::Do(Input::Unlisten(channel))).await
     }
 
-    /// Creates or replaces this client's entry; it is told again after every loss.
+    /// Makes this client a member of the channel, or replaces its state. The client tracks it again
+    /// after every loss.
     pub async fn track(&self, channel: ChannelName, state: State) -> Result<(), ClientClosed> {
         self.send(Command::Do(Input::Track(channel, state))).await
     }
 
-    /// Removes this client's entry.
+    /// Ends this client's membership of the channel.
     pub async fn untrack(&self, channel: ChannelName) -> Result<(), ClientClosed> {
         self.send(Command::Do(Input::Untrack(channel))).await
     }

@@ -43,11 +43,11 @@ pub enum ServerMessage {
     },
     /// The complete set.
     Sync(Snapshot),
-    /// A new entry.
+    /// A new member.
     Join(Delta),
-    /// An entry's state was replaced.
+    /// A member's state was replaced.
     Update(Delta),
-    /// An entry is gone.
+    /// A member left.
     Leave(Departure),
     /// The server lost the channel's map: who tracks sends its state again.
     Resync {
@@ -76,10 +76,10 @@ pub struct Position {
 /// A tracked state as the compact JSON text that the server sent.
 pub type StateText = Arc<str>;
 
-/// One entry of a snapshot, or the entry that a delta speaks of.
+/// One member of a snapshot, or the member that a delta is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Whose entry.
+    /// The user of the member.
     pub user_id: Arc<str>,
     /// Of which of the user's connections.
     pub connection_id: Arc<str>,
@@ -94,7 +94,7 @@ pub struct Snapshot {
     pub channel: ChannelName,
     /// What the snapshot covers.
     pub position: Position,
-    /// The entries, the one tracked last at the end.
+    /// The members in the order in which they were last tracked.
     pub rows: Vec<Row>,
 }
 
@@ -107,7 +107,7 @@ pub struct Delta {
     pub epoch: Option<u64>,
     /// The change's number.
     pub seq: u64,
-    /// The entry as it is now.
+    /// The member as it is now.
     pub row: Row,
 }
 
@@ -120,7 +120,7 @@ pub struct Departure {
     pub epoch: Option<u64>,
     /// The change's number.
     pub seq: u64,
-    /// Whose entry went.
+    /// The user of the member that left.
     pub user_id: Arc<str>,
     /// Which of the user's connections it was of.
     pub connection_id: Arc<str>,
@@ -167,13 +167,13 @@ pub fn unsubscribe(channel: &ChannelName) -> String {
     of_channel("unsubscribe", channel)
 }
 
-/// `presence_join`: create or replace this connection's entry.
+/// `presence_join`: make this connection a member, or replace its state.
 pub fn track(channel: &ChannelName, state: &State) -> String {
     let channel = quoted(&channel.to_string());
     format!(r#"{{"type":"presence_join","channel":{channel},"state":{}}}"#, state.as_str())
 }
 
-/// `presence_leave`: remove this connection's entry.
+/// `presence_leave`: end this connection's membership.
 pub fn untrack(channel: &ChannelName) -> String {
     of_channel("presence_leave", channel)
 }

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use crate::protocol::{Delta, Departure, Position, Row, Snapshot, StateText};
 
-/// The reason of a leave that this client did not see happen: the entry was missing from a
+/// The reason of a leave that this client did not see happen: the member was missing from a
 /// snapshot, or the channel was lost.
-pub const UNSEEN: &str = "unseen";
+pub const UNKNOWN: &str = "unknown";
 
-/// The entries of one channel as this client knows them.
+/// The members of one channel as this client knows them.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
-    /// What the entries cover. `None` until a snapshot arrived on the present connection; the
-    /// entries of an earlier connection stay meanwhile.
+    /// The position of the members. `None` until a snapshot arrived on the present connection; the
+    /// members of an earlier connection stay meanwhile.
     position: Option<Position>,
     /// Whether any snapshot ever came: the first one sets the ground and tells no joins.
     is_known: bool,
@@ -51,14 +51,14 @@ pub struct Outcome {
 pub enum RosterEvent {
     /// A connection appeared.
     Join {
-        /// The entry.
+        /// The member.
         row: Row,
         /// Whether the user came with it.
         first: bool,
     },
     /// A connection's state was replaced.
     Update {
-        /// The entry as it is now.
+        /// The member as it is now.
         row: Row,
     },
     /// A connection is gone.
@@ -67,7 +67,7 @@ pub enum RosterEvent {
         user_id: Arc<str>,
         /// Which.
         connection_id: Arc<str>,
-        /// The server's reason, or [`UNSEEN`].
+        /// The server's reason, or [`UNKNOWN`].
         reason: Box<str>,
         /// Whether the user went with it.
         last: bool,
@@ -141,7 +141,7 @@ impl Roster {
     }
 
     /// Takes a `presence_join` or a `presence_update`. Which of the two it is follows from the
-    /// set: an entry is never told twice as new.
+    /// set: a member is never reported twice as new.
     pub fn apply_delta(&mut self, delta: &Delta) -> Outcome {
         if !self.advance(delta.epoch, delta.seq) {
             return Outcome::default();
@@ -206,7 +206,7 @@ impl Roster {
         }
         gone.sort_unstable_by_key(|(order, ..)| *order);
         let remove = |(_, user_id, connection_id): &(_, Arc<str>, Arc<str>)| {
-            self.remove(user_id, connection_id, UNSEEN)
+            self.remove(user_id, connection_id, UNKNOWN)
         };
         gone.iter().filter_map(remove).collect()
     }

@@ -244,7 +244,7 @@ fn after_a_loss_the_list_stays_and_everything_is_asked_for_again() {
     let leave = RosterEvent::Leave {
         user_id: "bob".into(),
         connection_id: "b1".into(),
-        reason: "unseen".into(),
+        reason: "unknown".into(),
         last: true,
     };
     assert_eq!(outputs, [Output::Event(Event::Roster { channel: a(), event: leave }), changed()]);
@@ -364,7 +364,7 @@ fn a_lost_channel_empties_its_list() {
     let leave = RosterEvent::Leave {
         user_id: "bob".into(),
         connection_id: "b1".into(),
-        reason: "unseen".into(),
+        reason: "unknown".into(),
         last: true,
     };
     let leave = Output::Event(Event::Roster { channel: a(), event: leave });

@@ -33,9 +33,9 @@ pub enum Input {
     Listen(ChannelName),
     /// Receive them no longer.
     Unlisten(ChannelName),
-    /// Create or replace this client's entry.
+    /// Make this client a member, or replace its state.
     Track(ChannelName, State),
-    /// Remove this client's entry.
+    /// End this client's membership.
     Untrack(ChannelName),
     /// Use this token from now on, also on the socket that stands.
     Token(Box<str>),
