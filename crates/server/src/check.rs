@@ -22,12 +22,12 @@ pub fn overview(path: Option<&Path>, settings: &Settings) -> String {
     out.push_str(&patterns(settings));
     out.push_str("\nSettings in effect\n");
     for (key, value) in config::in_effect(settings) {
-        let _ = writeln!(out, "  {key:<26}{value}");
+        let _ = writeln!(out, "  {key:<30}{value}");
     }
     out
 }
 
-/// Who decides about a channel for somebody, and how. `claims`: of their token, where they have one.
+/// Who decides about a channel for one connection, and how. `claims`: of its token, if it has authenticated.
 pub fn decision(
     rules: &Rules,
     channel: &ChannelName,
@@ -35,7 +35,7 @@ pub fn decision(
 ) -> String {
     let who = match claims.and_then(|claims| claims.get("sub")) {
         Some(id) => id.to_string(),
-        None => "somebody who has not signed in".into(),
+        None => "an unauthenticated connection".into(),
     };
     let mut out = format!("{channel} for {who}\n");
     let pattern = rules.find(channel).map(|row| rules.rows()[row].0.as_str());
@@ -68,7 +68,7 @@ fn patterns(settings: &Settings) -> String {
     let defaults = settings.channel_defaults();
     let head = ["pattern", "subscribe", "track", "maxMembers", "presenceTTL", "disconnectGraceMs"];
     let mut rows = vec![head.map(str::to_owned)];
-    let said = |has_rule: bool| if has_rule { "rule" } else { "signed in" };
+    let said = |has_rule: bool| if has_rule { "rule" } else { "authenticated" };
     for (pattern, namespace) in settings.rules.rows() {
         let own = namespace.over(defaults);
         let track = match (namespace.has_track, namespace.has_subscribe) {
@@ -105,12 +105,14 @@ fn patterns(settings: &Settings) -> String {
 
 fn why(explanation: &Explanation) -> String {
     match explanation {
-        Explanation::Default(Reason::SignedIn) => "no rule speaks, and they have signed in".into(),
+        Explanation::Default(Reason::SignedIn) => {
+            "no rule decides, and the user is authenticated".into()
+        }
         Explanation::Default(Reason::NotSignedIn) => {
-            "no rule speaks, and they have not signed in".into()
+            "no rule decides, and the connection is unauthenticated".into()
         }
         Explanation::Default(Reason::Anonymous) => {
-            "nobody is seen who has not signed in, whatever a rule says".into()
+            "an unauthenticated connection may not track, whatever the rules return".into()
         }
         Explanation::Rule { name, outcome } => format!("the rule `{name}` was asked; {outcome}"),
         Explanation::NoEngine(failure) => format!("the rule could not be asked: {failure}"),

@@ -317,8 +317,8 @@ impl fmt::Display for StartError {
             ),
             Self::NoSecret => f.write_str(
                 "there is no secret to sign with. Set JWT_USER_SECRET or JWT_USER_SECRET_FILE as \
-                 for the server; tokens for keys of a JWKS file are signed by whoever holds the \
-                 private ones.",
+                 for the server; tokens for the keys of a JWKS file are signed with the private \
+                 keys, which the server does not have.",
             ),
             Self::PortTaken { address, flag } => {
                 let (host, port) = (address.ip(), address.port());

@@ -92,14 +92,14 @@ impl Jwks {
             let kind = match Kind::of(jwk) {
                 Ok(kind) => kind,
                 Err(reason) => {
-                    warnings.push(format!("{name} is passed over: {reason}"));
+                    warnings.push(format!("{name} is not used: {reason}"));
                     continue;
                 }
             };
             if PRIVATE_MEMBERS.iter().any(|member| jwk.0.contains_key(*member)) {
                 warnings.push(format!(
-                    "{name} holds its private part: whoever reads the file can sign tokens. Only \
-                     the public part is used; take the other out."
+                    "{name} holds its private part: anyone who can read the file can sign tokens. Only \
+                     the public part is used; remove the private one."
                 ));
             }
             let key = read_key(jwk, kind, &name)?;
@@ -279,7 +279,7 @@ impl fmt::Display for JwksError {
                 f,
                 "{key} is an RSA key of {bits} bits; it should have {MIN_RSA_BITS} to {MAX_RSA_BITS}"
             ),
-            Self::Weak(key) => write!(f, "anybody can sign for {key}; it should be made anew"),
+            Self::Weak(key) => write!(f, "anyone can sign tokens for {key}; generate a new key"),
         }
     }
 }

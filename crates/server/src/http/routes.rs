@@ -127,5 +127,5 @@ fn come_back_later(status: StatusCode, sentence: &'static str) -> Answer {
 
 const WELCOME: &str = "This is Herenow, a presence server. WebSockets open at /api/realtime; \
                        docs/protocol.md of the project says what to send.\n";
-const ADDRESS_FULL: &str = "Too many connections of this address have not signed in yet.\n";
+const ADDRESS_FULL: &str = "Too many connections of this address have not authenticated.\n";
 const SERVER_FULL: &str = "The server holds as many connections as it may.\n";

@@ -75,11 +75,11 @@ fn check_says_what_holds_and_who_decides() {
     };
     let said = check(&[]);
     for line in [
-        "  presence:broken  rule       as subscribe  7           60000        0",
-        "  presence:game-*  signed in  rule          7           90000        0",
-        "  presence:*       rule       as subscribe  7           60000        0",
-        "  (all others)     signed in  signed in     7           60000        0",
-        "  maxMembers                7 entries",
+        "  presence:broken  rule           as subscribe   7           60000        0",
+        "  presence:game-*  authenticated  rule           7           90000        0",
+        "  presence:*       rule           as subscribe   7           60000        0",
+        "  (all others)     authenticated  authenticated  7           60000        0",
+        "  maxMembers                    7 members",
     ] {
         assert!(said.lines().any(|said| said == line), "{line}\nis not in\n{said}");
     }
@@ -87,7 +87,7 @@ fn check_says_what_holds_and_who_decides() {
     assert!(
         said.starts_with(
             "presence:game-1 for \"jane\"\n  pattern    presence:game-*\n  \
-         subscribe  yes: no rule speaks, and they have signed in\n  \
+         subscribe  yes: no rule decides, and the user is authenticated\n  \
          track      no: the rule `track` was asked; it returned false\n"
         ),
         "{said}"
@@ -103,12 +103,12 @@ fn check_says_what_holds_and_who_decides() {
         "{said}"
     );
     let said = check(&["presence:lobby"]);
-    assert!(said.contains("for somebody who has not signed in"), "{said}");
+    assert!(said.contains("for an unauthenticated connection"), "{said}");
     assert!(
         said.contains("subscribe  no: the rule `subscribe` was asked; it returned false"),
         "{said}"
     );
-    assert!(said.contains("track      no: nobody is seen who has not signed in"), "{said}");
+    assert!(said.contains("track      no: an unauthenticated connection may not track"), "{said}");
 }
 
 #[test]
