@@ -25,9 +25,9 @@ rust:
 # Ten thousand seeds of the simulation; `make sim SEED=74` replays one and prints what happens.
 sim:
 ifdef SEED
-	SIM_SEED=$(SEED) cargo test --release -p herenow-core --test sim whatever -- --nocapture
+	SIM_SEED=$(SEED) cargo test --release -p herenow-hub --test sim whatever -- --nocapture
 else
-	SIM_SEEDS=10000 cargo test --release -p herenow-core --test sim
+	SIM_SEEDS=10000 cargo test --release -p herenow-hub --test sim
 endif
 
 # Each fuzz target for a minute, or for FUZZ_SECONDS. What it has kept is replayed by `rust`.

@@ -5,7 +5,6 @@
 mod complaints;
 mod engine;
 mod outcome;
-mod patterns;
 mod pool;
 mod program;
 mod queue;
@@ -14,19 +13,19 @@ mod watchdog;
 
 pub use engine::{RULE_TIME, START_TIME};
 pub use outcome::{Failure, MEMORY_BYTES, Outcome};
-pub use patterns::{Pattern, Patterns, Unmatched};
 pub use program::{MAX_CONFIG_BYTES, Program, ProgramError, Refusal};
-pub use rules::{ChannelSettings, Explanation, Namespace, Reason, Rules};
+pub use rules::{Explanation, Namespace, Reason, Rules};
+
+pub use herenow_hub::{ChannelSettings, Pattern, Patterns, Unmatched};
 
 use std::sync::Arc;
 
-use herenow_core::{Peer, Question, Ruling, Session};
-use herenow_wire::{ChannelName, ConnectionId};
+use herenow_core::{Auth, Peer, Question, Ruling};
+use herenow_hub::{Asked, Asker, Policy, Purpose};
 
 use crate::config::Settings;
 use crate::event_loop::Mailbox;
 use pool::{Job, Pool, Unavailable};
-use queue::Purpose;
 use rules::Judge;
 
 /// The rules in force, with those who run them. Clones share both.
@@ -34,54 +33,24 @@ use rules::Judge;
 pub(crate) struct Access {
     rules: Rules,
     pool: Arc<Pool>,
-    defaults: ChannelSettings,
-}
-
-/// Whom an answer that comes later is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asker {
-    /// The loop that holds the connection.
-    pub(crate) peer: Peer,
-    /// The loop's handle of it.
-    pub(crate) slot: u32,
-    /// The connection itself: its slot may change hands before the answer comes.
-    pub(crate) connection: ConnectionId,
-    /// Which of the sockets that have had its id: one that takes it over, in the same slot too, is
-    /// not to hear what the one before it has asked.
-    pub(crate) generation: u32,
-}
-
-impl Asker {
-    /// The connection in `slot` of the loop `peer`, whose session this is.
-    pub(crate) fn new(peer: Peer, slot: u32, session: &Session) -> Self {
-        let (connection, generation) = (session.connection(), session.generation());
-        Self { peer, slot, connection, generation }
-    }
-}
-
-/// What asking gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// The answer.
-    Now(Ruling),
-    /// It will come as mail.
-    Later,
+    policy: Arc<Policy>,
 }
 
 impl Access {
     /// Answers that come later go to `mailboxes`, which are those of all loops by index.
     pub(crate) fn new(rules: Rules, settings: &Settings, mailboxes: Arc<[Mailbox]>) -> Self {
+        let policy = rules.policy(settings.channel_defaults());
         let pool = Pool::new(rules.clone(), settings.rehearsals.clone(), mailboxes);
-        Self { pool: Arc::new(pool), rules, defaults: settings.channel_defaults() }
+        Self { pool: Arc::new(pool), rules, policy: Arc::new(policy) }
     }
 
-    /// Decides, or has it decided, for the session that asks.
-    pub(crate) fn ask(&self, question: &Question, session: &Session, asker: Asker) -> Asked {
-        let auth = session.auth();
-        let purpose = match session.is_reviewed() {
-            true => Purpose::Review,
-            false => Purpose::Request,
-        };
+    /// Decides, or has it decided. `auth` is the asker's, if it has authenticated.
+    pub(crate) fn ask(
+        &self,
+        (asker, purpose): (Asker, Purpose),
+        question: &Question,
+        auth: Option<&Auth>,
+    ) -> Asked<Ruling> {
         let Question { channel, right, user } = question;
         let (row, function) = match self.rules.judge(channel, *right, auth.is_some()) {
             Judge::Nobody(reason) if reason.grants() => return Asked::Now(Ruling::Granted),
@@ -108,18 +77,8 @@ impl Access {
         self.pool.takes_reviews(peer)
     }
 
-    /// Whether any channel lets the entry of a broken connection wait for it.
-    pub(crate) fn allows_grace(&self) -> bool {
-        self.defaults.disconnect_grace_ms > 0
-            || self
-                .rules
-                .rows()
-                .iter()
-                .any(|(_, namespace)| namespace.over(self.defaults).disconnect_grace_ms > 0)
-    }
-
-    /// What holds in a channel beside the rules.
-    pub(crate) fn settings_for(&self, channel: &ChannelName) -> ChannelSettings {
-        self.rules.settings_for(channel, self.defaults)
+    /// What holds in which channel beside the rules.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.clone()
     }
 }

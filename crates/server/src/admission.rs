@@ -88,7 +88,7 @@ impl Admission {
             return Entrance::Uncounted;
         }
         let subnet = self.counts.of(Source::of(peer));
-        match Newcomer::count(subnet, self.settings.max_newcomers_per_address) {
+        match Newcomer::count(subnet, self.settings.max_unauthenticated_per_address) {
             Some(newcomer) => Entrance::Counted(newcomer),
             None => Entrance::NoMoreNewcomers,
         }
@@ -178,7 +178,7 @@ mod tests {
 
     fn admission(limit: usize) -> Admission {
         Admission::new(Arc::new(Settings {
-            max_newcomers_per_address: limit,
+            max_unauthenticated_per_address: limit,
             trusted_proxies: vec![Network::parse("10.1.0.0/16").expect("a network")],
             ..Settings::default()
         }))

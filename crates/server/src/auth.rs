@@ -12,11 +12,13 @@ mod jwks_file;
 mod key;
 mod mint;
 mod object;
+mod resume_key;
 
 pub use error::TokenError;
 pub use jwks::{Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use jwks_file::{Following, JwksFile, JwksFileError, follow};
 pub use mint::{Minter, mint};
+pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -70,7 +70,7 @@ fn patterns(settings: &Settings) -> String {
     let mut rows = vec![head.map(str::to_owned)];
     let said = |has_rule: bool| if has_rule { "rule" } else { "authenticated" };
     for (pattern, namespace) in settings.rules.rows() {
-        let own = namespace.over(defaults);
+        let own = namespace.overrides().over(defaults);
         let track = match (namespace.has_track, namespace.has_subscribe) {
             (false, true) => "as subscribe",
             (has_track, _) => said(has_track),

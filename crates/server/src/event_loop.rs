@@ -1,57 +1,30 @@
-//! One loop of one core: its sockets, the sessions on them, its share of the shards, and who of
-//! its sockets subscribes to what. A few verbs in the order of their priority, each bounded, so
-//! that no noisy socket starves the rest. Shares nothing with the other loops but mail.
+//! The loop of one core: polls its sockets, reads them into one buffer, hands what happens to its
+//! hub, and carries out what the hub wants. Knows sockets, mailboxes and the clock; nothing of what
+//! the bytes mean.
 
-mod channel_leases;
-mod connection;
-mod deliver;
-mod detached;
-mod detached_users;
-mod held;
 mod limits;
 mod mail;
 mod metrics;
-mod orders;
-mod outbox;
-mod reading;
-mod recovery;
-mod replies;
-mod resume;
-mod reviews;
-mod sessions;
-mod shards;
-mod slab;
-mod snapshots;
-mod sockets;
-mod tokens;
+
+mod shell;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
-use herenow_core::{
-    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, SCAN_EVERY, SessionEffect,
-    SnapshotRequests,
-};
+use herenow_core::{Instant, Peer};
+use herenow_hub::{Config, End, Event, Hub};
+use herenow_wire::ConnectionId;
 use mio::{Events, Poll, Token};
 
-use self::channel_leases::ChannelLeases;
-use self::connection::Soon;
-use self::deliver::{Deliveries, Scratch};
-use self::detached::DetachedSessions;
-use self::detached_users::DetachedUsers;
-use self::held::Held;
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
 pub(crate) use self::metrics::Metrics;
-pub(crate) use self::orders::{Ending, LoopFailure, Orders};
-use self::replies::Replies;
-pub(crate) use self::resume::ResumeKey;
-use self::reviews::Reviews;
-use self::shards::{Counts, Shards};
-use self::slab::Slab;
-use crate::access::Access;
+use self::shell::{Got, Shell};
+use crate::auth::ResumeKey;
 use crate::config::Settings;
+use crate::loops::Adopted;
+use crate::orders::{Ending, Orders};
 use crate::verification::{Verdict, Verification};
 
 /// What a loop is made of.
@@ -74,62 +47,19 @@ pub(crate) struct Parts {
 /// See the module.
 pub(crate) struct EventLoop {
     me: Peer,
-    settings: Arc<Settings>,
-    limits: Limits,
-    verification: Verification,
+    hub: Hub,
+    shell: Shell,
+    poll: Poll,
+    inbox: Inbox,
     orders: Arc<Orders>,
     /// The version of the orders that it has obeyed.
     obeyed: u64,
     /// Verdicts on tokens that have come and are not told yet.
     verdicts: VecDeque<Box<Verdict>>,
-    access: Access,
     metrics: Arc<Metrics>,
+    read_buffer: Vec<u8>,
     started: Wall,
     now: Instant,
-
-    poll: Poll,
-    inbox: Inbox,
-    mailboxes: Arc<[Mailbox]>,
-    /// Mail written this turn, by loop: one batch each.
-    outgoing: Vec<Vec<Mail>>,
-
-    /// Sessions on their way to another loop. They go when all other mail has gone: what they
-    /// caused here must not arrive after what they cause there.
-    handovers: Vec<(Peer, Mail)>,
-
-    connections: Slab,
-    /// Sockets that may have something to read, in the order of their turns.
-    readable: VecDeque<u32>,
-    /// Connections whose socket broke while it was written to.
-    broken: Vec<u32>,
-    /// Slots to free at the end of the turn, when no event can speak of them any more.
-    dead: Vec<u32>,
-    leases: Leases,
-    channel_leases: ChannelLeases,
-    soon: Soon,
-    audience: Audience,
-    deliveries: Deliveries,
-    snapshot_requests: SnapshotRequests,
-    held: Held,
-    shards: Shards,
-    pace: Pace,
-    replies: Replies,
-    /// Sessions without a socket.
-    detached: DetachedSessions,
-    detached_users: DetachedUsers,
-    resume_key: ResumeKey,
-    /// Sessions whose rights are to be asked again.
-    reviews: Reviews,
-    /// What the reviews of this turn have cost.
-    review_cost: usize,
-    ending: Option<Instant>,
-
-    read_buffer: Vec<u8>,
-    effects: Vec<SessionEffect>,
-    shard_effects: Vec<Effect>,
-    flush: Flush,
-    scratch: Scratch,
-    dues: Vec<Due>,
 }
 
 /// The token of the waker: no slot has it.
@@ -137,65 +67,43 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
+/// Verdicts told in one turn: half a millisecond, most of it the writing of the answers. When
+/// thousands authenticate at once, flushes to everybody else come in between.
+const VERDICTS_PER_TURN: usize = 32;
 /// Batches of mail taken in one turn.
 const BATCHES_PER_TURN: usize = 256;
-/// The longest sleep: what was missed is found at the next look at the leases.
-const LONGEST_SLEEP: Duration = SCAN_EVERY;
+/// The longest sleep: a wake that was missed costs no more.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { settings, mailboxes, started, .. } = &parts;
+        let started = parts.started;
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
-        let loops = mailboxes.len() as u16;
-        let ttl = Duration::from_millis(settings.presence_ttl_ms);
-        // Seconds times 2^20, the part of a second in the low bits: grows over restarts within one
-        // second too, and stays below 2^53 for the clients' numbers.
-        let orders = parts.orders.standing();
-        let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
+        let config = config(&parts);
+        let access = parts.orders.standing().access;
         Self {
-            me: Peer(parts.index),
-            limits: limits::of_sessions(settings),
-            outgoing: mailboxes.iter().map(|_| Vec::new()).collect(),
-            handovers: Vec::new(),
-            connections: Slab::default(),
-            readable: VecDeque::new(),
-            broken: Vec::new(),
-            dead: Vec::new(),
-            leases: Leases::new(ttl, now),
-            channel_leases: ChannelLeases::default(),
-            soon: Soon::new(),
-            audience: Audience::default(),
-            deliveries: Deliveries::default(),
-            snapshot_requests: SnapshotRequests::default(),
-            held: Held::default(),
-            shards: Shards::new(parts.index, loops, epoch_base, settings.fault_on_channel.clone()),
-            pace: limits::pace(settings),
-            replies: Replies::default(),
-            detached: DetachedSessions::default(),
-            detached_users: DetachedUsers::default(),
-            resume_key: parts.resume_key,
-            reviews: Reviews::default(),
-            review_cost: 0,
-            ending: None,
-            read_buffer: vec![0; reading::READ_BYTES],
-            effects: Vec::new(),
-            shard_effects: Vec::new(),
-            flush: Flush::default(),
-            scratch: Scratch::default(),
-            dues: Vec::new(),
-            now,
-            settings: parts.settings,
-            verification: parts.verification,
-            verdicts: VecDeque::new(),
-            // Whatever has been ordered before the first turn is obeyed in it.
-            obeyed: 0,
-            access: orders.access,
-            orders: parts.orders,
-            metrics: parts.metrics,
-            started: parts.started,
+            me: config.me,
+            hub: Hub::new(config, access.policy(), now),
+            shell: Shell {
+                me: Peer(parts.index),
+                sockets: slab::Slab::new(),
+                readable: VecDeque::new(),
+                rehearsals: parts.settings.rehearsals.clone(),
+                access,
+                verification: parts.verification,
+                resume_key: parts.resume_key,
+                mailboxes: parts.mailboxes,
+            },
             poll: parts.poll,
             inbox: parts.inbox,
-            mailboxes: parts.mailboxes,
+            orders: parts.orders,
+            // Whatever has been ordered before the first turn is obeyed in it.
+            obeyed: 0,
+            verdicts: VecDeque::new(),
+            metrics: parts.metrics,
+            read_buffer: vec![0; herenow_hub::READ_BYTES],
+            started,
+            now,
         }
     }
 
@@ -204,19 +112,17 @@ impl EventLoop {
         let mut events = Events::with_capacity(EVENTS);
         while !self.has_ended() {
             self.sleep(&mut events)?;
-            self.now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
+            self.now = self.clock();
             for event in &events {
-                if event.token() != WAKER {
-                    let slot = event.token().0 as u32;
-                    if event.is_writable() {
-                        self.drain(slot);
-                    }
-                    if event.is_readable() || event.is_read_closed() || event.is_error() {
-                        if let Some(connection) = self.connections.get_mut(slot) {
-                            connection.is_read_closed |= event.is_read_closed();
-                        }
-                        self.queue_read(slot);
-                    }
+                if event.token() == WAKER {
+                    continue;
+                }
+                let slot = event.token().0 as u32;
+                if event.is_writable() {
+                    self.tell(Event::Writable { slot });
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.shell.note_readable(slot, event.is_read_closed());
                 }
             }
             self.turn();
@@ -226,19 +132,17 @@ impl EventLoop {
 
     /// Everything that is to be done about what has happened since the last one.
     fn turn(&mut self) {
-        self.take_mail();
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(mail) = self.inbox.take() else { break };
+            self.accept(mail);
+        }
         self.tell_verdicts();
         self.obey_orders();
         self.read_sockets();
-        self.meet_deadlines();
-        self.review_some();
-        self.end_broken();
-        self.ask_for_snapshots();
-        self.flush_channels();
-        self.send_replies();
-        self.send_mail();
-        self.bury_dead();
-        self.count();
+        // Before anybody is told, so that who has heard of a change finds it counted.
+        self.metrics.publish(&self.hub.counters());
+        self.hub.turn(self.now, &mut self.shell);
+        self.metrics.publish(&self.hub.counters());
     }
 
     /// Waits for events, mail, or the next deadline.
@@ -246,8 +150,10 @@ impl EventLoop {
         let mut timeout = self.timeout();
         if !timeout.is_zero() {
             self.inbox.fall_asleep();
-            if let Some(batch) = self.inbox.take() {
-                self.accept(batch);
+            if let Some(mail) = self.inbox.take() {
+                self.accept(mail);
+                timeout = Duration::ZERO;
+            } else if self.orders.newer_than(self.obeyed).is_some() {
                 timeout = Duration::ZERO;
             }
         }
@@ -260,139 +166,156 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Duration {
-        let has_work = !self.broken.is_empty()
-            || !self.verdicts.is_empty()
-            || !self.deliveries.is_empty()
-            || self.snapshot_requests.is_ready()
-            || !self.shard_effects.is_empty()
-            || (!self.readable.is_empty() && !self.is_choked())
-            || self.can_review();
+        let has_work = !self.verdicts.is_empty()
+            || (self.shell.has_readable() && !self.hub.is_backpressured())
+            || (self.hub.has_reviews() && self.shell.access.takes_reviews(self.me));
         if has_work {
             return Duration::ZERO;
         }
-        let soon = self.soon.peek().map_or(Instant::NEVER, |next| next.0.0);
-        let next = self
-            .leases
-            .poll_timeout()
-            .min(self.shards.poll_timeout())
-            .min(soon)
-            .min(self.snapshot_requests.poll_timeout())
-            .min(self.detached.poll_timeout());
-        let now = Instant::from_micros(self.started.elapsed().as_micros() as u64);
-        next.since(now).min(LONGEST_SLEEP)
+        self.hub.poll_timeout().since(self.clock()).min(LONGEST_SLEEP)
     }
 
-    fn take_mail(&mut self) {
-        for _ in 0..BATCHES_PER_TURN {
-            let Some(batch) = self.inbox.take() else { return };
-            self.accept(batch);
-        }
+    fn tell(&mut self, event: Event<'_>) {
+        self.hub.handle(event, self.now, &mut self.shell);
     }
 
     fn accept(&mut self, batch: Vec<Mail>) {
         for mail in batch {
             match mail {
                 Mail::Adopt(adopted) => self.adopt(*adopted),
-                Mail::Command(command) => {
-                    self.shards.handle(command, self.now, &mut self.shard_effects);
-                    self.settle();
+                Mail::Hub(batch) => self.tell(Event::Mail(batch)),
+                Mail::Decision { asker, channel, ruling } => {
+                    self.tell(Event::Ruling { asker, channel, ruling });
                 }
-                Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
-                Mail::Decision { asker, channel, ruling } => self.decided(asker, channel, ruling),
                 Mail::Verified(verdict) => self.verdicts.push_back(verdict),
-                Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
-                Mail::TakenOver { asker, session } => self.taken_over(asker, session),
-                Mail::Detached { user, detachment } => self.register_detached(user, detachment),
-                Mail::Reattached { user, detachment } => self.detached_users.end(&user, detachment),
-                Mail::EndDetached(detachment) => self.end_detached(detachment),
-                Mail::EndOldestDetached => self.end_oldest_detached(),
-                Mail::Delivery(delivery) => self.deliver_from_afar(delivery),
-                Mail::ShardLost(loss) => self.report_to_home(loss),
-                Mail::Reported(loss) => {
-                    self.shards.reported(loss, self.now, &mut self.shard_effects);
-                    self.settle();
-                }
-                Mail::Resync(channel) => self.tell_resync(&channel),
-                Mail::Hibernated(channel) => self.forget_states(&channel),
+                Mail::EndOldestDetached => self.tell(Event::PlaceNeeded),
             }
         }
     }
 
-    /// Leases, tokens, rates, and channels that are being rebuilt.
-    fn meet_deadlines(&mut self) {
-        while let Some(next) = self.soon.peek()
-            && next.0.0 <= self.now
-        {
-            let slot = next.0.1;
-            self.soon.pop();
-            if let Some(connection) = self.connections.get_mut(slot) {
-                connection.is_soon = false;
-                self.session_timeout(slot);
+    /// Tells the verdicts that have come, those that came first, as far as one turn allows.
+    fn tell_verdicts(&mut self) {
+        for _ in 0..VERDICTS_PER_TURN {
+            let Some(verdict) = self.verdicts.pop_front() else { break };
+            let asker = verdict.asker;
+            let verification = self.shell.verified(*verdict);
+            self.tell(Event::Verified { asker, verification });
+        }
+        if self.verdicts.is_empty() && self.verdicts.capacity() > VERDICTS_PER_TURN {
+            // What a herd has left behind.
+            self.verdicts = VecDeque::new();
+        }
+    }
+
+    /// Takes over a socket that was upgraded.
+    fn adopt(&mut self, adopted: Adopted) {
+        let Adopted { stream, mut first_bytes, default_channel, newcomer } = adopted;
+        let Some(id) = random_id() else { return };
+        let slot = match self.shell.watch(stream, newcomer, self.poll.registry()) {
+            Ok(slot) => slot,
+            Err(error) => {
+                tracing::warn!(%error, "a socket could not be watched and was dropped");
+                return;
             }
+        };
+        self.tell(Event::Opened { slot, id, default_channel });
+        if !first_bytes.is_empty() {
+            self.tell(Event::Received { slot, bytes: &mut first_bytes });
         }
-        let pause = self.leases.pause(self.now);
-        if !pause.is_zero() {
-            self.extend_graces(pause);
+        self.shell.queue_read(slot);
+    }
+
+    /// Reads the sockets that have something, in turns, until the hub has had enough.
+    fn read_sockets(&mut self) {
+        for _ in 0..self.shell.readable.len() {
+            if self.hub.has_read_enough() {
+                return;
+            }
+            let Some(slot) = self.shell.next_readable() else { return };
+            self.read_socket(slot);
         }
-        self.end_graces();
-        if self.now < self.leases.poll_timeout() {
+    }
+
+    fn read_socket(&mut self, slot: u32) {
+        let at_most = self.hub.appetite(slot).min(self.read_buffer.len());
+        if at_most == 0 {
+            // The hub says when it is to be read again.
             return;
         }
-        let mut dues = std::mem::take(&mut self.dues);
-        self.leases.scan(self.now, &mut dues);
-        for due in dues.drain(..) {
-            match due {
-                Due::Ping(slot) => self.ping(slot),
-                Due::Ended(slot) => self.lease_ended(slot),
-                Due::Deadline(slot) => self.deadline_came(slot),
+        match self.shell.read(slot, &mut self.read_buffer[..at_most]) {
+            Got::Nothing => {}
+            Got::End => self.tell(Event::Ended { slot, how: End::Broken }),
+            Got::Bytes { count, is_emptied } => {
+                let bytes = &mut self.read_buffer[..count];
+                self.hub.handle(Event::Received { slot, bytes }, self.now, &mut self.shell);
+                if !is_emptied {
+                    self.shell.queue_read(slot);
+                }
             }
-        }
-        self.dues = dues;
-        self.scan_channel_leases();
-        self.make_room();
-        self.reviews.retry();
-        let hibernate_after = self.settings.hibernate_after_ms;
-        let hibernate_after = (hibernate_after > 0).then(|| Duration::from_millis(hibernate_after));
-        self.shards.handle_timeout(self.now, hibernate_after, &mut self.shard_effects);
-        self.settle();
-    }
-
-    /// One batch per loop and turn. Where a queue is full, the mail waits here and no socket is
-    /// read until there is room: the load is passed back to those who make it.
-    fn send_mail(&mut self) {
-        for (mailbox, batch) in self.mailboxes.iter().zip(&mut self.outgoing) {
-            if batch.is_empty() {
-                continue;
-            }
-            if let Err(unsent) = mailbox.send(std::mem::take(batch)) {
-                *batch = unsent;
-            }
-        }
-        if !self.handovers.is_empty() && !self.is_choked() {
-            for (peer, mail) in self.handovers.drain(..) {
-                self.outgoing[usize::from(peer.0)].push(mail);
-            }
-            self.send_mail();
         }
     }
 
-    fn is_choked(&self) -> bool {
-        self.outgoing.iter().any(|batch| !batch.is_empty())
-    }
-
-    fn count(&self) {
-        let Counts { entries, channels } = self.shards.counts();
-        self.metrics.entries.set(entries);
-        self.metrics.channels.set(channels);
-        self.metrics.subscriptions.set(self.audience.subscriptions());
-        self.metrics.connections.set(self.connections.len());
-        self.metrics.detached_sessions.set(self.detached.len());
-        self.metrics.note_oldest_detached(self.detached.oldest_since());
+    /// Does what it is ordered since it last looked.
+    fn obey_orders(&mut self) {
+        let Some(orders) = self.orders.newer_than(self.obeyed) else { return };
+        self.obeyed = orders.version;
+        match orders.ending {
+            None => {
+                self.shell.access = orders.access;
+                self.tell(Event::Reload(self.shell.access.policy()));
+            }
+            Some(Ending { at, connections }) => {
+                let within = at.saturating_duration_since(Wall::now());
+                self.tell(Event::ShutDown { within, connections });
+            }
+        }
+        self.orders.obeyed(self.me, orders.version);
     }
 
     fn has_ended(&self) -> bool {
         // A socket that waits in the mail is to be told as well.
-        let is_empty = || self.connections.is_empty() && self.inbox.is_empty();
-        self.ending.is_some_and(|end| self.now >= end || is_empty())
+        self.hub.has_ended(self.now, || self.inbox.is_empty())
+    }
+
+    fn clock(&self) -> Instant {
+        Instant::from_micros(self.started.elapsed().as_micros() as u64)
     }
 }
+
+/// What a hub is made of, by the operator's settings.
+fn config(parts: &Parts) -> Config {
+    let settings = &*parts.settings;
+    // Seconds times 2^20, the part of a second in the low bits: grows over restarts within one
+    // second too, and stays below 2^53 for the clients' numbers.
+    let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
+    let after = settings.hibernate_after_ms;
+    Config {
+        me: Peer(parts.index),
+        hubs: parts.mailboxes.len() as u16,
+        epoch_base,
+        limits: limits::of_sessions(settings),
+        presence_ttl: Duration::from_millis(settings.presence_ttl_ms),
+        hibernate_after: (after > 0).then(|| Duration::from_millis(after)),
+        max_detached_per_user: settings.max_detached_per_user,
+        max_frame_bytes: settings.max_frame_bytes,
+        send_queue_bytes: settings.send_queue_bytes,
+        writes_per_turn: WRITES_PER_TURN,
+        flush_delay: settings.flush_delay_us.map(Duration::from_micros),
+        fault_on_channel: settings.fault_on_channel.clone(),
+    }
+}
+
+/// 128 bits that nobody can guess.
+fn random_id() -> Option<ConnectionId> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Some(ConnectionId::from_bytes(bytes)),
+        Err(error) => {
+            tracing::error!(%error, "the system gave no randomness; a socket was dropped");
+            None
+        }
+    }
+}
+
+/// Sockets written to in one go: some two milliseconds' worth.
+const WRITES_PER_TURN: usize = 512;

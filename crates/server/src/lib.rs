@@ -15,6 +15,7 @@ mod http;
 pub mod logs;
 pub mod loops;
 mod metrics;
+mod orders;
 mod spare_memory;
 mod strict_json;
 pub mod typescript;

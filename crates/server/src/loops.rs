@@ -14,13 +14,11 @@ use mio::{Poll, Waker};
 
 use crate::access::{Access, Rules};
 use crate::admission::Newcomer;
-use crate::auth::Verifier;
+use crate::auth::{ResumeKey, Verifier};
 use crate::clock;
 use crate::config::Settings;
-use crate::event_loop::{
-    Ending, EventLoop, LoopFailure, Mail, Mailbox, Metrics, Orders, Parts, ResumeKey, WAKER,
-    mailbox,
-};
+use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
+use crate::orders::{Ending, LoopFailure, Orders};
 use crate::verification::Verification;
 
 /// An upgraded socket on its way to a loop.
@@ -61,7 +59,7 @@ pub struct LoopsMetrics {
     /// Channels now that somebody subscribes to or tracks in.
     pub channels: u64,
     /// Connections that loops took over.
-    pub connections_adopted: u64,
+    pub connections_accepted: u64,
     /// Whole frames read.
     pub frames_in: u64,
     /// Writes to sockets. Each carries all that a socket is owed at the time.
@@ -73,7 +71,7 @@ pub struct LoopsMetrics {
     /// Flushes of a channel.
     pub flushes: u64,
     /// Flushes handed to another loop that has subscribers of the channel.
-    pub flushes_passed_on: u64,
+    pub flushes_forwarded: u64,
     /// Updates that a newer one of the same entry replaced before anybody was told.
     pub updates_merged: u64,
     /// Times a slow subscriber's deltas were dropped for one snapshot.

@@ -39,7 +39,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     page.counter(
         "connections_accepted_total",
         "Connections that event loops accepted.",
-        loops.connections_adopted,
+        loops.connections_accepted,
     );
     page.counter("frames_in_total", "Whole frames read.", loops.frames_in);
     page.counter(
@@ -53,7 +53,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     page.counter(
         "flushes_forwarded_total",
         "Flushes sent to another loop: one message, however many subscribers it has.",
-        loops.flushes_passed_on,
+        loops.flushes_forwarded,
     );
     page.counter(
         "updates_merged_total",
@@ -151,8 +151,8 @@ mod tests {
         let loops = LoopsMetrics {
             connections: 7,
             entries: 5,
-            connections_adopted: 9,
-            flushes_passed_on: 4,
+            connections_accepted: 9,
+            flushes_forwarded: 4,
             updates_merged: 3,
             errors: vec![(ErrorCode::RateLimited, 2)],
             ..LoopsMetrics::default()

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use herenow_core::{Auth, AuthRefusal};
+use herenow_hub::Asker;
 
-use crate::access::Asker;
 use crate::auth::{TokenError, Verifier};
 use crate::clock;
 use crate::event_loop::{Mail, Mailbox};

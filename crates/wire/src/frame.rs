@@ -108,6 +108,11 @@ impl Reader {
         }
     }
 
+    /// Whether [`Reader::keep_unread`] has kept something.
+    pub fn has_unread(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(|kept| !kept.unread.is_empty())
+    }
+
     /// What was kept by [`Reader::keep_unread`]; empty where nothing was.
     pub fn take_unread(&mut self) -> Vec<u8> {
         let unread = self.unfinished.as_mut().map(|kept| std::mem::take(&mut kept.unread));

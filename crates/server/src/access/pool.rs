@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use herenow_core::{Peer, Ruling};
+use herenow_hub::{Asker, Purpose};
 use herenow_wire::{ChannelName, UserId};
 
-use super::Asker;
 use super::complaints::Complaints;
 use super::engine::{Call, Engine, RULE_TIME, RuleFunction, START_TIME, THREAD_STACK_BYTES};
 use super::outcome::Outcome;
-use super::queue::{Purpose, Queue, Waiting, queue};
+use super::queue::{Queue, Waiting, queue};
 use super::rules::Rules;
 use super::watchdog::{self, GivenUp, Stint, Watched};
 use crate::config::Rehearsals;

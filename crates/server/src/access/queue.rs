@@ -7,17 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 
 use herenow_core::Peer;
+use herenow_hub::Purpose;
 
 use super::pool::{Job, Unavailable};
-
-/// Why a question is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// A client waits for the answer.
-    Request,
-    /// The rules have changed, and what was granted is asked again.
-    Review,
-}
 
 /// Where questions are put.
 #[derive(Debug)]

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use herenow_core::Right;
+use herenow_hub::{ChannelSettings, Overrides, Pattern, Patterns, Policy};
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 
 use super::engine::{Call, Engine, RuleFunction};
 use super::outcome::{Failure, Outcome};
-use super::patterns::{Pattern, Patterns};
 use super::program::Program;
 
 /// The rules of one configuration. Clones are one and the same.
@@ -38,17 +38,6 @@ pub struct Namespace {
     pub presence_ttl_ms: Option<u64>,
     /// Its own `disconnectGraceMs`.
     pub disconnect_grace_ms: Option<u64>,
-}
-
-/// What holds in one channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelSettings {
-    /// Entries that it may hold.
-    pub max_members: u32,
-    /// How long a silent connection keeps its entry.
-    pub presence_ttl_ms: u64,
-    /// How long the entry of a broken connection waits for it to come back.
-    pub disconnect_grace_ms: u64,
 }
 
 /// Who answers a question.
@@ -116,14 +105,13 @@ impl Rules {
         self.0.as_ref()?.patterns.find(channel)
     }
 
-    /// What holds in a channel; `defaults` where its namespace says nothing.
-    pub fn settings_for(
-        &self,
-        channel: &ChannelName,
-        defaults: ChannelSettings,
-    ) -> ChannelSettings {
-        let Some(row) = self.find(channel) else { return defaults };
-        self.rows()[row].1.over(defaults)
+    /// What holds in which channel; `defaults` where a namespace says nothing.
+    pub fn policy(&self, defaults: ChannelSettings) -> Policy {
+        let overrides = self.0.as_ref().map(|inner| {
+            let rows = inner.patterns.rows().iter();
+            rows.map(|(pattern, namespace)| (pattern.clone(), namespace.overrides())).collect()
+        });
+        Policy::new(defaults, Patterns::new(overrides.unwrap_or_default()))
     }
 
     /// Decides as a running server would, here and now, and says why. For people who want to
@@ -199,13 +187,10 @@ impl Namespace {
         }
     }
 
-    /// What holds in its channels.
-    pub fn over(&self, defaults: ChannelSettings) -> ChannelSettings {
-        ChannelSettings {
-            max_members: self.max_members.unwrap_or(defaults.max_members),
-            presence_ttl_ms: self.presence_ttl_ms.unwrap_or(defaults.presence_ttl_ms),
-            disconnect_grace_ms: self.disconnect_grace_ms.unwrap_or(defaults.disconnect_grace_ms),
-        }
+    /// What it says differently from the defaults.
+    pub fn overrides(&self) -> Overrides {
+        let Self { max_members, presence_ttl_ms, disconnect_grace_ms, .. } = *self;
+        Overrides { max_members, presence_ttl_ms, disconnect_grace_ms }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Settings {
     /// Bytes of one inbound message, all its fragments together.
     pub max_frame_bytes: usize,
     /// Bytes of deltas that may wait for one slow subscriber before a snapshot replaces them.
-    pub outbox_bytes: usize,
+    pub send_queue_bytes: usize,
     /// Connections the server holds; above it the upgrade is answered 503.
     pub max_connections: usize,
     /// Sessions of one user that have lost their socket and may come back; beyond it the oldest
@@ -37,7 +37,7 @@ pub struct Settings {
     pub max_detached_per_user: usize,
     /// Connections per address that have neither signed in nor joined a public channel; above it
     /// the upgrade is answered 429.
-    pub max_newcomers_per_address: usize,
+    pub max_unauthenticated_per_address: usize,
     /// Holds every flush back for this long, whatever the load. For measuring; no operator sets it.
     pub flush_delay_us: Option<u64>,
     /// The shard of this channel fails on each state that is put into it. For tests that a fault
@@ -71,10 +71,10 @@ impl Default for Settings {
             max_channels_per_connection: 100,
             max_members: 100_000,
             max_frame_bytes: 16 * 1024,
-            outbox_bytes: 256 * 1024,
+            send_queue_bytes: 256 * 1024,
             max_connections: 1_000_000,
             max_detached_per_user: 16,
-            max_newcomers_per_address: 64,
+            max_unauthenticated_per_address: 64,
             flush_delay_us: None,
             fault_on_channel: None,
             rehearsals: Rehearsals::default(),

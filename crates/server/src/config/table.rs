@@ -140,7 +140,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "send-queue-bytes",
         meaning: "Replies and deltas that may wait in the send queue of a slow connection; above it one \
                   snapshot replaces the deltas. Before the connection has authenticated: 16384.",
-        kind: number!(outbox_bytes, "bytes", 16_384..=67_108_864),
+        kind: number!(send_queue_bytes, "bytes", 16_384..=67_108_864),
     },
     Setting {
         key: "maxConnections",
@@ -164,7 +164,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Connections per address (IPv6: per /64, and eight times as many per /48) that have \
                   neither authenticated nor joined a public channel; above it the upgrade is \
                   answered 429. Loopback is not counted.",
-        kind: number!(max_newcomers_per_address, "connections", 1..=1_000_000),
+        kind: number!(max_unauthenticated_per_address, "connections", 1..=1_000_000),
     },
     Setting {
         key: "trustedProxies",

@@ -1,8 +1,8 @@
-//! What the operator's settings mean for sessions and for the pace of flushes.
+//! What the operator's settings mean for sessions.
 
 use std::time::Duration;
 
-use herenow_core::{Limits, Pace, RateLimit};
+use herenow_core::{Limits, RateLimit};
 
 use crate::config::Settings;
 
@@ -21,13 +21,6 @@ pub(super) fn of_sessions(settings: &Settings) -> Limits {
             + settings.max_channels_per_connection * MAX_WAITING_BYTES_PER_CHANNEL,
         max_unauthenticated_waiting_bytes: MAX_UNAUTHENTICATED_WAITING_BYTES,
     }
-}
-
-/// The pace that follows the load, unless one is set for measuring.
-pub(super) fn pace(settings: &Settings) -> Pace {
-    settings
-        .flush_delay_us
-        .map_or_else(Pace::default, |delay_us| Pace::fixed(Duration::from_micros(delay_us)))
 }
 
 /// Messages of one connection that wait behind a decision of the access rules.

@@ -1,66 +1,31 @@
-//! How loops speak with each other and with the front door: batches over bounded queues, and a
+//! How loops speak with each other and with those beside them: batches over bounded queues, and a
 //! wake for a loop that sleeps. Nothing is shared but the queue.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use herenow_core::{Claim, Command, Owed, Ruling, Session, Ticket, Verdict};
-use herenow_wire::{ChannelName, UserId};
+use herenow_core::Ruling;
+use herenow_hub::Asker;
+use herenow_wire::ChannelName;
 use mio::Waker;
 
-use super::detached_users::Detachment;
-use super::held::Encoded;
-use super::shards::Loss;
-use crate::access::Asker;
 use crate::loops::Adopted;
+use crate::verification::Verdict;
 
 /// What a loop can be told.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A socket that was upgraded.
     Adopt(Box<Adopted>),
-    /// A command to a shard of the receiving loop.
-    Command(Command),
-    /// An answer to a command of one of the receiving loop's connections.
-    Answer { ticket: Ticket, channel: ChannelName, verdict: Verdict },
+    /// What the hub of another loop says to this one's.
+    Hub(Vec<herenow_hub::Mail>),
     /// What the access rules say to a question of one of the receiving loop's connections.
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
     /// What came of a token of one of the receiving loop's connections.
-    Verified(Box<crate::verification::Verdict>),
-    /// A connection of the asking loop claims a session that may be on the receiving one.
-    Claim { asker: Asker, claim: Claim, user: UserId },
-    /// What became of such a claim.
-    TakenOver { asker: Asker, session: Option<Box<Session>> },
-    /// A session of a user whose registrar is the receiving loop has lost its socket.
-    Detached { user: UserId, detachment: Detachment },
-    /// Such a session has ended or was claimed.
-    Reattached { user: UserId, detachment: Detachment },
-    /// A user has too many detached sessions: this one of the receiving loop is to end.
-    EndDetached(Detachment),
+    Verified(Box<Verdict>),
     /// A new connection needs a place: the oldest detached session of the receiving loop is to end.
     EndOldestDetached,
-    /// A flush for the receiving loop's subscribers.
-    Delivery(Delivery),
-    /// A channel's map is lost: tell the sockets that use it.
-    Resync(ChannelName),
-    /// A channel hibernates: its states are to be forgotten.
-    Hibernated(ChannelName),
-    /// A fault has cost a shard of the sending loop its maps: say what is known of them.
-    ShardLost(Loss),
-    /// All that the sending loop knows of a lost shard of the receiving one has been said.
-    Reported(Loss),
-}
-
-/// One flush of one channel, encoded once for everybody.
-#[derive(Clone, Debug)]
-pub(crate) struct Delivery {
-    pub(crate) channel: ChannelName,
-    /// How many changes it tells, those included that a newer one has replaced.
-    pub(crate) changes: usize,
-    pub(crate) deltas: Arc<Encoded>,
-    pub(crate) snapshot: Arc<Encoded>,
-    pub(crate) owed: Owed,
 }
 
 /// Batches that may wait for one loop. A sender that finds it full keeps its mail and reads no

@@ -1,9 +1,9 @@
-//! What one loop counts. One writer, any number of readers: plain stores, no lock and no shared
-//! cache line between loops.
+//! What the hub of one loop counts, for others to read. One writer, any number of readers: plain
+//! stores, no lock and no shared cache line between loops.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use herenow_core::Instant;
+use herenow_hub::Counters;
 use herenow_wire::ErrorCode;
 
 use crate::loops::LoopsMetrics;
@@ -16,18 +16,18 @@ pub(crate) struct Metrics {
     /// Since when the loop's oldest detached session has had no socket, in microseconds of the
     /// server's clock, plus one; 0 where there is none.
     oldest_detached: Count,
-    pub(crate) entries: Count,
-    pub(crate) subscriptions: Count,
-    pub(crate) channels: Count,
-    pub(crate) connections_adopted: Count,
-    pub(crate) frames_in: Count,
-    pub(crate) writes: Count,
-    pub(crate) bytes_in: Count,
-    pub(crate) bytes_out: Count,
-    pub(crate) flushes: Count,
-    pub(crate) flushes_passed_on: Count,
-    pub(crate) updates_merged: Count,
-    pub(crate) slow_subscriber_drops: Count,
+    entries: Count,
+    subscriptions: Count,
+    channels: Count,
+    connections_accepted: Count,
+    frames_in: Count,
+    writes: Count,
+    bytes_in: Count,
+    bytes_out: Count,
+    flushes: Count,
+    flushes_forwarded: Count,
+    updates_merged: Count,
+    slow_subscriber_drops: Count,
     errors: [Count; ErrorCode::ALL.len()],
 }
 
@@ -36,13 +36,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
-    /// Only the loop that owns the count may call this.
-    pub(crate) fn add(&self, more: usize) {
-        let sum = self.0.load(Ordering::Relaxed) + more as u64;
-        self.0.store(sum, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set(&self, now: usize) {
+    fn set(&self, now: usize) {
         self.0.store(now as u64, Ordering::Relaxed);
     }
 
@@ -52,15 +46,27 @@ impl Count {
 }
 
 impl Metrics {
-    pub(crate) fn count_error(&self, code: ErrorCode) {
-        let at = ErrorCode::ALL.iter().position(|known| *known == code);
-        if let Some(count) = at.and_then(|at| self.errors.get(at)) {
-            count.add(1);
+    /// Only the loop whose metrics they are may call this.
+    pub(crate) fn publish(&self, counters: &Counters) {
+        self.connections.set(counters.connections);
+        self.detached_sessions.set(counters.detached_sessions);
+        let oldest = counters.oldest_detached;
+        self.oldest_detached.set(oldest.map_or(0, |since| since.as_micros() as usize + 1));
+        self.entries.set(counters.entries);
+        self.subscriptions.set(counters.subscriptions);
+        self.channels.set(counters.channels);
+        self.connections_accepted.set(counters.connections_accepted);
+        self.frames_in.set(counters.frames_in);
+        self.writes.set(counters.writes);
+        self.bytes_in.set(counters.bytes_in);
+        self.bytes_out.set(counters.bytes_out);
+        self.flushes.set(counters.flushes);
+        self.flushes_forwarded.set(counters.flushes_forwarded);
+        self.updates_merged.set(counters.updates_merged);
+        self.slow_subscriber_drops.set(counters.slow_subscriber_drops);
+        for (published, count) in self.errors.iter().zip(counters.errors) {
+            published.set(count);
         }
-    }
-
-    pub(crate) fn note_oldest_detached(&self, since: Option<Instant>) {
-        self.oldest_detached.set(since.map_or(0, |since| since.as_micros() as usize + 1));
     }
 
     /// What orders the loops by the age of their oldest detached session. `None` where the loop has
@@ -76,13 +82,13 @@ impl Metrics {
         sum.entries += self.entries.value();
         sum.subscriptions += self.subscriptions.value();
         sum.channels += self.channels.value();
-        sum.connections_adopted += self.connections_adopted.value();
+        sum.connections_accepted += self.connections_accepted.value();
         sum.frames_in += self.frames_in.value();
         sum.writes += self.writes.value();
         sum.bytes_in += self.bytes_in.value();
         sum.bytes_out += self.bytes_out.value();
         sum.flushes += self.flushes.value();
-        sum.flushes_passed_on += self.flushes_passed_on.value();
+        sum.flushes_forwarded += self.flushes_forwarded.value();
         sum.updates_merged += self.updates_merged.value();
         sum.slow_subscriber_drops += self.slow_subscriber_drops.value();
         for (at, code) in ErrorCode::ALL.into_iter().enumerate() {

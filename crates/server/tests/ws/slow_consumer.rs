@@ -14,7 +14,7 @@ const ROUNDS: usize = 1000;
 
 fn server() -> Server {
     Server::with(|settings| {
-        settings.outbox_bytes = OUTBOX_BYTES;
+        settings.send_queue_bytes = OUTBOX_BYTES;
         settings.message_burst = 1_000_000;
     })
 }

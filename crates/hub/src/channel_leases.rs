@@ -1,0 +1,125 @@
+//! Leases of channels whose namespace sets a `presenceTTL` of its own: how long an entry there
+//! outlives the silence of its connection. Kept apart from the leases of connections, since
+//! hardly anybody sets one, and who does not is not to pay for it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use herenow_core::Instant;
+use herenow_wire::ChannelName;
+
+use crate::door::Io;
+use crate::work::Work;
+
+/// See the module. By slot, and only connections that show something in such a channel.
+#[derive(Debug, Default)]
+pub(crate) struct ChannelLeases {
+    watched: BTreeMap<u32, Watched>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    /// The shortest lease of its entries.
+    shortest: Duration,
+    /// Silence before this does not count: the lease was another then.
+    since: Instant,
+    is_pinged: bool,
+}
+
+impl ChannelLeases {
+    pub(crate) fn len(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// The connection is gone, or its slot another's.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        self.watched.remove(&slot);
+    }
+}
+
+impl<I: Io> Work<'_, I> {
+    /// The connection in `slot` shows something in `channel`, whose entries outlive silence by
+    /// `ttl`.
+    pub(crate) fn watch_lease(&mut self, slot: u32, ttl: Duration) {
+        let of_connections = self.hub.config.presence_ttl;
+        if ttl == of_connections {
+            return;
+        }
+        // The connection lives as long as the entry that may outlive the most.
+        self.hub.leases.extend(slot, ttl);
+        let new = Watched { shortest: ttl, since: self.now, is_pinged: false };
+        let watched = self.hub.channel_leases.watched.entry(slot).or_insert(new);
+        watched.shortest = watched.shortest.min(ttl);
+    }
+
+    /// The namespaces may have changed: the leases of the connection in `slot` are those that its
+    /// channels have now. It is given the whole of a lease that has become shorter.
+    pub(crate) fn watch_leases_anew(&mut self, slot: u32) {
+        let Some(connection) = self.hub.connections.get(slot) else { return };
+        let lease_of =
+            |channel: &ChannelName| self.hub.policy.settings_for(channel).presence_ttl_ms;
+        let leases: Vec<Duration> =
+            connection.session.tracked().map(lease_of).map(Duration::from_millis).collect();
+        let before = self.hub.channel_leases.watched.remove(&slot);
+        self.hub.leases.set_to_common(slot);
+        for ttl in leases {
+            self.watch_lease(slot, ttl);
+        }
+        if let (Some(before), Some(watched)) =
+            (before, self.hub.channel_leases.watched.get_mut(&slot))
+            && before.shortest <= watched.shortest
+        {
+            watched.since = before.since;
+            watched.is_pinged = before.is_pinged;
+        }
+    }
+
+    /// Pings who has been silent for half of its shortest lease, and ends the entries whose lease
+    /// is over.
+    pub(crate) fn scan_channel_leases(&mut self) {
+        if self.hub.channel_leases.watched.is_empty() {
+            return;
+        }
+        let mut to_ping = Vec::new();
+        let mut over = Vec::new();
+        for (slot, watched) in &mut self.hub.channel_leases.watched {
+            let silent =
+                self.hub.leases.silent_for(*slot, self.now).min(self.now.since(watched.since));
+            if silent < watched.shortest / 2 {
+                watched.is_pinged = false;
+            } else if !watched.is_pinged {
+                watched.is_pinged = true;
+                to_ping.push(*slot);
+            }
+            if silent > watched.shortest {
+                over.push((*slot, silent));
+            }
+        }
+        for slot in to_ping {
+            self.ping(slot);
+        }
+        for (slot, silent) in over {
+            self.end_channel_leases(slot, silent);
+        }
+    }
+
+    fn end_channel_leases(&mut self, slot: u32, silent: Duration) {
+        let policy = self.hub.policy.clone();
+        let lease_of = |channel: &ChannelName| {
+            Duration::from_millis(policy.settings_for(channel).presence_ttl_ms)
+        };
+        let since = self.hub.channel_leases.watched.get(&slot).map_or(self.now, |one| one.since);
+        if let Some(connection) = self.hub.connections.get_mut(slot) {
+            connection.session.end_leases(silent, lease_of, &mut self.hub.effects);
+            match connection.session.tracked().map(lease_of).min() {
+                Some(shortest) => {
+                    let watched = Watched { shortest, since, is_pinged: true };
+                    self.hub.channel_leases.watched.insert(slot, watched);
+                }
+                None => self.hub.channel_leases.forget(slot),
+            }
+        }
+        self.carry_out(slot);
+        self.settle();
+    }
+}

@@ -1,0 +1,84 @@
+//! The connections of a hub by slot. Slots are the shell's small numbers, so that what belongs to a
+//! connection elsewhere can be a dense array.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use herenow_wire::{ChannelName, DefaultChannel};
+
+use crate::connection::Connection;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Connections {
+    slots: Vec<Option<Connection>>,
+    len: usize,
+    /// Those that named a default channel, by that channel.
+    by_default_channel: BTreeMap<ChannelName, BTreeSet<u32>>,
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connections").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Connections {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn insert(&mut self, slot: u32, connection: Connection) {
+        let slot = slot as usize;
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        if let DefaultChannel::Named(channel) = connection.default_channel() {
+            let named = self.by_default_channel.entry(channel.clone()).or_default();
+            named.insert(slot as u32);
+        }
+        debug_assert!(self.slots[slot].is_none(), "a slot is used again only once it was closed");
+        self.slots[slot] = Some(connection);
+        self.len += 1;
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Connection> {
+        let connection = self.slots.get_mut(slot as usize)?.take()?;
+        self.len -= 1;
+        if let DefaultChannel::Named(channel) = connection.default_channel()
+            && let Some(named) = self.by_default_channel.get_mut(channel)
+        {
+            named.remove(&slot);
+            if named.is_empty() {
+                self.by_default_channel.remove(channel);
+            }
+        }
+        Some(connection)
+    }
+
+    /// Those that named `channel` as their default.
+    pub(crate) fn named(&self, channel: &ChannelName) -> impl Iterator<Item = u32> {
+        self.by_default_channel.get(channel).into_iter().flatten().copied()
+    }
+
+    /// How many channels are somebody's default.
+    pub(crate) fn named_channels(&self) -> usize {
+        self.by_default_channel.len()
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Connection> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Every slot in use. Walks all connections: for what happens once, such as a reload.
+    pub(crate) fn slots(&self) -> Vec<u32> {
+        (0u32..).zip(&self.slots).filter_map(|(slot, taken)| taken.as_ref().map(|_| slot)).collect()
+    }
+}

@@ -1,0 +1,50 @@
+//! What a hub counts. Plain numbers: whoever drives the hub publishes them.
+
+use herenow_core::Instant;
+use herenow_wire::ErrorCode;
+
+/// See the module. Since the start, unless a field says "now".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections now.
+    pub connections: usize,
+    /// Sessions now that have lost their socket and may come back.
+    pub detached_sessions: usize,
+    /// Since when the oldest of them has had no socket.
+    pub oldest_detached: Option<Instant>,
+    /// Members now, over the channels of this hub's shards.
+    pub entries: usize,
+    /// Subscriptions of this hub's connections now.
+    pub subscriptions: usize,
+    /// Channels in use now, of this hub's shards.
+    pub channels: usize,
+    /// Connections that were opened.
+    pub connections_accepted: usize,
+    /// Whole frames that came.
+    pub frames_in: usize,
+    /// Writes. Each carries all that a socket is owed at the time.
+    pub writes: usize,
+    /// Bytes that came.
+    pub bytes_in: usize,
+    /// Bytes that were written or wait for a slow socket.
+    pub bytes_out: usize,
+    /// Flushes of a channel.
+    pub flushes: usize,
+    /// Flushes handed to another hub that has subscribers of the channel.
+    pub flushes_forwarded: usize,
+    /// Updates that a newer one of the same member replaced before anybody was told.
+    pub updates_merged: usize,
+    /// Times a slow subscriber's deltas were dropped for one snapshot.
+    pub slow_subscriber_drops: usize,
+    /// Refusals sent, in the order of [`ErrorCode::ALL`].
+    pub errors: [usize; ErrorCode::ALL.len()],
+}
+
+impl Counters {
+    pub(crate) fn count_error(&mut self, code: ErrorCode) {
+        let at = ErrorCode::ALL.iter().position(|known| *known == code);
+        if let Some(count) = at.and_then(|at| self.errors.get_mut(at)) {
+            *count += 1;
+        }
+    }
+}

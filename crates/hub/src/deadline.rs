@@ -1,0 +1,150 @@
+//! Every deadline of a hub, and what is done when it has come.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use herenow_core::{Due, Instant, SCAN_EVERY};
+
+use crate::connection::Phase;
+use crate::door::Io;
+use crate::hub::Hub;
+use crate::work::Work;
+
+/// See the module. In the order in which they are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    /// When to tell a session that its next deadline has come, if that is sooner than the next scan
+    /// would see it: joins that the rate held back.
+    Session,
+    /// When to take the next member away whose grace is over.
+    Grace,
+    /// When to look everything over: leases, the far deadlines of sessions, sockets that linger,
+    /// the leases of channels, reviews, and the deadlines of shards.
+    Scan,
+    /// When to ask for a snapshot that a connection's budget has held back.
+    SnapshotRequest,
+    /// When to flush the channel that is due next.
+    Flush,
+    /// When a hub that shuts down stops waiting.
+    End,
+}
+
+/// The near deadlines of sessions, soonest first.
+pub(crate) type Soon = BinaryHeap<Reverse<(Instant, u32)>>;
+
+impl Deadline {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Session, Self::Grace, Self::Scan, Self::SnapshotRequest, Self::Flush, Self::End];
+}
+
+impl Hub {
+    /// When a deadline comes next.
+    pub(crate) fn next(&self, deadline: Deadline) -> Instant {
+        match deadline {
+            Deadline::Session => self.soon.peek().map_or(Instant::NEVER, |next| next.0.0),
+            Deadline::Grace => self.detached.poll_timeout(),
+            Deadline::Scan => self.leases.poll_timeout(),
+            Deadline::SnapshotRequest => self.snapshot_requests.poll_timeout(),
+            Deadline::Flush => self.shards.poll_timeout(),
+            Deadline::End => self.ending.unwrap_or(Instant::NEVER),
+        }
+    }
+}
+
+impl<I: Io> Work<'_, I> {
+    /// Does what a deadline is for, if it has come.
+    pub(crate) fn meet(&mut self, deadline: Deadline) {
+        if self.now < self.hub.next(deadline) {
+            return;
+        }
+        match deadline {
+            Deadline::Session => self.meet_soon(),
+            Deadline::Grace => self.end_graces(),
+            Deadline::Scan => self.scan(),
+            // These have a place of their own in the turn, after all that may change a channel or
+            // wake a request; the shell asks `Hub::has_ended`.
+            Deadline::SnapshotRequest | Deadline::Flush | Deadline::End => {}
+        }
+    }
+
+    fn meet_soon(&mut self) {
+        while let Some(Reverse((due, slot))) = self.hub.soon.peek().copied()
+            && due <= self.now
+        {
+            self.hub.soon.pop();
+            if let Some(connection) = self.hub.connections.get_mut(slot) {
+                connection.is_soon = false;
+                self.session_timeout(slot);
+            }
+        }
+    }
+
+    fn scan(&mut self) {
+        let mut dues = std::mem::take(&mut self.hub.dues);
+        self.hub.leases.scan(self.now, &mut dues);
+        for due in dues.drain(..) {
+            match due {
+                Due::Ping(slot) => self.ping(slot),
+                Due::Ended(slot) => self.lease_ended(slot),
+                Due::Deadline(slot) => self.deadline_came(slot),
+            }
+        }
+        self.hub.dues = dues;
+        self.scan_channel_leases();
+        self.make_room();
+        self.hub.reviews.retry();
+        let hibernate_after = self.hub.config.hibernate_after;
+        self.hub.shards.handle_timeout(self.now, hibernate_after, &mut self.hub.shard_effects);
+        self.settle();
+    }
+
+    /// Every lease and every grace is longer by a pause of the process, once.
+    pub(crate) fn forgive_pause(&mut self) {
+        let pause = self.hub.leases.pause(self.now);
+        if !pause.is_zero() {
+            self.extend_graces(pause);
+        }
+    }
+
+    fn lease_ended(&mut self, slot: u32) {
+        let is_open = self.hub.connections.get(slot).is_some_and(|c| c.is_open());
+        if is_open {
+            self.tell_session(slot, herenow_core::Input::LeaseEnded);
+        } else {
+            self.mark_dead(slot);
+        }
+    }
+
+    /// A deadline of the session, or the end of a closed socket's time to linger.
+    fn deadline_came(&mut self, slot: u32) {
+        match self.hub.connections.get(slot).map(|connection| connection.phase) {
+            Some(Phase::Open) => self.session_timeout(slot),
+            Some(Phase::Closing) => self.mark_dead(slot),
+            Some(Phase::Dead) | None => {}
+        }
+    }
+
+    /// A far deadline costs nothing; a near one is met to the millisecond.
+    pub(crate) fn note_deadline(&mut self, slot: u32) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        let deadline = connection.session.poll_timeout(&self.hub.config.limits);
+        if deadline > self.now + SCAN_EVERY {
+            self.hub.leases.set_deadline(slot, deadline);
+        } else if !connection.is_soon {
+            connection.is_soon = true;
+            self.hub.soon.push(Reverse((deadline, slot)));
+        }
+    }
+
+    /// How long a connection that has been closed may linger.
+    pub(crate) fn linger(&mut self, slot: u32) {
+        self.hub.leases.set_deadline(slot, self.now + LINGER);
+    }
+}
+
+/// Long enough for a peer to read the close frame and close first.
+const LINGER: Duration = Duration::from_secs(2);

@@ -1,0 +1,236 @@
+//! The sessions of one hub that have no socket: keeping them until they are claimed, and ending
+//! them when their grace is over, when their user has too many of them, or when a new connection
+//! needs the place. Knows no tokens and no claims.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use herenow_core::{Command, Input, Instant, Limits, Session, SessionEffect};
+use herenow_wire::{ChannelName, ConnectionId, UserId};
+
+use crate::detached_users::{DetachedUsers, Detachment};
+use crate::door::Io;
+use crate::mail::Mail;
+use crate::sessions::OWNER;
+use crate::work::Work;
+
+/// The sessions of one hub that have no socket. Finds the next to end and the oldest without
+/// looking at the others.
+#[derive(Debug, Default)]
+pub(crate) struct DetachedSessions {
+    sessions: BTreeMap<ConnectionId, Kept>,
+    by_next_end: BTreeSet<(Instant, ConnectionId)>,
+    by_age: BTreeSet<(Instant, ConnectionId)>,
+    /// Who of them shows something where.
+    by_channel: BTreeMap<ChannelName, BTreeSet<ConnectionId>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    session: Session,
+    since: Instant,
+    /// When the grace of its first channel is over.
+    next_end: Instant,
+}
+
+impl DetachedSessions {
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// When the next grace is over.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.by_next_end.first().map_or(Instant::NEVER, |(next_end, _)| *next_end)
+    }
+
+    /// Since when the oldest one has had no socket.
+    pub(crate) fn oldest_since(&self) -> Option<Instant> {
+        self.by_age.first().map(|(since, _)| *since)
+    }
+
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values().map(|kept| &kept.session)
+    }
+
+    /// Those that show something in `channel`.
+    pub(crate) fn in_channel(&self, channel: &ChannelName) -> impl Iterator<Item = &Session> {
+        let ids = self.by_channel.get(channel).into_iter().flatten();
+        ids.filter_map(|id| self.get(*id))
+    }
+
+    /// The channels in which they show something.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.by_channel.keys()
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Session> {
+        self.sessions.get(&id).map(|kept| &kept.session)
+    }
+
+    fn oldest(&self) -> Option<ConnectionId> {
+        self.by_age.first().map(|(_, id)| *id)
+    }
+
+    fn next_over(&self, now: Instant) -> Option<ConnectionId> {
+        self.by_next_end.first().filter(|(next_end, _)| *next_end <= now).map(|(_, id)| *id)
+    }
+
+    fn insert(&mut self, session: Session, limits: &Limits, since: Instant) {
+        let (id, next_end) = (session.connection(), session.poll_timeout(limits));
+        self.by_next_end.insert((next_end, id));
+        self.by_age.insert((since, id));
+        for (channel, _) in session.answered_for() {
+            self.by_channel.entry(channel.clone()).or_default().insert(id);
+        }
+        self.sessions.insert(id, Kept { session, since, next_end });
+    }
+
+    fn remove(&mut self, id: ConnectionId) -> Option<Session> {
+        let Kept { session, since, next_end } = self.sessions.remove(&id)?;
+        self.by_next_end.remove(&(next_end, id));
+        self.by_age.remove(&(since, id));
+        let shown = session.answered_for().map(|(channel, _)| channel);
+        leave(&mut self.by_channel, id, shown);
+        Some(session)
+    }
+
+    /// Lets the session do something that may change when its next grace is over.
+    fn change(&mut self, id: ConnectionId, limits: &Limits, change: impl FnOnce(&mut Session)) {
+        let Some(kept) = self.sessions.get_mut(&id) else { return };
+        let before = kept.session.answered_for().map(|(channel, _)| channel.clone());
+        let before: Vec<ChannelName> = before.collect();
+        change(&mut kept.session);
+        let shows = |channel: &ChannelName| kept.session.answered_for().any(|(c, _)| c == channel);
+        leave(&mut self.by_channel, id, before.iter().filter(|channel| !shows(channel)));
+        self.by_next_end.remove(&(kept.next_end, id));
+        kept.next_end = kept.session.poll_timeout(limits);
+        self.by_next_end.insert((kept.next_end, id));
+    }
+}
+
+/// `id` shows nothing any more in these channels.
+fn leave<'a>(
+    by_channel: &mut BTreeMap<ChannelName, BTreeSet<ConnectionId>>,
+    id: ConnectionId,
+    channels: impl Iterator<Item = &'a ChannelName>,
+) {
+    for channel in channels {
+        if let Some(ids) = by_channel.get_mut(channel) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                by_channel.remove(channel);
+            }
+        }
+    }
+}
+
+impl<I: Io> Work<'_, I> {
+    /// Keeps a session without its socket.
+    pub(crate) fn keep_detached(&mut self, slot: u32) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        let id = connection.session.connection();
+        let ended = Session::new(id, &self.hub.config.limits, self.now);
+        let session = std::mem::replace(&mut connection.session, ended);
+        if let Some((user, detachment)) = self.detachment(&session) {
+            self.tell_registrar(Mail::Detached { user, detachment });
+        }
+        self.hub.detached.insert(session, &self.hub.config.limits, self.now);
+    }
+
+    /// Takes a detached session out, whatever is to become of it.
+    pub(crate) fn take_detached(&mut self, id: ConnectionId) -> Option<Session> {
+        let session = self.hub.detached.remove(id)?;
+        if let Some((user, detachment)) = self.detachment(&session) {
+            self.tell_registrar(Mail::Reattached { user, detachment });
+        }
+        Some(session)
+    }
+
+    /// Every grace is longer by a pause of the process.
+    pub(crate) fn extend_graces(&mut self, pause: Duration) {
+        let ids: Vec<ConnectionId> =
+            self.hub.detached.sessions().map(Session::connection).collect();
+        for id in ids {
+            self.hub
+                .detached
+                .change(id, &self.hub.config.limits, |session| session.extend_grace(pause));
+        }
+    }
+
+    /// Lets the entries go whose grace is over.
+    pub(crate) fn end_graces(&mut self) {
+        while let Some(id) = self.hub.detached.next_over(self.now) {
+            let mut effects = Vec::new();
+            self.hub.detached.change(id, &self.hub.config.limits, |session| {
+                session.handle_timeout(&self.hub.config.limits, self.now, &mut effects);
+            });
+            if self.hub.detached.get(id).is_some_and(Session::has_ended) {
+                self.take_detached(id);
+            }
+            self.remove_all(id, effects);
+        }
+        self.settle();
+    }
+
+    /// A session that nobody has any more: its entries go at once.
+    pub(crate) fn end_orphan(&mut self, mut session: Session) {
+        let mut effects = Vec::new();
+        session.handle(Input::Broken, &self.hub.config.limits, self.now, &mut effects);
+        self.remove_all(session.connection(), effects);
+        self.settle();
+    }
+
+    /// A new connection needs the place of a detached one, or another hub does.
+    pub(crate) fn end_oldest_detached(&mut self) {
+        if let Some(oldest) = self.hub.detached.oldest()
+            && let Some(session) = self.take_detached(oldest)
+        {
+            self.end_orphan(session);
+        }
+    }
+
+    /// The registrar of a user has counted one session too many. One that has been claimed since
+    /// is not the one that was counted, though it has the same name.
+    pub(crate) fn end_detached(&mut self, Detachment { connection, generation, .. }: Detachment) {
+        let is_it = |session: &Session| session.generation() == generation;
+        if self.hub.detached.get(connection).is_some_and(is_it)
+            && let Some(session) = self.take_detached(connection)
+        {
+            self.end_orphan(session);
+        }
+    }
+
+    /// As the registrar: a session of `user` has lost its socket.
+    pub(crate) fn register_detached(&mut self, user: UserId, detachment: Detachment) {
+        let most = self.hub.config.max_detached_per_user;
+        let Some(oldest) = self.hub.detached_users.begin(user, detachment, most) else { return };
+        if oldest.holder == self.hub.config.me {
+            self.end_detached(oldest);
+        } else {
+            self.hub.outgoing.push(oldest.holder, Mail::EndDetached(oldest));
+        }
+    }
+
+    /// What is said of a session to its user's registrar. Only a session with a user is kept.
+    fn detachment(&self, session: &Session) -> Option<(UserId, Detachment)> {
+        let user = session.auth()?.user.clone();
+        let (connection, generation) = (session.connection(), session.generation());
+        Some((user, Detachment { connection, generation, holder: self.hub.config.me }))
+    }
+
+    /// Also where the registrar is this hub it goes as mail, so that the session which is just
+    /// being kept or ended is not ended a second time in the middle of that.
+    fn tell_registrar(&mut self, mail: Mail) {
+        let (Mail::Detached { user, .. } | Mail::Reattached { user, .. }) = &mail else { return };
+        let registrar = DetachedUsers::registrar(user, self.hub.config.hubs);
+        self.hub.outgoing.push(registrar, mail);
+    }
+
+    fn remove_all(&mut self, connection: ConnectionId, effects: Vec<SessionEffect>) {
+        for effect in effects {
+            if let SessionEffect::Remove { channel, reason } = effect {
+                self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The one way in and the one way out of a hub: what it is told, and what it wants done.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use herenow_core::{Auth, Claim, Instant, Peer, Question, Ruling, Verification};
+use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
+
+use crate::deadline::Deadline;
+use crate::hub::Hub;
+use crate::mail::{Asker, Mail};
+use crate::policy::Policy;
+use crate::reading::TurnBudget;
+use crate::work::Work;
+
+/// What a hub is told.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A socket was upgraded. The slot is free: it has never been used, or [`Io::close`] named it.
+    Opened {
+        /// The shell's number for the socket. Small, since it is the index of arrays.
+        slot: u32,
+        /// The server's name for the connection: 128 bits that nobody can guess.
+        id: ConnectionId,
+        /// The channel of messages that name none.
+        default_channel: DefaultChannel,
+    },
+    /// Bytes came from a socket, cut anywhere. They are unmasked in place.
+    Received {
+        /// From which.
+        slot: u32,
+        /// What came.
+        bytes: &'a mut [u8],
+    },
+    /// A socket that did not take all it was given takes more now.
+    Writable {
+        /// Which.
+        slot: u32,
+    },
+    /// A socket has ended.
+    Ended {
+        /// Which.
+        slot: u32,
+        /// How.
+        how: End,
+    },
+    /// What became of a token that [`Io::verify`] was given.
+    Verified {
+        /// Who asked.
+        asker: Asker,
+        /// What became of it.
+        verification: Verification,
+    },
+    /// The answer to a question that [`Io::ask`] was given.
+    Ruling {
+        /// Who asked.
+        asker: Asker,
+        /// The channel in question.
+        channel: ChannelName,
+        /// The answer.
+        ruling: Ruling,
+    },
+    /// A new connection needs a place: the session that has been without a socket for the longest
+    /// is to end.
+    PlaceNeeded,
+    /// A batch from another hub.
+    Mail(Vec<Mail>),
+    /// The rules or settings of channels are others from here on.
+    Reload(Arc<Policy>),
+    /// Close every connection, and end when they are gone or the time is over.
+    ShutDown {
+        /// How long to wait.
+        within: Duration,
+        /// Connections of all hubs: the more there are, the longer they are spread to come back.
+        connections: usize,
+    },
+}
+
+/// How a socket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer closed it, or it broke.
+    Broken,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// The socket took so many bytes. If that is not all, [`Event::Writable`] follows.
+    Bytes(usize),
+    /// The socket is broken.
+    Broken,
+}
+
+/// What asking gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked<T> {
+    /// The answer.
+    Now(T),
+    /// It comes as an event.
+    Later,
+}
+
+/// Why the access rules are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client waits for the answer.
+    Request,
+    /// The rules have changed, and what was granted is asked again.
+    Review,
+}
+
+/// What a hub wants done. Generic, so that a write costs no call through a table.
+pub trait Io {
+    /// Writes the parts, in order, as far as the socket takes them.
+    fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote;
+    /// Nothing more will be written: the peer is to read what there is, then the end.
+    fn finish(&mut self, slot: u32);
+    /// Drops the socket. Its slot is free from here on.
+    fn close(&mut self, slot: u32);
+    /// The socket is to be read again: [`Hub::appetite`] is no longer 0.
+    fn resume(&mut self, slot: u32);
+    /// The connection has authenticated or subscribes to a public channel.
+    fn admitted(&mut self, slot: u32);
+    /// Sends a batch to another hub, or gives it back if its mailbox is full.
+    fn post(&mut self, to: Peer, mail: Vec<Mail>) -> Result<(), Vec<Mail>>;
+    /// Has a token verified, and the resume token that came with it.
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification>;
+    /// Has the access rules asked. `auth` is the asker's, if it has authenticated.
+    fn ask(
+        &mut self,
+        asker: (Asker, Purpose),
+        question: &Question,
+        auth: Option<&Auth>,
+    ) -> Asked<Ruling>;
+    /// Whether the rules can be asked for another review now.
+    fn takes_reviews(&mut self) -> bool;
+    /// The token with which `user` may take a connection over.
+    fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str>;
+    /// A fault was contained: the shard's channels are rebuilt.
+    fn shard_lost(&mut self, shard: u16);
+}
+
+impl Hub {
+    /// Takes in one thing that happened. What follows from it for sockets may wait for the turn.
+    pub fn handle(&mut self, event: Event<'_>, now: Instant, io: &mut impl Io) {
+        let mut work = Work { hub: self, io, now };
+        match event {
+            Event::Opened { slot, id, default_channel } => work.open(slot, id, default_channel),
+            Event::Received { slot, bytes } => work.receive(slot, bytes),
+            Event::Writable { slot } => work.drain(slot),
+            Event::Ended { slot, how: End::Broken } => work.socket_ended(slot),
+            Event::Verified { asker, verification } => work.verified(asker, verification),
+            Event::Ruling { asker, channel, ruling } => work.ruling_came(asker, channel, ruling),
+            Event::PlaceNeeded => work.end_oldest_detached(),
+            Event::Mail(batch) => work.take_mail(batch),
+            Event::Reload(policy) => work.reload(policy),
+            Event::ShutDown { within, connections } => work.begin_end(within, connections),
+        }
+    }
+
+    /// Does everything that is to be done about what has happened since the last turn.
+    pub fn turn(&mut self, now: Instant, io: &mut impl Io) {
+        let mut work = Work { hub: self, io, now };
+        work.recover_lost();
+        work.read_on();
+        work.forgive_pause();
+        for deadline in Deadline::ALL {
+            work.meet(deadline);
+        }
+        work.review_some();
+        work.end_broken();
+        work.ask_for_snapshots();
+        work.flush_channels();
+        work.send_replies();
+        work.send_mail();
+        work.close_dead();
+        self.budget = TurnBudget::of_half_a_turn();
+    }
+
+    /// When the next turn is due if nothing happens before.
+    pub fn poll_timeout(&self) -> Instant {
+        if self.has_work() {
+            return Instant::default();
+        }
+        let next = Deadline::ALL.map(|deadline| self.next(deadline));
+        next.into_iter().min().unwrap_or(Instant::NEVER)
+    }
+}

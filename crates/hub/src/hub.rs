@@ -1,0 +1,190 @@
+//! What one hub holds. Knows no rule of its own: each part is in the file that decides about it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use herenow_core::{
+    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, SessionEffect,
+    SnapshotRequests,
+};
+use herenow_wire::ChannelName;
+
+use crate::channel_leases::ChannelLeases;
+use crate::connections::Connections;
+use crate::counters::Counters;
+use crate::deadline::Soon;
+use crate::deliver::{Deliveries, Scratch};
+use crate::detached::DetachedSessions;
+use crate::detached_users::DetachedUsers;
+use crate::held::Held;
+use crate::mail::Outgoing;
+use crate::policy::Policy;
+use crate::reading::TurnBudget;
+use crate::replies::Replies;
+use crate::reviews::Reviews;
+use crate::shards::Shards;
+
+/// What a hub is made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which hub it is.
+    pub me: Peer,
+    /// How many hubs share the shards.
+    pub hubs: u16,
+    /// The life that channels made now belong to. It must grow over restarts and stay below 2^53.
+    pub epoch_base: u64,
+    /// What each session must keep to.
+    pub limits: Limits,
+    /// A connection that is silent for so long has ended.
+    pub presence_ttl: Duration,
+    /// After how long without a presence message a channel's map is freed.
+    pub hibernate_after: Option<Duration>,
+    /// Sessions without a socket that one user may have, over all hubs.
+    pub max_detached_per_user: usize,
+    /// Bytes of one inbound message, all its fragments together.
+    pub max_frame_bytes: usize,
+    /// Bytes of deltas that may wait for one slow subscriber before a snapshot replaces them.
+    pub send_queue_bytes: usize,
+    /// Sockets written to in one go. What goes to more is written in parts, turn by turn.
+    pub writes_per_turn: usize,
+    /// Holds every flush back for so long, whatever the load. For measuring.
+    pub flush_delay: Option<Duration>,
+    /// The shard of this channel fails on each state that is put into it. For tests of containment.
+    pub fault_on_channel: Option<ChannelName>,
+}
+
+/// Everything that one loop knows: its connections, its share of the shards, who of its
+/// connections subscribes to what, and what is on its way to them.
+#[derive(Debug)]
+pub struct Hub {
+    pub(crate) config: Config,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) counters: Counters,
+
+    pub(crate) connections: Connections,
+    /// Connections whose socket broke while it was written to.
+    pub(crate) broken: Vec<u32>,
+    /// Slots to free at the end of the turn, when nothing can speak of them any more.
+    pub(crate) dead: Vec<u32>,
+    pub(crate) replies: Replies,
+    /// What sockets may still bring in this turn.
+    pub(crate) budget: TurnBudget,
+    /// Connections of which something was read and not looked at, each once.
+    pub(crate) unread: VecDeque<u32>,
+
+    pub(crate) leases: Leases,
+    pub(crate) channel_leases: ChannelLeases,
+    pub(crate) soon: Soon,
+    /// Connections that have taken a session over and may still wait for the rules.
+    pub(crate) taken_over: BTreeSet<u32>,
+    /// Sessions without a socket.
+    pub(crate) detached: DetachedSessions,
+    pub(crate) detached_users: DetachedUsers,
+    /// Sessions whose rights are to be asked again.
+    pub(crate) reviews: Reviews,
+    /// What the reviews of this turn have cost.
+    pub(crate) review_cost: usize,
+    /// When a hub that shuts down stops waiting for its connections.
+    pub(crate) ending: Option<Instant>,
+
+    pub(crate) shards: Shards,
+    pub(crate) pace: Pace,
+    pub(crate) audience: Audience,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) snapshot_requests: SnapshotRequests,
+    pub(crate) held: Held,
+
+    pub(crate) effects: Vec<SessionEffect>,
+    pub(crate) shard_effects: Vec<Effect>,
+    pub(crate) flush: Flush,
+    pub(crate) scratch: Scratch,
+    pub(crate) dues: Vec<Due>,
+}
+
+impl Hub {
+    /// A hub without connections.
+    pub fn new(config: Config, policy: Arc<Policy>, now: Instant) -> Self {
+        Self {
+            policy,
+            counters: Counters::default(),
+            connections: Connections::default(),
+            broken: Vec::new(),
+            dead: Vec::new(),
+            replies: Replies::default(),
+            budget: TurnBudget::of_half_a_turn(),
+            unread: VecDeque::new(),
+            leases: Leases::new(config.presence_ttl, now),
+            channel_leases: ChannelLeases::default(),
+            soon: Soon::new(),
+            taken_over: BTreeSet::new(),
+            detached: DetachedSessions::default(),
+            detached_users: DetachedUsers::default(),
+            reviews: Reviews::default(),
+            review_cost: 0,
+            ending: None,
+            shards: Shards::new(&config),
+            pace: config.flush_delay.map_or_else(Pace::default, Pace::fixed),
+            audience: Audience::default(),
+            deliveries: Deliveries::default(),
+            outgoing: Outgoing::new(config.hubs),
+            snapshot_requests: SnapshotRequests::default(),
+            held: Held::default(),
+            effects: Vec::new(),
+            shard_effects: Vec::new(),
+            flush: Flush::default(),
+            scratch: Scratch::default(),
+            dues: Vec::new(),
+            config,
+        }
+    }
+
+    /// Whether mail for another hub waits for room. Sockets are to be read no more until it has
+    /// gone: the load is passed back to those who make it.
+    pub fn is_backpressured(&self) -> bool {
+        self.outgoing.is_backpressured()
+    }
+
+    /// Whether it was told to shut down and has nothing more to do. A socket that is still on its way
+    /// here is to be told as well: `awaits_none` says that there is none.
+    pub fn has_ended(&self, now: Instant, awaits_none: impl FnOnce() -> bool) -> bool {
+        self.ending.is_some_and(|end| now >= end || self.connections.is_empty() && awaits_none())
+    }
+
+    /// Whether a review is due. The shell knows whether the rules can be asked: if they can, the
+    /// next turn is due at once.
+    pub fn has_reviews(&self) -> bool {
+        !self.reviews.is_empty()
+    }
+
+    /// The next state that is put into `channel`, if its shard is here, ends in a fault of the
+    /// shard, with its work half done. For tests of containment.
+    pub fn fail_next_put(&mut self, channel: ChannelName) {
+        self.shards.fail_next_put(channel);
+    }
+
+    /// What it holds and has done.
+    pub fn counters(&self) -> Counters {
+        let shards = self.shards.counts();
+        Counters {
+            connections: self.connections.len(),
+            detached_sessions: self.detached.len(),
+            oldest_detached: self.detached.oldest_since(),
+            entries: shards.entries,
+            channels: shards.channels,
+            subscriptions: self.audience.subscriptions(),
+            ..self.counters
+        }
+    }
+
+    /// Whether something is to be done whatever the time.
+    pub(crate) fn has_work(&self) -> bool {
+        (!self.unread.is_empty() && !self.is_backpressured())
+            || !self.broken.is_empty()
+            || !self.deliveries.is_empty()
+            || !self.shard_effects.is_empty()
+            || self.shards.has_lost()
+            || self.snapshot_requests.is_ready()
+    }
+}

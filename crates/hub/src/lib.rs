@@ -1,0 +1,46 @@
+//! Who is told what, in which bytes, in which order: everything that one loop knows and decides,
+//! over byte streams.
+//!
+//! A [`Hub`] has no socket, clock, thread, file, randomness or cryptography. Bytes, time, ids and
+//! verdicts come in through [`Hub::handle`] and [`Hub::turn`]; what is to be done goes out through
+//! [`Io`]. The event loop of the server and the simulation drive the same hub.
+
+mod audit;
+mod channel_leases;
+mod connection;
+mod connections;
+mod counters;
+mod deadline;
+mod deliver;
+mod detached;
+mod detached_users;
+mod door;
+mod fault;
+mod held;
+mod hub;
+mod mail;
+mod patterns;
+mod policy;
+mod reading;
+mod receive;
+mod recovery;
+mod replies;
+mod resume;
+mod reviews;
+mod send_queue;
+mod sessions;
+mod shards;
+mod snapshots;
+mod work;
+
+pub use audit::Holdings;
+pub use counters::Counters;
+pub use detached_users::Detachment;
+pub use door::{Asked, End, Event, Io, Purpose, Wrote};
+pub use fault::{Fault, contain, is_contained};
+pub use hub::{Config, Hub};
+pub use mail::{Asker, Delivery, Loss, Mail};
+pub use patterns::{Pattern, Patterns, Unmatched};
+pub use policy::{ChannelSettings, Overrides, Policy};
+pub use reading::READ_BYTES;
+pub use send_queue::MAX_PARTS;

@@ -1,0 +1,200 @@
+//! What hubs tell each other, and what waits to be sent.
+
+use std::sync::Arc;
+
+use herenow_core::{Claim, Command, Owed, Peer, Session, Ticket, Verdict};
+use herenow_wire::{ChannelName, ConnectionId, UserId};
+
+use crate::detached_users::Detachment;
+use crate::door::Io;
+use crate::held::Encoded;
+use crate::work::Work;
+
+/// What one hub tells another.
+#[derive(Debug)]
+pub enum Mail {
+    /// A command to a shard of the receiving hub.
+    Command(Command),
+    /// An answer to a command of one of the receiving hub's connections.
+    Answer {
+        /// Who asked.
+        ticket: Ticket,
+        /// Of which channel.
+        channel: ChannelName,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// A connection of the asking hub claims a session that may be on the receiving one.
+    Claim {
+        /// Who claims.
+        asker: Asker,
+        /// Which session.
+        claim: Claim,
+        /// Whose it must be.
+        user: UserId,
+    },
+    /// What became of such a claim.
+    TakenOver {
+        /// Who claimed.
+        asker: Asker,
+        /// The session, if it was there.
+        session: Option<Box<Session>>,
+    },
+    /// A session of a user whose registrar is the receiving hub has lost its socket.
+    Detached {
+        /// The user.
+        user: UserId,
+        /// Which loss.
+        detachment: Detachment,
+    },
+    /// Such a session has ended or was claimed.
+    Reattached {
+        /// The user.
+        user: UserId,
+        /// Which loss.
+        detachment: Detachment,
+    },
+    /// A user has too many detached sessions: this one of the receiving hub is to end.
+    EndDetached(Detachment),
+    /// A flush for the receiving hub's subscribers.
+    Delivery(Delivery),
+    /// A channel's map is lost: tell the sockets that use it.
+    Resync(ChannelName),
+    /// A channel hibernates: its states are to be forgotten.
+    Hibernated(ChannelName),
+    /// A fault has cost a shard of the sending hub its maps: say what is known of them.
+    ShardLost(Loss),
+    /// All that the sending hub knows of a lost shard of the receiving one has been said.
+    Reported(Loss),
+}
+
+/// Whom an answer that comes later is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The hub that holds the connection.
+    pub peer: Peer,
+    /// Its slot there.
+    pub slot: u32,
+    /// The connection itself: its slot may change hands before the answer comes.
+    pub connection: ConnectionId,
+    /// Which of the sockets that have had its id: one that takes it over, in the same slot too, is
+    /// not to hear what the one before it has asked.
+    pub generation: u32,
+}
+
+/// One flush of one channel, encoded once for everybody.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub(crate) channel: ChannelName,
+    /// How many changes it tells, those included that a newer one has replaced.
+    pub(crate) changes: usize,
+    pub(crate) deltas: Arc<Encoded>,
+    pub(crate) snapshot: Arc<Encoded>,
+    pub(crate) owed: Owed,
+}
+
+/// A shard that a fault has cost its maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    pub(crate) shard: u16,
+    /// Which of its hub's faults it was: a second one may come before all have heard of the first.
+    pub(crate) fault: u32,
+}
+
+/// Mail on its way out, a batch for each hub and turn.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    batches: Vec<Vec<Mail>>,
+    /// Sessions on their way to another hub. They go when all other mail has gone: what they caused
+    /// here must not arrive after what they cause there.
+    handovers: Vec<(Peer, Mail)>,
+}
+
+impl Asker {
+    /// The connection in `slot` of the hub `peer`, whose session this is.
+    pub(crate) fn new(peer: Peer, slot: u32, session: &Session) -> Self {
+        let (connection, generation) = (session.connection(), session.generation());
+        Self { peer, slot, connection, generation }
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn new(hubs: u16) -> Self {
+        Self { batches: (0..hubs).map(|_| Vec::new()).collect(), handovers: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, to: Peer, mail: Mail) {
+        self.batches[usize::from(to.0)].push(mail);
+    }
+
+    /// To every hub but `me`.
+    pub(crate) fn push_to_others(&mut self, me: Peer, mail: impl Fn() -> Mail) {
+        for (index, batch) in self.batches.iter_mut().enumerate() {
+            if index != usize::from(me.0) {
+                batch.push(mail());
+            }
+        }
+    }
+
+    pub(crate) fn push_handover(&mut self, to: Peer, mail: Mail) {
+        self.handovers.push((to, mail));
+    }
+
+    pub(crate) fn is_backpressured(&self) -> bool {
+        self.batches.iter().any(|batch| !batch.is_empty())
+    }
+
+    /// Everything that waits.
+    pub(crate) fn len(&self) -> usize {
+        self.batches.iter().map(Vec::len).sum::<usize>() + self.handovers.len()
+    }
+
+    fn send(&mut self, io: &mut impl Io) {
+        for (index, batch) in (0u16..).zip(&mut self.batches) {
+            if !batch.is_empty()
+                && let Err(unsent) = io.post(Peer(index), std::mem::take(batch))
+            {
+                *batch = unsent;
+            }
+        }
+    }
+}
+
+impl<I: Io> Work<'_, I> {
+    /// One batch per hub and turn. If a mailbox is full, the mail waits here.
+    pub(crate) fn send_mail(&mut self) {
+        let outgoing = &mut self.hub.outgoing;
+        outgoing.send(self.io);
+        if !outgoing.handovers.is_empty() && !outgoing.is_backpressured() {
+            for (to, mail) in std::mem::take(&mut outgoing.handovers) {
+                outgoing.push(to, mail);
+            }
+            outgoing.send(self.io);
+        }
+    }
+
+    pub(crate) fn take_mail(&mut self, batch: Vec<Mail>) {
+        for mail in batch {
+            match mail {
+                Mail::Command(command) => {
+                    let effects = &mut self.hub.shard_effects;
+                    self.hub.shards.handle(command, self.now, effects);
+                    self.settle();
+                }
+                Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
+                Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
+                Mail::TakenOver { asker, session } => self.taken_over(asker, session),
+                Mail::Detached { user, detachment } => self.register_detached(user, detachment),
+                Mail::Reattached { user, detachment } => {
+                    self.hub.detached_users.end(&user, detachment);
+                }
+                Mail::EndDetached(detachment) => self.end_detached(detachment),
+                Mail::Delivery(delivery) => self.deliver_forwarded(delivery),
+                Mail::ShardLost(loss) => self.report_to_home(loss),
+                Mail::Reported(loss) => self.reported(loss),
+                Mail::Resync(channel) => self.tell_resync(&channel),
+                Mail::Hibernated(channel) => self.forget_states(&channel),
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Sockets coming, what is read from them, and their going.
+
+use herenow_core::{Input, Session};
+use herenow_wire::frame::{Chunk, Inbound, Opcode, write_header, write_pong};
+use herenow_wire::{CloseCode, ConnectionId, DefaultChannel};
+
+use crate::connection::{Connection, Phase};
+use crate::door::Io;
+use crate::hub::Hub;
+use crate::reading::{
+    Flow, READ_BYTES, Share, Stopped, TurnBudget, UNAUTHENTICATED_READ_BYTES, read_frames,
+};
+use crate::send_queue::Broken;
+use crate::work::Work;
+
+impl<I: Io> Work<'_, I> {
+    /// Takes over a socket that was upgraded.
+    pub(crate) fn open(&mut self, slot: u32, id: ConnectionId, default_channel: DefaultChannel) {
+        let hub = &mut *self.hub;
+        let session = Session::new(id, &hub.config.limits, self.now);
+        hub.connections.insert(slot, Connection::new(session, default_channel));
+        hub.leases.open(slot, self.now);
+        hub.leases.set_deadline(slot, self.now + hub.config.limits.auth_timeout);
+        hub.counters.connections_accepted += 1;
+        if hub.ending.is_some() {
+            self.close(slot, CloseCode::Restart, "");
+        }
+    }
+
+    /// Takes in what was read from a socket, as far as its share of the turn goes. What is over
+    /// waits for the turns to come.
+    pub(crate) fn receive(&mut self, slot: u32, bytes: &mut [u8]) {
+        self.hub.counters.bytes_in += bytes.len();
+        if let Some(connection) = self.hub.connections.get_mut(slot)
+            && connection.reader.has_unread()
+        {
+            // It comes after what was read before, whoever did not ask `Hub::appetite`.
+            let mut all = connection.reader.take_unread();
+            all.extend_from_slice(bytes);
+            return connection.reader.keep_unread(&Chunk::new(&mut all));
+        }
+        let mut share = self.hub.budget.share();
+        let stopped = self.read(slot, &mut Chunk::new(bytes), &mut share);
+        self.hub.budget.charge(&share, bytes.len());
+        self.note_unread(slot, stopped);
+    }
+
+    /// Goes on with what was read in earlier turns. Half of a turn is kept for what sockets bring:
+    /// a peer that has much waiting does not keep the others from being heard.
+    pub(crate) fn read_on(&mut self) {
+        if self.hub.is_backpressured() {
+            return;
+        }
+        let mut budget = TurnBudget::of_half_a_turn();
+        for _ in 0..self.hub.unread.len() {
+            let Some(slot) = self.hub.unread.pop_front() else { break };
+            let Some(connection) = self.hub.connections.get_mut(slot) else { continue };
+            connection.is_unread = false;
+            let mut bytes = connection.reader.take_unread();
+            let mut share = budget.share();
+            let stopped = self.read(slot, &mut Chunk::new(&mut bytes), &mut share);
+            budget.charge(&share, 0);
+            if stopped == Stopped::AtItsEnd {
+                self.io.resume(slot);
+            }
+            self.note_unread(slot, stopped);
+            if budget.is_spent() {
+                break;
+            }
+        }
+    }
+
+    fn read(&mut self, slot: u32, chunk: &mut Chunk<'_>, share: &mut Share) -> Stopped {
+        let flow = self.hub.flow(slot);
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return Stopped::Over };
+        if flow == Flow::Over {
+            return Stopped::Over;
+        }
+        let max_message_bytes = connection.max_message_bytes(&self.hub.config);
+        let mut reader = std::mem::take(&mut connection.reader);
+        if flow == Flow::Full {
+            reader.keep_unread(chunk);
+            connection.reader = reader;
+            return Stopped::Before;
+        }
+        let stopped = read_frames((&mut reader, max_message_bytes), chunk, share, |inbound| {
+            self.inbound(slot, inbound);
+            self.hub.flow(slot)
+        });
+        match &stopped {
+            Stopped::AtItsEnd | Stopped::Before => {
+                if let Some(connection) = self.hub.connections.get_mut(slot) {
+                    connection.reader = reader;
+                }
+            }
+            Stopped::Over => {}
+            Stopped::Broken(error) => {
+                self.hub.leases.renew(slot, self.now);
+                self.tell_session(slot, Input::Broken);
+                self.close(slot, error.close_code(), &error.to_string());
+            }
+        }
+        stopped
+    }
+
+    /// What was not looked at is gone on with in the next turn, unless the socket must take its
+    /// replies first.
+    fn note_unread(&mut self, slot: u32, stopped: Stopped) {
+        let flow = self.hub.flow(slot);
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        if flow == Flow::Full {
+            connection.is_paused = true;
+        } else if stopped == Stopped::Before {
+            connection.is_unread = true;
+            self.hub.unread.push_back(slot);
+        }
+    }
+
+    /// The socket has taken its replies: it is read again, what was read of it before first.
+    pub(crate) fn resume_reading(&mut self, slot: u32) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        if !std::mem::take(&mut connection.is_paused) {
+            return;
+        }
+        if connection.reader.has_unread() {
+            connection.is_unread = true;
+            self.hub.unread.push_back(slot);
+        } else {
+            self.io.resume(slot);
+        }
+    }
+
+    fn inbound(&mut self, slot: u32, inbound: Inbound<'_>) {
+        self.hub.counters.frames_in += 1;
+        self.hub.leases.renew(slot, self.now);
+        self.tell_frame(slot);
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        match inbound {
+            Inbound::Text(text) => self.text(slot, text),
+            Inbound::Ping(payload) => {
+                write_pong(self.hub.replies.to(slot, &mut connection.reply), payload);
+            }
+            Inbound::Pong | Inbound::Fragment => {}
+            Inbound::Close(frame) => {
+                // The same code goes back: a browser shows it to the page.
+                let reply = self.hub.replies.to(slot, &mut connection.reply);
+                match frame {
+                    Some(frame) => {
+                        write_header(reply, Opcode::Close, 2);
+                        reply.extend_from_slice(&frame.code.to_be_bytes());
+                    }
+                    None => write_header(reply, Opcode::Close, 0),
+                }
+                // A page that is left or loaded again says "going away": that is no farewell.
+                match frame {
+                    Some(frame) if frame.code == CloseCode::GoingAway.number() => {
+                        self.break_off(slot);
+                    }
+                    _ => self.tell_session(slot, Input::Broken),
+                }
+                self.mark_dead(slot);
+            }
+        }
+    }
+
+    fn tell_frame(&mut self, slot: u32) {
+        if let Some(connection) = self.hub.connections.get_mut(slot) {
+            connection.session.handle(
+                Input::Frame,
+                &self.hub.config.limits,
+                self.now,
+                &mut self.hub.effects,
+            );
+            self.carry_out(slot);
+            self.settle();
+        }
+    }
+
+    /// The socket has ended without a close frame, or after ours.
+    pub(crate) fn socket_ended(&mut self, slot: u32) {
+        // While the server ends, nobody leaves: the others are to come back as well.
+        if self.hub.ending.is_none() {
+            self.break_off(slot);
+        }
+        self.mark_dead(slot);
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn drain(&mut self, slot: u32) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        if !connection.has_send_queue() {
+            return;
+        }
+        match connection.drain(slot, self.io) {
+            Ok(written) => {
+                self.hub.counters.bytes_out += written;
+                if connection.has_send_queue() {
+                    return;
+                }
+                if connection.phase == Phase::Closing {
+                    self.io.finish(slot);
+                }
+                self.hub.snapshot_requests.wake(slot);
+                self.resume_reading(slot);
+            }
+            Err(Broken) => self.hub.broken.push(slot),
+        }
+    }
+
+    /// Ends the sessions of sockets that broke while they were written to.
+    pub(crate) fn end_broken(&mut self) {
+        while let Some(slot) = self.hub.broken.pop() {
+            if self.hub.connections.get(slot).is_some_and(|c| c.phase != Phase::Dead) {
+                self.socket_ended(slot);
+            }
+        }
+    }
+
+    /// The connection goes at the end of the turn: until then its slot is not used again.
+    pub(crate) fn mark_dead(&mut self, slot: u32) {
+        if let Some(connection) = self.hub.connections.get_mut(slot)
+            && connection.phase != Phase::Dead
+        {
+            connection.phase = Phase::Dead;
+            self.hub.dead.push(slot);
+        }
+    }
+
+    /// Lets go of what has ended. The shell may use the slots again from here on.
+    pub(crate) fn close_dead(&mut self) {
+        while let Some(slot) = self.hub.dead.pop() {
+            self.hub.leases.close(slot);
+            self.hub.channel_leases.forget(slot);
+            self.hub.taken_over.remove(&slot);
+            self.hub.snapshot_requests.forget(slot);
+            self.hub.held.forget(slot);
+            self.hub.connections.remove(slot);
+            self.io.close(slot);
+        }
+    }
+}
+
+impl Hub {
+    /// How many bytes to read from a socket now, at most. 0: none until [`Io::resume`] names it.
+    pub fn appetite(&self, slot: u32) -> usize {
+        let Some(connection) = self.connections.get(slot) else { return 0 };
+        if connection.phase == Phase::Dead || connection.is_paused || connection.is_unread {
+            return 0;
+        }
+        match connection.session.auth() {
+            Some(_) => READ_BYTES,
+            None => UNAUTHENTICATED_READ_BYTES,
+        }
+    }
+
+    /// Whether the connection in a slot has a session that is heard: it was neither closed nor left.
+    pub fn is_open(&self, slot: u32) -> bool {
+        self.connections.get(slot).is_some_and(Connection::is_open)
+    }
+
+    /// Whether sockets are to be read no more in this turn: it has read enough, or mail for another
+    /// hub waits for room, and the load is passed back to those who make it.
+    pub fn has_read_enough(&self) -> bool {
+        self.budget.is_spent() || self.is_backpressured()
+    }
+
+    /// Whether a socket is to be read on, by what waits for it: the replies of this turn as well,
+    /// or one turn alone could make them grow without a bound.
+    fn flow(&self, slot: u32) -> Flow {
+        let Some(connection) = self.connections.get(slot).filter(|c| c.is_open()) else {
+            return Flow::Over;
+        };
+        let replies = self.replies.of(connection.reply).len() + connection.queued_reply_bytes();
+        Flow::behind(replies, connection.max_queue_bytes(self.config.send_queue_bytes))
+    }
+}

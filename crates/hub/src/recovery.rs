@@ -1,0 +1,135 @@
+//! When a channel's map is lost: telling the sockets that use it, and saying what this hub knows.
+
+use herenow_core::{Command, Put, Session, Ticket};
+use herenow_wire::ChannelName;
+use herenow_wire::encode::Reply;
+
+use crate::connection::Connection;
+use crate::door::Io;
+use crate::mail::{Loss, Mail};
+use crate::sessions::OWNER;
+use crate::work::Work;
+
+/// No slot: an answer to it finds nobody.
+const NO_SLOT: u32 = u32::MAX;
+
+impl<I: Io> Work<'_, I> {
+    /// A fault has cost shards of this hub their maps: every hub says what it knows of them. Done
+    /// at the beginning of a turn, since reporting the fault may have taken long, and the clients'
+    /// time to answer begins here.
+    pub(crate) fn recover_lost(&mut self) {
+        for loss in self.hub.shards.take_lost() {
+            self.io.shard_lost(loss.shard);
+            let me = self.hub.config.me;
+            self.hub.outgoing.push_to_others(me, || Mail::ShardLost(loss));
+            self.report(loss.shard);
+            self.reported(loss);
+        }
+    }
+
+    /// Another hub's shard is lost: what is known of it here goes there, and that this is all.
+    pub(crate) fn report_to_home(&mut self, loss: Loss) {
+        self.report(loss.shard);
+        self.settle();
+        let home = self.hub.shards.home(loss.shard);
+        self.hub.outgoing.push(home, Mail::Reported(loss));
+    }
+
+    /// A hub has said what it knows of a lost shard of this one.
+    pub(crate) fn reported(&mut self, loss: Loss) {
+        self.hub.shards.reported(loss, self.now, &mut self.hub.shard_effects);
+        self.settle();
+    }
+
+    /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.
+    fn report(&mut self, shard: u16) {
+        for channel in self.hub.audience.channels_of(shard) {
+            let subscribers = self.hub.audience.subscribers(&channel).iter();
+            let sessions = subscribers.filter_map(|s| self.hub.connections.get(s.slot));
+            let trackers = sessions
+                .map(|connection| &connection.session)
+                .filter(|session| session.tracked().any(|name| *name == channel));
+            let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
+            let ask = self.hub.audience.ask_for_all(&channel);
+            self.command(Command::Recover { channel, peer: self.hub.config.me, ask, trackers });
+        }
+        for channel in self.unheard_channels_of(shard) {
+            self.answer_for_unheard(&channel);
+        }
+    }
+
+    /// Tells every socket that uses the channel, subscribed or not, that its map is lost, and
+    /// answers for the sessions that are not told.
+    pub(crate) fn tell_resync(&mut self, channel: &ChannelName) {
+        let subscribers = self.hub.audience.subscribers(channel).iter();
+        let mut slots: Vec<u32> = subscribers.map(|subscriber| subscriber.slot).collect();
+        let connections = &self.hub.connections;
+        let may_join = |slot: &u32| connections.get(*slot).is_some_and(Connection::may_join_later);
+        slots.extend(connections.named(channel).filter(may_join));
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            self.reply(slot, &Reply::Resync { channel: channel.clone() }, None);
+        }
+        self.answer_for_unheard(channel);
+    }
+
+    /// The channel hibernates: the states of its subscribers are freed. Where there is a grace they
+    /// stay, since the server answers a resync for who is away.
+    pub(crate) fn forget_states(&mut self, channel: &ChannelName) {
+        if self.hub.policy.settings_for(channel).disconnect_grace_ms > 0 {
+            return;
+        }
+        for subscriber in self.hub.audience.subscribers(channel) {
+            if let Some(connection) = self.hub.connections.get_mut(subscriber.slot) {
+                connection.session.forget_state(channel);
+            }
+        }
+    }
+
+    /// Sends the states again of sessions that show something in the channel and are sent nothing
+    /// of it: those without a socket, and those that were taken over and wait for the rules.
+    fn answer_for_unheard(&mut self, channel: &ChannelName) {
+        let max_members = self.hub.policy.settings_for(channel).max_members;
+        let connections = &self.hub.connections;
+        self.hub.taken_over.retain(|slot| {
+            connections.get(*slot).is_some_and(|c| c.session.answered_for().next().is_some())
+        });
+        let taken_over = self.hub.taken_over.iter().filter_map(|slot| connections.get(*slot));
+        let connected = taken_over.filter_map(|c| shown_by(&c.session, channel));
+        let connected: Vec<Put> = connected.collect();
+        let detached = self.hub.detached.in_channel(channel);
+        let detached: Vec<Put> = detached.filter_map(|one| shown_by(one, channel)).collect();
+        for put in connected {
+            let (peer, connection) = (self.hub.config.me, put.connection);
+            let ticket = Ticket { peer, slot: NO_SLOT, connection, generation: 0, reference: None };
+            let channel = channel.clone();
+            self.command(Command::Put { channel, put, max_members, ticket });
+        }
+        for put in detached {
+            let channel = channel.clone();
+            self.command(Command::Keep { channel, put, max_members });
+        }
+    }
+
+    /// The channels of one shard in which a session shows something and is sent nothing.
+    fn unheard_channels_of(&self, shard: u16) -> Vec<ChannelName> {
+        let slots = self.hub.taken_over.iter();
+        let connected = slots.filter_map(|slot| self.hub.connections.get(*slot));
+        let shown = connected.flat_map(|c| c.session.answered_for().map(|(name, _)| name));
+        let all = shown.chain(self.hub.detached.channels());
+        let mut channels: Vec<ChannelName> =
+            all.filter(|name| name.shard() == shard).cloned().collect();
+        channels.sort_unstable();
+        channels.dedup();
+        channels
+    }
+}
+
+/// What a session shows in `channel`, where it is sent nothing of it.
+fn shown_by(session: &Session, channel: &ChannelName) -> Option<Put> {
+    let user = session.auth()?.user.clone();
+    let (_, state) = session.answered_for().find(|(name, _)| *name == channel)?;
+    let connection = session.connection();
+    Some(Put { connection, owner: OWNER, user, state: state.clone() })
+}

@@ -1,0 +1,377 @@
+//! Sessions on sockets: what a session is told, and carrying out what it wants done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use herenow_core::{
+    Command, Effect, Input, Owner, Put, Question, Ruling, SessionEffect, Ticket, Verdict,
+    Verification,
+};
+use herenow_wire::encode::{self, Reply};
+use herenow_wire::frame::{self, Reader};
+use herenow_wire::{ChannelName, CloseCode, Ref};
+
+use crate::connection::{Phase, Sent};
+use crate::door::{Asked, Io, Purpose};
+use crate::mail::{Asker, Mail};
+use crate::policy::{ChannelSettings, Policy};
+use crate::replies::{Place, Replies};
+use crate::work::Work;
+
+/// Every entry of this process has one owner.
+pub(crate) const OWNER: Owner = Owner(0);
+
+/// What reviews may cost in one turn, in sessions and questions: after a reload the rules are asked
+/// for everything that was granted, and requests must not wait behind all of it.
+const REVIEWS_PER_TURN: usize = 256;
+
+impl<I: Io> Work<'_, I> {
+    /// Tells a session something and carries out what follows from it.
+    pub(crate) fn tell_session(&mut self, slot: u32, input: Input) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        connection.session.handle(input, &self.hub.config.limits, self.now, &mut self.hub.effects);
+        self.carry_out(slot);
+        self.settle();
+        self.note_deadline(slot);
+    }
+
+    pub(crate) fn session_timeout(&mut self, slot: u32) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        connection.session.handle_timeout(&self.hub.config.limits, self.now, &mut self.hub.effects);
+        self.carry_out(slot);
+        self.settle();
+        self.note_deadline(slot);
+    }
+
+    /// A shard's answer, here or from afar. The connection may be gone and its slot another's.
+    pub(crate) fn answer(&mut self, ticket: Ticket, channel: ChannelName, verdict: Verdict) {
+        if let Some(connection) = self.hub.connections.get_mut(ticket.slot)
+            && ticket.is_from(&connection.session)
+        {
+            let input = Input::Answer { channel, reference: ticket.reference, verdict };
+            connection.session.handle(
+                input,
+                &self.hub.config.limits,
+                self.now,
+                &mut self.hub.effects,
+            );
+            self.carry_out(ticket.slot);
+        }
+    }
+
+    /// Carries out what this loop's shards want done.
+    pub(crate) fn settle(&mut self) {
+        self.recover_lost();
+        while !self.hub.shard_effects.is_empty() {
+            let mut batch = std::mem::take(&mut self.hub.shard_effects);
+            for effect in batch.drain(..) {
+                match effect {
+                    Effect::Dirty { channel, flushed_at } => {
+                        let due = self.hub.pace.due(flushed_at, self.now);
+                        self.hub.shards.plan(channel, due);
+                    }
+                    Effect::Ripe { channel, flushed_at } => {
+                        let due = self.hub.pace.due_ripe(flushed_at, self.now);
+                        self.hub.shards.plan(channel, due);
+                    }
+                    Effect::Answer { ticket, channel, verdict }
+                        if ticket.peer == self.hub.config.me =>
+                    {
+                        self.answer(ticket, channel, verdict);
+                    }
+                    Effect::Answer { ticket, channel, verdict } => {
+                        let to = ticket.peer;
+                        self.hub.outgoing.push(to, Mail::Answer { ticket, channel, verdict });
+                    }
+                    Effect::Resync { channel, .. } => {
+                        // Sockets that only named the channel as their default are told as well,
+                        // so every loop looks.
+                        let me = self.hub.config.me;
+                        let mail = || Mail::Resync(channel.clone());
+                        self.hub.outgoing.push_to_others(me, mail);
+                        self.tell_resync(&channel);
+                    }
+                    Effect::Hibernated { channel, peers } => {
+                        for peer in peers {
+                            if peer == self.hub.config.me {
+                                self.forget_states(&channel);
+                            } else {
+                                self.hub.outgoing.push(peer, Mail::Hibernated(channel.clone()));
+                            }
+                        }
+                    }
+                }
+            }
+            if self.hub.shard_effects.is_empty() {
+                self.hub.shard_effects = batch;
+                return;
+            }
+        }
+    }
+
+    /// Carries out what the session in `slot` wants done.
+    pub(crate) fn carry_out(&mut self, slot: u32) {
+        while !self.hub.effects.is_empty() {
+            let mut batch = std::mem::take(&mut self.hub.effects);
+            for effect in batch.drain(..) {
+                self.perform(slot, effect);
+            }
+            if self.hub.effects.is_empty() {
+                self.hub.effects = batch;
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, slot: u32, effect: SessionEffect) {
+        match effect {
+            SessionEffect::Reply(mut reply, reference) => {
+                if let Reply::AuthSuccess { resume, .. } = &mut reply {
+                    *resume = self.resume_token(slot);
+                }
+                self.reply(slot, &reply, reference.as_ref());
+            }
+            SessionEffect::Verify { token, resume } => {
+                self.verify(slot, &token, resume.as_deref());
+            }
+            SessionEffect::Authorize(question) => self.authorize(slot, question),
+            SessionEffect::Listen { channel } => self.listen(slot, channel),
+            SessionEffect::AskAgain { channel } => self.ask_again(slot, channel),
+            SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
+            SessionEffect::Put { channel, state, user, reference } => {
+                let Some(connection) = self.hub.connections.get(slot) else { return };
+                let generation = connection.session.generation();
+                let connection = connection.session.connection();
+                let put = Put { connection, owner: OWNER, user, state };
+                let ticket =
+                    Ticket { peer: self.hub.config.me, slot, connection, generation, reference };
+                let ChannelSettings { max_members, presence_ttl_ms, .. } =
+                    self.hub.policy.settings_for(&channel);
+                self.watch_lease(slot, Duration::from_millis(presence_ttl_ms));
+                self.command(Command::Put { channel, put, max_members, ticket });
+            }
+            SessionEffect::Remove { channel, reason } => {
+                let Some(connection) = self.hub.connections.get(slot) else { return };
+                let connection = connection.session.connection();
+                self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+            }
+            SessionEffect::Settled => {
+                self.io.admitted(slot);
+            }
+            SessionEffect::Detach { channel } => {
+                let Some(connection) = self.hub.connections.get(slot) else { return };
+                let connection = connection.session.connection();
+                self.command(Command::Detach { channel, connection, owner: OWNER });
+            }
+            SessionEffect::TakeOver { claim, user } => self.take_over(slot, claim, user),
+            SessionEffect::Detached => self.keep_detached(slot),
+            SessionEffect::ReviewLater => self.hub.reviews.add_later(slot),
+            SessionEffect::Close { code } => self.close(slot, code, ""),
+        }
+    }
+
+    pub(crate) fn reply(&mut self, slot: u32, reply: &Reply, reference: Option<&Ref>) {
+        if let Reply::Error { code, .. } = reply {
+            self.hub.counters.count_error(*code);
+        }
+        if let Some(connection) = self.hub.connections.get_mut(slot)
+            && connection.is_open()
+        {
+            let buffer = self.hub.replies.to(slot, &mut connection.reply);
+            let start = buffer.len();
+            encode::reply(buffer, reply, reference);
+            if answers_nothing_in_particular(reply, reference) {
+                Replies::drop_repeated(buffer, start, |new| connection.queue_ends_with(new));
+            }
+        }
+    }
+
+    /// Has a request of the session in `slot` decided.
+    fn authorize(&mut self, slot: u32, question: Question) {
+        let Some(connection) = self.hub.connections.get(slot) else { return };
+        let session = &connection.session;
+        let asker = Asker::new(self.hub.config.me, slot, session);
+        let purpose = match session.is_reviewed() {
+            true => Purpose::Review,
+            false => Purpose::Request,
+        };
+        self.hub.review_cost += 1;
+        let asked = self.io.ask((asker, purpose), &question, session.auth());
+        if let Asked::Now(ruling) = asked {
+            self.decide(slot, question.channel, ruling);
+        }
+    }
+
+    /// A decision that came later. The connection may be gone and its slot another's, or one that
+    /// has taken its place.
+    pub(crate) fn ruling_came(&mut self, asker: Asker, channel: ChannelName, ruling: Ruling) {
+        if self.is_still_there(asker) {
+            self.decide(asker.slot, channel, ruling);
+            self.carry_out(asker.slot);
+            self.settle();
+            self.note_deadline(asker.slot);
+        }
+    }
+
+    fn decide(&mut self, slot: u32, channel: ChannelName, ruling: Ruling) {
+        let channel = self.hub.audience.canonical(channel);
+        if let Some(connection) = self.hub.connections.get_mut(slot) {
+            let input = Input::Decision { channel, ruling };
+            connection.session.handle(
+                input,
+                &self.hub.config.limits,
+                self.now,
+                &mut self.hub.effects,
+            );
+        }
+    }
+
+    /// New rules hold from here on, and whatever the old ones granted is asked again, bit by bit.
+    pub(crate) fn reload(&mut self, policy: Arc<Policy>) {
+        self.hub.policy = policy;
+        for slot in self.hub.connections.slots() {
+            self.hub.reviews.add(slot);
+        }
+    }
+
+    /// Reviews some of the sessions that are to be reviewed, as far as the rules can be asked.
+    pub(crate) fn review_some(&mut self) {
+        self.hub.review_cost = 0;
+        while self.hub.review_cost < REVIEWS_PER_TURN
+            && !self.hub.reviews.is_empty()
+            && self.io.takes_reviews()
+        {
+            let Some(slot) = self.hub.reviews.take() else { return };
+            self.hub.review_cost += 1;
+            self.watch_leases_anew(slot);
+            self.tell_session(slot, Input::Review);
+        }
+    }
+
+    /// To the channel's shard, here or on another loop.
+    pub(crate) fn command(&mut self, command: Command) {
+        let home = self.hub.shards.home(command.channel().shard());
+        if home == self.hub.config.me {
+            self.hub.shards.handle(command, self.now, &mut self.hub.shard_effects);
+        } else {
+            self.hub.outgoing.push(home, Mail::Command(command));
+        }
+    }
+
+    /// Closes a connection whose session has ended, after what it was last told.
+    pub(crate) fn close(&mut self, slot: u32, code: CloseCode, reason: &str) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        connection.phase = Phase::Closing;
+        connection.reader = Reader::default();
+        connection.drop_flushes();
+        frame::write_close(self.hub.replies.to(slot, &mut connection.reply), code, reason);
+        self.io.admitted(slot);
+        self.linger(slot);
+    }
+
+    pub(crate) fn ping(&mut self, slot: u32) {
+        if let Some(connection) = self.hub.connections.get_mut(slot)
+            && connection.is_open()
+        {
+            frame::write_ping(self.hub.replies.to(slot, &mut connection.reply));
+        }
+    }
+
+    /// Decodes a message and tells the session.
+    pub(crate) fn text(&mut self, slot: u32, text: &str) {
+        let Some(connection) = self.hub.connections.get(slot) else { return };
+        let mut decoded = std::mem::take(&mut self.hub.scratch.decoded);
+        herenow_wire::decode(text, connection.default_channel(), &mut decoded);
+        for message in decoded.drain(..) {
+            self.tell_session(slot, message.map_or_else(Input::Refused, Input::Message));
+        }
+        self.hub.scratch.decoded = decoded;
+    }
+
+    /// Has a token verified.
+    fn verify(&mut self, slot: u32, token: &str, resume: Option<&str>) {
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        let asker = Asker::new(self.hub.config.me, slot, &connection.session);
+        if let Asked::Now(verification) = self.io.verify(asker, token, resume) {
+            let input = Input::Verified(verification);
+            let limits = &self.hub.config.limits;
+            connection.session.handle(input, limits, self.now, &mut self.hub.effects);
+        }
+    }
+
+    /// What came of a token, later. The connection may be gone and its slot another's, or one that
+    /// has taken its place.
+    pub(crate) fn verified(&mut self, asker: Asker, verification: Verification) {
+        if self.is_still_there(asker) {
+            self.tell_session(asker.slot, Input::Verified(verification));
+        }
+    }
+
+    fn is_still_there(&self, asker: Asker) -> bool {
+        let holder = self.hub.connections.get(asker.slot);
+        holder.is_some_and(|c| Asker::new(self.hub.config.me, asker.slot, &c.session) == asker)
+    }
+
+    /// The hub is to end: everybody is closed, and it waits for them to go.
+    pub(crate) fn begin_end(&mut self, within: Duration, connections: usize) {
+        if self.hub.ending.is_some() {
+            // It is about to end, and no new connection is let in.
+            return;
+        }
+        self.hub.ending = Some(self.now + within);
+        self.close_all_for_restart(connections);
+    }
+
+    /// Everybody is to come back, but not all at once.
+    pub(crate) fn close_all_for_restart(&mut self, connections: usize) {
+        let window_ms = (1000 + connections as u64 / 4).min(30_000);
+        for slot in self.hub.connections.slots() {
+            // Multiplying by a large odd number spreads neighbouring slots over the window.
+            let config = &self.hub.config;
+            let place = slot.wrapping_mul(u32::from(config.hubs)) + u32::from(config.me.0);
+            let spread = u64::from(place.wrapping_mul(2_654_435_769));
+            let retry_after_ms = (spread * window_ms) >> 32;
+            let reason = format!("{{\"retryAfterMs\":{retry_after_ms}}}");
+            self.close(slot, CloseCode::Restart, &reason);
+        }
+    }
+
+    /// Sends the replies that no flush has taken along.
+    pub(crate) fn send_replies(&mut self) {
+        let slots = self.hub.replies.take_slots();
+        let send_queue_bytes = self.hub.config.send_queue_bytes;
+        for slot in &slots {
+            let Some(connection) = self.hub.connections.get_mut(*slot) else { continue };
+            let bytes = self.hub.replies.of(connection.reply);
+            if !bytes.is_empty() {
+                self.hub.counters.writes += 1;
+                self.hub.counters.bytes_out += bytes.len();
+                match connection.send_replies(*slot, (bytes, send_queue_bytes), self.io) {
+                    Sent::Fine => {}
+                    Sent::Dropped(channels) => self.hub.scratch.dropped.push((*slot, channels)),
+                    Sent::Broken => self.hub.broken.push(*slot),
+                }
+            }
+            connection.reply = Place::NONE;
+            if connection.has_send_queue() {
+                continue;
+            }
+            if connection.phase == Phase::Closing {
+                // All is said: the peer reads the close frame, then the end.
+                self.io.finish(*slot);
+            }
+            self.resume_reading(*slot);
+        }
+        self.hub.replies.end_turn(slots);
+        self.lag_dropped();
+    }
+}
+
+/// A refusal that names neither a request nor a channel: one that directly follows its twin tells
+/// the client nothing new.
+fn answers_nothing_in_particular(reply: &Reply, reference: Option<&Ref>) -> bool {
+    reference.is_none() && matches!(reply, Reply::Error { channel: None, .. })
+}

@@ -1,0 +1,204 @@
+//! The shards that live on one hub, which of their channels are to be flushed when, and what a
+//! fault in one of them costs.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use herenow_core::{Command, Effect, Flush, Instant, Peer, Shard};
+use herenow_wire::{ChannelName, SHARDS};
+
+use crate::fault::contain;
+use crate::hub::Config;
+use crate::mail::Loss;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    /// Every `hubs`-th shard, beginning with this hub's index.
+    shards: Vec<Shard>,
+    hubs: u16,
+    due: BinaryHeap<Reverse<(Instant, ChannelName)>>,
+    /// When each channel in `due` is to be flushed. A channel whose flush was brought forward
+    /// stands in the heap twice; this says which of the two counts.
+    planned: BTreeMap<ChannelName, Instant>,
+    counts: Counts,
+    /// The index of this hub, and so of its first shard.
+    first: u16,
+    lost: Vec<Loss>,
+    /// How many faults there have been.
+    faults: u32,
+    /// The lost shards of which not every hub, this one included, has said what it knows.
+    awaiting: BTreeMap<u16, Awaiting>,
+    /// See [`Config::fault_on_channel`].
+    fault_on: Option<ChannelName>,
+    fails_next: Option<ChannelName>,
+}
+
+#[derive(Debug)]
+struct Awaiting {
+    fault: u32,
+    hubs: u16,
+}
+
+/// What the shards of a hub hold, kept as a sum: adding 1024 shards up each turn would cost more
+/// than a turn.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) entries: usize,
+    pub(crate) channels: usize,
+}
+
+impl Shards {
+    /// This hub's share.
+    pub(crate) fn new(config: &Config) -> Self {
+        let (first, hubs) = (config.me.0, config.hubs);
+        let shards = (first..SHARDS).step_by(usize::from(hubs));
+        Self {
+            shards: shards.map(|_| Shard::new(config.epoch_base)).collect(),
+            hubs,
+            due: BinaryHeap::new(),
+            planned: BTreeMap::new(),
+            counts: Counts::default(),
+            first,
+            lost: Vec::new(),
+            faults: 0,
+            awaiting: BTreeMap::new(),
+            fault_on: config.fault_on_channel.clone(),
+            fails_next: None,
+        }
+    }
+
+    /// The hub that a shard lives on.
+    pub(crate) fn home(&self, shard: u16) -> Peer {
+        Peer(shard % self.hubs)
+    }
+
+    pub(crate) fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
+        let at = self.at(command.channel());
+        let is_fault = self.is_fault(&command);
+        self.with(at, |shard| {
+            shard.handle(command, now, out);
+            assert!(!is_fault, "a fault was asked for, with its work half done");
+        });
+    }
+
+    /// Plans a flush.
+    pub(crate) fn plan(&mut self, channel: ChannelName, due: Instant) {
+        self.planned.insert(channel.clone(), due);
+        self.due.push(Reverse((due, channel)));
+    }
+
+    /// When the next flush is due.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.due.peek().map_or(Instant::NEVER, |Reverse((due, _))| *due)
+    }
+
+    /// The next channel whose flush is due.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<ChannelName> {
+        while self.due.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            let Reverse((due, channel)) = self.due.pop()?;
+            if self.planned.get(&channel) == Some(&due) {
+                self.planned.remove(&channel);
+                return Some(channel);
+            }
+        }
+        None
+    }
+
+    /// Moves what a channel owes into `out`.
+    pub(crate) fn flush(&mut self, channel: &ChannelName, now: Instant, out: &mut Flush) {
+        let at = self.at(channel);
+        self.with(at, |shard| shard.flush(channel, now, out));
+    }
+
+    /// Ends collections whose time is over, and lets silent channels hibernate.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        hibernate_after: Option<Duration>,
+        out: &mut Vec<Effect>,
+    ) {
+        for at in 0..self.shards.len() {
+            if self.shards[at].has_deadlines(hibernate_after) {
+                self.with(at, |shard| shard.handle_timeout(now, hibernate_after, out));
+            }
+        }
+    }
+
+    /// Entries and channels now.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn is_fault(&mut self, command: &Command) -> bool {
+        let Command::Put { channel, .. } = command else { return false };
+        self.fault_on.as_ref() == Some(channel)
+            || self.fails_next.take_if(|next| next == channel).is_some()
+    }
+
+    fn at(&self, channel: &ChannelName) -> usize {
+        usize::from(channel.shard() / self.hubs)
+    }
+
+    /// The shards lost by a fault since this was last asked.
+    pub(crate) fn take_lost(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// See [`crate::Hub::fail_next_put`].
+    pub(crate) fn fail_next_put(&mut self, channel: ChannelName) {
+        if self.home(channel.shard()) == Peer(self.first) {
+            self.fails_next = Some(channel);
+        }
+    }
+
+    /// How many flushes are planned.
+    pub(crate) fn planned(&self) -> usize {
+        self.planned.len()
+    }
+
+    /// Of how many lost shards not every hub has said what it knows.
+    pub(crate) fn awaiting(&self) -> usize {
+        self.awaiting.len()
+    }
+
+    /// Whether a fault has not been recovered from.
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// A hub has said what it knows of a lost shard.
+    pub(crate) fn reported(&mut self, loss: Loss, now: Instant, out: &mut Vec<Effect>) {
+        let Some(awaiting) = self.awaiting.get_mut(&loss.shard) else { return };
+        if awaiting.fault != loss.fault {
+            return;
+        }
+        awaiting.hubs -= 1;
+        if awaiting.hubs == 0 {
+            self.awaiting.remove(&loss.shard);
+            let at = usize::from(loss.shard / self.hubs);
+            self.with(at, |shard| shard.reports_are_in(now, out));
+        }
+    }
+
+    /// Every call to a shard goes through here. A fault in it ends with it: an empty successor
+    /// takes its place, and all hubs are to tell that one what they know.
+    fn with(&mut self, at: usize, call: impl FnOnce(&mut Shard)) {
+        let shard = self.shards.get_mut(at).expect("a hub is only asked for its own shards");
+        self.counts.entries -= shard.entries();
+        self.counts.channels -= shard.channels();
+        // What the fault left half done is thrown away whole, so nothing broken is seen.
+        if contain(|| call(&mut *shard)).is_err() {
+            let index = at as u16 * self.hubs + self.first;
+            *shard = shard.successor();
+            shard.await_reports();
+            self.faults += 1;
+            let awaiting = Awaiting { fault: self.faults, hubs: self.hubs };
+            self.awaiting.insert(index, awaiting);
+            self.lost.push(Loss { shard: index, fault: self.faults });
+        }
+        self.counts.entries += shard.entries();
+        self.counts.channels += shard.channels();
+    }
+}

@@ -1,0 +1,24 @@
+//! Every list that any client has seen, by channel, epoch and seq, kept for the whole run: the same
+//! pair names one list, wherever and however it was seen.
+
+use std::collections::BTreeMap;
+
+use herenow_wire::ChannelName;
+
+/// Everybody in one channel, the one tracked longest ago first: user, connection, state.
+pub type Rows = Vec<(String, String, String)>;
+
+/// See the module.
+#[derive(Default)]
+pub struct History {
+    seen: BTreeMap<(ChannelName, u64, u64), Rows>,
+}
+
+impl History {
+    /// A client has come to this list at this point, by a snapshot or by the deltas since one.
+    pub fn meet(&mut self, channel: &ChannelName, (epoch, seq): (u64, u64), rows: &Rows) {
+        let at = (channel.clone(), epoch, seq);
+        let known = self.seen.entry(at).or_insert_with(|| rows.clone());
+        assert_eq!(known, rows, "{channel}: two lists at ({epoch}, {seq})");
+    }
+}

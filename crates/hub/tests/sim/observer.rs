@@ -1,0 +1,142 @@
+//! What one socket has carried to a client, frame by frame, held to what every subscriber may rely
+//! on. Sees the frames themselves, so that nothing the client forgives goes unseen.
+
+use std::collections::BTreeMap;
+
+use herenow_client::protocol::{Delta, Departure, Row, ServerMessage, Snapshot};
+use herenow_wire::{ChannelName, ClientMessage, DefaultChannel, decode};
+
+use crate::history::{History, Rows};
+
+/// See the module.
+#[derive(Default)]
+pub struct Observer {
+    views: BTreeMap<ChannelName, View>,
+    /// The last point of channels whose subscription has ended: a new one goes on from there.
+    ended: BTreeMap<ChannelName, (u64, u64)>,
+    said: BTreeMap<ChannelName, Said>,
+    connection: String,
+    /// It may have taken a session over, and so subscribe before it says anything.
+    may_have_come_back: bool,
+}
+
+/// What the client has said of a channel on this socket.
+#[derive(PartialEq)]
+enum Said {
+    /// That it is there, and nothing else: it must find itself in its first snapshot.
+    OnlyItself,
+    More,
+}
+
+struct View {
+    epoch: u64,
+    seq: u64,
+    rows: Rows,
+}
+
+impl Observer {
+    pub fn say(&mut self, text: &str) {
+        let mut decoded = Vec::new();
+        decode(text, &DefaultChannel::None, &mut decoded);
+        for incoming in decoded {
+            match incoming.expect("a client says what makes sense").message {
+                ClientMessage::Track { channel, .. } => {
+                    self.said.entry(channel).or_insert(Said::OnlyItself);
+                }
+                ClientMessage::Subscribe { channel }
+                | ClientMessage::Unsubscribe { channel }
+                | ClientMessage::Untrack { channel }
+                | ClientMessage::Sync { channel } => self.expect_nothing(&channel),
+                ClientMessage::Auth { resume, .. } => self.may_have_come_back |= resume.is_some(),
+                ClientMessage::Ping => {}
+            }
+        }
+    }
+
+    pub fn read(&mut self, message: &ServerMessage, history: &mut History) {
+        match message {
+            ServerMessage::Sync(snapshot) => self.replace(snapshot, history),
+            ServerMessage::Join(delta) => self.fold(delta, Known::No, history),
+            ServerMessage::Update(delta) => self.fold(delta, Known::Yes, history),
+            ServerMessage::Leave(departure) => self.remove(departure, history),
+            ServerMessage::Unsubscribed { channel, .. } => self.end(channel),
+            ServerMessage::AuthRefreshed { revoked } => revoked.iter().for_each(|c| self.end(c)),
+            ServerMessage::AuthSuccess { connection_id, .. } => {
+                self.connection = connection_id.to_string();
+            }
+            // A lost map may be told without who has yet to answer.
+            ServerMessage::Resync { channel } => self.expect_nothing(channel),
+            ServerMessage::Error(failure) => {
+                failure.channel.iter().for_each(|channel| self.expect_nothing(channel));
+            }
+            ServerMessage::Unknown => panic!("the server says what no client understands"),
+            _ => {}
+        }
+    }
+
+    fn replace(&mut self, snapshot: &Snapshot, history: &mut History) {
+        let channel = &snapshot.channel;
+        let new = (snapshot.position.epoch, snapshot.position.seq);
+        let before = self.views.get(channel).map(|view| (view.epoch, view.seq));
+        let before = before.or(self.ended.remove(channel)).unwrap_or_default();
+        assert!(before <= new, "{channel}: a snapshot at {new:?} after {before:?}");
+        let rows: Rows = snapshot.rows.iter().map(row).collect();
+        history.meet(channel, new, &rows);
+        if self.said.get(channel) == Some(&Said::OnlyItself) && !self.may_have_come_back {
+            let is_in = rows.iter().any(|(_, one, _)| *one == self.connection);
+            assert!(is_in, "{channel}: who only says that it is there finds itself at once");
+            self.expect_nothing(channel);
+        }
+        self.views.insert(channel.clone(), View { epoch: new.0, seq: new.1, rows });
+    }
+
+    fn expect_nothing(&mut self, channel: &ChannelName) {
+        self.said.insert(channel.clone(), Said::More);
+    }
+
+    fn fold(&mut self, delta: &Delta, known: Known, history: &mut History) {
+        let view = self.advance(&delta.channel, delta.seq);
+        let new = row(&delta.row);
+        let at = view.rows.iter().position(|(_, one, _)| *one == new.1);
+        match (at, known) {
+            (None, Known::No) => {}
+            (Some(at), Known::Yes) => drop(view.rows.remove(at)),
+            (_, known) => panic!("known: {known:?}, and yet {delta:?}"),
+        }
+        view.rows.push(new);
+        history.meet(&delta.channel, (view.epoch, view.seq), &view.rows);
+    }
+
+    fn remove(&mut self, departure: &Departure, history: &mut History) {
+        let view = self.advance(&departure.channel, departure.seq);
+        let at = view.rows.iter().position(|(user, one, _)| {
+            **user == *departure.user_id && **one == *departure.connection_id
+        });
+        view.rows.remove(at.expect("a leave is of an entry that was there"));
+        history.meet(&departure.channel, (view.epoch, view.seq), &view.rows);
+    }
+
+    fn advance(&mut self, channel: &ChannelName, seq: u64) -> &mut View {
+        let view = self.views.get_mut(channel).expect("no delta comes before the first snapshot");
+        assert!(seq > view.seq, "{channel}: {seq} comes after {}", view.seq);
+        view.seq = seq;
+        view
+    }
+
+    fn end(&mut self, channel: &ChannelName) {
+        if let Some(view) = self.views.remove(channel) {
+            self.ended.insert(channel.clone(), (view.epoch, view.seq));
+        }
+    }
+}
+
+/// Whether an entry was there before.
+#[derive(Debug)]
+enum Known {
+    Yes,
+    No,
+}
+
+fn row(row: &Row) -> (String, String, String) {
+    (row.user_id.to_string(), row.connection_id.to_string(), row.state.to_string())
+}

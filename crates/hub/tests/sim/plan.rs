@@ -1,0 +1,182 @@
+//! What one run is made of, drawn from its seed: how many there are, how patient the server is,
+//! and how bad the network.
+
+use std::time::Duration;
+
+use std::sync::Arc;
+
+use herenow_core::{Limits, Peer, Question, RateLimit, Right};
+use herenow_hub::{ChannelSettings, Config, Overrides, Pattern, Patterns, Policy};
+use herenow_wire::{ChannelName, UserId};
+
+use crate::chance::Chance;
+
+pub struct Plan {
+    pub loops: u16,
+    /// How many clients sign in; the users are fewer.
+    pub members: usize,
+    /// How many only watch the public channel.
+    pub observers: usize,
+    pub channels: Vec<ChannelName>,
+    pub ttl: Duration,
+    pub grace: Duration,
+    pub hibernate_after: Option<Duration>,
+    /// What the last channel has of its own. A reload draws it anew.
+    pub own: Overrides,
+    pub send_queue_bytes: usize,
+    /// What the kernel of a reader that has stopped takes before the server notices.
+    pub window_bytes: usize,
+    pub longest_delay_us: u64,
+    /// How long a turn of a loop may last.
+    pub longest_turn_us: u64,
+    pub longest_decision_us: u64,
+    pub longest_verdict_us: u64,
+    pub max_batches: usize,
+    /// Questions on their way to the rules with which no further review is begun.
+    pub most_questions: usize,
+    pub max_detached_per_user: usize,
+    pub writes_per_turn: usize,
+    /// For how long a token is good.
+    pub token_life: Option<Duration>,
+    /// The users below this number may not see the last channel. Rules that change shut out more.
+    pub shut_out_users: u64,
+    pub limits: Limits,
+    pub things_that_happen: u64,
+}
+
+/// A link that takes little at a time is a quick one: else a snapshot would take longer than a
+/// lease, and nothing is promised to who cannot even hear a ping.
+const MOST_DELAY_US_PER_BYTE: u64 = 50;
+
+/// More than there are clients.
+const MAX_MEMBERS: u32 = 1_000;
+const LONGEST_OWN_TTL_MS: u64 = 25_000;
+/// The users of a run.
+const USERS: u64 = 5;
+
+impl Plan {
+    pub fn draw(chance: &mut Chance) -> Self {
+        let channels = chance.between(1, 3);
+        let hibernate_after = chance.one_in(3).then(|| Duration::from_secs(chance.between(2, 8)));
+        let grace_ms = if chance.one_in(2) { 0 } else { chance.between(500, 8_000) };
+        let window_bytes = *pick(chance, &[200, 1_000, 8_000]);
+        let delay_us = *pick(chance, &[1_000, 50_000, 400_000]);
+        let per_second = *pick(chance, &[10, 50, 200]);
+        Self {
+            loops: chance.between(1, 3) as u16,
+            members: chance.between(2, 9) as usize,
+            observers: chance.below(3) as usize,
+            channels: (0..channels).map(|n| channel(&format!("c{n}"))).collect(),
+            ttl: Duration::from_secs(chance.between(4, 20)),
+            grace: Duration::from_millis(grace_ms),
+            hibernate_after,
+            own: own_settings(chance),
+            send_queue_bytes: *pick(chance, &[300, 1_500, 8_000]),
+            window_bytes,
+            longest_delay_us: delay_us.min(window_bytes as u64 * MOST_DELAY_US_PER_BYTE),
+            longest_turn_us: *pick(chance, &[0, 1_000, 20_000]),
+            longest_decision_us: *pick(chance, &[0, 0, 5_000, 300_000]),
+            longest_verdict_us: *pick(chance, &[0, 0, 5_000, 300_000]),
+            max_batches: *pick(chance, &[1, 3, 1_000]),
+            most_questions: *pick(chance, &[1, 3, 1_000]),
+            max_detached_per_user: *pick(chance, &[1, 3, 16]),
+            writes_per_turn: *pick(chance, &[1, 3, 512]),
+            token_life: chance.one_in(3).then(|| Duration::from_secs(chance.between(5, 60))),
+            shut_out_users: 1,
+            limits: Limits {
+                auth_timeout: Duration::from_secs(5),
+                expiry_leeway: Duration::from_secs(chance.between(1, 60)),
+                rate: RateLimit { messages_per_second: per_second, burst: 2 * per_second },
+                max_channels: 100,
+                max_waiting_messages: 64,
+                max_waiting_bytes: 64 * 1024,
+                max_unauthenticated_waiting_bytes: 16 * 1024,
+            },
+            things_that_happen: chance.between(5, 60),
+        }
+    }
+
+    /// What a hub is made of. Which hub it is, and the life of its channels, are the server's to say.
+    pub fn config(&self) -> Config {
+        Config {
+            me: Peer(0),
+            hubs: self.loops,
+            epoch_base: 0,
+            limits: self.limits.clone(),
+            presence_ttl: self.ttl,
+            hibernate_after: self.hibernate_after,
+            max_detached_per_user: self.max_detached_per_user,
+            max_frame_bytes: 16 * 1024,
+            send_queue_bytes: self.send_queue_bytes,
+            writes_per_turn: self.writes_per_turn,
+            flush_delay: None,
+            fault_on_channel: None,
+        }
+    }
+
+    /// What holds in which channel.
+    pub fn policy(&self) -> Arc<Policy> {
+        let defaults = ChannelSettings {
+            max_members: MAX_MEMBERS,
+            presence_ttl_ms: self.ttl.as_millis() as u64,
+            disconnect_grace_ms: self.grace.as_millis() as u64,
+        };
+        let last = self.channels.last().expect("there is at least one");
+        let pattern = Pattern::parse(&last.to_string()).expect("a channel is a pattern of itself");
+        Arc::new(Policy::new(defaults, Patterns::new(vec![(pattern, self.own)])))
+    }
+
+    /// How many members a channel may hold.
+    pub fn max_members(&self, channel: &ChannelName) -> u32 {
+        self.policy().settings_for(channel).max_members
+    }
+
+    /// The longest that any connection may be silent.
+    pub fn longest_ttl(&self) -> Duration {
+        self.ttl.max(Duration::from_millis(LONGEST_OWN_TTL_MS))
+    }
+
+    /// The access rules: the first channel is public, some users may not see the last.
+    pub fn grants(&self, question: &Question) -> bool {
+        let is_first = question.channel == self.channels[0];
+        match &question.user {
+            None => is_first && question.right == Right::Subscribe,
+            Some(user) => !self.is_shut_out(user, &question.channel),
+        }
+    }
+
+    pub fn is_shut_out(&self, user: &UserId, channel: &ChannelName) -> bool {
+        let last = self.channels.last().expect("there is at least one");
+        let is_barred = (0..self.shut_out_users).any(|number| user.as_str() == user_name(number));
+        self.channels.len() > 1 && channel == last && is_barred
+    }
+}
+
+/// The token of a client: no run is about signatures. Nobody signs in with one that is not good.
+pub fn token_of(member: usize) -> String {
+    user_name(member as u64 % USERS)
+}
+
+fn user_name(number: u64) -> String {
+    format!("user-{number}")
+}
+
+/// A namespace of its own for the last channel, in some runs.
+fn own_settings(chance: &mut Chance) -> Overrides {
+    if !chance.one_in(3) {
+        return Overrides::default();
+    }
+    Overrides {
+        max_members: chance.one_in(3).then(|| chance.between(1, 4) as u32),
+        presence_ttl_ms: chance.one_in(2).then(|| chance.between(3_000, LONGEST_OWN_TTL_MS)),
+        disconnect_grace_ms: chance.one_in(2).then(|| chance.between(0, 8_000)),
+    }
+}
+
+pub fn pick<'a, T>(chance: &mut Chance, of: &'a [T]) -> &'a T {
+    &of[chance.index(of.len())]
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(&format!("presence:{name}")).expect("a valid name")
+}

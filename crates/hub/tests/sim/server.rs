@@ -1,0 +1,151 @@
+//! One simulated server: the hubs that ship, each with a shell whose sockets are links, whose
+//! mailboxes are lists, and whose verdicts and rulings come late.
+
+use std::time::Duration;
+
+use herenow_core::{Instant, Peer};
+use herenow_hub::{Config, Event, Holdings, Hub};
+use herenow_wire::ChannelName;
+
+use crate::network::LinkId;
+use crate::shell::{Inbox, Outside, Shell};
+use crate::stage::Stage;
+
+/// See the module.
+pub struct Server {
+    hubs: Vec<Hub>,
+    shells: Vec<Shell>,
+    inboxes: Vec<Inbox>,
+}
+
+/// How long a server waits for its connections when it shuts down.
+const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(5);
+
+impl Server {
+    /// A server that has just started, at a moment that is the base of its epochs.
+    pub fn start(stage: &Stage) -> Self {
+        // As the real one: seconds times 2^20, the part of a second in the low bits, since a server
+        // may start twice within one.
+        let epoch_base = ((1_000_000 + stage.now.as_millis()) << 20) / 1_000;
+        let hubs = (0..stage.plan.loops).map(|index| {
+            let config = Config { me: Peer(index), epoch_base, ..stage.plan.config() };
+            Hub::new(config, stage.plan.policy(), stage.now)
+        });
+        Self {
+            hubs: hubs.collect(),
+            shells: (0..stage.plan.loops).map(|_| Shell::new(stage.now)).collect(),
+            inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
+        }
+    }
+
+    /// A socket that some loop is to look after.
+    pub fn watch(&mut self, link: LinkId, stage: &mut Stage) {
+        let at = stage.chance.index(self.shells.len());
+        self.shells[at].watch(link);
+    }
+
+    /// When which loop turns next.
+    pub fn next_turn(&self, stage: &mut Stage) -> (Instant, usize) {
+        let turns = (0..self.hubs.len()).map(|at| {
+            let hub = &self.hubs[at];
+            if hub.has_ended(stage.now, || self.shells[at].awaits_none()) {
+                return (Instant::NEVER, at);
+            }
+            let mail = if self.inboxes[at].is_empty() { Instant::NEVER } else { stage.now };
+            (self.shells[at].next_turn(hub, stage).min(mail).max(self.shells[at].busy_until()), at)
+        });
+        let (next, at) = turns.min().expect("there is at least one loop");
+        (next.max(stage.now), at)
+    }
+
+    /// One turn of one loop.
+    pub fn turn(&mut self, at: usize, stage: &mut Stage) {
+        let now = stage.now;
+        let hub = &mut self.hubs[at];
+        for batch in self.inboxes[at].take_all() {
+            let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
+            hub.handle(Event::Mail(batch), now, &mut outside);
+        }
+        let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
+        outside.tell_answers(hub);
+        outside.read_sockets(hub);
+        hub.turn(now, &mut outside);
+        if hub.is_backpressured() {
+            stage.tally.choked_turns += 1;
+        }
+        self.shells[at].end_turn(stage);
+        self.shells[at].leases_are_kept(&self.hubs[at], stage);
+    }
+
+    /// Every connection is told to come back, and when, as on SIGTERM.
+    pub fn shut_down(&mut self, stage: &mut Stage) {
+        let connections = self.hubs.iter().map(|hub| hub.counters().connections).sum();
+        let now = stage.now;
+        for at in 0..self.hubs.len() {
+            let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
+            let within = SHUT_DOWN_WITHIN;
+            self.hubs[at].handle(Event::ShutDown { within, connections }, now, &mut outside);
+        }
+    }
+
+    /// Whether it was told to shut down and has nothing more to do.
+    pub fn has_ended(&self, stage: &Stage) -> bool {
+        self.hubs
+            .iter()
+            .zip(&self.shells)
+            .all(|(hub, shell)| hub.has_ended(stage.now, || shell.awaits_none()))
+    }
+
+    /// All links are reset, as by `kill -9`.
+    pub fn kill(&mut self, stage: &mut Stage) {
+        for hub in &self.hubs {
+            stage.tally.lags += hub.counters().slow_subscriber_drops as u64;
+        }
+        for shell in &self.shells {
+            for link in shell.links() {
+                let at = stage.arrival();
+                stage.network.link(link).cut(at);
+            }
+        }
+    }
+
+    /// One loop is held up, as by the system's scheduler.
+    pub fn pause(&mut self, at: usize, until: Instant, now: Instant) {
+        let count = self.shells.len();
+        self.shells[at % count].pause(until, now);
+    }
+
+    /// The whole process is stopped for a while, as by `SIGSTOP`.
+    pub fn pause_all(&mut self, until: Instant, now: Instant) {
+        for shell in &mut self.shells {
+            shell.pause(until, now);
+        }
+    }
+
+    /// The rules were replaced.
+    pub fn reload(&mut self, stage: &mut Stage) {
+        for at in 0..self.hubs.len() {
+            let policy = stage.plan.policy();
+            let now = stage.now;
+            let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
+            self.hubs[at].handle(Event::Reload(policy), now, &mut outside);
+        }
+    }
+
+    /// The next state that is put into this channel ends in a fault of its shard.
+    pub fn break_shard(&mut self, channel: &ChannelName) {
+        for hub in &mut self.hubs {
+            hub.fail_next_put(channel.clone());
+        }
+    }
+
+    /// Nobody is there any more, and nothing is left of anybody.
+    pub fn is_drained(&self, stage: &mut Stage) {
+        for hub in &self.hubs {
+            stage.tally.lags += hub.counters().slow_subscriber_drops as u64;
+            assert_eq!(hub.holdings(), Holdings::default(), "what is left in a hub");
+        }
+        assert!(self.inboxes.iter().all(Inbox::is_empty), "mail is left");
+        assert!(self.shells.iter().all(Shell::is_drained), "a socket or an answer is left");
+    }
+}

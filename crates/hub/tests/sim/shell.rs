@@ -1,0 +1,448 @@
+//! The fake outside of one hub: links for sockets, which take what is written in part, late or not
+//! at all, and break while they are written to; and answers that come when they come.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::time::Duration;
+
+use herenow_core::{
+    Auth, AuthRefusal, Claim, Instant, Peer, Question, Ruling, SCAN_EVERY, Verification,
+};
+use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, Wrote};
+use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel, UserId};
+
+use crate::network::{Down, LinkId, Up};
+use crate::stage::{Stage, Weather};
+
+/// See the module.
+pub struct Shell {
+    sockets: Vec<Option<Socket>>,
+    free: Vec<u32>,
+    /// Links whose request to open has not arrived.
+    opening: Vec<LinkId>,
+    /// Verdicts and rulings on their way, by when they come.
+    answers: Vec<(Instant, Answer)>,
+    busy_until: Instant,
+    /// From when until when it was held up.
+    pauses: Vec<(Instant, Instant)>,
+}
+
+/// One open link.
+struct Socket {
+    link: LinkId,
+    /// It did not take all that it was given.
+    is_blocked: bool,
+    /// When it takes more although nobody has taken anything from it: its kernel had a moment.
+    unblocks_at: Instant,
+    read_bytes: u64,
+    /// When the last whole frame was read, and when it had arrived.
+    heard_at: Instant,
+    came_at: Instant,
+}
+
+enum Answer {
+    Verified { asker: Asker, verification: Verification },
+    Ruling { asker: Asker, channel: ChannelName, ruling: Ruling },
+}
+
+/// The batches that wait for one hub.
+#[derive(Default)]
+pub struct Inbox {
+    batches: VecDeque<Vec<Mail>>,
+}
+
+/// What a hub is handed as its outside during one turn.
+pub struct Outside<'a> {
+    shell: &'a mut Shell,
+    inboxes: &'a mut [Inbox],
+    stage: &'a mut Stage,
+}
+
+/// How long after its end a lease may at most be noticed.
+const LATE: Duration = Duration::from_secs(1);
+/// A pause that is noticed wherever it falls between two looks.
+const NOTICED_PAUSE: Duration = Duration::from_millis(1_500);
+/// Pieces read from one socket in one turn.
+const PIECES_PER_TURN: usize = 32;
+
+impl Inbox {
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub fn take_all(&mut self) -> VecDeque<Vec<Mail>> {
+        std::mem::take(&mut self.batches)
+    }
+}
+
+impl Shell {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            sockets: Vec::new(),
+            free: Vec::new(),
+            opening: Vec::new(),
+            answers: Vec::new(),
+            busy_until: now,
+            pauses: Vec::new(),
+        }
+    }
+
+    pub fn watch(&mut self, link: LinkId) {
+        self.opening.push(link);
+    }
+
+    pub fn links(&self) -> Vec<LinkId> {
+        let open = self.sockets.iter().flatten().map(|socket| socket.link);
+        self.opening.iter().copied().chain(open).collect()
+    }
+
+    pub fn busy_until(&self) -> Instant {
+        self.busy_until
+    }
+
+    pub fn pause(&mut self, until: Instant, now: Instant) {
+        self.busy_until = self.busy_until.max(until);
+        match self.pauses.last_mut().filter(|(_, end)| *end >= now) {
+            Some((_, end)) => *end = self.busy_until,
+            None => self.pauses.push((now, self.busy_until)),
+        }
+    }
+
+    /// When something reaches this hub, or is due there.
+    pub fn next_turn(&self, hub: &Hub, stage: &mut Stage) -> Instant {
+        if hub.has_reviews() && self.answers.len() < stage.plan.most_questions {
+            return stage.now;
+        }
+        let mut next =
+            self.answers.iter().map(|(at, _)| *at).fold(hub.poll_timeout(), Instant::min);
+        for link in &self.opening {
+            next = next.min(stage.network.link(*link).up.next_at());
+        }
+        for (slot, socket) in self.taken() {
+            let link = stage.network.link(socket.link);
+            next = next.min(link.taken.next_at());
+            if socket.is_blocked {
+                next = next.min(socket.unblocks_at);
+            }
+            if !hub.is_backpressured() && hub.appetite(slot) > 0 {
+                next = next.min(link.up.next_at());
+            }
+        }
+        next
+    }
+
+    pub fn end_turn(&mut self, stage: &mut Stage) {
+        let turn_us = stage.chance.between(0, stage.plan.longest_turn_us);
+        self.busy_until = self.busy_until.max(stage.now + Duration::from_micros(turn_us));
+    }
+
+    /// Nobody who has been silent for longer than may be is still there.
+    pub fn leases_are_kept(&self, hub: &Hub, stage: &Stage) {
+        for (_, socket) in self.taken().filter(|(slot, _)| hub.is_open(*slot)) {
+            let paused = self.overlaps(socket.heard_at, stage.now).sum::<Duration>();
+            let most = stage.plan.longest_ttl() + LATE + paused;
+            let silent = stage.now.since(socket.heard_at);
+            assert!(silent <= most, "silent for {silent:?}, and still here after {most:?}");
+        }
+    }
+
+    pub fn awaits_none(&self) -> bool {
+        self.opening.is_empty()
+    }
+
+    pub fn is_drained(&self) -> bool {
+        self.sockets.iter().all(Option::is_none) && self.answers.is_empty()
+    }
+
+    fn taken(&self) -> impl Iterator<Item = (u32, &Socket)> {
+        (0u32..).zip(&self.sockets).filter_map(|(slot, one)| Some((slot, one.as_ref()?)))
+    }
+
+    fn slots(&self) -> Vec<u32> {
+        self.taken().map(|(slot, _)| slot).collect()
+    }
+
+    fn socket(&mut self, slot: u32) -> Option<&mut Socket> {
+        self.sockets.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn insert(&mut self, socket: Socket) -> u32 {
+        let slot = self.free.pop().unwrap_or(self.sockets.len() as u32);
+        if slot as usize == self.sockets.len() {
+            self.sockets.push(None);
+        }
+        self.sockets[slot as usize] = Some(socket);
+        slot
+    }
+
+    /// What a lease is longer for pauses at least: a short one is not noticed, nor the end of any
+    /// within a scan.
+    fn forgiven_since(&self, then: Instant, now: Instant) -> Duration {
+        let noticed = self.overlaps(then, now).filter(|pause| *pause > NOTICED_PAUSE);
+        noticed.map(|pause| pause - 2 * SCAN_EVERY).sum()
+    }
+
+    fn overlaps(&self, then: Instant, now: Instant) -> impl Iterator<Item = Duration> {
+        let within =
+            move |(from, until): &(Instant, Instant)| (*until).min(now).since((*from).max(then));
+        self.pauses.iter().map(within)
+    }
+}
+
+impl<'a> Outside<'a> {
+    pub fn new(shell: &'a mut Shell, inboxes: &'a mut [Inbox], stage: &'a mut Stage) -> Self {
+        Self { shell, inboxes, stage }
+    }
+
+    /// Tells the verdicts and rulings that have come.
+    pub fn tell_answers(&mut self, hub: &mut Hub) {
+        let now = self.stage.now;
+        let mut come: Vec<_> = self.shell.answers.extract_if(.., |(at, _)| *at <= now).collect();
+        come.sort_by_key(|(at, _)| *at);
+        for (_, answer) in come {
+            let event = match answer {
+                Answer::Verified { asker, verification } => Event::Verified { asker, verification },
+                Answer::Ruling { asker, channel, ruling } => {
+                    Event::Ruling { asker, channel, ruling }
+                }
+            };
+            hub.handle(event, now, self);
+        }
+    }
+
+    /// Lets the hub hear what has come on every socket.
+    pub fn read_sockets(&mut self, hub: &mut Hub) {
+        for link in std::mem::take(&mut self.shell.opening) {
+            match self.stage.network.link(link).up.receive(self.stage.now) {
+                Some((_, Up::Open)) => self.open(link, hub),
+                Some(_) => {}
+                None => self.shell.opening.push(link),
+            }
+        }
+        for slot in self.shell.slots() {
+            self.unblock(slot, hub);
+            for _ in 0..PIECES_PER_TURN {
+                if hub.is_backpressured() || hub.appetite(slot) == 0 || !self.read(slot, hub) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, link: LinkId, hub: &mut Hub) {
+        let (now, chance) = (self.stage.now, &mut self.stage.chance);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&chance.draw().to_le_bytes());
+        bytes[8..].copy_from_slice(&chance.draw().to_le_bytes());
+        let slot = self.shell.insert(Socket {
+            link,
+            is_blocked: false,
+            unblocks_at: Instant::NEVER,
+            read_bytes: 0,
+            heard_at: now,
+            came_at: now,
+        });
+        self.stage.send_down(link, Down::Opened);
+        let default_channel = DefaultChannel::None;
+        let id = ConnectionId::from_bytes(bytes);
+        hub.handle(Event::Opened { slot, id, default_channel }, now, self);
+    }
+
+    fn unblock(&mut self, slot: u32, hub: &mut Hub) {
+        let now = self.stage.now;
+        let Some(socket) = self.shell.socket(slot) else { return };
+        let link = self.stage.network.link(socket.link);
+        let mut is_unblocked = socket.unblocks_at <= now;
+        while let Some((_, bytes)) = link.taken.receive(now) {
+            link.untaken_bytes -= bytes;
+            is_unblocked = true;
+        }
+        if is_unblocked && std::mem::take(&mut socket.is_blocked) {
+            socket.unblocks_at = Instant::NEVER;
+            hub.handle(Event::Writable { slot }, now, self);
+        }
+    }
+
+    /// Reads a piece. Whether there was one.
+    fn read(&mut self, slot: u32, hub: &mut Hub) -> bool {
+        let now = self.stage.now;
+        let Some(socket) = self.shell.socket(slot) else { return false };
+        let link = self.stage.network.link(socket.link);
+        let Some((came_at, what)) = link.up.receive(now) else { return false };
+        let mut bytes = match what {
+            Up::Bytes(bytes) => bytes,
+            Up::Open => return true,
+            Up::End => {
+                hub.handle(Event::Ended { slot, how: End::Broken }, now, self);
+                return false;
+            }
+        };
+        socket.read_bytes += bytes.len() as u64;
+        if link.has_read_frames(socket.read_bytes) && hub.is_open(slot) {
+            socket.heard_at = now;
+            socket.came_at = came_at;
+        }
+        hub.handle(Event::Received { slot, bytes: &mut bytes }, now, self);
+        true
+    }
+
+    /// A lease never ends early: what was heard last, and every pause, count.
+    fn lease_may_end(&mut self, slot: u32) {
+        let now = self.stage.now;
+        let Some(came_at) = self.shell.socket(slot).map(|socket| socket.came_at) else { return };
+        let silent = now.since(came_at);
+        let least = self.stage.plan.ttl + self.shell.forgiven_since(came_at, now);
+        assert!(silent >= least, "a lease ended after {silent:?} of silence, {least:?} may be");
+        self.stage.tally.timeouts += 1;
+    }
+
+    fn later(&mut self, longest_us: u64) -> Option<Instant> {
+        let delay_us = self.stage.chance.between(0, longest_us);
+        (delay_us > 0).then(|| self.stage.now + Duration::from_micros(delay_us))
+    }
+}
+
+impl Io for Outside<'_> {
+    fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote {
+        let is_rough = self.stage.weather == Weather::Rough;
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        if parts.iter().any(|part| closes_with(part, CloseCode::PresenceTimeout)) {
+            self.lease_may_end(slot);
+        }
+        let stage = &mut *self.stage;
+        let Some(socket) = self.shell.socket(slot) else { panic!("{slot} was closed") };
+        let link = stage.network.link(socket.link);
+        let room = stage.plan.window_bytes.saturating_sub(link.untaken_bytes).min(all);
+        if is_rough && stage.chance.one_in(500) {
+            stage.tally.broken_writes += 1;
+            let at = stage.arrival();
+            stage.network.link(socket.link).cut(at);
+            return Wrote::Broken;
+        }
+        let takes_less = is_rough && room > 0 && stage.chance.one_in(20);
+        let taken = if takes_less { stage.chance.below(room as u64) as usize } else { room };
+        let socket = self.shell.socket(slot).expect("it was here a moment ago");
+        if taken < all {
+            stage.tally.partial_writes += 1;
+            socket.is_blocked = true;
+            if taken < room {
+                socket.unblocks_at = stage.within_ms(0, 50);
+            }
+        }
+        let link = socket.link;
+        let bytes: Vec<u8> =
+            parts.iter().flat_map(|part| part.iter().copied()).take(taken).collect();
+        if !bytes.is_empty() {
+            stage.network.link(link).untaken_bytes += bytes.len();
+            stage.send_down(link, Down::Bytes(bytes));
+        }
+        Wrote::Bytes(taken)
+    }
+
+    fn finish(&mut self, slot: u32) {
+        assert!(self.shell.socket(slot).is_some(), "what is finished was not closed before");
+    }
+
+    fn close(&mut self, slot: u32) {
+        let socket = self.shell.sockets[slot as usize].take().expect("a socket is closed once");
+        self.stage.send_down(socket.link, Down::End);
+        self.shell.free.push(slot);
+    }
+
+    fn resume(&mut self, _: u32) {}
+
+    fn admitted(&mut self, _: u32) {}
+
+    fn post(&mut self, to: Peer, batch: Vec<Mail>) -> Result<(), Vec<Mail>> {
+        let inbox = &mut self.inboxes[usize::from(to.0)];
+        if inbox.batches.len() >= self.stage.plan.max_batches {
+            return Err(batch);
+        }
+        inbox.batches.push_back(batch);
+        Ok(())
+    }
+
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification> {
+        let verification = verify(token, resume, self.stage);
+        match self.later(self.stage.plan.longest_verdict_us) {
+            None => Asked::Now(verification),
+            Some(at) => {
+                self.stage.tally.late_verdicts += 1;
+                self.shell.answers.push((at, Answer::Verified { asker, verification }));
+                Asked::Later
+            }
+        }
+    }
+
+    fn takes_reviews(&mut self) -> bool {
+        let waiting = self.shell.answers.len();
+        waiting < self.stage.plan.most_questions
+    }
+
+    fn ask(
+        &mut self,
+        (asker, _): (Asker, Purpose),
+        question: &Question,
+        auth: Option<&Auth>,
+    ) -> Asked<Ruling> {
+        assert_eq!(
+            question.user.as_ref(),
+            auth.map(|auth| &auth.user),
+            "a question names its asker"
+        );
+        let is_rough = self.stage.weather == Weather::Rough;
+        let is_unavailable = is_rough && self.stage.chance.one_in(40);
+        let ruling = match self.stage.plan.grants(question) {
+            _ if is_unavailable => Ruling::Unavailable,
+            true => Ruling::Granted,
+            false => Ruling::Denied,
+        };
+        match self.later(self.stage.plan.longest_decision_us) {
+            None => Asked::Now(ruling),
+            Some(at) => {
+                self.stage.tally.late_decisions += 1;
+                let channel = question.channel.clone();
+                self.shell.answers.push((at, Answer::Ruling { asker, channel, ruling }));
+                Asked::Later
+            }
+        }
+    }
+
+    fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str> {
+        resume_token(claim, user)
+    }
+
+    fn shard_lost(&mut self, _: u16) {
+        self.stage.tally.faults += 1;
+    }
+}
+
+/// Whether bytes that are written hold a close frame with this code. States are ASCII here.
+fn closes_with(bytes: &[u8], code: CloseCode) -> bool {
+    let [high, low] = code.number().to_be_bytes();
+    bytes.windows(4).any(|frame| matches!(frame, [0x88, _, h, l] if (*h, *l) == (high, low)))
+}
+
+/// A token is the name of its user: no run is about signatures.
+fn verify(token: &str, resume: Option<&str>, stage: &Stage) -> Verification {
+    let verdict = UserId::parse(token).map_err(|_| AuthRefusal::Bad("a token names a user".into()));
+    let claim = verdict.as_ref().ok().and_then(|user| claim_of(resume?, user));
+    let life_ms = stage.plan.token_life.map(|life| life.as_millis() as u64);
+    let expires_at_unix_ms = life_ms.map_or(u64::MAX, |life_ms| stage.now.as_millis() + life_ms);
+    let verdict = verdict.map(|user| Auth { user, expires_at_unix_ms, claims: "{}".into() });
+    Verification { verdict, claim, unix_ms: stage.now.as_millis() }
+}
+
+/// A resume token says what it is for.
+fn resume_token(claim: Claim, user: &UserId) -> Box<str> {
+    let id: String = claim.connection.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{id} {} {}", claim.generation, user.as_str()).into()
+}
+
+fn claim_of(token: &str, user: &UserId) -> Option<Claim> {
+    let mut parts = token.splitn(3, ' ');
+    let id = u128::from_str_radix(parts.next()?, 16).ok()?;
+    let generation = parts.next()?.parse().ok()?;
+    let connection = ConnectionId::from_bytes(id.to_be_bytes());
+    (parts.next()? == user.as_str()).then_some(Claim { connection, generation })
+}

@@ -1,0 +1,176 @@
+//! What both sides of a run share: the time, the network, what is random, and what is known to be
+//! true.
+
+use std::time::Duration;
+
+use herenow_core::Instant;
+
+use crate::chance::Chance;
+use crate::frames::{self, Opcode};
+use crate::history::History;
+use crate::network::{Down, FrameEnd, LinkId, Network, Up};
+use crate::plan::Plan;
+
+/// See the module.
+pub struct Stage {
+    pub now: Instant,
+    pub plan: Plan,
+    pub chance: Chance,
+    pub network: Network,
+    pub history: History,
+    pub tally: Tally,
+    pub weather: Weather,
+    /// Links that clients have opened and no loop looks after yet.
+    pub opened: Vec<LinkId>,
+    trace: Trace,
+}
+
+/// Whether anything goes wrong by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Weather {
+    Rough,
+    Calm,
+}
+
+/// Whether what happens is written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trace {
+    Printed,
+    Silent,
+}
+
+/// How often what is rare has happened, so that nobody takes an empty run for a proof.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Tally {
+    pub frames: u64,
+    pub snapshots: u64,
+    pub lags: u64,
+    pub timeouts: u64,
+    pub resyncs: u64,
+    pub faults: u64,
+    pub resumes: u64,
+    pub losses: u64,
+    pub revocations: u64,
+    pub choked_turns: u64,
+    pub late_decisions: u64,
+    pub late_verdicts: u64,
+    pub member_limits: u64,
+    pub expired_tokens: u64,
+    pub restart_hints: u64,
+    pub partial_writes: u64,
+    pub broken_writes: u64,
+    /// Of every frame that was read, in order.
+    pub digest: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Tally) {
+        self.frames += other.frames;
+        self.snapshots += other.snapshots;
+        self.lags += other.lags;
+        self.timeouts += other.timeouts;
+        self.resyncs += other.resyncs;
+        self.faults += other.faults;
+        self.resumes += other.resumes;
+        self.losses += other.losses;
+        self.revocations += other.revocations;
+        self.choked_turns += other.choked_turns;
+        self.late_decisions += other.late_decisions;
+        self.late_verdicts += other.late_verdicts;
+        self.member_limits += other.member_limits;
+        self.expired_tokens += other.expired_tokens;
+        self.restart_hints += other.restart_hints;
+        self.partial_writes += other.partial_writes;
+        self.broken_writes += other.broken_writes;
+    }
+
+    pub fn digest(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    pub fn misses_nothing(&self) -> bool {
+        let Tally { lags, timeouts, resyncs, faults, resumes, losses, .. } = *self;
+        let waits = [
+            self.choked_turns,
+            self.late_decisions,
+            self.late_verdicts,
+            self.revocations,
+            self.member_limits,
+            self.expired_tokens,
+            self.restart_hints,
+            self.partial_writes,
+            self.broken_writes,
+        ];
+        [lags, timeouts, resyncs, faults, resumes, losses].iter().chain(&waits).all(|n| *n > 0)
+    }
+}
+
+impl Stage {
+    pub fn new(seed: u64, trace: Trace) -> Self {
+        let mut chance = Chance::new(seed);
+        let plan = Plan::draw(&mut chance);
+        Self {
+            now: Instant::from_millis(1),
+            plan,
+            chance,
+            network: Network::default(),
+            history: History::default(),
+            tally: Tally::default(),
+            weather: Weather::Rough,
+            opened: Vec::new(),
+            trace,
+        }
+    }
+
+    /// When something sent now arrives.
+    pub fn arrival(&mut self) -> Instant {
+        let delay_us = self.chance.between(50, self.plan.longest_delay_us);
+        self.now + Duration::from_micros(delay_us)
+    }
+
+    pub fn send_up(&mut self, link: LinkId, what: Up) {
+        let at = self.arrival();
+        self.network.link(link).up.send(what, at);
+    }
+
+    /// A whole frame of a client, cut into pieces that arrive one after the other.
+    pub fn send_frame(&mut self, link: LinkId, opcode: Opcode, payload: &[u8]) {
+        let mask = (self.chance.draw() as u32).to_le_bytes();
+        let frame = frames::write(opcode, payload, mask);
+        let ends = self.network.link(link);
+        ends.sent_bytes += frame.len() as u64;
+        ends.frames_due.push_back(FrameEnd { at_byte: ends.sent_bytes });
+        let mut rest = &frame[..];
+        while rest.len() > 1 && self.chance.one_in(3) {
+            let (piece, after) =
+                rest.split_at(self.chance.between(1, rest.len() as u64 - 1) as usize);
+            self.send_up(link, Up::Bytes(piece.to_vec()));
+            rest = after;
+        }
+        self.send_up(link, Up::Bytes(rest.to_vec()));
+    }
+
+    /// The client's kernel has taken so many bytes.
+    pub fn send_taken(&mut self, link: LinkId, bytes: usize) {
+        let at = self.arrival();
+        self.network.link(link).taken.send(bytes, at);
+    }
+
+    pub fn send_down(&mut self, link: LinkId, what: Down) {
+        let at = self.arrival();
+        self.network.link(link).down.send(what, at);
+    }
+
+    /// So many seconds at most, from now.
+    pub fn within_ms(&mut self, from_ms: u64, to_ms: u64) -> Instant {
+        self.now + Duration::from_millis(self.chance.between(from_ms, to_ms))
+    }
+
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        if self.trace == Trace::Printed {
+            println!("{:>12.6} {}", self.now.as_micros() as f64 / 1e6, what());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What may go wrong, and what applications do meanwhile.
+
+use std::time::Duration;
+
+use herenow_client::machine::{Input, Status};
+use herenow_wire::{ChannelName, State};
+
+use crate::plan::pick;
+use crate::server::Server;
+use crate::world::World;
+
+/// The longest silence between two things that happen, in most cases.
+const SHORT_MS: u64 = 1_500;
+/// The same in the few other cases: long enough for channels to fall asleep.
+const LONG_MS: u64 = 20_000;
+
+impl World {
+    pub(crate) fn storm(&mut self) {
+        for _ in 0..self.stage.plan.things_that_happen {
+            let longest_ms = if self.stage.chance.one_in(20) { LONG_MS } else { SHORT_MS };
+            let pause_ms = self.stage.chance.below(longest_ms);
+            self.advance(self.stage.now + Duration::from_millis(pause_ms));
+            match self.stage.chance.below(100) {
+                0..60 => self.application_acts(),
+                60..75 => self.page_suffers(),
+                75..93 => self.link_suffers(),
+                _ => self.server_suffers(),
+            }
+        }
+    }
+
+    fn application_acts(&mut self) {
+        let channel = pick(&mut self.stage.chance, &self.stage.plan.channels).clone();
+        let who = self.stage.chance.index(self.clients.len());
+        let (client, stage) = (&mut self.clients[who], &mut self.stage);
+        let Some(token) = client.token.clone() else { return };
+        match stage.chance.below(20) {
+            0..4 => client.listen(channel, stage),
+            4..6 => client.unlisten(channel, stage),
+            6..8 => client.untrack(channel, stage),
+            8 => client.tell(Input::Token(token.into()), stage),
+            9 => client.say(say("presence_sync", &channel), stage),
+            // Twice, where it has subscribed: what nobody wants, no machine would subscribe to.
+            10 if client.wants(&channel) => client.say(say("subscribe", &channel), stage),
+            11 => {
+                for _ in 0..stage.chance.between(5, 90) {
+                    let state = any_state(stage.chance.draw());
+                    client.track(channel.clone(), state, stage);
+                }
+            }
+            _ => {
+                let state = any_state(stage.chance.draw());
+                client.track(channel, state, stage);
+            }
+        }
+    }
+
+    fn page_suffers(&mut self) {
+        let who = self.stage.chance.index(self.clients.len());
+        let (client, stage) = (&mut self.clients[who], &mut self.stage);
+        let ttl_ms = stage.plan.ttl.as_millis() as u64;
+        stage.note(|| format!("the page of client {who} suffers"));
+        match stage.chance.below(8) {
+            0 => client.asleep_until = stage.within_ms(100, 2 * ttl_ms),
+            1 => client.deaf_until = stage.within_ms(100, 2 * ttl_ms),
+            2 => client.timeless_until = stage.within_ms(100, 4 * ttl_ms),
+            3 => client.crash(stage),
+            4 if client.machine.status() == Status::Connected => client.stop(stage),
+            4 => client.tell(Input::Start, stage),
+            5 => {
+                // The rules are asked for all that it was granted, and it is gone before they say.
+                if let Some(token) = client.token.clone() {
+                    client.tell(Input::Token(token.into()), stage);
+                }
+                client.reload(stage);
+            }
+            _ => client.reload(stage),
+        }
+    }
+
+    fn link_suffers(&mut self) {
+        let who = self.stage.chance.index(self.clients.len());
+        let stage = &mut self.stage;
+        let Some(link) = self.clients[who].link() else { return };
+        let what = stage.chance.below(8);
+        stage.note(|| format!("the link of client {who} suffers ({what})"));
+        let (at, until) = (stage.arrival(), stage.within_ms(100, 15_000));
+        let link = stage.network.link(link);
+        match what {
+            0..3 => link.cut(at),
+            3 => link.swallow(),
+            4 => link.swallow_up(),
+            5 => link.down.swallow(),
+            6 => link.stall_up(until),
+            _ => link.down.stall(until),
+        }
+    }
+
+    fn server_suffers(&mut self) {
+        let channel = pick(&mut self.stage.chance, &self.stage.plan.channels).clone();
+        let stage = &mut self.stage;
+        let longest_ms = 2 * stage.plan.ttl.as_millis() as u64;
+        let what = stage.chance.below(14);
+        stage.note(|| format!("the server suffers ({what})"));
+        match what {
+            0..5 => self.server.break_shard(&channel),
+            5..7 => {
+                let at = stage.chance.index(usize::from(stage.plan.loops));
+                let until = stage.within_ms(50, longest_ms);
+                self.server.pause(at, until, stage.now);
+            }
+            7..9 => {
+                let until = stage.within_ms(50, longest_ms);
+                self.server.pause_all(until, stage.now);
+            }
+            9..11 => {
+                if stage.chance.one_in(2) {
+                    stage.plan.shut_out_users = 2;
+                }
+                self.server.reload(stage);
+            }
+            _ if stage.chance.one_in(2) => {
+                self.server.kill(stage);
+                self.server = Server::start(stage);
+            }
+            _ => self.restart(),
+        }
+    }
+}
+
+impl World {
+    /// The server is told to end, and another one takes its place when it has.
+    fn restart(&mut self) {
+        self.server.shut_down(&mut self.stage);
+        while !self.server.has_ended(&self.stage) {
+            self.advance(self.stage.now + Duration::from_millis(100));
+        }
+        self.server.kill(&mut self.stage);
+        self.server = Server::start(&self.stage);
+    }
+}
+
+fn say(kind: &str, channel: &ChannelName) -> String {
+    format!(r#"{{"type":"{kind}","channel":"{channel}"}}"#)
+}
+
+/// A state of up to some 300 bytes. Few enough that the same comes twice.
+fn any_state(drawn: u64) -> State {
+    let padding = "x".repeat((drawn % 4) as usize * 100);
+    let json = format!(r#"{{"n":{},"x":"{padding}"}}"#, drawn / 4 % 10);
+    State::parse(&json).expect("a small object")
+}

@@ -1,0 +1,90 @@
+//! The resume token, with which a connection that broke may come back. It is signed and says all
+//! there is to know, so no table of tokens exists.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use herenow_core::Claim;
+use herenow_wire::{ConnectionId, UserId};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// Signs resume tokens. One key for all loops, made anew at each start: no entry outlives that.
+#[derive(Clone)]
+pub(crate) struct ResumeKey([u8; 32]);
+
+/// The bytes of a token before its signature: connection and generation.
+const SIGNED_BYTES: usize = 16 + 4;
+/// How much of the signature is kept.
+const MAC_BYTES: usize = 16;
+/// A longer text is no resume token: three bytes are four characters.
+pub(crate) const MAX_RESUME_TOKEN_BYTES: usize = (SIGNED_BYTES + MAC_BYTES) * 4 / 3;
+
+impl ResumeKey {
+    pub(crate) fn random() -> std::io::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+        Ok(Self(key))
+    }
+
+    /// The token with which `user` may take a connection over.
+    pub(crate) fn sign(&self, claim: Claim, user: &UserId) -> Box<str> {
+        let mut bytes = [0; SIGNED_BYTES + MAC_BYTES];
+        bytes[..16].copy_from_slice(claim.connection.as_bytes());
+        bytes[16..20].copy_from_slice(&claim.generation.to_be_bytes());
+        let mac = self.mac(&bytes[..SIGNED_BYTES], user).finalize().into_bytes();
+        bytes[SIGNED_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
+        URL_SAFE_NO_PAD.encode(bytes).into()
+    }
+
+    /// What `token` claims, where it was signed here and for `user`.
+    pub(crate) fn verify(&self, token: &str, user: &UserId) -> Option<Claim> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (signed, mac) = bytes.split_at_checked(SIGNED_BYTES)?;
+        let expected = self.mac(signed, user);
+        if mac.len() != MAC_BYTES || expected.verify_truncated_left(mac).is_err() {
+            return None;
+        }
+        let connection = ConnectionId::from_bytes(*signed.first_chunk()?);
+        let generation = u32::from_be_bytes(*signed[16..].first_chunk()?);
+        Some(Claim { connection, generation })
+    }
+
+    fn mac(&self, signed: &[u8], user: &UserId) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length will do");
+        mac.update(signed);
+        mac.update(user.as_str().as_bytes());
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::parse(name).expect("a valid user")
+    }
+
+    #[test]
+    fn a_token_says_what_was_signed_and_only_for_its_user() {
+        let key = ResumeKey([7; 32]);
+        let claim = Claim { connection: ConnectionId::from_bytes([1; 16]), generation: 3 };
+        let token = key.sign(claim, &user("jane"));
+        assert_eq!(key.verify(&token, &user("jane")), Some(claim));
+        assert_eq!(key.verify(&token, &user("bob")), None);
+        assert_eq!(ResumeKey([8; 32]).verify(&token, &user("jane")), None);
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        let key = ResumeKey([7; 32]);
+        let claim = Claim { connection: ConnectionId::from_bytes([1; 16]), generation: 3 };
+        let token = key.sign(claim, &user("jane"));
+        for cut in 0..token.len() {
+            assert_eq!(key.verify(&token[..cut], &user("jane")), None, "{cut} characters");
+        }
+        for text in ["", "*", "AAAA", "presence"] {
+            assert_eq!(key.verify(text, &user("jane")), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The outside of one hub: its sockets, the mailboxes of the other loops, and those who verify
+//! tokens and answer for the access rules. Carries out what the hub wants; decides nothing.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::sync::Arc;
+
+use herenow_core::{Auth, Claim, Peer, Question, Ruling, Verification as Verified};
+use herenow_hub::{Asked, Asker, Io, Purpose, Wrote};
+use herenow_wire::UserId;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use super::mail::{Mail, Mailbox};
+use crate::access::Access;
+use crate::admission::Newcomer;
+use crate::auth::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
+use crate::clock;
+use crate::config::Rehearsals;
+use crate::verification::{Job, Verdict, Verification};
+
+/// See the module.
+pub(super) struct Shell {
+    pub(super) me: Peer,
+    pub(super) sockets: Slab<Socket>,
+    /// Sockets that may have something to read, each once, in the order of their turns.
+    pub(super) readable: VecDeque<u32>,
+    pub(super) access: Access,
+    pub(super) verification: Verification,
+    pub(super) resume_key: ResumeKey,
+    pub(super) rehearsals: Rehearsals,
+    /// To every loop, this one included, by index.
+    pub(super) mailboxes: Arc<[Mailbox]>,
+}
+
+/// An upgraded socket.
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// Counts it towards its address until it has authenticated.
+    permit: Option<Newcomer>,
+    /// The peer will send no more: a short read is not the end of what there is to see.
+    is_read_closed: bool,
+    /// It stands in the list of those that may have something to read.
+    is_queued: bool,
+}
+
+/// What a read found.
+pub(super) enum Got {
+    Bytes {
+        count: usize,
+        /// There is nothing more, and an event will say when there is.
+        is_emptied: bool,
+    },
+    Nothing,
+    /// The peer has closed, or the socket is broken.
+    End,
+}
+
+/// Bytes the kernel may hold for a socket that has not sent them yet. Without this bound it takes
+/// megabytes for a reader that has stopped, before the send queue sees a byte of it.
+const NOT_SENT_BYTES: u32 = 128 * 1024;
+
+impl Shell {
+    /// Watches a socket that was upgraded. Returns its slot.
+    pub(super) fn watch(
+        &mut self,
+        stream: std::net::TcpStream,
+        permit: Option<Newcomer>,
+        registry: &Registry,
+    ) -> io::Result<u32> {
+        // Old kernels lack the option; the send queue then bounds less.
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_BYTES);
+        let mut stream = TcpStream::from_std(stream);
+        let entry = self.sockets.vacant_entry();
+        let slot = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut stream, Token(slot), interest)?;
+        entry.insert(Socket { stream, permit, is_read_closed: false, is_queued: false });
+        // A process cannot hold so many descriptors that a slot would not fit.
+        Ok(slot as u32)
+    }
+
+    /// An event says that there is something to read, or that nothing more will come.
+    pub(super) fn note_readable(&mut self, slot: u32, is_read_closed: bool) {
+        if let Some(socket) = self.sockets.get_mut(slot as usize) {
+            socket.is_read_closed |= is_read_closed;
+        }
+        self.queue_read(slot);
+    }
+
+    pub(super) fn has_readable(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    pub(super) fn read(&mut self, slot: u32, buffer: &mut [u8]) -> Got {
+        self.sockets.get_mut(slot as usize).map_or(Got::Nothing, |socket| socket.read(buffer))
+    }
+
+    /// A verdict, with what the resume token that came along is for.
+    pub(super) fn verified(&self, verdict: Verdict) -> Verified {
+        let Verdict { verdict, resume, .. } = verdict;
+        let user = verdict.as_ref().ok().map(|auth| &auth.user);
+        let claim = resume.zip(user).and_then(|(token, user)| self.resume_key.verify(&token, user));
+        Verified { verdict, claim, unix_ms: clock::unix_ms() }
+    }
+
+    pub(super) fn queue_read(&mut self, slot: u32) {
+        if let Some(socket) = self.sockets.get_mut(slot as usize)
+            && !socket.is_queued
+        {
+            socket.is_queued = true;
+            self.readable.push_back(slot);
+        }
+    }
+
+    /// The next socket that may have something to read.
+    pub(super) fn next_readable(&mut self) -> Option<u32> {
+        while let Some(slot) = self.readable.pop_front() {
+            if let Some(socket) = self.sockets.get_mut(slot as usize) {
+                socket.is_queued = false;
+                return Some(slot);
+            }
+        }
+        None
+    }
+}
+
+impl Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> Got {
+        loop {
+            return match self.stream.read(buffer) {
+                Ok(0) => Got::End,
+                Ok(count) => {
+                    // A short read has emptied the socket. Only its end may still stand there, and
+                    // the edge that told of it is spent.
+                    let is_emptied = count < buffer.len() && !self.is_read_closed;
+                    Got::Bytes { count, is_emptied }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
+                Err(_) => Got::End,
+            };
+        }
+    }
+
+    fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match parts {
+            [part] => self.stream.write(part),
+            parts => self.stream.write_vectored(parts),
+        }
+    }
+}
+
+impl Io for Shell {
+    /// A socket that took a part is tried again at once: its edge would otherwise be missed.
+    fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote {
+        let Some(socket) = self.sockets.get_mut(slot as usize) else { return Wrote::Broken };
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        let mut written = 0;
+        let mut rest: [IoSlice<'_>; MOST_PARTS] = [IoSlice::new(&[]); MOST_PARTS];
+        let rest = &mut rest[..parts.len()];
+        rest.copy_from_slice(parts);
+        let mut rest = rest;
+        while written < all {
+            match socket.write(rest) {
+                Ok(0) => return Wrote::Broken,
+                Ok(count) => {
+                    written += count;
+                    IoSlice::advance_slices(&mut rest, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Wrote::Broken,
+            }
+        }
+        Wrote::Bytes(written)
+    }
+
+    fn finish(&mut self, slot: u32) {
+        if let Some(socket) = self.sockets.get(slot as usize) {
+            // It may be gone already, which is just as well.
+            let _ = socket.stream.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, slot: u32) {
+        self.sockets.try_remove(slot as usize);
+    }
+
+    fn resume(&mut self, slot: u32) {
+        self.queue_read(slot);
+    }
+
+    fn admitted(&mut self, slot: u32) {
+        if let Some(socket) = self.sockets.get_mut(slot as usize) {
+            socket.permit = None;
+        }
+    }
+
+    fn post(
+        &mut self,
+        to: Peer,
+        batch: Vec<herenow_hub::Mail>,
+    ) -> Result<(), Vec<herenow_hub::Mail>> {
+        let sent = self.mailboxes[usize::from(to.0)].send(vec![Mail::Hub(batch)]);
+        sent.map_err(|mut unsent| match unsent.pop() {
+            Some(Mail::Hub(batch)) => batch,
+            _ => unreachable!("mail comes back as it was sent"),
+        })
+    }
+
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verified> {
+        // A longer one is none, and would wait for nothing.
+        let resume = resume.filter(|token| token.len() <= MAX_RESUME_TOKEN_BYTES);
+        let job = Job { asker, token: token.into(), resume: resume.map(Into::into) };
+        match self.verification.verify(job) {
+            Some(verdict) => Asked::Now(self.verified(verdict)),
+            None => Asked::Later,
+        }
+    }
+
+    fn ask(
+        &mut self,
+        asker: (Asker, Purpose),
+        question: &Question,
+        auth: Option<&Auth>,
+    ) -> Asked<Ruling> {
+        self.rehearsals.rehearse_loop(&question.channel);
+        self.access.ask(asker, question, auth)
+    }
+
+    fn takes_reviews(&mut self) -> bool {
+        self.access.takes_reviews(self.me)
+    }
+
+    fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str> {
+        self.resume_key.sign(claim, user)
+    }
+
+    fn shard_lost(&mut self, shard: u16) {
+        tracing::error!(shard, "a fault in a shard: its channels are rebuilt");
+    }
+}
+
+/// Parts that a hub writes at once, at most.
+const MOST_PARTS: usize = herenow_hub::MAX_PARTS;
