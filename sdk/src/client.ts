@@ -12,9 +12,9 @@ import { type GetToken, Tokens } from "./token.js";
 export interface ClientOptions {
   /** A fixed token. When the server refuses it, the client has `failed`. */
   token?: string | undefined;
-  /** Asked for a token at each connection that needs one, and about a minute before the present one ends. */
+  /** Called for a token at each connection that needs one, and about a minute before the current one expires. */
   getToken?: GetToken | undefined;
-  /** The WebSocket to use where there is no global one (Node 20: that of the package `ws`). */
+  /** The WebSocket class to use if there is no global one (Node 20: that of the package `ws`). */
   WebSocket?: WebSocketClass | undefined;
 }
 
@@ -26,15 +26,15 @@ export interface Client {
   readonly status: Status;
   /** The connection's status, at once and at each change. */
   onStatus(listener: StatusListener): Unsubscribe;
-  /** Everything that goes wrong, in any channel or none. Where nobody listens, errors go to the console. */
+  /** All errors, of any channel and of the connection. Without a listener, errors are written to the console. */
   onError(listener: ErrorListener): Unsubscribe;
   /** Leaves all channels and disconnects, for good. */
   close(): void;
 }
 
 /**
- * A client of the server at `url` (http, https, ws or wss; in a page also relative to it). Connects when something
- * is first listened to or tracked. Throws `INVALID_URL`.
+ * A client of the server at `url` (http, https, ws or wss; in a page also relative to it). Connects when
+ * the first listener is added or the first state is tracked. Throws `INVALID_URL`.
  */
 export function createClient(url: string | URL, options: ClientOptions = {}): Client {
   const shared = new SharedClient(url, options);

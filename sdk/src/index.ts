@@ -1,5 +1,5 @@
 /**
- * Who is here now: the client library of the Herenow presence server.
+ * The client library of the Herenow presence server.
  */
 export { createClient } from "./client.js";
 export type { Client, ClientOptions } from "./client.js";

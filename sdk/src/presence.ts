@@ -11,31 +11,31 @@ import type { Status } from "./socket.js";
 export type ErrorListener = (error: PresenceError) => void;
 export type StatusListener = (status: Status) => void;
 
-/** One channel's presence. `S` is the shape of the states; it is believed, not checked. */
+/** One channel's presence. `S` is the type of the states; the library does not check it. */
 export interface Presence<S extends object = State> {
   readonly name: string;
   /**
-   * Shows this connection in the channel with `state`, which replaces the one before. Throws at once
-   * `STATE_TOO_LARGE` or `INVALID_STATE`. Kept over reconnects until `untrack()`.
+   * Makes this connection a member of the channel, or replaces its state. Throws `STATE_TOO_LARGE` or `INVALID_STATE`
+   * at once. The client tracks the state again after each reconnect, until `untrack()`.
    */
   track(state: S): void;
-  /** Takes back what this handle tracked. */
+  /** Ends the state that this handle tracks. */
   untrack(): void;
-  /** The present list, one row per user, at each change; at once where a list is known. */
+  /** Called with the list, one row per user, at each change; at once if a list is known. */
   onSync(listener: SyncListener<S>): Unsubscribe;
-  /** A connection began to track; `first` where its user came with it. */
+  /** A member joined; `first` if it is the first member of its user. */
   onJoin(listener: JoinListener<S>): Unsubscribe;
-  /** A connection's state was replaced. */
+  /** A member's state was replaced. */
   onUpdate(listener: UpdateListener<S>): Unsubscribe;
-  /** A connection stopped tracking or is gone; `last` where its user went with it. */
+  /** A member left; `last` if it was the last member of its user. */
   onLeave(listener: LeaveListener): Unsubscribe;
-  /** What the server refused here, and what went wrong with the connection. */
+  /** Errors of this channel and of the connection. */
   onError(listener: ErrorListener): Unsubscribe;
   /** The connection's status, at once and at each change. */
   onStatus(listener: StatusListener): Unsubscribe;
-  /** The present list: empty until the first snapshot. The same array until it changes. */
+  /** The current list: empty until the first snapshot. The same array until it changes. */
   users(): readonly User<S>[];
-  /** Ends this handle's listeners and its tracking. */
+  /** Removes this handle's listeners and ends its tracked state. */
   close(): void;
 }
 

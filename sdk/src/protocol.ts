@@ -68,10 +68,10 @@ export type ServerMessage =
   | { type: "error"; code: string; message: string; channel?: string }
   | { type: "pong" | "ack" };
 
-/** Every code an error of this library can carry. A newer server may say others. */
+/** Every code that an error of this library can have. A newer server may send others. */
 export type ErrorCode = ServerErrorCode | ClientErrorCode | (string & {});
 
-/** Codes the server gives. */
+/** Codes that the server sends. */
 export type ServerErrorCode =
   | "INVALID_JSON"
   | "UNKNOWN_TYPE"
@@ -92,13 +92,13 @@ export type ServerErrorCode =
   | "AUTH_EXPIRED"
   | "SERVER_ERROR";
 
-/** Codes this library gives: no token could be had, a wrong URL, no WebSocket to use. */
+/** Codes of this library: no token is available, the URL is wrong, or there is no WebSocket class. */
 export type ClientErrorCode = "TOKEN_UNAVAILABLE" | "INVALID_URL" | "NO_WEBSOCKET";
 
-/** What went wrong: `code` for programs, `message` for people. */
+/** An error: `code` for programs, `message` for developers. */
 export class PresenceError extends Error {
   readonly code: ErrorCode;
-  /** The name of the channel it concerns; absent where it concerns the whole connection. */
+  /** The name of the channel that it concerns; absent if it concerns the whole connection. */
   readonly channel: string | undefined;
 
   constructor(code: ErrorCode, message: string, channel?: string) {

@@ -9,7 +9,7 @@ import type { User } from "./roster.js";
 import type { Status } from "./socket.js";
 
 export interface PresenceView<S extends object = State> {
-  /** The present list: empty until the first snapshot. */
+  /** The current list: empty until the first snapshot. */
   users: readonly User<S>[];
   status: Status;
   /** The last error of the channel or the connection. */
@@ -17,8 +17,8 @@ export interface PresenceView<S extends object = State> {
 }
 
 /**
- * Watches the channel `name` while the component is mounted, and tracks `state` where one is given. What `track`
- * throws is thrown to the nearest error boundary.
+ * Subscribes to the channel `name` while the component is mounted, and tracks `state` if it is given. An error that
+ * `track` throws goes to the nearest error boundary.
  */
 export function usePresence<S extends object = State>(client: Client, name: string, state?: S): PresenceView<S> {
   const presence = useMemo(() => client.realtime.presence<S>(name), [client, name]);
