@@ -184,7 +184,7 @@ async fn thousands_of_hostile_connections_hide_nothing_and_leave_nothing_behind(
     // What the allocator keeps it has after the floods; what leaks grows with each storm.
     expect_back(used[STORMS - 1], used[FLOODS - 1], GROWN_KIB);
     drop(members);
-    for gauge in ["connections", "entries", "subscriptions", "channels", "queued_messages"] {
+    for gauge in ["connections", "members", "subscriptions", "channels", "queued_messages"] {
         server.until_metric(gauge, 0).await;
     }
     expect_back(server.used(), before, LEFT_KIB);
