@@ -23,25 +23,29 @@ impl Ask {
     }
 }
 
-/// Where an answer goes, and the token that comes back with it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ticket {
+/// Whom an answer is for that may come later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asker {
     /// The loop that holds the connection.
     pub peer: Peer,
     /// The loop's own handle of it, given back unread.
     pub slot: u32,
-    /// Who asked; the slot may have changed hands since.
+    /// The connection itself: its slot may change hands before the answer comes.
     pub connection: ConnectionId,
     /// Which of the sockets that have had its id: one that takes it over, in the same slot too, is
     /// not to hear what the one before it has asked.
     pub generation: u32,
-    /// The client's `ref`.
-    pub reference: Option<Ref>,
 }
 
-impl Ticket {
+impl Asker {
+    /// The connection in `slot` of the loop `peer`, whose session this is.
+    pub fn new(peer: Peer, slot: u32, session: &Session) -> Self {
+        let (connection, generation) = (session.connection(), session.generation());
+        Self { peer, slot, connection, generation }
+    }
+
     /// Whether this session, on the socket that it has now, is the one that asked.
-    pub fn is_from(&self, session: &Session) -> bool {
+    pub fn is(&self, session: &Session) -> bool {
         (self.connection, self.generation) == (session.connection(), session.generation())
     }
 }
@@ -58,7 +62,9 @@ pub enum Command {
         /// How many entries the channel may hold.
         max_members: u32,
         /// Who wants to hear of it.
-        ticket: Ticket,
+        asker: Asker,
+        /// The client's `ref`, which comes back with the answer.
+        reference: Option<Ref>,
     },
     /// A connection without a socket showed this in a map that was lost, and cannot send it again
     /// itself. It never takes another's place.
@@ -172,7 +178,9 @@ pub enum Effect {
     /// The answer to a request that asked for one, or that failed.
     Answer {
         /// To whom.
-        ticket: Ticket,
+        asker: Asker,
+        /// The client's `ref`.
+        reference: Option<Ref>,
         /// Of which channel.
         channel: ChannelName,
         /// What became of it.

@@ -14,6 +14,8 @@ mod hash;
 mod lease;
 mod oldest_first;
 mod pace;
+mod patterns;
+mod policy;
 mod rate;
 mod session;
 mod shard;
@@ -25,13 +27,15 @@ pub use auth::Auth;
 pub use change::{Change, Entry, Op, Owner, Snapshot};
 pub use channel::{Channel, Decision, Put};
 pub use collecting::COLLECT_FOR;
-pub use command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Ticket, Verdict};
+pub use command::{Ask, Asker, Command, Effect, Flush, Owed, Peer, Receiver, Verdict};
 pub use lease::{Due, Leases, SCAN_EVERY};
 pub use oldest_first::OldestFirst;
 pub use pace::Pace;
+pub use patterns::{Pattern, Patterns, Unmatched};
+pub use policy::{ChannelSettings, CurrentPolicy, Overrides, Policy, Row};
 pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit, VERIFICATION_BURST};
 pub use session::{
-    AuthRefusal, Claim, Input, Limits, Question, Right, Ruling, Session, SessionEffect,
+    AuthRefusal, Claim, Context, Input, Limits, Question, Right, Ruling, Session, SessionEffect,
     Verification,
 };
 pub use shard::Shard;

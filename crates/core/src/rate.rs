@@ -24,7 +24,7 @@ pub const ABUSE_SECONDS: u8 = 5;
 pub const VERIFICATION_BURST: u32 = 5;
 
 /// The rate of one connection. A few words: every connection has one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rate {
     /// When the bucket will be full again.
     full_at: Instant,

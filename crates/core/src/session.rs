@@ -9,6 +9,8 @@ mod admission;
 mod authentication;
 mod input;
 mod resume;
+mod stage;
+mod subscription;
 mod waiting;
 
 use std::time::Duration;
@@ -19,54 +21,37 @@ use herenow_wire::{
     Refusal, State,
 };
 
-use self::access::Cause;
+use self::access::{Cause, Pending};
 pub use self::input::{
-    AuthRefusal, Input, Limits, Question, Right, Ruling, SessionEffect, Verification,
+    AuthRefusal, Context, Input, Limits, Question, Right, Ruling, SessionEffect, Verification,
 };
 pub use self::resume::Claim;
-use self::resume::Detached;
-use self::waiting::Waiting;
+use self::stage::Stage;
+use self::subscription::Subscription;
+use self::waiting::{Join, Waiting};
 use crate::auth::Auth;
 use crate::command::Verdict;
+use crate::policy::CurrentPolicy;
 use crate::rate::Rate;
 use crate::time::Instant;
 
 /// See the module. About a hundred bytes: every connection has one.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Session {
     connection: ConnectionId,
     /// Which of its resume tokens is the newest.
     generation: u32,
-    auth: Option<Box<Auth>>,
+    stage: Stage,
     subscriptions: Vec<Subscription>,
     rate: Rate,
     /// Only while something waits: a decision, the messages behind it, or joins above the rate.
     waiting: Option<Box<Waiting>>,
-    /// Only while it has no socket and may come back.
-    detached: Option<Box<Detached>>,
-    /// When the token ends, or the time to show one is over.
-    deadline: Instant,
-    has_ended: bool,
-}
-
-/// What a session knows of a channel it subscribes to.
-#[derive(Debug)]
-struct Subscription {
-    channel: ChannelName,
-    /// What it last asked to show, as long as that is kept. The shard may have refused it; taking
-    /// it away again is harmless.
-    state: Option<State>,
-    is_tracking: bool,
-    may_track: bool,
-    /// Whether the connection receives what happens in the channel. A session that was taken over
-    /// receives nothing of a channel before the rules have granted it again.
-    is_listening: bool,
 }
 
 impl Session {
     /// A connection that has just opened.
     pub fn new(connection: ConnectionId, limits: &Limits, now: Instant) -> Self {
-        Self { deadline: now + limits.auth_timeout, ..Self::nobody(connection) }
+        Self::at(Stage::Unauthenticated { until: now + limits.auth_timeout }, connection)
     }
 
     /// The server's name for this connection.
@@ -76,12 +61,12 @@ impl Session {
 
     /// Who it is, once it has shown a good token.
     pub fn auth(&self) -> Option<&Auth> {
-        self.auth.as_deref()
+        self.stage.auth()
     }
 
     /// Whether it has ended and takes no input any more.
     pub fn has_ended(&self) -> bool {
-        self.has_ended
+        self.stage == Stage::Ended
     }
 
     /// The channels it subscribes to, with the state it shows in each where that is kept.
@@ -101,53 +86,51 @@ impl Session {
         unheard.filter_map(|s| Some((&s.channel, s.state.as_ref()?)))
     }
 
-    /// The channel hibernates: its states are freed, this one too. The client has it.
-    pub fn forget_state(&mut self, channel: &ChannelName) {
-        if let Some(subscription) = self.subscription(channel) {
-            subscription.state = None;
-        }
+    /// How long each channel in which it shows something lets a silent connection keep that.
+    pub fn leases(&mut self, policy: &CurrentPolicy) -> impl Iterator<Item = Duration> {
+        let tracked = self.subscriptions.iter_mut().filter(|s| s.is_tracking);
+        tracked.map(|s| s.settings(policy).presence_ttl())
     }
 
     /// Takes in one thing that happened.
-    pub fn handle(
-        &mut self,
-        input: Input,
-        limits: &Limits,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        if self.has_ended {
+    pub fn handle(&mut self, input: Input, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+        if self.has_ended() {
             return;
         }
         match input {
             Input::Frame => {
-                if self.rate.count_frame(limits.rate, now) {
+                if self.rate.count_frame(context.limits.rate, context.now) {
                     self.close(CloseCode::Abuse, out);
                 }
             }
-            Input::Decision { channel, ruling } => self.decided(channel, ruling, limits, now, out),
+            Input::Message(_) | Input::Refused(_) => self.admit(input, context, out),
+            Input::Verified(verification) => self.verified(verification, context, out),
+            Input::Decision { channel, ruling } => self.decided(channel, ruling, context, out),
             Input::Answer { channel, reference, verdict } => {
                 answer(channel, reference, verdict, out)
             }
+            Input::Review => self.enqueue(input, context, out),
+            Input::Hibernated { channel } => {
+                if let Some(subscription) = self.subscription(&channel) {
+                    subscription.state = None;
+                }
+            }
+            Input::Timeout => self.timeout(context, out),
+            Input::Silent { silent } => self.end_leases(silent, context, out),
             Input::LeaseEnded => {
                 self.end(LeaveReason::Timeout, out);
                 out.push(SessionEffect::Close { code: CloseCode::PresenceTimeout });
             }
             Input::Broken => self.end(LeaveReason::Disconnect, out),
-            Input::Verified(verification) => self.verified(verification, limits, now, out),
-            Input::Review => self.enqueue(input, limits, now, out),
-            Input::Message(_) | Input::Refused(_) => self.admit(input, limits, now, out),
+            Input::SocketLost => self.detach(context, out),
+            Input::Claimed { by } => self.hand_over(by, out),
+            Input::TakenOver { claimed } => self.taken_over(claimed, context, out),
+            Input::Paused { pause } => self.extend_graces(pause),
         }
     }
 
-    /// When [`Session::handle_timeout`] wants to be called.
+    /// When it wants to hear [`Input::Timeout`].
     pub fn poll_timeout(&self, limits: &Limits) -> Instant {
-        if self.has_ended {
-            return Instant::NEVER;
-        }
-        if let Some(end) = self.next_grace_end() {
-            return end;
-        }
         match &self.waiting {
             Some(waiting) if waiting.holds_joins() && !waiting.is_deciding() => {
                 self.deadline().min(self.rate.next(limits.rate))
@@ -157,29 +140,26 @@ impl Session {
     }
 
     /// Applies what the rate held back, and ends what is over.
-    pub fn handle_timeout(&mut self, limits: &Limits, now: Instant, out: &mut Vec<SessionEffect>) {
-        if self.has_ended {
-            return;
+    fn timeout(&mut self, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+        if matches!(self.stage, Stage::Detached { .. }) {
+            return self.end_graces(context.now, out);
         }
-        if self.detached.is_some() {
-            return self.end_grace(now, out);
-        }
-        self.release_held(limits, now, out);
-        if now >= self.deadline() {
+        self.release_held(context, out);
+        if context.now >= self.deadline() {
             self.expire(out);
         }
     }
 
-    /// Nothing has been heard for `silent`: the entries of channels with a shorter lease leave. The
-    /// connection itself has a lease of its own.
-    pub fn end_leases(
+    /// Nothing has been heard for `silent`: the members of channels with a shorter TTL leave.
+    fn end_leases(
         &mut self,
         silent: Duration,
-        lease_of: impl Fn(&ChannelName) -> Duration,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         for subscription in &mut self.subscriptions {
-            if silent > lease_of(&subscription.channel) && subscription.hide() {
+            if silent > subscription.settings(context.policy).presence_ttl() && subscription.hide()
+            {
                 let channel = subscription.channel.clone();
                 out.push(SessionEffect::Remove { channel, reason: LeaveReason::Timeout });
             }
@@ -189,7 +169,7 @@ impl Session {
     /// Ends the session: every entry leaves, every subscription ends. The one way out, whatever
     /// the cause.
     fn end(&mut self, reason: LeaveReason, out: &mut Vec<SessionEffect>) {
-        self.has_ended = true;
+        self.stage = Stage::Ended;
         self.waiting = None;
         for subscription in std::mem::take(&mut self.subscriptions) {
             subscription.finish(reason, out);
@@ -203,15 +183,9 @@ impl Session {
     }
 
     /// Carries out one message whose turn has come.
-    fn perform(
-        &mut self,
-        input: Input,
-        limits: &Limits,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
+    fn perform(&mut self, input: Input, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
         match input {
-            Input::Message(incoming) => self.message(incoming, limits, now, out),
+            Input::Message(incoming) => self.message(incoming, context, out),
             Input::Refused(refusal) => {
                 let Refusal { code, message, channel, reference } = refusal;
                 fail(code, message, channel, reference, out);
@@ -221,27 +195,25 @@ impl Session {
         }
     }
 
-    fn message(
-        &mut self,
-        incoming: Incoming,
-        limits: &Limits,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
+    fn message(&mut self, incoming: Incoming, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
         let Incoming { message, reference } = incoming;
         match message {
             ClientMessage::Ping => out.push(SessionEffect::Reply(Reply::Pong, reference)),
-            ClientMessage::Auth { token, resume } => {
-                self.verify((token, resume), reference, now, out);
+            ClientMessage::Auth { token: Some(token), resume } => {
+                self.await_decision(Pending::Verification { reference, since: context.now });
+                out.push(SessionEffect::Verify { token, resume });
+            }
+            ClientMessage::Auth { token: None, .. } => {
+                self.refuse_token(AuthRefusal::missing(), reference, out);
             }
             ClientMessage::Subscribe { channel } => {
-                self.subscribe(channel, reference, limits, out);
+                self.subscribe(channel, reference, context, out);
             }
             ClientMessage::Unsubscribe { channel } => {
-                self.unsubscribe(channel, reference, limits, now, out);
+                self.unsubscribe(channel, reference, context, out);
             }
             ClientMessage::Track { channel, state } => {
-                self.track(channel, state, reference, limits, out);
+                self.track(Join { channel, state, reference }, context, out);
             }
             ClientMessage::Untrack { channel } => {
                 if let Some(subscription) = self.subscription(&channel)
@@ -270,8 +242,7 @@ impl Session {
         &mut self,
         channel: ChannelName,
         reference: Option<Ref>,
-        limits: &Limits,
-        now: Instant,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         let Some(at) = self.subscriptions.iter().position(|s| s.channel == channel) else {
@@ -279,50 +250,18 @@ impl Session {
         };
         self.subscriptions.remove(at).finish(LeaveReason::Leave, out);
         out.push(SessionEffect::Reply(Reply::Unsubscribed { channel, code: None }, reference));
-        self.restart_auth_clock(limits, now);
+        self.restart_auth_clock(context);
     }
 
     /// An observer that watches nothing any more must show a token again, or go.
-    fn restart_auth_clock(&mut self, limits: &Limits, now: Instant) {
-        if self.auth.is_none() && self.subscriptions.is_empty() {
-            self.deadline = now + limits.auth_timeout;
+    fn restart_auth_clock(&mut self, context: &Context<'_>) {
+        if self.stage == Stage::Observing && self.subscriptions.is_empty() {
+            self.stage = Stage::Unauthenticated { until: context.auth_deadline() };
         }
     }
 
     fn subscription(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|s| s.channel == *channel)
-    }
-}
-
-impl Subscription {
-    /// Receives what happens in the channel from here on, a snapshot first.
-    fn listen(&mut self, out: &mut Vec<SessionEffect>) {
-        if !std::mem::replace(&mut self.is_listening, true) {
-            out.push(SessionEffect::Listen { channel: self.channel.clone() });
-        }
-    }
-
-    /// Receives nothing more of the channel.
-    fn unlisten(&mut self, out: &mut Vec<SessionEffect>) {
-        if std::mem::take(&mut self.is_listening) {
-            out.push(SessionEffect::Unlisten { channel: self.channel.clone() });
-        }
-    }
-
-    /// Shows nothing any more. True where it did.
-    fn hide(&mut self) -> bool {
-        self.state = None;
-        std::mem::take(&mut self.is_tracking)
-    }
-
-    /// Ends it: the entry leaves, and nothing more of the channel is sent.
-    fn finish(self, reason: LeaveReason, out: &mut Vec<SessionEffect>) {
-        if self.is_tracking {
-            out.push(SessionEffect::Remove { channel: self.channel.clone(), reason });
-        }
-        if self.is_listening {
-            out.push(SessionEffect::Unlisten { channel: self.channel });
-        }
     }
 }
 
@@ -362,4 +301,22 @@ fn fail(
 ) {
     let reply = Reply::Error { code, message: message.into(), channel };
     out.push(SessionEffect::Reply(reply, reference));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+
+    /// What each was when the memory of a million connections was stated.
+    const STATED_SESSION_BYTES: usize = 104;
+    const STATED_SUBSCRIPTION_BYTES: usize = 40;
+
+    #[test]
+    fn a_session_and_a_subscription_are_no_larger_than_stated() {
+        assert!(size_of::<Session>() <= STATED_SESSION_BYTES, "{} bytes", size_of::<Session>());
+        let bytes = size_of::<Subscription>();
+        assert!(bytes <= STATED_SUBSCRIPTION_BYTES, "{bytes} bytes for each subscription");
+    }
 }

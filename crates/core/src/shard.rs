@@ -107,11 +107,11 @@ impl Shard {
     /// Takes in one fact.
     pub fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         match command {
-            Command::Put { channel, put, max_members, ticket } => {
+            Command::Put { channel, put, max_members, asker, reference } => {
                 let wanted = Wanted { put, max_members, standing: Standing::Connected };
                 let verdict = self.put(&channel, wanted, now, out);
-                if verdict != Verdict::Done || ticket.reference.is_some() {
-                    out.push(Effect::Answer { ticket, channel, verdict });
+                if verdict != Verdict::Done || reference.is_some() {
+                    out.push(Effect::Answer { asker, reference, channel, verdict });
                 }
             }
             Command::Keep { channel, put, max_members } => {

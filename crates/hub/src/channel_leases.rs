@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use herenow_core::Instant;
-use herenow_wire::ChannelName;
+use herenow_core::{Input, Instant};
 
 use crate::door::Io;
 use crate::work::Work;
@@ -55,11 +54,8 @@ impl<I: Io> Work<'_, I> {
     /// The namespaces may have changed: the leases of the connection in `slot` are those that its
     /// channels have now. It is given the whole of a lease that has become shorter.
     pub(crate) fn watch_leases_anew(&mut self, slot: u32) {
-        let Some(connection) = self.hub.connections.get(slot) else { return };
-        let lease_of =
-            |channel: &ChannelName| self.hub.policy.settings_for(channel).presence_ttl_ms;
-        let leases: Vec<Duration> =
-            connection.session.tracked().map(lease_of).map(Duration::from_millis).collect();
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
+        let leases: Vec<Duration> = connection.session.leases(&self.hub.policy).collect();
         let before = self.hub.channel_leases.watched.remove(&slot);
         self.hub.leases.set_to_common(slot);
         for ttl in leases {
@@ -104,14 +100,10 @@ impl<I: Io> Work<'_, I> {
     }
 
     fn end_channel_leases(&mut self, slot: u32, silent: Duration) {
-        let policy = self.hub.policy.clone();
-        let lease_of = |channel: &ChannelName| {
-            Duration::from_millis(policy.settings_for(channel).presence_ttl_ms)
-        };
         let since = self.hub.channel_leases.watched.get(&slot).map_or(self.now, |one| one.since);
+        self.hand(slot, Input::Silent { silent });
         if let Some(connection) = self.hub.connections.get_mut(slot) {
-            connection.session.end_leases(silent, lease_of, &mut self.hub.effects);
-            match connection.session.tracked().map(lease_of).min() {
+            match connection.session.leases(&self.hub.policy).min() {
                 Some(shortest) => {
                     let watched = Watched { shortest, since, is_pinged: true };
                     self.hub.channel_leases.watched.insert(slot, watched);

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use herenow_core::{Due, Instant, SCAN_EVERY};
+use herenow_core::{Due, Input, Instant, SCAN_EVERY};
 
 use crate::connection::Phase;
 use crate::door::Io;
@@ -75,7 +75,7 @@ impl<I: Io> Work<'_, I> {
             self.hub.soon.pop();
             if let Some(connection) = self.hub.connections.get_mut(slot) {
                 connection.is_soon = false;
-                self.session_timeout(slot);
+                self.tell_session(slot, Input::Timeout);
             }
         }
     }
@@ -110,7 +110,7 @@ impl<I: Io> Work<'_, I> {
     fn lease_ended(&mut self, slot: u32) {
         let is_open = self.hub.connections.get(slot).is_some_and(|c| c.is_open());
         if is_open {
-            self.tell_session(slot, herenow_core::Input::LeaseEnded);
+            self.tell_session(slot, Input::LeaseEnded);
         } else {
             self.mark_dead(slot);
         }
@@ -119,7 +119,7 @@ impl<I: Io> Work<'_, I> {
     /// A deadline of the session, or the end of a closed socket's time to linger.
     fn deadline_came(&mut self, slot: u32) {
         match self.hub.connections.get(slot).map(|connection| connection.phase) {
-            Some(Phase::Open) => self.session_timeout(slot),
+            Some(Phase::Open) => self.tell_session(slot, Input::Timeout),
             Some(Phase::Closing) => self.mark_dead(slot),
             Some(Phase::Dead) | None => {}
         }

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use herenow_core::{Command, Input, Instant, Limits, Session, SessionEffect};
+use herenow_core::{Asker, Context, Input, Instant, Limits, Session};
 use herenow_wire::{ChannelName, ConnectionId, UserId};
 
 use crate::detached_users::{DetachedUsers, Detachment};
 use crate::door::Io;
 use crate::mail::Mail;
-use crate::sessions::OWNER;
+use crate::sessions::NO_SLOT;
 use crate::work::Work;
 
 /// The sessions of one hub that have no socket. Finds the next to end and the oldest without
@@ -75,7 +75,7 @@ impl DetachedSessions {
         self.by_next_end.first().filter(|(next_end, _)| *next_end <= now).map(|(_, id)| *id)
     }
 
-    fn insert(&mut self, session: Session, limits: &Limits, since: Instant) {
+    fn insert(&mut self, session: Session, since: Instant, limits: &Limits) {
         let (id, next_end) = (session.connection(), session.poll_timeout(limits));
         self.by_next_end.insert((next_end, id));
         self.by_age.insert((since, id));
@@ -85,42 +85,21 @@ impl DetachedSessions {
         self.sessions.insert(id, Kept { session, since, next_end });
     }
 
-    fn remove(&mut self, id: ConnectionId) -> Option<Session> {
+    /// The session, and since when it has had no socket.
+    fn remove(&mut self, id: ConnectionId) -> Option<(Session, Instant)> {
         let Kept { session, since, next_end } = self.sessions.remove(&id)?;
         self.by_next_end.remove(&(next_end, id));
         self.by_age.remove(&(since, id));
         let shown = session.answered_for().map(|(channel, _)| channel);
-        leave(&mut self.by_channel, id, shown);
-        Some(session)
-    }
-
-    /// Lets the session do something that may change when its next grace is over.
-    fn change(&mut self, id: ConnectionId, limits: &Limits, change: impl FnOnce(&mut Session)) {
-        let Some(kept) = self.sessions.get_mut(&id) else { return };
-        let before = kept.session.answered_for().map(|(channel, _)| channel.clone());
-        let before: Vec<ChannelName> = before.collect();
-        change(&mut kept.session);
-        let shows = |channel: &ChannelName| kept.session.answered_for().any(|(c, _)| c == channel);
-        leave(&mut self.by_channel, id, before.iter().filter(|channel| !shows(channel)));
-        self.by_next_end.remove(&(kept.next_end, id));
-        kept.next_end = kept.session.poll_timeout(limits);
-        self.by_next_end.insert((kept.next_end, id));
-    }
-}
-
-/// `id` shows nothing any more in these channels.
-fn leave<'a>(
-    by_channel: &mut BTreeMap<ChannelName, BTreeSet<ConnectionId>>,
-    id: ConnectionId,
-    channels: impl Iterator<Item = &'a ChannelName>,
-) {
-    for channel in channels {
-        if let Some(ids) = by_channel.get_mut(channel) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                by_channel.remove(channel);
+        for channel in shown {
+            if let Some(ids) = self.by_channel.get_mut(channel) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_channel.remove(channel);
+                }
             }
         }
+        Some((session, since))
     }
 }
 
@@ -134,12 +113,12 @@ impl<I: Io> Work<'_, I> {
         if let Some((user, detachment)) = self.detachment(&session) {
             self.tell_registrar(Mail::Detached { user, detachment });
         }
-        self.hub.detached.insert(session, &self.hub.config.limits, self.now);
+        self.hub.detached.insert(session, self.now, &self.hub.config.limits);
     }
 
     /// Takes a detached session out, whatever is to become of it.
     pub(crate) fn take_detached(&mut self, id: ConnectionId) -> Option<Session> {
-        let session = self.hub.detached.remove(id)?;
+        let (session, _) = self.hub.detached.remove(id)?;
         if let Some((user, detachment)) = self.detachment(&session) {
             self.tell_registrar(Mail::Reattached { user, detachment });
         }
@@ -151,33 +130,44 @@ impl<I: Io> Work<'_, I> {
         let ids: Vec<ConnectionId> =
             self.hub.detached.sessions().map(Session::connection).collect();
         for id in ids {
-            self.hub
-                .detached
-                .change(id, &self.hub.config.limits, |session| session.extend_grace(pause));
+            self.tell_detached(id, Input::Paused { pause });
         }
     }
 
     /// Lets the entries go whose grace is over.
     pub(crate) fn end_graces(&mut self) {
         while let Some(id) = self.hub.detached.next_over(self.now) {
-            let mut effects = Vec::new();
-            self.hub.detached.change(id, &self.hub.config.limits, |session| {
-                session.handle_timeout(&self.hub.config.limits, self.now, &mut effects);
-            });
-            if self.hub.detached.get(id).is_some_and(Session::has_ended) {
-                self.take_detached(id);
-            }
-            self.remove_all(id, effects);
+            self.tell_detached(id, Input::Timeout);
         }
         self.settle();
     }
 
+    /// Tells a session without a socket something and carries out what follows from it.
+    fn tell_detached(&mut self, id: ConnectionId, input: Input) {
+        let Some((mut session, since)) = self.hub.detached.remove(id) else { return };
+        let detachment = self.detachment(&session);
+        self.hand_detached(&mut session, input);
+        if !session.has_ended() {
+            self.hub.detached.insert(session, since, &self.hub.config.limits);
+        } else if let Some((user, detachment)) = detachment {
+            self.tell_registrar(Mail::Reattached { user, detachment });
+        }
+    }
+
     /// A session that nobody has any more: its entries go at once.
     pub(crate) fn end_orphan(&mut self, mut session: Session) {
-        let mut effects = Vec::new();
-        session.handle(Input::Broken, &self.hub.config.limits, self.now, &mut effects);
-        self.remove_all(session.connection(), effects);
+        self.hand_detached(&mut session, Input::Broken);
         self.settle();
+    }
+
+    fn hand_detached(&mut self, session: &mut Session, input: Input) {
+        let asker = Asker::new(self.hub.config.me, NO_SLOT, session);
+        let (limits, policy) = (&self.hub.config.limits, &self.hub.policy);
+        let mut effects = Vec::new();
+        session.handle(input, &Context { now: self.now, limits, policy }, &mut effects);
+        for effect in effects {
+            self.perform(asker, effect);
+        }
     }
 
     /// A new connection needs the place of a detached one, or another hub does.
@@ -224,13 +214,5 @@ impl<I: Io> Work<'_, I> {
         let (Mail::Detached { user, .. } | Mail::Reattached { user, .. }) = &mail else { return };
         let registrar = DetachedUsers::registrar(user, self.hub.config.hubs);
         self.hub.outgoing.push(registrar, mail);
-    }
-
-    fn remove_all(&mut self, connection: ConnectionId, effects: Vec<SessionEffect>) {
-        for effect in effects {
-            if let SessionEffect::Remove { channel, reason } = effect {
-                self.command(Command::Remove { channel, connection, owner: OWNER, reason });
-            }
-        }
     }
 }

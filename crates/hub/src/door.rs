@@ -4,13 +4,12 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herenow_core::{Auth, Claim, Instant, Peer, Question, Ruling, Verification};
+use herenow_core::{Asker, Auth, Claim, Instant, Peer, Policy, Question, Ruling, Verification};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
 
 use crate::deadline::Deadline;
 use crate::hub::Hub;
-use crate::mail::{Asker, Mail};
-use crate::policy::Policy;
+use crate::mail::Mail;
 use crate::reading::TurnBudget;
 use crate::work::Work;
 

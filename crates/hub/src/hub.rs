@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Audience, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, SessionEffect,
-    SnapshotRequests,
+    Audience, CurrentPolicy, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, Policy,
+    SessionEffect, SnapshotRequests,
 };
 use herenow_wire::ChannelName;
 
@@ -19,7 +19,6 @@ use crate::detached::DetachedSessions;
 use crate::detached_users::DetachedUsers;
 use crate::held::Held;
 use crate::mail::Outgoing;
-use crate::policy::Policy;
 use crate::reading::TurnBudget;
 use crate::replies::Replies;
 use crate::reviews::Reviews;
@@ -59,7 +58,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Hub {
     pub(crate) config: Config,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: CurrentPolicy,
     pub(crate) counters: Counters,
 
     pub(crate) connections: Connections,
@@ -107,7 +106,7 @@ impl Hub {
     /// A hub without connections.
     pub fn new(config: Config, policy: Arc<Policy>, now: Instant) -> Self {
         Self {
-            policy,
+            policy: CurrentPolicy::new(policy),
             counters: Counters::default(),
             connections: Connections::default(),
             broken: Vec::new(),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use herenow_core::{Claim, Command, Owed, Peer, Session, Ticket, Verdict};
-use herenow_wire::{ChannelName, ConnectionId, UserId};
+use herenow_core::{Asker, Claim, Command, Input, Owed, Peer, Session, Verdict};
+use herenow_wire::{ChannelName, Ref, UserId};
 
 use crate::detached_users::Detachment;
 use crate::door::Io;
@@ -18,7 +18,9 @@ pub enum Mail {
     /// An answer to a command of one of the receiving hub's connections.
     Answer {
         /// Who asked.
-        ticket: Ticket,
+        asker: Asker,
+        /// The client's `ref`.
+        reference: Option<Ref>,
         /// Of which channel.
         channel: ChannelName,
         /// What became of it.
@@ -68,20 +70,6 @@ pub enum Mail {
     Reported(Loss),
 }
 
-/// Whom an answer that comes later is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// The hub that holds the connection.
-    pub peer: Peer,
-    /// Its slot there.
-    pub slot: u32,
-    /// The connection itself: its slot may change hands before the answer comes.
-    pub connection: ConnectionId,
-    /// Which of the sockets that have had its id: one that takes it over, in the same slot too, is
-    /// not to hear what the one before it has asked.
-    pub generation: u32,
-}
-
 /// One flush of one channel, encoded once for everybody.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -108,14 +96,6 @@ pub(crate) struct Outgoing {
     /// Sessions on their way to another hub. They go when all other mail has gone: what they caused
     /// here must not arrive after what they cause there.
     handovers: Vec<(Peer, Mail)>,
-}
-
-impl Asker {
-    /// The connection in `slot` of the hub `peer`, whose session this is.
-    pub(crate) fn new(peer: Peer, slot: u32, session: &Session) -> Self {
-        let (connection, generation) = (session.connection(), session.generation());
-        Self { peer, slot, connection, generation }
-    }
 }
 
 impl Outgoing {
@@ -181,7 +161,9 @@ impl<I: Io> Work<'_, I> {
                     self.hub.shards.handle(command, self.now, effects);
                     self.settle();
                 }
-                Mail::Answer { ticket, channel, verdict } => self.answer(ticket, channel, verdict),
+                Mail::Answer { asker, reference, channel, verdict } => {
+                    self.answer(asker, Input::Answer { channel, reference, verdict });
+                }
                 Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
                 Mail::TakenOver { asker, session } => self.taken_over(asker, session),
                 Mail::Detached { user, detachment } => self.register_detached(user, detachment),

@@ -157,7 +157,7 @@ impl<I: Io> Work<'_, I> {
                 // A page that is left or loaded again says "going away": that is no farewell.
                 match frame {
                     Some(frame) if frame.code == CloseCode::GoingAway.number() => {
-                        self.break_off(slot);
+                        self.socket_lost(slot);
                     }
                     _ => self.tell_session(slot, Input::Broken),
                 }
@@ -167,23 +167,16 @@ impl<I: Io> Work<'_, I> {
     }
 
     fn tell_frame(&mut self, slot: u32) {
-        if let Some(connection) = self.hub.connections.get_mut(slot) {
-            connection.session.handle(
-                Input::Frame,
-                &self.hub.config.limits,
-                self.now,
-                &mut self.hub.effects,
-            );
-            self.carry_out(slot);
-            self.settle();
-        }
+        self.hand(slot, Input::Frame);
+        self.carry_out(slot);
+        self.settle();
     }
 
     /// The socket has ended without a close frame, or after ours.
     pub(crate) fn socket_ended(&mut self, slot: u32) {
         // While the server ends, nobody leaves: the others are to come back as well.
         if self.hub.ending.is_none() {
-            self.break_off(slot);
+            self.socket_lost(slot);
         }
         self.mark_dead(slot);
     }

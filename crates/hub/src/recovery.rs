@@ -1,17 +1,14 @@
 //! When a channel's map is lost: telling the sockets that use it, and saying what this hub knows.
 
-use herenow_core::{Command, Put, Session, Ticket};
+use herenow_core::{Asker, Command, Input, Put, Session};
 use herenow_wire::ChannelName;
 use herenow_wire::encode::Reply;
 
 use crate::connection::Connection;
 use crate::door::Io;
 use crate::mail::{Loss, Mail};
-use crate::sessions::OWNER;
+use crate::sessions::{NO_SLOT, OWNER};
 use crate::work::Work;
-
-/// No slot: an answer to it finds nobody.
-const NO_SLOT: u32 = u32::MAX;
 
 impl<I: Io> Work<'_, I> {
     /// A fault has cost shards of this hub their maps: every hub says what it knows of them. Done
@@ -80,10 +77,10 @@ impl<I: Io> Work<'_, I> {
         if self.hub.policy.settings_for(channel).disconnect_grace_ms > 0 {
             return;
         }
-        for subscriber in self.hub.audience.subscribers(channel) {
-            if let Some(connection) = self.hub.connections.get_mut(subscriber.slot) {
-                connection.session.forget_state(channel);
-            }
+        let subscribers = self.hub.audience.subscribers(channel).iter();
+        let slots: Vec<u32> = subscribers.map(|subscriber| subscriber.slot).collect();
+        for slot in slots {
+            self.hand(slot, Input::Hibernated { channel: channel.clone() });
         }
     }
 
@@ -102,9 +99,9 @@ impl<I: Io> Work<'_, I> {
         let detached: Vec<Put> = detached.filter_map(|one| shown_by(one, channel)).collect();
         for put in connected {
             let (peer, connection) = (self.hub.config.me, put.connection);
-            let ticket = Ticket { peer, slot: NO_SLOT, connection, generation: 0, reference: None };
+            let asker = Asker { peer, slot: NO_SLOT, connection, generation: 0 };
             let channel = channel.clone();
-            self.command(Command::Put { channel, put, max_members, ticket });
+            self.command(Command::Put { channel, put, max_members, asker, reference: None });
         }
         for put in detached {
             let channel = channel.clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Command, Effect, Input, Owner, Put, Question, Ruling, SessionEffect, Ticket, Verdict,
+    Asker, Command, Context, Effect, Input, Owner, Policy, Put, Question, Ruling, SessionEffect,
     Verification,
 };
 use herenow_wire::encode::{self, Reply};
@@ -13,13 +13,15 @@ use herenow_wire::{ChannelName, CloseCode, Ref};
 
 use crate::connection::{Phase, Sent};
 use crate::door::{Asked, Io, Purpose};
-use crate::mail::{Asker, Mail};
-use crate::policy::{ChannelSettings, Policy};
+use crate::mail::Mail;
 use crate::replies::{Place, Replies};
 use crate::work::Work;
 
 /// Every entry of this process has one owner.
 pub(crate) const OWNER: Owner = Owner(0);
+
+/// No slot: nothing reaches a session through it.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// What reviews may cost in one turn, in sessions and questions: after a reload the rules are asked
 /// for everything that was granted, and requests must not wait behind all of it.
@@ -28,34 +30,30 @@ const REVIEWS_PER_TURN: usize = 256;
 impl<I: Io> Work<'_, I> {
     /// Tells a session something and carries out what follows from it.
     pub(crate) fn tell_session(&mut self, slot: u32, input: Input) {
-        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
-        connection.session.handle(input, &self.hub.config.limits, self.now, &mut self.hub.effects);
-        self.carry_out(slot);
-        self.settle();
-        self.note_deadline(slot);
+        if self.hub.connections.get(slot).is_some() {
+            self.hand(slot, input);
+            self.carry_out(slot);
+            self.settle();
+            self.note_deadline(slot);
+        }
     }
 
-    pub(crate) fn session_timeout(&mut self, slot: u32) {
-        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
-        connection.session.handle_timeout(&self.hub.config.limits, self.now, &mut self.hub.effects);
-        self.carry_out(slot);
-        self.settle();
-        self.note_deadline(slot);
+    /// Every input of a session with a socket goes this way. What follows from it waits for
+    /// [`Work::carry_out`].
+    pub(crate) fn hand(&mut self, slot: u32, input: Input) {
+        let hub = &mut *self.hub;
+        if let Some(connection) = hub.connections.get_mut(slot) {
+            let (limits, policy) = (&hub.config.limits, &hub.policy);
+            let context = Context { now: self.now, limits, policy };
+            connection.session.handle(input, &context, &mut hub.effects);
+        }
     }
 
     /// A shard's answer, here or from afar. The connection may be gone and its slot another's.
-    pub(crate) fn answer(&mut self, ticket: Ticket, channel: ChannelName, verdict: Verdict) {
-        if let Some(connection) = self.hub.connections.get_mut(ticket.slot)
-            && ticket.is_from(&connection.session)
-        {
-            let input = Input::Answer { channel, reference: ticket.reference, verdict };
-            connection.session.handle(
-                input,
-                &self.hub.config.limits,
-                self.now,
-                &mut self.hub.effects,
-            );
-            self.carry_out(ticket.slot);
+    pub(crate) fn answer(&mut self, asker: Asker, answer: Input) {
+        if self.is_still_there(asker) {
+            self.hand(asker.slot, answer);
+            self.carry_out(asker.slot);
         }
     }
 
@@ -74,14 +72,14 @@ impl<I: Io> Work<'_, I> {
                         let due = self.hub.pace.due_ripe(flushed_at, self.now);
                         self.hub.shards.plan(channel, due);
                     }
-                    Effect::Answer { ticket, channel, verdict }
-                        if ticket.peer == self.hub.config.me =>
+                    Effect::Answer { asker, reference, channel, verdict }
+                        if asker.peer == self.hub.config.me =>
                     {
-                        self.answer(ticket, channel, verdict);
+                        self.answer(asker, Input::Answer { channel, reference, verdict });
                     }
-                    Effect::Answer { ticket, channel, verdict } => {
-                        let to = ticket.peer;
-                        self.hub.outgoing.push(to, Mail::Answer { ticket, channel, verdict });
+                    Effect::Answer { asker, reference, channel, verdict } => {
+                        let mail = Mail::Answer { asker, reference, channel, verdict };
+                        self.hub.outgoing.push(asker.peer, mail);
                     }
                     Effect::Resync { channel, .. } => {
                         // Sockets that only named the channel as their default are told as well,
@@ -112,9 +110,13 @@ impl<I: Io> Work<'_, I> {
     /// Carries out what the session in `slot` wants done.
     pub(crate) fn carry_out(&mut self, slot: u32) {
         while !self.hub.effects.is_empty() {
+            let Some(connection) = self.hub.connections.get(slot) else {
+                return self.hub.effects.clear();
+            };
+            let asker = Asker::new(self.hub.config.me, slot, &connection.session);
             let mut batch = std::mem::take(&mut self.hub.effects);
             for effect in batch.drain(..) {
-                self.perform(slot, effect);
+                self.perform(asker, effect);
             }
             if self.hub.effects.is_empty() {
                 self.hub.effects = batch;
@@ -123,7 +125,9 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
-    fn perform(&mut self, slot: u32, effect: SessionEffect) {
+    /// Carries out one thing that a session wants done, with a socket or without one.
+    pub(crate) fn perform(&mut self, asker: Asker, effect: SessionEffect) {
+        let Asker { slot, connection, .. } = asker;
         match effect {
             SessionEffect::Reply(mut reply, reference) => {
                 if let Reply::AuthSuccess { resume, .. } = &mut reply {
@@ -132,39 +136,34 @@ impl<I: Io> Work<'_, I> {
                 self.reply(slot, &reply, reference.as_ref());
             }
             SessionEffect::Verify { token, resume } => {
-                self.verify(slot, &token, resume.as_deref());
+                self.verify(asker, &token, resume.as_deref());
             }
-            SessionEffect::Authorize(question) => self.authorize(slot, question),
+            SessionEffect::Authorize(question) => self.authorize(asker, question),
             SessionEffect::Listen { channel } => self.listen(slot, channel),
             SessionEffect::AskAgain { channel } => self.ask_again(slot, channel),
             SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
-            SessionEffect::Put { channel, state, user, reference } => {
-                let Some(connection) = self.hub.connections.get(slot) else { return };
-                let generation = connection.session.generation();
-                let connection = connection.session.connection();
+            SessionEffect::Put { channel, state, user, reference, settings } => {
                 let put = Put { connection, owner: OWNER, user, state };
-                let ticket =
-                    Ticket { peer: self.hub.config.me, slot, connection, generation, reference };
-                let ChannelSettings { max_members, presence_ttl_ms, .. } =
-                    self.hub.policy.settings_for(&channel);
-                self.watch_lease(slot, Duration::from_millis(presence_ttl_ms));
-                self.command(Command::Put { channel, put, max_members, ticket });
+                self.watch_lease(slot, settings.presence_ttl());
+                let max_members = settings.max_members;
+                self.command(Command::Put { channel, put, max_members, asker, reference });
             }
             SessionEffect::Remove { channel, reason } => {
-                let Some(connection) = self.hub.connections.get(slot) else { return };
-                let connection = connection.session.connection();
                 self.command(Command::Remove { channel, connection, owner: OWNER, reason });
             }
             SessionEffect::Settled => {
                 self.io.admitted(slot);
             }
             SessionEffect::Detach { channel } => {
-                let Some(connection) = self.hub.connections.get(slot) else { return };
-                let connection = connection.session.connection();
                 self.command(Command::Detach { channel, connection, owner: OWNER });
             }
-            SessionEffect::TakeOver { claim, user } => self.take_over(slot, claim, user),
             SessionEffect::Detached => self.keep_detached(slot),
+            SessionEffect::TakeOver { claim, user } => self.claimed(asker, claim, user),
+            SessionEffect::HandedOver { to, session } => {
+                self.settle();
+                self.close(slot, CloseCode::GoingAway, "resumed on another connection");
+                self.give(to, session);
+            }
             SessionEffect::ReviewLater => self.hub.reviews.add_later(slot),
             SessionEffect::Close { code } => self.close(slot, code, ""),
         }
@@ -187,10 +186,9 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Has a request of the session in `slot` decided.
-    fn authorize(&mut self, slot: u32, question: Question) {
-        let Some(connection) = self.hub.connections.get(slot) else { return };
+    fn authorize(&mut self, asker: Asker, question: Question) {
+        let Some(connection) = self.hub.connections.get(asker.slot) else { return };
         let session = &connection.session;
-        let asker = Asker::new(self.hub.config.me, slot, session);
         let purpose = match session.is_reviewed() {
             true => Purpose::Review,
             false => Purpose::Request,
@@ -198,7 +196,7 @@ impl<I: Io> Work<'_, I> {
         self.hub.review_cost += 1;
         let asked = self.io.ask((asker, purpose), &question, session.auth());
         if let Asked::Now(ruling) = asked {
-            self.decide(slot, question.channel, ruling);
+            self.decide(asker.slot, question.channel, ruling);
         }
     }
 
@@ -215,20 +213,12 @@ impl<I: Io> Work<'_, I> {
 
     fn decide(&mut self, slot: u32, channel: ChannelName, ruling: Ruling) {
         let channel = self.hub.audience.canonical(channel);
-        if let Some(connection) = self.hub.connections.get_mut(slot) {
-            let input = Input::Decision { channel, ruling };
-            connection.session.handle(
-                input,
-                &self.hub.config.limits,
-                self.now,
-                &mut self.hub.effects,
-            );
-        }
+        self.hand(slot, Input::Decision { channel, ruling });
     }
 
     /// New rules hold from here on, and whatever the old ones granted is asked again, bit by bit.
     pub(crate) fn reload(&mut self, policy: Arc<Policy>) {
-        self.hub.policy = policy;
+        self.hub.policy.replace(policy);
         for slot in self.hub.connections.slots() {
             self.hub.reviews.add(slot);
         }
@@ -292,13 +282,9 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Has a token verified.
-    fn verify(&mut self, slot: u32, token: &str, resume: Option<&str>) {
-        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
-        let asker = Asker::new(self.hub.config.me, slot, &connection.session);
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) {
         if let Asked::Now(verification) = self.io.verify(asker, token, resume) {
-            let input = Input::Verified(verification);
-            let limits = &self.hub.config.limits;
-            connection.session.handle(input, limits, self.now, &mut self.hub.effects);
+            self.hand(asker.slot, Input::Verified(verification));
         }
     }
 
@@ -312,7 +298,7 @@ impl<I: Io> Work<'_, I> {
 
     fn is_still_there(&self, asker: Asker) -> bool {
         let holder = self.hub.connections.get(asker.slot);
-        holder.is_some_and(|c| Asker::new(self.hub.config.me, asker.slot, &c.session) == asker)
+        holder.is_some_and(|c| asker.is(&c.session))
     }
 
     /// The hub is to end: everybody is closed, and it waits for them to go.

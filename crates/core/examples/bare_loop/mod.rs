@@ -6,11 +6,13 @@
 
 #![allow(dead_code, reason = "each program that measures uses its part")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Audience, Auth, Command, Effect, Flush, Input, Instant, Limits, Op, Owner, Part, Peer, Put,
-    RateLimit, Ruling, Session, SessionEffect, Shard, Snapshot, Ticket, Verification,
+    Asker, Audience, Auth, ChannelSettings, Command, Context, CurrentPolicy, Effect, Flush, Input,
+    Instant, Limits, Op, Owner, Part, Patterns, Peer, Policy, Put, RateLimit, Ruling, Session,
+    SessionEffect, Shard, Snapshot, Verification,
 };
 use herenow_wire::encode::{self, Gone, Position, Row};
 use herenow_wire::{
@@ -20,6 +22,7 @@ use herenow_wire::{
 /// See the module.
 pub struct BareLoop {
     limits: Limits,
+    policy: CurrentPolicy,
     sessions: Vec<Session>,
     shard: Shard,
     audience: Audience,
@@ -69,6 +72,14 @@ impl BareLoop {
                 max_waiting_bytes: usize::MAX,
                 max_unauthenticated_waiting_bytes: usize::MAX,
             },
+            policy: CurrentPolicy::new(Arc::new(Policy::new(
+                ChannelSettings {
+                    max_members: MAX_MEMBERS,
+                    presence_ttl_ms: 60_000,
+                    disconnect_grace_ms: 0,
+                },
+                Patterns::default(),
+            ))),
             sessions: Vec::new(),
             shard: Shard::new(1),
             audience: Audience::default(),
@@ -163,8 +174,7 @@ impl BareLoop {
     }
 
     fn tell(&mut self, slot: u32, input: Input) {
-        let session = &mut self.sessions[slot as usize];
-        session.handle(input, &self.limits, self.now, &mut self.session_effects);
+        self.hand(slot, input);
         while !self.session_effects.is_empty() {
             let mut batch = std::mem::take(&mut self.session_effects);
             for effect in batch.drain(..) {
@@ -178,6 +188,11 @@ impl BareLoop {
         self.settle();
     }
 
+    fn hand(&mut self, slot: u32, input: Input) {
+        let context = Context { now: self.now, limits: &self.limits, policy: &self.policy };
+        self.sessions[slot as usize].handle(input, &context, &mut self.session_effects);
+    }
+
     fn perform(&mut self, slot: u32, effect: SessionEffect) {
         let connection = self.sessions[slot as usize].connection();
         match effect {
@@ -187,16 +202,14 @@ impl BareLoop {
             SessionEffect::Authorize(question) => {
                 let channel = self.audience.canonical(question.channel);
                 let input = Input::Decision { channel, ruling: Ruling::Granted };
-                let session = &mut self.sessions[slot as usize];
-                session.handle(input, &self.limits, self.now, &mut self.session_effects);
+                self.hand(slot, input);
             }
             SessionEffect::Verify { .. } => {
                 let user = UserId::parse(&format!("user-{slot}")).expect("short and not empty");
                 let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
                 let verification = Verification { verdict: Ok(auth), claim: None, unix_ms: 0 };
                 let input = Input::Verified(verification);
-                let session = &mut self.sessions[slot as usize];
-                session.handle(input, &self.limits, self.now, &mut self.session_effects);
+                self.hand(slot, input);
             }
             SessionEffect::Listen { channel } => {
                 let ask = self.audience.listen(&channel, slot);
@@ -212,10 +225,11 @@ impl BareLoop {
                     self.command(Command::Unsubscribe { channel, peer: PEER });
                 }
             }
-            SessionEffect::Put { channel, state, user, reference } => {
+            SessionEffect::Put { channel, state, user, reference, settings } => {
                 let put = Put { connection, owner: OWNER, user, state };
-                let ticket = Ticket { peer: PEER, slot, connection, generation: 0, reference };
-                self.command(Command::Put { channel, put, max_members: MAX_MEMBERS, ticket });
+                let asker = Asker::new(PEER, slot, &self.sessions[slot as usize]);
+                let max_members = settings.max_members;
+                self.command(Command::Put { channel, put, max_members, asker, reference });
             }
             SessionEffect::Remove { channel, reason } => {
                 self.command(Command::Remove { channel, connection, owner: OWNER, reason });
@@ -224,6 +238,7 @@ impl BareLoop {
             SessionEffect::TakeOver { .. }
             | SessionEffect::Detach { .. }
             | SessionEffect::Detached
+            | SessionEffect::HandedOver { .. }
             | SessionEffect::ReviewLater
             | SessionEffect::Settled
             | SessionEffect::Close { .. } => {}
@@ -235,22 +250,24 @@ impl BareLoop {
     }
 
     fn settle(&mut self) {
-        for effect in self.shard_effects.drain(..) {
+        let mut effects = std::mem::take(&mut self.shard_effects);
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Dirty { channel, .. } => self.dirty.push(channel),
-                Effect::Answer { ticket, channel, verdict } => {
-                    let input = Input::Answer { channel, reference: ticket.reference, verdict };
-                    let session = &mut self.sessions[ticket.slot as usize];
-                    session.handle(input, &self.limits, self.now, &mut self.session_effects);
+                Effect::Answer { asker, reference, channel, verdict } => {
+                    self.hand(asker.slot, Input::Answer { channel, reference, verdict });
                 }
                 Effect::Hibernated { channel, .. } => {
-                    for subscriber in self.audience.subscribers(&channel) {
-                        self.sessions[subscriber.slot as usize].forget_state(&channel);
+                    let subscribers = self.audience.subscribers(&channel).iter();
+                    let slots: Vec<u32> = subscribers.map(|one| one.slot).collect();
+                    for slot in slots {
+                        self.hand(slot, Input::Hibernated { channel: channel.clone() });
                     }
                 }
                 Effect::Ripe { .. } | Effect::Resync { .. } => {}
             }
         }
+        self.shard_effects = effects;
         for effect in self.session_effects.drain(..) {
             if let SessionEffect::Reply(reply, reference) = effect {
                 encode::reply(&mut self.replies, &reply, reference.as_ref());

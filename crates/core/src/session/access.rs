@@ -5,13 +5,15 @@ use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ErrorCode, LeaveReason, Ref, State};
 
 use super::authentication::Verified;
-use super::input::{Limits, Question, Right, Ruling, SessionEffect};
+use super::input::{Context, Question, Right, Ruling, SessionEffect};
+use super::stage::Stage;
+use super::waiting::Join;
 use super::{Session, Subscription, fail};
 use crate::time::Instant;
 
 /// A request that waits for a decision or for the verification of a token. The channel comes back with the decision, as the loop
 /// stores its name.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pending {
     /// Is the token good?
     Verification { reference: Option<Ref>, since: Instant },
@@ -28,7 +30,7 @@ pub(super) enum Pending {
 }
 
 /// All that a connection was granted, asked again channel by channel.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Review {
     pub(super) cause: Cause,
     /// The subscription in question.
@@ -40,7 +42,7 @@ pub(super) struct Review {
 }
 
 /// Why a review takes place.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The connection has authenticated; it may have taken a session over. Losses are told one by
     /// one.
@@ -62,7 +64,7 @@ impl Session {
         &mut self,
         channel: ChannelName,
         reference: Option<Ref>,
-        limits: &Limits,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         match self.subscription(&channel).map(|subscription| subscription.is_listening) {
@@ -71,8 +73,8 @@ impl Session {
                 out.push(SessionEffect::Reply(reply, reference));
                 out.push(SessionEffect::AskAgain { channel });
             }
-            None if self.subscriptions.len() >= limits.max_channels => {
-                channel_limit(channel, reference, limits, out);
+            None if self.subscriptions.len() >= context.limits.max_channels => {
+                channel_limit(channel, reference, context, out);
             }
             Some(false) | None => {
                 self.ask(&channel, Right::Subscribe, out);
@@ -83,26 +85,27 @@ impl Session {
 
     pub(super) fn track(
         &mut self,
-        channel: ChannelName,
-        state: State,
-        reference: Option<Ref>,
-        limits: &Limits,
+        join: Join,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
-        if self.auth.is_none() {
+        if self.auth().is_none() {
             let message = "Only a signed-in connection may track. Send `auth` first.";
+            let Join { channel, reference, .. } = join;
             return fail(ErrorCode::NotAuthenticated, message, Some(channel), reference, out);
         }
-        match self.subscription(&channel).map(|subscription| subscription.may_track) {
-            Some(true) => self.show(channel, state, reference, out),
+        match self.subscription(&join.channel).map(|subscription| subscription.may_track) {
+            Some(true) => self.show(join, context, out),
             Some(false) => {
+                let Join { channel, state, reference } = join;
                 self.ask(&channel, Right::Track, out);
                 self.await_decision(Pending::Track { state, reference });
             }
-            None if self.subscriptions.len() >= limits.max_channels => {
-                channel_limit(channel, reference, limits, out);
+            None if self.subscriptions.len() >= context.limits.max_channels => {
+                channel_limit(join.channel, join.reference, context, out);
             }
             None => {
+                let Join { channel, state, reference } = join;
                 self.ask(&channel, Right::Subscribe, out);
                 self.await_decision(Pending::SubscribeToTrack { state, reference });
             }
@@ -114,8 +117,7 @@ impl Session {
         &mut self,
         channel: ChannelName,
         ruling: Ruling,
-        limits: &Limits,
-        now: Instant,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         let Some(pending) = self.take_pending(Pending::awaits_a_rule) else { return };
@@ -137,13 +139,15 @@ impl Session {
                 refused => self.refuse(channel, refused, reference, out),
             },
             Pending::Track { state, reference } => match ruling {
-                Ruling::Granted => self.track_granted(channel, state, reference, out),
+                Ruling::Granted => {
+                    self.track_granted(Join { channel, state, reference }, context, out);
+                }
                 refused => self.refuse(channel, refused, reference, out),
             },
             Pending::Verification { .. } | Pending::TakeOver { .. } => {}
-            Pending::Review(review) => self.reviewed(review, ruling, (limits, now), out),
+            Pending::Review(review) => self.reviewed(review, ruling, context, out),
         }
-        self.resume(limits, now, out);
+        self.resume(context, out);
     }
 
     /// Whether the decision that it waits for belongs to a review because the rules have changed.
@@ -171,7 +175,7 @@ impl Session {
         &mut self,
         mut review: Review,
         ruling: Ruling,
-        (limits, now): (&Limits, Instant),
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         // What cannot be decided stays as it was granted.
@@ -186,7 +190,7 @@ impl Session {
                     out.push(SessionEffect::Reply(reply, None));
                 }
                 lost.finish(LeaveReason::Kicked, out);
-                self.restart_auth_clock(limits, now);
+                self.restart_auth_clock(context);
                 review.right = Right::Subscribe;
                 return self.go_on_with(review, out);
             }
@@ -208,7 +212,7 @@ impl Session {
             }
             (Right::Track, _) => {
                 if matches!(review.cause, Cause::SignIn) {
-                    self.show_again(review.at, out);
+                    self.show_again(review.at, context, out);
                 }
                 false
             }
@@ -232,7 +236,7 @@ impl Session {
         if !review.is_complete {
             out.push(SessionEffect::ReviewLater);
         }
-        if let (Cause::Refresh { reference }, Some(auth)) = (review.cause, &self.auth) {
+        if let (Cause::Refresh { reference }, Some(auth)) = (review.cause, self.auth()) {
             let user = auth.user.clone();
             let reply = Reply::AuthRefreshed { user, revoked: review.revoked };
             out.push(SessionEffect::Reply(reply, reference));
@@ -240,35 +244,25 @@ impl Session {
     }
 
     /// The right to track is there: subscribes where that is still to be done.
-    fn track_granted(
-        &mut self,
-        channel: ChannelName,
-        state: State,
-        reference: Option<Ref>,
-        out: &mut Vec<SessionEffect>,
-    ) {
+    fn track_granted(&mut self, join: Join, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+        let channel = join.channel.clone();
         let is_new = self.subscription(&channel).is_none();
         self.subscribed(channel.clone(), out).may_track = true;
-        self.show(channel.clone(), state, reference, out);
+        self.show(join, context, out);
         // The entry first, so that the first snapshot holds it.
         if is_new && let Some(subscription) = self.subscription(&channel) {
             subscription.listen(out);
         }
     }
 
-    fn show(
-        &mut self,
-        channel: ChannelName,
-        state: State,
-        reference: Option<Ref>,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        let Some(user) = self.auth.as_ref().map(|auth| auth.user.clone()) else { return };
-        if let Some(subscription) = self.subscription(&channel) {
-            subscription.state = Some(state.clone());
-            subscription.is_tracking = true;
-        }
-        out.push(SessionEffect::Put { channel, state, user, reference });
+    fn show(&mut self, join: Join, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+        let Join { channel, state, reference } = join;
+        let Some(user) = self.auth().map(|auth| auth.user.clone()) else { return };
+        let Some(subscription) = self.subscription(&channel) else { return };
+        subscription.state = Some(state.clone());
+        subscription.is_tracking = true;
+        let settings = subscription.settings(context.policy);
+        out.push(SessionEffect::Put { channel, state, user, reference, settings });
     }
 
     /// The subscription to `channel`, made where there is none.
@@ -280,24 +274,18 @@ impl Session {
         if let Some(at) = self.subscriptions.iter().position(|s| s.channel == channel) {
             return &mut self.subscriptions[at];
         }
-        if self.auth.is_none() {
-            self.deadline = Instant::NEVER;
+        if self.auth().is_none() {
+            self.stage = Stage::Observing;
             out.push(SessionEffect::Settled);
         }
         // Most connections have one channel: no room is kept for more.
         self.subscriptions.reserve_exact(1);
-        self.subscriptions.push(Subscription {
-            channel,
-            state: None,
-            is_tracking: false,
-            may_track: false,
-            is_listening: false,
-        });
+        self.subscriptions.push(Subscription::new(channel));
         self.subscriptions.last_mut().expect("one was just added")
     }
 
     fn ask(&self, channel: &ChannelName, right: Right, out: &mut Vec<SessionEffect>) {
-        let user = self.auth.as_ref().map(|auth| auth.user.clone());
+        let user = self.auth().map(|auth| auth.user.clone());
         out.push(SessionEffect::Authorize(Question { channel: channel.clone(), right, user }));
     }
 
@@ -325,7 +313,7 @@ impl Session {
 
     /// The code of a denial: who has not signed in yet may be let in once it has.
     fn denial(&self) -> ErrorCode {
-        match self.auth {
+        match self.auth() {
             Some(_) => ErrorCode::ChannelAccessDenied,
             None => ErrorCode::NotAuthenticated,
         }
@@ -335,10 +323,10 @@ impl Session {
 fn channel_limit(
     channel: ChannelName,
     reference: Option<Ref>,
-    limits: &Limits,
+    context: &Context<'_>,
     out: &mut Vec<SessionEffect>,
 ) {
-    let most = limits.max_channels;
+    let most = context.limits.max_channels;
     let message =
         format!("A connection may use {most} channels at once. Unsubscribe from one first.");
     fail(ErrorCode::ChannelLimit, message, Some(channel), reference, out);

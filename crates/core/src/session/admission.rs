@@ -4,10 +4,9 @@
 use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, Ref};
 
 use super::access::Pending;
-use super::input::{Input, Limits, SessionEffect};
-use super::waiting::{Held, Queued, Room, channel_of};
+use super::input::{Context, Input, SessionEffect};
+use super::waiting::{Join, Queued, Room, channel_of};
 use super::{Session, acknowledge, fail, not_subscribed};
-use crate::time::Instant;
 
 impl Session {
     /// Judges a message by the rate. Joins above it wait, the newest per channel, and so do those
@@ -16,18 +15,17 @@ impl Session {
     pub(super) fn admit(
         &mut self,
         input: Input,
-        limits: &Limits,
-        now: Instant,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
-        self.release_held(limits, now, out);
-        let is_within = self.rate.take(limits.rate, now);
+        self.release_held(context, out);
+        let is_within = self.rate.take(context.limits.rate, context.now);
         match input {
             Input::Message(Incoming {
                 message: ClientMessage::Track { channel, state },
                 reference,
-            }) if !is_within || self.must_hold(&channel, limits) => {
-                self.hold(Held { channel, state, reference }, limits, out);
+            }) if !is_within || self.must_hold(&channel, context) => {
+                self.hold(Join { channel, state, reference }, context, out);
             }
             Input::Message(Incoming {
                 message:
@@ -35,47 +33,42 @@ impl Session {
                 ..
             }) => {
                 self.supersede(channel, out);
-                self.enqueue(input, limits, now, out);
+                self.enqueue(input, context, out);
             }
             Input::Message(Incoming { message: ClientMessage::Auth { .. }, reference })
-                if !self.rate.take_verification(now) =>
+                if !self.rate.take_verification(context.now) =>
             {
                 let message = "Too many tokens. One is verified per second; send it again later.";
                 self.refuse_auth(message, reference, out);
             }
             Input::Message(Incoming { message: ClientMessage::Auth { .. }, .. }) => {
-                self.enqueue(input, limits, now, out);
+                self.enqueue(input, context, out);
             }
-            _ if is_within => self.enqueue(input, limits, now, out),
+            _ if is_within => self.enqueue(input, context, out),
             input => self.refuse_for_rate(input, out),
         }
     }
 
     /// Applies the joins that waited, as far as the rate allows by now and there is room behind a
     /// decision: the rate's own delay must not turn a join into an error.
-    pub(super) fn release_held(
-        &mut self,
-        limits: &Limits,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        let room = self.room(limits);
+    pub(super) fn release_held(&mut self, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+        let room = self.room(context);
         while let Some(waiting) = &mut self.waiting
             && waiting.holds_joins()
             && !waiting.is_full(room)
-            && self.rate.take(limits.rate, now)
+            && self.rate.take(context.limits.rate, context.now)
         {
             if let Some(join) = waiting.release_join() {
-                self.perform(join, limits, now, out);
+                self.perform(join, context, out);
             }
         }
         self.tidy();
     }
 
     /// Goes on with what waited behind a decision, up to the next one.
-    pub(super) fn resume(&mut self, limits: &Limits, now: Instant, out: &mut Vec<SessionEffect>) {
+    pub(super) fn resume(&mut self, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
         while let Some(input) = self.waiting.as_mut().and_then(|waiting| waiting.next_message()) {
-            self.perform(input, limits, now, out);
+            self.perform(input, context, out);
         }
         self.tidy();
     }
@@ -92,13 +85,12 @@ impl Session {
     pub(super) fn enqueue(
         &mut self,
         input: Input,
-        limits: &Limits,
-        now: Instant,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
-        let room = self.room(limits);
+        let room = self.room(context);
         let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.is_deciding()) else {
-            return self.perform(input, limits, now, out);
+            return self.perform(input, context, out);
         };
         match waiting.queue(input, room) {
             Queued::Waits => {}
@@ -108,8 +100,8 @@ impl Session {
         }
     }
 
-    fn hold(&mut self, new: Held, limits: &Limits, out: &mut Vec<SessionEffect>) {
-        let mut room = self.room(limits);
+    fn hold(&mut self, new: Join, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+        let mut room = self.room(context);
         if self.subscription(&new.channel).is_some() {
             // A channel that is subscribed always has its place.
             room.channels = usize::MAX;
@@ -117,14 +109,14 @@ impl Session {
         match self.waiting.get_or_insert_default().hold(new, room) {
             Ok(Some(older)) => acknowledge(older.reference, out),
             Ok(None) => {}
-            Err(Held { channel, reference, .. }) => rate_limited(Some(channel), reference, out),
+            Err(Join { channel, reference, .. }) => rate_limited(Some(channel), reference, out),
         }
     }
 
     /// A join must not overtake the one that waits, nor be lost where there is no room behind a
     /// decision: it would be the client's newest state.
-    fn must_hold(&self, channel: &ChannelName, limits: &Limits) -> bool {
-        let room = self.room(limits);
+    fn must_hold(&self, channel: &ChannelName, context: &Context<'_>) -> bool {
+        let room = self.room(context);
         let waiting = self.waiting.as_ref();
         waiting.is_some_and(|waiting| waiting.holds_join_for(channel) || waiting.is_full(room))
     }
@@ -148,13 +140,13 @@ impl Session {
         }
     }
 
-    fn room(&self, limits: &Limits) -> Room {
+    fn room(&self, context: &Context<'_>) -> Room {
         Room {
-            messages: limits.max_waiting_messages,
-            channels: limits.max_channels,
-            bytes: match self.auth {
-                Some(_) => limits.max_waiting_bytes,
-                None => limits.max_unauthenticated_waiting_bytes,
+            messages: context.limits.max_waiting_messages,
+            channels: context.limits.max_channels,
+            bytes: match self.auth() {
+                Some(_) => context.limits.max_waiting_bytes,
+                None => context.limits.max_unauthenticated_waiting_bytes,
             },
         }
     }

@@ -8,13 +8,14 @@ use herenow_wire::encode::Reply;
 use herenow_wire::{CloseCode, ErrorCode, Ref};
 
 use super::access::{Cause, Pending};
-use super::input::{AuthRefusal, Limits, SessionEffect, Verification};
+use super::input::{AuthRefusal, Context, SessionEffect, Verification};
+use super::stage::Stage;
 use super::{Session, fail};
 use crate::auth::Auth;
 use crate::time::Instant;
 
 /// A good token, and when it ends on the monotonic clock.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Verified {
     pub(super) auth: Auth,
     pub(super) until: Instant,
@@ -25,27 +26,11 @@ pub(super) struct Verified {
 const MAX_VERIFICATION: Duration = Duration::from_secs(30);
 
 impl Session {
-    /// Has a token verified. What follows on this connection waits for the verdict.
-    pub(super) fn verify(
-        &mut self,
-        (token, resume): (Option<Box<str>>, Option<Box<str>>),
-        reference: Option<Ref>,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        let Some(token) = token else {
-            return self.refuse_token(AuthRefusal::missing(), reference, out);
-        };
-        self.await_decision(Pending::Verification { reference, since: now });
-        out.push(SessionEffect::Verify { token, resume });
-    }
-
     /// Goes on with the token that was verified.
     pub(super) fn verified(
         &mut self,
         verification: Verification,
-        limits: &Limits,
-        now: Instant,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         let is_verification = |pending: &Pending| matches!(pending, Pending::Verification { .. });
@@ -56,7 +41,7 @@ impl Session {
         let Verification { verdict, claim, unix_ms } = verification;
         match (verdict, claim) {
             (Ok(auth), claim) => {
-                let verified = Verified::new(auth, unix_ms, limits, now);
+                let verified = Verified::new(auth, unix_ms, context);
                 match claim {
                     Some(claim) => self.claim(verified, claim, reference, out),
                     None => self.sign_in(verified, reference, out),
@@ -65,10 +50,10 @@ impl Session {
             (Err(refusal), _) => self.refuse_token(refusal, reference, out),
         }
         // The deadline stood still meanwhile.
-        if !self.has_ended && now >= self.deadline() {
+        if context.now >= self.deadline() {
             return self.expire(out);
         }
-        self.resume(limits, now, out);
+        self.resume(context, out);
     }
 
     /// Signs in with a good token, or refreshes.
@@ -79,7 +64,7 @@ impl Session {
         out: &mut Vec<SessionEffect>,
     ) {
         let user = verified.auth.user.clone();
-        match &self.auth {
+        match self.auth() {
             None => {
                 self.adopt_auth(verified);
                 out.push(SessionEffect::Settled);
@@ -101,13 +86,13 @@ impl Session {
         }
     }
 
-    fn refuse_token(
+    pub(super) fn refuse_token(
         &mut self,
         refusal: AuthRefusal,
         reference: Option<Ref>,
         out: &mut Vec<SessionEffect>,
     ) {
-        if self.auth.is_some() {
+        if self.auth().is_some() {
             return fail(ErrorCode::AuthRefreshFailed, refusal.message(), None, reference, out);
         }
         let close = match refusal {
@@ -134,7 +119,7 @@ impl Session {
         reference: Option<Ref>,
         out: &mut Vec<SessionEffect>,
     ) {
-        let code = match self.auth {
+        let code = match self.auth() {
             Some(_) => ErrorCode::AuthRefreshFailed,
             None => ErrorCode::RateLimited,
         };
@@ -142,8 +127,7 @@ impl Session {
     }
 
     fn adopt_auth(&mut self, Verified { auth, until }: Verified) {
-        self.deadline = until;
-        self.auth = Some(Box::new(auth));
+        self.stage = Stage::Authenticated { auth: Box::new(auth), until };
     }
 
     /// When the session has to do something about its token. While one is verified, the time of the
@@ -151,7 +135,7 @@ impl Session {
     pub(super) fn deadline(&self) -> Instant {
         match self.waiting.as_ref().and_then(|waiting| waiting.verifying_since()) {
             Some(since) => since + MAX_VERIFICATION,
-            None => self.deadline,
+            None => self.stage.until(),
         }
     }
 
@@ -161,7 +145,7 @@ impl Session {
         if let Some(Pending::Verification { reference, .. }) = self.take_pending(is_verification) {
             return self.give_up_verifying(reference, out);
         }
-        let (code, message, close) = match self.auth {
+        let (code, message, close) = match self.auth() {
             Some(_) => (
                 ErrorCode::AuthExpired,
                 "The token has expired. Send `auth` with a fresh one before it does.",
@@ -179,12 +163,12 @@ impl Session {
 }
 
 impl Verified {
-    fn new(auth: Auth, unix_ms: u64, limits: &Limits, now: Instant) -> Self {
+    fn new(auth: Auth, unix_ms: u64, context: &Context<'_>) -> Self {
         // The leeway first: the token may have passed its `exp` already.
-        let leeway_ms = u64::try_from(limits.expiry_leeway.as_millis()).unwrap_or(u64::MAX);
+        let leeway_ms = u64::try_from(context.limits.expiry_leeway.as_millis()).unwrap_or(u64::MAX);
         let ends_at_unix_ms = auth.expires_at_unix_ms.saturating_add(leeway_ms);
         let left = Duration::from_millis(ends_at_unix_ms.saturating_sub(unix_ms));
-        Self { until: now + left, auth }
+        Self { until: context.now + left, auth }
     }
 }
 

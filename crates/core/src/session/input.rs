@@ -6,10 +6,13 @@ use std::time::Duration;
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, CloseCode, Incoming, LeaveReason, Ref, Refusal, State, UserId};
 
+use super::Session;
 use super::resume::Claim;
 use crate::auth::Auth;
-use crate::command::Verdict;
+use crate::command::{Asker, Verdict};
+use crate::policy::{ChannelSettings, CurrentPolicy};
 use crate::rate::RateLimit;
+use crate::time::Instant;
 
 /// What every session of a server must keep to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +33,26 @@ pub struct Limits {
     pub max_unauthenticated_waiting_bytes: usize,
 }
 
+/// What holds at the moment at which a session is told something.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// When it is told.
+    pub now: Instant,
+    /// What it must keep to.
+    pub limits: &'a Limits,
+    /// What holds in its channels.
+    pub policy: &'a CurrentPolicy,
+}
+
+impl Context<'_> {
+    /// When the time to show a token is over that begins now.
+    pub(super) fn auth_deadline(&self) -> Instant {
+        self.now + self.limits.auth_timeout
+    }
+}
+
 /// What a session is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub enum Input {
     /// A whole frame of any kind has arrived. Counts towards abuse only.
     Frame,
@@ -59,10 +80,42 @@ pub enum Input {
     },
     /// The rules have changed: everything granted is to be asked again.
     Review,
+    /// A channel hibernates: its states are freed, this session's too. The client has its own.
+    Hibernated {
+        /// Which.
+        channel: ChannelName,
+    },
+    /// The time has come that [`Session::poll_timeout`] named.
+    Timeout,
+    /// Nothing has been heard for so long: members of channels with a shorter TTL leave. The
+    /// connection itself has a lease of its own.
+    Silent {
+        /// For how long.
+        silent: Duration,
+    },
     /// Nothing has been heard for the whole lease.
     LeaseEnded,
-    /// The socket is closed, whichever way.
+    /// The socket is closed, whichever way, and the client does not come back to this session.
     Broken,
+    /// The socket broke without a close frame. Members of channels that allow grace stay for it;
+    /// with none, the session ends.
+    SocketLost,
+    /// Another connection has claimed this session: it is handed over, and what stays behind has
+    /// ended.
+    Claimed {
+        /// Who has.
+        by: Asker,
+    },
+    /// What became of [`SessionEffect::TakeOver`].
+    TakenOver {
+        /// The claimed session, if there still is one. If not, this is a new connection.
+        claimed: Option<Box<Session>>,
+    },
+    /// The process was paused for so long: no client could come back meanwhile.
+    Paused {
+        /// For how long.
+        pause: Duration,
+    },
 }
 
 /// What came of verifying a token.
@@ -121,7 +174,7 @@ pub enum Ruling {
 }
 
 /// What a session wants done, in this order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub enum SessionEffect {
     /// Send this, with the `ref` of the message it answers.
     Reply(Reply, Option<Ref>),
@@ -160,6 +213,8 @@ pub enum SessionEffect {
         user: UserId,
         /// Comes back with the answer.
         reference: Option<Ref>,
+        /// What holds in the channel.
+        settings: ChannelSettings,
     },
     /// Tell the channel's shard that it shows nothing any more.
     Remove {
@@ -174,7 +229,7 @@ pub enum SessionEffect {
         channel: ChannelName,
     },
     /// Find the session that is claimed, wherever it is; the session takes no further message
-    /// until it hears [`super::Session::taken_over`].
+    /// until it hears [`Input::TakenOver`].
     TakeOver {
         /// Which.
         claim: Claim,
@@ -183,6 +238,13 @@ pub enum SessionEffect {
     },
     /// The session has lost its socket and may be claimed: keep it until it has ended.
     Detached,
+    /// The session was claimed: give it away, and close the socket that it had.
+    HandedOver {
+        /// To whom.
+        to: Asker,
+        /// The session.
+        session: Box<Session>,
+    },
     /// Not every rule could be asked: tell the session to review again in a while.
     ReviewLater,
     /// The connection has signed in or watches a public channel: it is no newcomer any more.

@@ -8,7 +8,10 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref, UserId};
 
 use super::access::Pending;
 use super::authentication::Verified;
-use super::{Limits, Session, SessionEffect, Subscription};
+use super::stage::{Graces, Stage};
+use super::{Context, Session, SessionEffect};
+use crate::command::Asker;
+use crate::policy::Row;
 use crate::time::Instant;
 
 /// What a resume token that was verified says.
@@ -20,37 +23,33 @@ pub struct Claim {
     pub generation: u32,
 }
 
-/// A session without a socket: when the entry of each channel goes.
-#[derive(Debug)]
-pub(super) struct Detached {
-    until: Vec<(ChannelName, Instant)>,
-}
-
 impl Session {
     /// Which resume token of this connection is the newest.
     pub fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// The socket broke without a close frame. Entries of channels that allow grace stay for it;
-    /// with none, the session ends.
-    pub fn break_off(
-        &mut self,
-        grace_of: impl Fn(&ChannelName) -> Duration,
-        now: Instant,
-        out: &mut Vec<SessionEffect>,
-    ) {
-        if self.has_ended || self.detached.is_some() {
+    /// The socket broke without a close frame.
+    pub(super) fn detach(&mut self, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+        if matches!(self.stage, Stage::Detached { .. }) {
             return;
         }
+        let Stage::Authenticated { mut auth, .. } =
+            std::mem::replace(&mut self.stage, Stage::Ended)
+        else {
+            return self.end(LeaveReason::Disconnect, out);
+        };
         self.waiting = None;
         let mut until = Vec::new();
         let mut kept = Vec::new();
         for mut subscription in std::mem::take(&mut self.subscriptions) {
-            let grace = grace_of(&subscription.channel);
-            if subscription.is_tracking && !grace.is_zero() && self.auth.is_some() {
+            let grace = match subscription.is_tracking {
+                true => subscription.settings(context.policy).disconnect_grace(),
+                false => Duration::ZERO,
+            };
+            if !grace.is_zero() {
                 let channel = subscription.channel.clone();
-                until.push((channel.clone(), now + grace));
+                until.push((channel.clone(), context.now + grace));
                 subscription.unlisten(out);
                 out.push(SessionEffect::Detach { channel });
                 kept.push(subscription);
@@ -58,36 +57,33 @@ impl Session {
                 subscription.finish(LeaveReason::Disconnect, out);
             }
         }
+        if until.is_empty() {
+            return;
+        }
         // No rule is asked for a session without a socket, and there may be many of them.
+        auth.claims = Default::default();
         kept.shrink_to_fit();
         until.shrink_to_fit();
-        if let Some(auth) = &mut self.auth {
-            auth.claims = Default::default();
-        }
         self.subscriptions = kept;
-        if until.is_empty() {
-            self.has_ended = true;
-        } else {
-            self.detached = Some(Box::new(Detached { until }));
-            out.push(SessionEffect::Detached);
-        }
+        self.stage = Stage::Detached { auth, graces: Box::new(Graces { until }) };
+        out.push(SessionEffect::Detached);
     }
 
     /// Whether a claim of `user` is for this session.
     pub fn is_claimed(&self, claim: Claim, user: &UserId) -> bool {
-        !self.has_ended
-            && self.connection == claim.connection
+        self.connection == claim.connection
             && self.generation == claim.generation
-            && self.auth.as_ref().is_some_and(|auth| auth.user == *user)
+            && self.auth().is_some_and(|auth| auth.user == *user)
     }
 
     /// Gives the session away to the socket that claimed it. What stays behind has ended.
-    pub fn hand_over(&mut self, out: &mut Vec<SessionEffect>) -> Session {
+    pub(super) fn hand_over(&mut self, to: Asker, out: &mut Vec<SessionEffect>) {
         for subscription in &mut self.subscriptions {
             subscription.unlisten(out);
         }
-        let ended = Session { has_ended: true, ..Session::nobody(self.connection) };
-        std::mem::replace(self, ended)
+        let ended = Self::at(Stage::Ended, self.connection);
+        let session = Box::new(std::mem::replace(self, ended));
+        out.push(SessionEffect::HandedOver { to, session });
     }
 
     /// A verified token came with a verified claim: asks for the claimed session.
@@ -99,11 +95,11 @@ impl Session {
         out: &mut Vec<SessionEffect>,
     ) {
         // Who is somebody already, or watches already, keeps its own name.
-        if self.auth.is_some() || !self.subscriptions.is_empty() {
+        if self.auth().is_some() || !self.subscriptions.is_empty() {
             return self.sign_in(verified, reference, out);
         }
         // The token has come in time, however long it takes to find the session.
-        self.deadline = verified.until;
+        self.stage = Stage::Unauthenticated { until: verified.until };
         let user = verified.auth.user.clone();
         self.await_decision(Pending::TakeOver { verified, reference });
         out.push(SessionEffect::TakeOver { claim, user });
@@ -112,11 +108,10 @@ impl Session {
     /// The claimed session, or nothing where it is no more: then this is a new connection. What
     /// the claimed session subscribed to is granted again before anything of it is sent: the rights
     /// may have been lost meanwhile.
-    pub fn taken_over(
+    pub(super) fn taken_over(
         &mut self,
-        claimed: Option<Session>,
-        limits: &Limits,
-        now: Instant,
+        claimed: Option<Box<Session>>,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         let is_take_over = |pending: &Pending| matches!(pending, Pending::TakeOver { .. });
@@ -128,67 +123,64 @@ impl Session {
             self.connection = claimed.connection;
             self.generation = claimed.generation.wrapping_add(1);
             self.subscriptions = claimed.subscriptions;
+            for subscription in &mut self.subscriptions {
+                // It may have been found in another hub's policy.
+                subscription.row = Row::default();
+            }
         }
         self.sign_in(verified, reference, out);
-        self.resume(limits, now, out);
+        self.resume(context, out);
     }
 
     /// Tells the shard what a session shows that was taken over: it has a socket again. A full
     /// channel may have given its place away meanwhile.
-    pub(super) fn show_again(&self, at: usize, out: &mut Vec<SessionEffect>) {
-        let Some(user) = self.auth.as_ref().map(|auth| auth.user.clone()) else { return };
-        let Subscription { channel, state, is_tracking, .. } = &self.subscriptions[at];
-        if let (true, Some(state)) = (is_tracking, state.clone()) {
-            let channel = channel.clone();
-            out.push(SessionEffect::Put { channel, state, user, reference: None });
+    pub(super) fn show_again(
+        &mut self,
+        at: usize,
+        context: &Context<'_>,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        let Some(user) = self.auth().map(|auth| auth.user.clone()) else { return };
+        let subscription = &mut self.subscriptions[at];
+        if let (true, Some(state)) = (subscription.is_tracking, subscription.state.clone()) {
+            let channel = subscription.channel.clone();
+            let settings = subscription.settings(context.policy);
+            out.push(SessionEffect::Put { channel, state, user, reference: None, settings });
         }
     }
 
     /// Lets the entries go whose grace is over. Ends with the last of them.
-    pub(super) fn end_grace(&mut self, now: Instant, out: &mut Vec<SessionEffect>) {
-        let Some(detached) = &mut self.detached else { return };
-        let over: Vec<ChannelName> = detached
-            .until
-            .extract_if(.., |(_, until)| *until <= now)
-            .map(|(channel, _)| channel)
-            .collect();
-        let is_last = detached.until.is_empty();
+    pub(super) fn end_graces(&mut self, now: Instant, out: &mut Vec<SessionEffect>) {
+        let Stage::Detached { graces, .. } = &mut self.stage else { return };
+        let over = graces.until.extract_if(.., |(_, until)| *until <= now);
+        let over: Vec<ChannelName> = over.map(|(channel, _)| channel).collect();
+        if graces.until.is_empty() {
+            self.stage = Stage::Ended;
+        }
         for channel in over {
             self.subscriptions.retain(|s| s.channel != channel);
             out.push(SessionEffect::Remove { channel, reason: LeaveReason::Disconnect });
         }
-        if is_last {
-            self.detached = None;
-            self.has_ended = true;
-        }
     }
 
-    /// The process was paused for so long: nobody could come back meanwhile.
-    pub fn extend_grace(&mut self, pause: Duration) {
-        if let Some(detached) = &mut self.detached {
-            for (_, until) in &mut detached.until {
+    /// Every grace is longer by a pause of the process.
+    pub(super) fn extend_graces(&mut self, pause: Duration) {
+        if let Stage::Detached { graces, .. } = &mut self.stage {
+            for (_, until) in &mut graces.until {
                 *until = *until + pause;
             }
         }
     }
 
-    /// When the next entry's grace is over.
-    pub(super) fn next_grace_end(&self) -> Option<Instant> {
-        let detached = self.detached.as_ref()?;
-        detached.until.iter().map(|(_, until)| *until).min()
-    }
-
-    pub(super) fn nobody(connection: ConnectionId) -> Self {
+    /// A session at this stage that has neither done nor heard anything.
+    pub(super) fn at(stage: Stage, connection: ConnectionId) -> Self {
         Self {
             connection,
             generation: 0,
-            auth: None,
+            stage,
             subscriptions: Vec::new(),
             rate: Default::default(),
             waiting: None,
-            detached: None,
-            deadline: Instant::NEVER,
-            has_ended: false,
         }
     }
 }

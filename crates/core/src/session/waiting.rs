@@ -13,21 +13,21 @@ use crate::auth::Auth;
 use crate::time::Instant;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Waiting {
     /// The one decision in flight.
     pending: Option<Pending>,
     /// What came after it, in order.
     queue: VecDeque<Input>,
     /// Joins above the rate, the newest per channel, in the order in which the channels came.
-    held: VecDeque<Held>,
+    held: VecDeque<Join>,
     /// What all of it uses, estimated from above.
     bytes: usize,
 }
 
-/// A join above the rate.
-#[derive(Debug)]
-pub(super) struct Held {
+/// What a connection asks to show in a channel.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Join {
     pub(super) channel: ChannelName,
     pub(super) state: State,
     pub(super) reference: Option<Ref>,
@@ -163,10 +163,10 @@ impl Waiting {
 
     /// Keeps a join that the rate does not allow yet. Gives back the older one that it replaces,
     /// or itself if there is no room.
-    pub(super) fn hold(&mut self, new: Held, room: Room) -> Result<Option<Held>, Held> {
-        let bytes = self.bytes + bytes_of_held(&new);
+    pub(super) fn hold(&mut self, new: Join, room: Room) -> Result<Option<Join>, Join> {
+        let bytes = self.bytes + bytes_of_join(&new);
         let older = self.held.iter().position(|held| held.channel == new.channel);
-        let freed = older.map_or(0, |at| bytes_of_held(&self.held[at]));
+        let freed = older.map_or(0, |at| bytes_of_join(&self.held[at]));
         let has_place = older.is_some() || self.held.len() < room.channels;
         if !has_place || bytes - freed > room.bytes {
             return Err(new);
@@ -184,18 +184,18 @@ impl Waiting {
     }
 
     /// Takes the join that waits for `channel` out.
-    pub(super) fn take_held(&mut self, channel: &ChannelName) -> Option<Held> {
+    pub(super) fn take_held(&mut self, channel: &ChannelName) -> Option<Join> {
         let at = self.held.iter().position(|held| held.channel == *channel)?;
         let held = self.held.remove(at)?;
-        self.bytes -= bytes_of_held(&held);
+        self.bytes -= bytes_of_join(&held);
         Some(held)
     }
 
     /// Takes the join out that has waited longest. Behind a decision it waits on as a message.
     pub(super) fn release_join(&mut self) -> Option<Input> {
         let held = self.held.pop_front()?;
-        self.bytes -= bytes_of_held(&held);
-        let Held { channel, state, reference } = held;
+        self.bytes -= bytes_of_join(&held);
+        let Join { channel, state, reference } = held;
         let message = ClientMessage::Track { channel, state };
         let input = Input::Message(Incoming { message, reference });
         if !self.is_deciding() {
@@ -272,7 +272,7 @@ fn bytes_of(input: &Input) -> usize {
     ITEM_BYTES + texts
 }
 
-fn bytes_of_held(Held { channel, state, reference }: &Held) -> usize {
+fn bytes_of_join(Join { channel, state, reference }: &Join) -> usize {
     let texts = text_bytes(channel.as_str()) + text_bytes(state.as_str());
     ITEM_BYTES + texts + reference_bytes(reference)
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use herenow_core::{Auth, Input, Instant, Limits, RateLimit, Session, SessionEffect};
+use herenow_core::{
+    Auth, Context, CurrentPolicy, Input, Instant, Limits, RateLimit, Session, SessionEffect,
+};
 use herenow_core::{Right, Ruling, Verification};
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, State, UserId};
@@ -94,6 +96,7 @@ impl List {
 struct Talk {
     session: Session,
     limits: Limits,
+    policy: CurrentPolicy,
 }
 
 impl Talk {
@@ -112,7 +115,7 @@ impl Talk {
         };
         let connection = herenow_wire::ConnectionId::from_bytes([1; 16]);
         let session = Session::new(connection, &limits, Instant::default());
-        let mut talk = Self { session, limits };
+        let mut talk = Self { session, limits, policy: crate::policy(Duration::ZERO) };
         let user = UserId::parse("jane").expect("a valid user");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
         let sign_in = ClientMessage::Auth { token: Some("t".into()), resume: None };
@@ -134,14 +137,14 @@ impl Talk {
 
     fn hear(&mut self, input: Input, ms: u64) -> Vec<SessionEffect> {
         let mut out = Vec::new();
-        self.session.handle(input, &self.limits, Instant::from_millis(ms), &mut out);
+        let now = Instant::from_millis(ms);
+        let context = Context { now, limits: &self.limits, policy: &self.policy };
+        self.session.handle(input, &context, &mut out);
         out
     }
 
     fn wake(&mut self, ms: u64) -> Vec<SessionEffect> {
-        let mut out = Vec::new();
-        self.session.handle_timeout(&self.limits, Instant::from_millis(ms), &mut out);
-        out
+        self.hear(Input::Timeout, ms)
     }
 }
 

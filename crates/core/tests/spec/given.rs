@@ -1,10 +1,12 @@
 //! Short names for values, and the inputs of sessions and shards.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Ask, Auth, AuthRefusal, Claim, Command, Input, Instant, Limits, Owner, Peer, Put, RateLimit,
-    Ruling, Ticket, Verdict, Verification,
+    Ask, Asker, Auth, AuthRefusal, ChannelSettings, Claim, Command, Input, Instant, Limits,
+    Overrides, Owner, Pattern, Patterns, Peer, Policy, Put, RateLimit, Ruling, Verdict,
+    Verification,
 };
 use herenow_wire::{
     ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Incoming, LeaveReason,
@@ -187,6 +189,22 @@ pub fn limits() -> Limits {
     }
 }
 
+/// Channels without a grace, whose members outlive a minute of silence.
+pub fn settings() -> ChannelSettings {
+    ChannelSettings { max_members: ROOMY, presence_ttl_ms: 60_000, disconnect_grace_ms: 0 }
+}
+
+/// The same settings in every channel.
+pub fn policy(defaults: ChannelSettings) -> Arc<Policy> {
+    Arc::new(Policy::new(defaults, Patterns::default()))
+}
+
+/// Settings of its own in the channel `name`.
+pub fn policy_but_for(name: &str, own: Overrides, defaults: ChannelSettings) -> Arc<Policy> {
+    let pattern = Pattern::parse(&format!("presence:{name}")).expect("a channel can match it");
+    Arc::new(Policy::new(defaults, Patterns::new(vec![(pattern, own)])))
+}
+
 // What a shard is told.
 
 pub const OWNER: Owner = Owner(0);
@@ -204,9 +222,9 @@ pub fn shown(letter: char, json: &str) -> Put {
     }
 }
 
-pub fn ticket(letter: char, json: Option<&str>) -> Ticket {
-    let connection = id(letter);
-    Ticket { peer: Peer(0), slot: 0, connection, generation: 0, reference: json.map(reference) }
+/// Connection `letter`.
+pub fn asker(letter: char) -> Asker {
+    Asker { peer: Peer(0), slot: 0, connection: id(letter), generation: 0 }
 }
 
 /// Connection `letter` shows `json`, and gave the message no `ref`.
@@ -214,9 +232,16 @@ pub fn put(name: &str, letter: char, json: &str) -> Command {
     put_among(name, shown(letter, json), ROOMY)
 }
 
+/// The same with the `ref` that stands in the message.
+pub fn put_with_ref(name: &str, put: Put, json: &str) -> Command {
+    let asker = Asker { connection: put.connection, ..asker('?') };
+    let reference = Some(reference(json));
+    Command::Put { channel: channel(name), put, max_members: ROOMY, asker, reference }
+}
+
 pub fn put_among(name: &str, put: Put, max_members: u32) -> Command {
-    let ticket = Ticket { connection: put.connection, ..ticket('?', None) };
-    Command::Put { channel: channel(name), put, max_members, ticket }
+    let asker = Asker { connection: put.connection, ..asker('?') };
+    Command::Put { channel: channel(name), put, max_members, asker, reference: None }
 }
 
 pub fn remove(name: &str, letter: char, reason: LeaveReason) -> Command {

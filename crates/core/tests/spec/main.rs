@@ -15,6 +15,7 @@ mod rebuild;
 mod requests;
 mod resume;
 mod reviews;
+mod settings;
 mod shard;
 mod signing_in;
 mod snapshots;

@@ -1,6 +1,6 @@
 //! What each message causes, where nothing stands in its way.
 
-use herenow_core::Verdict;
+use herenow_core::{Input, Verdict};
 use herenow_wire::{DefaultChannel, decode};
 
 use crate::given::{
@@ -43,12 +43,12 @@ fn a_refusal_says_whether_signing_in_could_help() {
 // P4.6
 #[test]
 fn where_nobody_can_decide_the_request_fails_and_may_be_sent_again() {
-    for request in [subscribe("lobby"), track("lobby", "{}")] {
+    for request in [|| subscribe("lobby"), || track("lobby", "{}")] {
         let mut talk = Talk::of_jane();
         let asks = ["may jane subscribe lobby?"];
-        talk.gives(1, with_ref("1", request.clone()), &asks);
+        talk.gives(1, with_ref("1", request()), &asks);
         talk.gives(2, unavailable("lobby"), &["error SERVER_ERROR lobby ref 1"]);
-        talk.gives(3, request, &asks);
+        talk.gives(3, request(), &asks);
     }
 }
 
@@ -90,7 +90,7 @@ fn a_state_that_hibernates_is_kept_no_longer_and_still_leaves() {
     let mut talk = Talk::in_lobby();
     talk.gives(1, with_ref("1", track("lobby", "{}")), &["may jane track lobby?"]);
     talk.gives(2, granted("lobby"), &["put lobby {} as jane ref 1"]);
-    talk.session.forget_state(&channel("lobby"));
+    talk.gives(2, Input::Hibernated { channel: channel("lobby") }, &[]);
     assert_eq!(talk.session.subscriptions().next(), Some((&channel("lobby"), None)));
     assert_eq!(talk.session.tracked().next(), Some(&channel("lobby")));
     talk.gives(3, untrack("lobby"), &["remove lobby leave"]);

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use herenow_core::{Claim, Input, Session, SessionEffect};
+use herenow_core::{ChannelSettings, Claim, Input, Overrides, Session, SessionEffect};
 
 use crate::given::{
-    Token, at, denied, good, granted, id, limits, ping, subscribe, sync, track, unavailable, user,
-    with_ref,
+    Token, asker, at, denied, good, granted, id, limits, ping, policy, policy_but_for, settings,
+    subscribe, sync, track, unavailable, user, with_ref,
 };
 use crate::told::{Talk, line_of};
 
 const GRACE: Duration = Duration::from_millis(3_000);
 
-fn lines(out: Vec<SessionEffect>) -> Vec<String> {
-    out.into_iter().map(line_of).collect()
+fn with_grace(grace: Duration) -> ChannelSettings {
+    let disconnect_grace_ms = grace.as_millis() as u64;
+    ChannelSettings { disconnect_grace_ms, ..settings() }
 }
 
 /// Its socket breaks, and entries may stay so long.
 fn break_off(talk: &mut Talk, ms: u64, grace: Duration) -> Vec<String> {
-    let mut out = Vec::new();
-    talk.session.break_off(|_| grace, at(ms), &mut out);
-    lines(out)
+    talk.policy.replace(policy(with_grace(grace)));
+    talk.hear(ms, Input::SocketLost)
 }
 
 /// Tracks in lobby, watches garden, and has lost its socket at 10 s.
@@ -43,14 +43,24 @@ fn resume(name: &str, claim: Claim) -> Token {
 
 /// A new socket, connection `n`, that has just opened.
 fn newcomer() -> Talk {
-    let limits = limits();
-    Talk { session: Session::new(id('n'), &limits, at(11_000)), limits }
+    Talk::opened('n', 11_000, limits())
 }
 
-fn take_over(talk: &mut Talk, claimed: Option<Session>) -> Vec<String> {
-    let mut out = Vec::new();
-    talk.session.taken_over(claimed, &talk.limits, at(11_000), &mut out);
-    lines(out)
+/// Connection `n` claims the session: what is done about that, and the session.
+fn hand_over(talk: &mut Talk) -> (Vec<String>, Option<Box<Session>>) {
+    let mut effects = talk.effects(at(11_000), Input::Claimed { by: asker('n') });
+    let claimed = match effects.pop() {
+        Some(SessionEffect::HandedOver { to, session }) => {
+            assert_eq!(to, asker('n'));
+            session
+        }
+        other => panic!("{other:?} in the place of the session"),
+    };
+    (effects.into_iter().map(line_of).collect(), Some(claimed))
+}
+
+fn take_over(talk: &mut Talk, claimed: Option<Box<Session>>) -> Vec<String> {
+    talk.hear(11_000, Input::TakenOver { claimed })
 }
 
 // P7.8
@@ -69,7 +79,7 @@ fn with_grace_the_entries_of_a_broken_connection_stay_and_what_it_watched_goes()
 #[test]
 fn a_pause_of_the_process_extends_the_grace_by_its_length() {
     let mut talk = detached();
-    talk.session.extend_grace(Duration::from_secs(90));
+    talk.gives(11_000, Input::Paused { pause: Duration::from_secs(90) }, &[]);
     talk.sleeps_until(103_000);
     talk.wakes(102_999, &[]);
     talk.wakes(103_000, &["remove lobby disconnect"]);
@@ -92,12 +102,10 @@ fn each_channel_has_its_own_grace() {
     talk.hear(0, track("garden", "{}"));
     talk.hear(0, granted("garden"));
     talk.hear(0, granted("garden"));
-    let mut out = Vec::new();
-    let grace_of = |channel: &herenow_wire::ChannelName| match channel.as_str() {
-        "lobby" => Duration::from_secs(1),
-        _ => Duration::from_secs(2),
-    };
-    talk.session.break_off(grace_of, at(0), &mut out);
+    let own = Overrides { disconnect_grace_ms: Some(1_000), ..Overrides::default() };
+    let two_seconds = with_grace(Duration::from_secs(2));
+    talk.policy.replace(policy_but_for("lobby", own, two_seconds));
+    talk.hear(0, Input::SocketLost);
     talk.sleeps_until(1_000);
     talk.wakes(1_000, &["remove lobby disconnect"]);
     talk.sleeps_until(2_000);
@@ -122,10 +130,10 @@ fn without_grace_or_entries_a_broken_connection_ends_at_once() {
 fn whoever_comes_back_has_its_name_and_its_entries_and_nobody_is_told() {
     let mut old = detached();
     assert!(old.session.is_claimed(claim('c', 0), &user("jane")));
-    let claimed = old.session.hand_over(&mut Vec::new());
+    let (_, claimed) = hand_over(&mut old);
     let mut new = newcomer();
     new.gives(11_000, with_ref("1", resume("jane", claim('c', 0))), &["take over c 0 for jane"]);
-    let effects = take_over(&mut new, Some(claimed));
+    let effects = take_over(&mut new, claimed);
     assert_eq!(effects, ["settled", "auth_success jane c ref 1", "may jane subscribe lobby?"]);
     new.gives(11_001, granted("lobby"), &["listen lobby", "may jane track lobby?"]);
     // The place may have been given away: the state is told again, which changes nothing if not.
@@ -176,10 +184,10 @@ fn a_claim_fits_one_connection_of_one_user_and_its_newest_token() {
 // P7.9
 #[test]
 fn a_token_works_once() {
-    let claimed = detached().session.hand_over(&mut Vec::new());
+    let (_, claimed) = hand_over(&mut detached());
     let mut new = newcomer();
     new.hear(11_000, resume("jane", claim('c', 0)));
-    take_over(&mut new, Some(claimed));
+    take_over(&mut new, claimed);
     assert_eq!(new.session.generation(), 1);
     assert!(!new.session.is_claimed(claim('c', 0), &user("jane")));
     assert!(new.session.is_claimed(claim('c', 1), &user("jane")));
@@ -189,13 +197,12 @@ fn a_token_works_once() {
 #[test]
 fn a_socket_that_still_stands_gives_its_entries_up_and_has_ended() {
     let mut old = Talk::tracking();
-    let mut out = Vec::new();
-    let claimed = old.session.hand_over(&mut out);
-    assert_eq!(lines(out), ["unlisten lobby"]);
+    let (effects, claimed) = hand_over(&mut old);
+    assert_eq!(effects, ["unlisten lobby"]);
     assert!(old.session.has_ended());
     old.gives(1, Input::Broken, &[]);
     old.sleeps_for_ever();
-    assert_eq!(claimed.subscriptions().count(), 1);
+    assert_eq!(claimed.expect("it was handed over").subscriptions().count(), 1);
 }
 
 // P7.9
@@ -213,10 +220,10 @@ fn whoever_is_somebody_already_keeps_its_own_name() {
 // P7.9, P4.17
 #[test]
 fn rights_that_were_lost_meanwhile_are_lost_when_it_comes_back() {
-    let claimed = detached().session.hand_over(&mut Vec::new());
+    let (_, claimed) = hand_over(&mut detached());
     let mut new = newcomer();
     new.hear(11_000, resume("jane", claim('c', 0)));
-    take_over(&mut new, Some(claimed));
+    take_over(&mut new, claimed);
     new.gives(
         11_001,
         denied("lobby"),
@@ -229,10 +236,10 @@ fn taken_over_in_two() -> Talk {
     let mut old = Talk::tracking();
     old.hear(0, subscribe("garden"));
     old.hear(0, granted("garden"));
-    let claimed = old.session.hand_over(&mut Vec::new());
+    let (_, claimed) = hand_over(&mut old);
     let mut new = newcomer();
     new.hear(11_000, resume("jane", claim('c', 0)));
-    take_over(&mut new, Some(claimed));
+    take_over(&mut new, claimed);
     new
 }
 

@@ -1,10 +1,10 @@
 //! Many channels: who is told what, what is asked for, and what is freed.
 
-use herenow_core::{Command, Owner, Put};
+use herenow_core::{Owner, Put};
 use herenow_wire::LeaveReason;
 
 use crate::given::{
-    OWNER, ROOMY, at, channel, put, put_among, remove, remove_of, shown, subscribe_peer, ticket,
+    OWNER, ROOMY, at, put, put_among, put_with_ref, remove, remove_of, shown, subscribe_peer,
     unsubscribe_peer,
 };
 use crate::told::House;
@@ -25,8 +25,7 @@ fn a_change_asks_for_one_flush_however_many_follow() {
 fn a_track_with_a_ref_is_answered_and_one_without_is_not() {
     let mut house = House::new();
     let put = shown('a', "{}");
-    let ticket = ticket('a', Some("7"));
-    let command = Command::Put { channel: channel("lobby"), put, max_members: ROOMY, ticket };
+    let command = put_with_ref("lobby", put, "7");
     house.gives(0, command, &["dirty lobby since 0", "answer a lobby done ref 7"]);
     house.gives(0, self::put("lobby", 'b', "{}"), &[]);
 }
@@ -37,8 +36,7 @@ fn a_state_that_is_there_already_is_answered_and_tells_nobody_anything() {
     let mut house = House::after([put("lobby", 'a', "{}"), subscribe_peer("lobby", 0, 1)]);
     house.gives(5, put("lobby", 'a', "{}"), &[]);
     let put = shown('a', " {} ");
-    let ticket = ticket('a', Some("\"x\""));
-    let again = Command::Put { channel: channel("lobby"), put, max_members: ROOMY, ticket };
+    let again = put_with_ref("lobby", put, "\"x\"");
     house.gives(5, again, &[r#"answer a lobby done ref "x""#]);
     house.owes("lobby", 6, &["to 0: deltas"]);
 }

@@ -2,18 +2,19 @@
 //! wording of error messages, of which only that there is one.
 
 use herenow_core::{
-    Command, Effect, Entry, Flush, Input, Instant, Limits, Op, Owed, Peer, Question, Right,
-    Session, SessionEffect, Shard, Snapshot, Verdict,
+    Command, Context, CurrentPolicy, Effect, Entry, Flush, Input, Instant, Limits, Op, Owed, Peer,
+    Question, Right, Session, SessionEffect, Shard, Snapshot, Verdict,
 };
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
 
-use crate::given::{Token, at, channel, good, granted, id, limits};
+use crate::given::{Token, at, channel, good, granted, id, limits, policy, settings};
 
 /// A session and what it has to keep to.
 pub struct Talk {
     pub session: Session,
     pub limits: Limits,
+    pub policy: CurrentPolicy,
 }
 
 impl Talk {
@@ -23,7 +24,13 @@ impl Talk {
     }
 
     pub fn within(limits: Limits) -> Self {
-        Self { session: Session::new(id('c'), &limits, at(0)), limits }
+        Self::opened('c', 0, limits)
+    }
+
+    /// Connection `letter`, opened at `ms`.
+    pub fn opened(letter: char, ms: u64, limits: Limits) -> Self {
+        let session = Session::new(id(letter), &limits, at(ms));
+        Self { session, limits, policy: CurrentPolicy::new(policy(settings())) }
     }
 
     /// Signed in as jane.
@@ -64,9 +71,15 @@ impl Talk {
     }
 
     fn hear_input(&mut self, ms: u64, input: Input) -> Vec<String> {
+        self.effects(at(ms), input).into_iter().map(line_of).collect()
+    }
+
+    /// What the session wants done about `input`, as data.
+    pub fn effects(&mut self, now: Instant, input: Input) -> Vec<SessionEffect> {
         let mut out = Vec::new();
-        self.session.handle(input, &self.limits, at(ms), &mut out);
-        out.into_iter().map(line_of).collect()
+        let context = Context { now, limits: &self.limits, policy: &self.policy };
+        self.session.handle(input, &context, &mut out);
+        out
     }
 
     /// `said` at `ms` gives exactly these effects.
@@ -83,9 +96,7 @@ impl Talk {
     }
 
     pub fn wake_at(&mut self, now: Instant) -> Vec<String> {
-        let mut out = Vec::new();
-        self.session.handle_timeout(&self.limits, now, &mut out);
-        out.into_iter().map(line_of).collect()
+        self.effects(now, Input::Timeout).into_iter().map(line_of).collect()
     }
 
     /// Waking at `ms` gives exactly these effects.
@@ -208,7 +219,7 @@ pub fn line_of(effect: SessionEffect) -> String {
         SessionEffect::Listen { channel } => format!("listen {}", channel.as_str()),
         SessionEffect::AskAgain { channel } => format!("ask again {}", channel.as_str()),
         SessionEffect::Unlisten { channel } => format!("unlisten {}", channel.as_str()),
-        SessionEffect::Put { channel, state, user, reference } => {
+        SessionEffect::Put { channel, state, user, reference, .. } => {
             let suffix = suffix(reference.as_ref());
             format!("put {} {} as {user}{suffix}", channel.as_str(), state.as_str())
         }
@@ -221,6 +232,9 @@ pub fn line_of(effect: SessionEffect) -> String {
         }
         SessionEffect::Detach { channel } => format!("detach {}", channel.as_str()),
         SessionEffect::Detached => "detached".to_owned(),
+        SessionEffect::HandedOver { to, session } => {
+            format!("hand {} over to {}", letter(session.connection()), letter(to.connection))
+        }
         SessionEffect::ReviewLater => "review later".to_owned(),
         SessionEffect::Settled => "settled".to_owned(),
         SessionEffect::Close { code } => format!("close {}", code.number()),
@@ -264,13 +278,13 @@ fn effect_line(effect: Effect) -> String {
         Effect::Ripe { channel, flushed_at } => {
             format!("ripe {} since {}", channel.as_str(), flushed_at.as_millis())
         }
-        Effect::Answer { ticket, channel, verdict } => {
+        Effect::Answer { asker, reference, channel, verdict } => {
             let verdict = match verdict {
                 Verdict::Done => "done",
                 Verdict::Full => "full",
             };
-            let suffix = suffix(ticket.reference.as_ref());
-            format!("answer {} {} {verdict}{suffix}", letter(ticket.connection), channel.as_str())
+            let suffix = suffix(reference.as_ref());
+            format!("answer {} {} {verdict}{suffix}", letter(asker.connection), channel.as_str())
         }
         Effect::Resync { channel, peers } => among("resync", &channel, &peers),
         Effect::Hibernated { channel, peers } => among("hibernated", &channel, &peers),

@@ -12,8 +12,8 @@ fn message(json: &str) -> Input {
     out.remove(0).map_or_else(Input::Refused, Input::Message)
 }
 
-fn held(name: &str, state: &str) -> Held {
-    Held {
+fn held(name: &str, state: &str) -> Join {
+    Join {
         channel: ChannelName::parse(&format!("presence:{name}")).expect("a valid name"),
         state: State::parse(state).expect("a valid state"),
         reference: None,

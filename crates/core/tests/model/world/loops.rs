@@ -1,7 +1,7 @@
 //! What the loops do: carrying out what sessions and the shard want done, and taking in mail.
 
 use herenow_core::{
-    Claim, Command, Effect, Flush, Input, Part, Peer, Put, Session, SessionEffect, Ticket,
+    Asker, Claim, Command, Context, Effect, Flush, Input, Part, Peer, Put, Session, SessionEffect,
     Verification,
 };
 use herenow_wire::encode::Reply;
@@ -18,9 +18,15 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, slot: usize, input: Input) {
-        let mut out = Vec::new();
-        self.people[slot].session.handle(input, &self.limits, self.now, &mut out);
+        let out = self.hand(slot, input);
         self.carry_out(slot, out);
+    }
+
+    fn hand(&mut self, slot: usize, input: Input) -> Vec<SessionEffect> {
+        let mut out = Vec::new();
+        let context = Context { now: self.now, limits: &self.limits, policy: &self.policy };
+        self.people[slot].session.handle(input, &context, &mut out);
+        out
     }
 
     pub(super) fn carry_out(&mut self, slot: usize, out: Vec<SessionEffect>) {
@@ -73,10 +79,12 @@ impl World {
                     home.to_shard.push_back(Command::Unsubscribe { channel, peer });
                 }
             }
-            SessionEffect::Put { channel, state, user, reference } => {
+            SessionEffect::Put { channel, state, user, reference, settings } => {
                 let put = Put { connection, owner: OWNER, user, state };
-                let ticket = Ticket { peer, slot: at, connection, generation: 0, reference };
-                home.to_shard.push_back(Command::Put { channel, put, max_members: 100, ticket });
+                let asker = Asker { peer, slot: at, connection, generation: 0 };
+                let max_members = settings.max_members;
+                let put = Command::Put { channel, put, max_members, asker, reference };
+                home.to_shard.push_back(put);
             }
             SessionEffect::Remove { channel, reason } => {
                 home.to_shard.push_back(Command::Remove {
@@ -96,10 +104,10 @@ impl World {
                 let session = std::mem::replace(&mut person.session, ended);
                 self.detached.push((slot % LOOPS, session));
             }
-            SessionEffect::Verify { .. }
-            | SessionEffect::ReviewLater
-            | SessionEffect::Settled
-            | SessionEffect::Close { .. } => {}
+            SessionEffect::ReviewLater => person.is_reviewed_later = true,
+            SessionEffect::HandedOver { .. } => unreachable!("who claims takes it out"),
+            SessionEffect::Verify { .. } | SessionEffect::Settled | SessionEffect::Close { .. } => {
+            }
         }
     }
 
@@ -196,27 +204,31 @@ impl World {
     pub(super) fn take_over(&mut self, slot: usize, claim: Claim) {
         let user = auth_of(slot).user;
         let is_claimed = |session: &Session| session.is_claimed(claim, &user);
-        let mut out = Vec::new();
         let detached = self.detached.iter().position(|(_, session)| is_claimed(session));
         let holder = (0..PEOPLE).find(|old| is_claimed(&self.people[*old].session));
         let claimed = if let Some(at) = detached {
             Some(self.detached.remove(at))
         } else if let Some(old) = holder {
-            let session = self.people[old].session.hand_over(&mut out);
-            self.carry_out(old, std::mem::take(&mut out));
+            let peer = Peer((slot % LOOPS) as u16);
+            let by = Asker::new(peer, slot as u32, &self.people[slot].session);
+            let mut out = self.hand(old, Input::Claimed { by });
+            let Some(SessionEffect::HandedOver { session, .. }) = out.pop() else {
+                panic!("a session that is claimed is handed over, and nothing after it");
+            };
+            self.carry_out(old, out);
             self.people[old] = self.newcomer(Answers::Always);
             self.sign_in(old);
-            Some((old % LOOPS, session))
+            Some((old % LOOPS, *session))
         } else {
             None
         };
         let claimed = claimed.map(|(of, session)| {
             // What its loop sent to the shard went off before the session did.
             self.carry_to_shard(of, usize::MAX);
-            session
+            Box::new(session)
         });
+        let out = self.hand(slot, Input::TakenOver { claimed });
         let person = &mut self.people[slot];
-        person.session.taken_over(claimed, &self.limits, self.now, &mut out);
         person.client = Client::new(person.session.connection(), person.client.answers());
         self.carry_out(slot, out);
         // The page says again what it shows, as after every reconnect.
@@ -230,7 +242,8 @@ impl World {
         for (of, mut session) in std::mem::take(&mut self.detached) {
             let mut out = Vec::new();
             if session.poll_timeout(&self.limits) <= self.now {
-                session.handle_timeout(&self.limits, self.now, &mut out);
+                let context = Context { now: self.now, limits: &self.limits, policy: &self.policy };
+                session.handle(Input::Timeout, &context, &mut out);
             }
             let connection = session.connection();
             for effect in out {
@@ -262,6 +275,7 @@ impl World {
             client: Client::new(connection, answers),
             question: None,
             claim: None,
+            is_reviewed_later: false,
             lagging: Vec::new(),
         }
     }

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use herenow_core::{
-    Audience, Auth, Claim, Command, Flush, Input, Instant, Limits, Owed, Owner, Peer, Question,
-    RateLimit, Ruling, Session, Shard,
+    Audience, Auth, Claim, Command, CurrentPolicy, Flush, Input, Instant, Limits, Owed, Owner,
+    Peer, Question, RateLimit, Ruling, Session, Shard,
 };
 use herenow_wire::{ChannelName, ClientMessage, State, UserId};
 
@@ -20,6 +20,7 @@ use crate::{Answers, Says};
 /// See the module.
 pub struct World {
     limits: Limits,
+    policy: CurrentPolicy,
     now: Instant,
     names: Vec<ChannelName>,
     shard: Shard,
@@ -45,6 +46,8 @@ struct Person {
     client: Client,
     question: Option<Question>,
     claim: Option<Claim>,
+    /// Not every rule could be asked: it is to be reviewed again.
+    is_reviewed_later: bool,
     lagging: Vec<ChannelName>,
 }
 
@@ -65,6 +68,7 @@ impl World {
         let names = ["a", "b"].map(|name| ChannelName::parse(&format!("presence:{name}")));
         let mut world = Self {
             limits: limits(),
+            policy: crate::policy(GRACE),
             now: Instant::from_millis(1),
             names: names.into_iter().map(|name| name.expect("a valid name")).collect(),
             shard: Shard::new(7),
@@ -125,9 +129,7 @@ impl World {
     pub fn come_back(&mut self, who: usize, answers: Answers) {
         let slot = who % PEOPLE;
         let claim = self.claim_of(slot);
-        let mut out = Vec::new();
-        self.people[slot].session.break_off(|_| GRACE, self.now, &mut out);
-        self.carry_out(slot, out);
+        self.tell(slot, Input::SocketLost);
         self.people[slot] = self.newcomer(answers);
         self.show_token(slot, Some(claim));
     }

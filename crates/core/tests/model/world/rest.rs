@@ -14,6 +14,12 @@ impl World {
         for _ in 0..2 {
             self.arrive();
             for slot in 0..PEOPLE {
+                if std::mem::take(&mut self.people[slot].is_reviewed_later) {
+                    self.review(slot);
+                }
+            }
+            self.arrive();
+            for slot in 0..PEOPLE {
                 // Where a channel sleeps, this wakes it.
                 let mine: Vec<ChannelName> = self.subscribed(slot).map(|(name, _)| name).collect();
                 for channel in mine {
