@@ -66,7 +66,7 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn taken_over(&mut self, asker: Asker, session: Option<Box<Session>>) {
         let slot = asker.slot;
         let holder = self.hub.connections.get(slot);
-        match holder.filter(|c| c.is_open() && c.session.connection() == asker.connection) {
+        match holder.filter(|c| c.is_open() && asker.is(&c.session)) {
             Some(_) => {
                 self.hub.taken_over.insert(slot);
                 self.tell_session(slot, Input::TakenOver { claimed: session });

@@ -189,6 +189,10 @@ impl<I: Io> Work<'_, I> {
     fn authorize(&mut self, asker: Asker, question: Question) {
         let Some(connection) = self.hub.connections.get(asker.slot) else { return };
         let session = &connection.session;
+        if session.has_ended() {
+            // Its token expired in the moment in which the rate let the request through.
+            return;
+        }
         let purpose = match session.is_reviewed() {
             true => Purpose::Review,
             false => Purpose::Request,
