@@ -125,6 +125,13 @@ impl Audience {
         })
     }
 
+    /// Every subscriber that is owed a snapshot, and of which channel. Walks all of them.
+    pub fn owed(&self) -> impl Iterator<Item = (&ChannelName, u32)> {
+        let all =
+            self.channels.iter().flat_map(|(channel, all)| all.iter().map(move |s| (channel, s)));
+        all.filter(|(_, one)| one.phase != Phase::Live).map(|(channel, one)| (channel, one.slot))
+    }
+
     /// The channels of one shard that have a subscriber here.
     pub fn channels_of(&self, shard: u16) -> Vec<ChannelName> {
         self.channels.keys().filter(|channel| channel.shard() == shard).cloned().collect()

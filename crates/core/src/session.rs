@@ -92,6 +92,11 @@ impl Session {
         tracked.map(|s| s.settings(policy).presence_ttl())
     }
 
+    /// Memory that what it has been told and has not done yet uses, estimated from above.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
+    }
+
     /// Takes in one thing that happened.
     pub fn handle(&mut self, input: Input, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
         if self.has_ended() {

@@ -1,9 +1,13 @@
 //! What a hub holds, collection by collection: for tests that nothing grows without a bound and
 //! that all of it goes.
 
+use herenow_wire::ChannelName;
+
+use crate::connection::Connection;
 use crate::hub::Hub;
 
-/// See the module. Each field counts what one collection holds.
+/// See the module. Each field counts what one collection holds, or says the most that one
+/// connection has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Connections with a socket.
@@ -40,12 +44,34 @@ pub struct Holdings {
     pub mail: usize,
     /// Lost shards of which not every hub has said what it knows.
     pub lost_shards: usize,
+    /// Near deadlines of sessions that are planned.
+    pub near_deadlines: usize,
+    /// Flushes that are planned, those included that were brought forward since.
+    pub due: usize,
+    /// Channels whose next flush waits for a delivery.
+    pub postponed: usize,
+    /// Subscribers that are still to be written to, of the deliveries of which some is written.
+    pub recipients: usize,
+    /// Connections that hold a large piece, or wait for room to begin one.
+    pub large_pieces: usize,
+    /// Connections with replies of this turn. None is left after a turn.
+    pub replied: usize,
+    /// Bytes of replies that wait for one socket.
+    pub most_reply_bytes: usize,
+    /// Bytes of flushes that wait for one socket, without the largest of them.
+    pub most_flush_bytes: usize,
+    /// Bytes of one connection that were read and are kept: the beginning of a message, and what
+    /// has not been looked at.
+    pub most_read_bytes: usize,
+    /// Bytes of what one session was told and has not done yet.
+    pub most_waiting_bytes: usize,
 }
 
 impl Hub {
     /// Counts what it holds. Walks much of it: not for every turn of a server.
     pub fn holdings(&self) -> Holdings {
         let shards = self.shards.counts();
+        let most = |of: fn(&Connection) -> usize| self.connections.iter().map(of).max();
         Holdings {
             connections: self.connections.len(),
             detached: self.detached.len(),
@@ -64,6 +90,26 @@ impl Hub {
             snapshot_requests: self.snapshot_requests.len(),
             mail: self.outgoing.len(),
             lost_shards: self.shards.awaiting(),
+            near_deadlines: self.soon.len(),
+            due: self.shards.due(),
+            postponed: self.deliveries.postponed(),
+            recipients: self.deliveries.recipients(),
+            large_pieces: self.held.len(),
+            replied: self.replies.len(),
+            most_reply_bytes: most(Connection::queued_reply_bytes).unwrap_or(0),
+            most_flush_bytes: most(Connection::queued_flush_bytes).unwrap_or(0),
+            most_read_bytes: most(|one| one.reader.held_bytes()).unwrap_or(0),
+            most_waiting_bytes: most(|one| one.session.waiting_bytes()).unwrap_or(0),
         }
+    }
+
+    /// The connections whose sockets take bytes and that are owed a snapshot all the same, and of
+    /// which channel. Walks all subscriptions.
+    pub fn owed(&self) -> impl Iterator<Item = (u32, &ChannelName)> {
+        let takes_bytes = |slot| {
+            self.connections.get(slot).is_some_and(|one| one.is_open() && !one.has_send_queue())
+        };
+        let owed = self.audience.owed().filter(move |(_, slot)| takes_bytes(*slot));
+        owed.map(|(channel, slot)| (slot, channel))
     }
 }

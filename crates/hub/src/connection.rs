@@ -129,6 +129,11 @@ impl Connection {
         self.send_queue.as_ref().map_or(0, |queue| queue.reply_bytes())
     }
 
+    /// Bytes of flushes that its socket has not taken, without the largest of them.
+    pub(crate) fn queued_flush_bytes(&self) -> usize {
+        self.send_queue.as_ref().map_or(0, |queue| queue.flush_bytes_but_for_largest())
+    }
+
     /// Whether what waits for it ends with this reply.
     pub(crate) fn queue_ends_with(&self, reply: &[u8]) -> bool {
         self.send_queue.as_ref().is_some_and(|queue| queue.ends_with(reply))

@@ -77,6 +77,11 @@ impl Connections {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().flatten()
+    }
+
     /// Every slot in use. Walks all connections: for what happens once, such as a reload.
     pub(crate) fn slots(&self) -> Vec<u32> {
         (0u32..).zip(&self.slots).filter_map(|(slot, taken)| taken.as_ref().map(|_| slot)).collect()

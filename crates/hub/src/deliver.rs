@@ -74,6 +74,16 @@ impl Deliveries {
         self.running.len()
     }
 
+    /// How many channels have a flush that waits.
+    pub(crate) fn postponed(&self) -> usize {
+        self.postponed.len()
+    }
+
+    /// How many subscribers are still to be written to.
+    pub(crate) fn recipients(&self) -> usize {
+        self.running.iter().filter_map(|running| running.recipients.as_ref()).map(Vec::len).sum()
+    }
+
     /// The connection is no subscriber any more, or has lost what came before: it gets no more of
     /// what runs.
     pub(crate) fn forget(&mut self, channel: &ChannelName, slot: u32) {

@@ -146,6 +146,11 @@ impl Held {
         slow.map(|holder| holder.slot).collect()
     }
 
+    /// How many sockets have begun a large piece or wait for room.
+    pub(crate) fn len(&self) -> usize {
+        self.holders.len() + self.waiting.len()
+    }
+
     /// The connection is gone: its slot may soon be another's.
     pub(crate) fn forget(&mut self, slot: u32) {
         self.holders.retain(|holder| holder.slot != slot);

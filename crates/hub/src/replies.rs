@@ -60,6 +60,11 @@ impl Replies {
         }
     }
 
+    /// How many connections have replies of this turn.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Who may still have something to be sent.
     pub(crate) fn take_slots(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.slots)

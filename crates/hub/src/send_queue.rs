@@ -139,6 +139,16 @@ impl SendQueue {
         self.reply_bytes
     }
 
+    /// Bytes of flushes that wait, without the largest: one snapshot that the socket has begun may
+    /// be as large as its channel.
+    pub(crate) fn flush_bytes_but_for_largest(&self) -> usize {
+        let sizes = self.pieces.iter().map(|piece| match piece {
+            Piece::Flush(flush, _) => flush.bytes().len(),
+            Piece::Reply(_) => 0,
+        });
+        sizes.clone().sum::<usize>() - sizes.max().unwrap_or(0)
+    }
+
     /// Whether the last of what waits is this reply, or ends with it.
     pub(crate) fn ends_with(&self, reply: &[u8]) -> bool {
         matches!(self.pieces.back(), Some(Piece::Reply(waiting)) if waiting.ends_with(reply))

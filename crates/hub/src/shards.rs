@@ -158,6 +158,11 @@ impl Shards {
         self.planned.len()
     }
 
+    /// How many flushes are planned, each counted again for every time that it was brought forward.
+    pub(crate) fn due(&self) -> usize {
+        self.due.len()
+    }
+
     /// Of how many lost shards not every hub has said what it knows.
     pub(crate) fn awaiting(&self) -> usize {
         self.awaiting.len()

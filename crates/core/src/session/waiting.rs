@@ -63,6 +63,11 @@ const ITEM_BYTES: usize = 2 * size_of::<Input>();
 const ALLOCATION_BYTES: usize = 32;
 
 impl Waiting {
+    /// What all of it uses, estimated from above.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is_deciding(&self) -> bool {
         self.pending.is_some()
     }

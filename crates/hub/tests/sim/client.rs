@@ -7,7 +7,7 @@ use std::time::{Duration, Instant as Wall};
 use herenow_client::machine::{Closed, Event, Input, Machine, Moment, Output, Status};
 use herenow_client::protocol::ServerMessage;
 use herenow_core::Instant;
-use herenow_wire::{ChannelName, State};
+use herenow_wire::{ChannelName, DefaultChannel, State};
 
 use crate::application::Application;
 use crate::frames::{self, Frame, Opcode};
@@ -19,6 +19,8 @@ use crate::stage::Stage;
 pub struct Client {
     pub number: usize,
     pub token: Option<String>,
+    /// The channel that its socket names, for what it says without one.
+    default: DefaultChannel,
     pub machine: Machine,
     pub wants: BTreeMap<ChannelName, Want>,
     pub application: Application,
@@ -56,9 +58,10 @@ pub struct Want {
 }
 
 impl Client {
-    pub fn new(number: usize, token: Option<String>, epoch: Wall) -> Self {
+    pub fn new(number: usize, token: Option<String>, default: DefaultChannel, epoch: Wall) -> Self {
         Self {
             number,
+            default,
             machine: Machine::new(token.as_deref().map(Into::into)),
             token,
             wants: BTreeMap::new(),
@@ -162,10 +165,17 @@ impl Client {
         self.wants.contains_key(channel)
     }
 
-    /// Says something that the machine never would.
-    pub fn say(&mut self, text: String, stage: &mut Stage) {
+    /// Says something, also what the machine never would. What its socket names it may leave out.
+    pub fn say(&mut self, mut text: String, stage: &mut Stage) {
         if let Some(link) = self.link {
-            self.observer.say(&text);
+            if let DefaultChannel::Named(channel) = &self.default
+                && stage.chance.one_in(2)
+            {
+                let named = format!(r#","channel":"{channel}""#);
+                stage.tally.left_out += u64::from(text.contains(&named));
+                text = text.replacen(&named, "", 1);
+            }
+            self.observer.say(&text, &self.default);
             stage.send_frame(link, Opcode::Text, text.as_bytes());
         }
     }
@@ -310,7 +320,7 @@ impl Client {
         match output {
             Output::Connect => {
                 let link = stage.network.open();
-                stage.send_up(link, Up::Open);
+                stage.send_up(link, Up::Open(self.default.clone()));
                 stage.opened.push(link);
                 self.link = Some(link);
                 self.observer = Observer::default();

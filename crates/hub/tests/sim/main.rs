@@ -5,6 +5,7 @@
 //! `SIM_SEEDS` says how many seeds are run, beginning with `SIM_FIRST`.
 
 mod application;
+mod bounds;
 mod chance;
 mod client;
 mod frames;
@@ -19,16 +20,32 @@ mod storm;
 mod world;
 
 use std::panic::catch_unwind;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
+
+use herenow_hub::is_contained;
 
 use self::stage::{Tally, Trace};
 
 /// How many seeds an ordinary test run takes.
 const FEW: u64 = 1_000;
 
+/// A contained fault is part of a run: a report of each would take most of its time.
+fn report_no_contained_fault() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !is_contained() {
+                report(panic);
+            }
+        }));
+    });
+}
+
 #[test]
 fn whatever_happens_everybody_ends_with_the_truth() {
+    report_no_contained_fault();
     if let Some(seed) = number_from("SIM_SEED") {
         println!("seed {seed}: {:?}", world::run(seed, Trace::Printed));
         return;
@@ -44,6 +61,7 @@ fn whatever_happens_everybody_ends_with_the_truth() {
 
 #[test]
 fn a_seed_repeats_to_the_byte() {
+    report_no_contained_fault();
     for seed in 0..20 {
         let run = || world::run(seed, Trace::Silent);
         assert_eq!(run(), run(), "seed {seed}");

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use herenow_core::Instant;
+use herenow_wire::DefaultChannel;
 
 /// Which link. Never used again.
 pub type LinkId = usize;
@@ -39,8 +40,8 @@ pub struct FrameEnd {
 /// What goes to the server.
 #[derive(Debug)]
 pub enum Up {
-    /// The request to open a WebSocket.
-    Open,
+    /// The request to open a WebSocket, and the channel that it names.
+    Open(DefaultChannel),
     /// A piece of the stream, cut anywhere.
     Bytes(Vec<u8>),
     /// The end of the stream, orderly or not.
@@ -134,6 +135,11 @@ impl<T> Lane<T> {
     /// What has arrived, and when.
     pub fn receive(&mut self, now: Instant) -> Option<(Instant, T)> {
         (self.next_at() <= now).then(|| self.under_way.pop_front()).flatten()
+    }
+
+    /// What has arrived first, and stays.
+    pub fn front(&self, now: Instant) -> Option<&T> {
+        self.under_way.front().filter(|(at, _)| *at <= now).map(|(_, what)| what)
     }
 
     /// Nothing arrives for so long; then everything does.

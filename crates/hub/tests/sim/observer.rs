@@ -35,9 +35,9 @@ struct View {
 }
 
 impl Observer {
-    pub fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str, default: &DefaultChannel) {
         let mut decoded = Vec::new();
-        decode(text, &DefaultChannel::None, &mut decoded);
+        decode(text, default, &mut decoded);
         for incoming in decoded {
             match incoming.expect("a client says what makes sense").message {
                 ClientMessage::Track { channel, .. } => {

@@ -23,6 +23,8 @@ pub struct Plan {
     pub hibernate_after: Option<Duration>,
     /// What the last channel has of its own. A reload draws it anew.
     pub own: Overrides,
+    /// The most members that the last channel was ever to hold.
+    most_members: u32,
     pub send_queue_bytes: usize,
     /// What the kernel of a reader that has stopped takes before the server notices.
     pub window_bytes: usize,
@@ -62,6 +64,7 @@ impl Plan {
         let window_bytes = *pick(chance, &[200, 1_000, 8_000]);
         let delay_us = *pick(chance, &[1_000, 50_000, 400_000]);
         let per_second = *pick(chance, &[10, 50, 200]);
+        let own = own_settings(chance);
         Self {
             loops: chance.between(1, 3) as u16,
             members: chance.between(2, 9) as usize,
@@ -70,7 +73,8 @@ impl Plan {
             ttl: Duration::from_secs(chance.between(4, 20)),
             grace: Duration::from_millis(grace_ms),
             hibernate_after,
-            own: own_settings(chance),
+            own,
+            most_members: own.max_members.unwrap_or(MAX_MEMBERS),
             send_queue_bytes: *pick(chance, &[300, 1_500, 8_000]),
             window_bytes,
             longest_delay_us: delay_us.min(window_bytes as u64 * MOST_DELAY_US_PER_BYTE),
@@ -126,9 +130,17 @@ impl Plan {
         Arc::new(Policy::new(defaults, Patterns::new(vec![(pattern, self.own)])))
     }
 
-    /// How many members a channel may hold.
-    pub fn max_members(&self, channel: &ChannelName) -> u32 {
-        self.policy().settings_for(channel).max_members
+    /// How many members a channel may have been let to hold: those that were in it when its bound
+    /// became less stay.
+    pub fn most_members(&self, channel: &ChannelName) -> u32 {
+        let last = self.channels.last().expect("there is at least one");
+        if channel == last { self.most_members } else { MAX_MEMBERS }
+    }
+
+    /// Other settings for the last channel from the next reload on.
+    pub fn draw_own(&mut self, chance: &mut Chance) {
+        self.own = own_settings(chance);
+        self.most_members = self.most_members.max(self.own.max_members.unwrap_or(MAX_MEMBERS));
     }
 
     /// The longest that any connection may be silent.

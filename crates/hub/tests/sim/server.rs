@@ -16,6 +16,10 @@ pub struct Server {
     hubs: Vec<Hub>,
     shells: Vec<Shell>,
     inboxes: Vec<Inbox>,
+    /// Until when the last thing holds it up that nothing is promised for.
+    patient_until: Instant,
+    /// It shuts down: what it holds goes with it.
+    is_ending: bool,
 }
 
 /// How long a server waits for its connections when it shuts down.
@@ -35,6 +39,8 @@ impl Server {
             hubs: hubs.collect(),
             shells: (0..stage.plan.loops).map(|_| Shell::new(stage.now)).collect(),
             inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
+            patient_until: stage.now,
+            is_ending: false,
         }
     }
 
@@ -61,6 +67,7 @@ impl Server {
     /// One turn of one loop.
     pub fn turn(&mut self, at: usize, stage: &mut Stage) {
         let now = stage.now;
+        let faults = stage.tally.faults;
         let hub = &mut self.hubs[at];
         for batch in self.inboxes[at].take_all() {
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
@@ -73,6 +80,19 @@ impl Server {
         if hub.is_backpressured() {
             stage.tally.choked_turns += 1;
         }
+        if stage.tally.faults > faults {
+            self.patient_until = self.patient_until.max(now);
+        }
+        self.shells[at].note_kept(&self.hubs[at], now);
+        self.shells[at].is_owed_nothing(&self.hubs[at], self.patient_until, stage);
+        let held = self.hubs[at].holdings();
+        if !self.is_ending {
+            stage.tally.most.check(&held, &stage.plan);
+        }
+        stage.tally.parted_turns += u64::from(held.recipients > 0);
+        stage.tally.postponed_turns += u64::from(held.postponed > 0);
+        stage.tally.unread_turns += u64::from(held.unread > 0);
+        stage.tally.full_turns += u64::from(self.shells[at].unread() > held.unread);
         self.shells[at].end_turn(stage);
         self.shells[at].leases_are_kept(&self.hubs[at], stage);
     }
@@ -81,6 +101,7 @@ impl Server {
     pub fn shut_down(&mut self, stage: &mut Stage) {
         let connections = self.hubs.iter().map(|hub| hub.counters().connections).sum();
         let now = stage.now;
+        self.is_ending = true;
         for at in 0..self.hubs.len() {
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
             let within = SHUT_DOWN_WITHIN;
@@ -112,11 +133,13 @@ impl Server {
     /// One loop is held up, as by the system's scheduler.
     pub fn pause(&mut self, at: usize, until: Instant, now: Instant) {
         let count = self.shells.len();
+        self.patient_until = self.patient_until.max(until);
         self.shells[at % count].pause(until, now);
     }
 
     /// The whole process is stopped for a while, as by `SIGSTOP`.
     pub fn pause_all(&mut self, until: Instant, now: Instant) {
+        self.patient_until = self.patient_until.max(until);
         for shell in &mut self.shells {
             shell.pause(until, now);
         }

@@ -11,6 +11,7 @@ use herenow_core::{
 use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, Wrote};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel, UserId};
 
+use crate::bounds::Owed;
 use crate::network::{Down, LinkId, Up};
 use crate::stage::{Stage, Weather};
 
@@ -23,6 +24,7 @@ pub struct Shell {
     /// Verdicts and rulings on their way, by when they come.
     answers: Vec<(Instant, Answer)>,
     busy_until: Instant,
+    owed: Owed,
     /// From when until when it was held up.
     pauses: Vec<(Instant, Instant)>,
 }
@@ -38,6 +40,8 @@ struct Socket {
     /// When the last whole frame was read, and when it had arrived.
     heard_at: Instant,
     came_at: Instant,
+    /// Its last bytes wait in the hub: what they hold counts as heard only when it is looked at.
+    is_kept: bool,
 }
 
 enum Answer {
@@ -62,8 +66,8 @@ pub struct Outside<'a> {
 const LATE: Duration = Duration::from_secs(1);
 /// A pause that is noticed wherever it falls between two looks.
 const NOTICED_PAUSE: Duration = Duration::from_millis(1_500);
-/// Pieces read from one socket in one turn.
-const PIECES_PER_TURN: usize = 32;
+/// Times that one socket is read in one turn.
+const READS_PER_TURN: usize = 32;
 
 impl Inbox {
     pub fn is_empty(&self) -> bool {
@@ -83,6 +87,7 @@ impl Shell {
             opening: Vec::new(),
             answers: Vec::new(),
             busy_until: now,
+            owed: Owed::default(),
             pauses: Vec::new(),
         }
     }
@@ -134,6 +139,31 @@ impl Shell {
     pub fn end_turn(&mut self, stage: &mut Stage) {
         let turn_us = stage.chance.between(0, stage.plan.longest_turn_us);
         self.busy_until = self.busy_until.max(stage.now + Duration::from_micros(turn_us));
+    }
+
+    /// What waits in the hub is heard when it is looked at.
+    pub fn note_kept(&mut self, hub: &Hub, now: Instant) {
+        for (slot, socket) in (0u32..).zip(&mut self.sockets) {
+            let Some(socket) = socket else { continue };
+            let is_kept = hub.appetite(slot) == 0;
+            if is_kept || socket.is_kept {
+                socket.heard_at = now;
+            }
+            socket.is_kept = is_kept;
+        }
+    }
+
+    /// See [`Owed::check`].
+    pub fn is_owed_nothing(&mut self, hub: &Hub, patient_until: Instant, stage: &mut Stage) {
+        let link_of = |slot: u32| self.sockets[slot as usize].as_ref().map_or(0, |one| one.link);
+        let longest = self.owed.check(hub, (stage.now, patient_until), link_of);
+        let longest_ms = longest.as_millis() as u64;
+        stage.tally.longest_owed_ms = stage.tally.longest_owed_ms.max(longest_ms);
+    }
+
+    /// How many sockets are read no more at present.
+    pub fn unread(&self) -> usize {
+        self.sockets.iter().flatten().filter(|socket| socket.is_kept).count()
     }
 
     /// Nobody who has been silent for longer than may be is still there.
@@ -214,14 +244,14 @@ impl<'a> Outside<'a> {
     pub fn read_sockets(&mut self, hub: &mut Hub) {
         for link in std::mem::take(&mut self.shell.opening) {
             match self.stage.network.link(link).up.receive(self.stage.now) {
-                Some((_, Up::Open)) => self.open(link, hub),
+                Some((_, Up::Open(default))) => self.open((link, default), hub),
                 Some(_) => {}
                 None => self.shell.opening.push(link),
             }
         }
         for slot in self.shell.slots() {
             self.unblock(slot, hub);
-            for _ in 0..PIECES_PER_TURN {
+            for _ in 0..READS_PER_TURN {
                 if hub.is_backpressured() || hub.appetite(slot) == 0 || !self.read(slot, hub) {
                     break;
                 }
@@ -229,7 +259,7 @@ impl<'a> Outside<'a> {
         }
     }
 
-    fn open(&mut self, link: LinkId, hub: &mut Hub) {
+    fn open(&mut self, (link, default_channel): (LinkId, DefaultChannel), hub: &mut Hub) {
         let (now, chance) = (self.stage.now, &mut self.stage.chance);
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&chance.draw().to_le_bytes());
@@ -241,9 +271,9 @@ impl<'a> Outside<'a> {
             read_bytes: 0,
             heard_at: now,
             came_at: now,
+            is_kept: false,
         });
         self.stage.send_down(link, Down::Opened);
-        let default_channel = DefaultChannel::None;
         let id = ConnectionId::from_bytes(bytes);
         hub.handle(Event::Opened { slot, id, default_channel }, now, self);
     }
@@ -263,24 +293,28 @@ impl<'a> Outside<'a> {
         }
     }
 
-    /// Reads a piece. Whether there was one.
+    /// Reads what has come, as much as the hub takes. Whether there was something.
     fn read(&mut self, slot: u32, hub: &mut Hub) -> bool {
         let now = self.stage.now;
         let Some(socket) = self.shell.socket(slot) else { return false };
         let link = self.stage.network.link(socket.link);
-        let Some((came_at, what)) = link.up.receive(now) else { return false };
-        let mut bytes = match what {
-            Up::Bytes(bytes) => bytes,
-            Up::Open => return true,
-            Up::End => {
-                hub.handle(Event::Ended { slot, how: End::Broken }, now, self);
-                return false;
+        let mut bytes = Vec::new();
+        while let Some(Up::Bytes(next)) = link.up.front(now)
+            && (bytes.is_empty() || bytes.len() + next.len() <= hub.appetite(slot))
+            && let Some((came_at, Up::Bytes(next))) = link.up.receive(now)
+        {
+            socket.read_bytes += next.len() as u64;
+            if link.has_read_frames(socket.read_bytes) && hub.is_open(slot) {
+                socket.heard_at = now;
+                socket.came_at = came_at;
             }
-        };
-        socket.read_bytes += bytes.len() as u64;
-        if link.has_read_frames(socket.read_bytes) && hub.is_open(slot) {
-            socket.heard_at = now;
-            socket.came_at = came_at;
+            bytes.extend(next);
+        }
+        if bytes.is_empty() {
+            if link.up.receive(now).is_some() {
+                hub.handle(Event::Ended { slot, how: End::Broken }, now, self);
+            }
+            return false;
         }
         hub.handle(Event::Received { slot, bytes: &mut bytes }, now, self);
         true

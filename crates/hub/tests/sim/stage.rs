@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use herenow_core::Instant;
+use herenow_wire::DefaultChannel;
 
+use crate::bounds::Most;
 use crate::chance::Chance;
 use crate::frames::{self, Opcode};
 use crate::history::History;
 use crate::network::{Down, FrameEnd, LinkId, Network, Up};
-use crate::plan::Plan;
+use crate::plan::{Plan, pick};
 
 /// See the module.
 pub struct Stage {
@@ -59,6 +61,22 @@ pub struct Tally {
     pub restart_hints: u64,
     pub partial_writes: u64,
     pub broken_writes: u64,
+    /// Messages that left the channel out which their socket names.
+    pub left_out: u64,
+    /// Reloads that changed the settings of a channel.
+    pub settings_changed: u64,
+    /// Turns after which a delivery was written in part.
+    pub parted_turns: u64,
+    /// Turns after which a flush waited for a delivery of its channel.
+    pub postponed_turns: u64,
+    /// Turns after which something was read and not looked at.
+    pub unread_turns: u64,
+    /// Turns after which a socket was read no more before it took its replies.
+    pub full_turns: u64,
+    /// The longest that a socket which takes bytes was owed a snapshot.
+    pub longest_owed_ms: u64,
+    /// The most that a hub, or one of its connections, held after a turn.
+    pub most: Most,
     /// Of every frame that was read, in order.
     pub digest: u64,
 }
@@ -82,6 +100,14 @@ impl Tally {
         self.restart_hints += other.restart_hints;
         self.partial_writes += other.partial_writes;
         self.broken_writes += other.broken_writes;
+        self.left_out += other.left_out;
+        self.settings_changed += other.settings_changed;
+        self.parted_turns += other.parted_turns;
+        self.postponed_turns += other.postponed_turns;
+        self.unread_turns += other.unread_turns;
+        self.full_turns += other.full_turns;
+        self.longest_owed_ms = self.longest_owed_ms.max(other.longest_owed_ms);
+        self.most.add(other.most);
     }
 
     pub fn digest(&mut self, text: &str) {
@@ -102,6 +128,12 @@ impl Tally {
             self.restart_hints,
             self.partial_writes,
             self.broken_writes,
+            self.left_out,
+            self.settings_changed,
+            self.parted_turns,
+            self.postponed_turns,
+            self.unread_turns,
+            self.full_turns,
         ];
         [lags, timeouts, resyncs, faults, resumes, losses].iter().chain(&waits).all(|n| *n > 0)
     }
@@ -122,6 +154,14 @@ impl Stage {
             opened: Vec::new(),
             trace,
         }
+    }
+
+    /// The channel that the sockets of a client name, if any.
+    pub fn a_default_channel(&mut self) -> DefaultChannel {
+        if !self.chance.one_in(3) {
+            return DefaultChannel::None;
+        }
+        DefaultChannel::Named(pick(&mut self.chance, &self.plan.channels).clone())
     }
 
     /// When something sent now arrives.

@@ -40,6 +40,13 @@ impl World {
             6..8 => client.untrack(channel, stage),
             8 => client.tell(Input::Token(token.into()), stage),
             9 => client.say(say("presence_sync", &channel), stage),
+            12 => {
+                // More than a turn reads, and replies that fill a small send queue.
+                for _ in 0..stage.chance.between(10, 60) {
+                    client.say(say("presence_sync", &channel), stage);
+                    client.say(r#"{"type":"ping"}"#.to_owned(), stage);
+                }
+            }
             // Twice, where it has subscribed: what nobody wants, no machine would subscribe to.
             10 if client.wants(&channel) => client.say(say("subscribe", &channel), stage),
             11 => {
@@ -116,6 +123,10 @@ impl World {
             9..11 => {
                 if stage.chance.one_in(2) {
                     stage.plan.shut_out_users = 2;
+                }
+                if stage.chance.one_in(2) {
+                    stage.plan.draw_own(&mut stage.chance);
+                    stage.tally.settings_changed += 1;
                 }
                 self.server.reload(stage);
             }

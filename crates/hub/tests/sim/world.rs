@@ -48,11 +48,12 @@ impl World {
         let server = Server::start(&stage);
         let epoch = beginning();
         let (members, all) = (stage.plan.members, stage.plan.members + stage.plan.observers);
-        let clients = (0..all).map(|number| {
+        let mut world = Self { server, clients: Vec::new(), stage };
+        for number in 0..all {
             let token = (number < members).then(|| token_of(number));
-            Client::new(number, token, epoch)
-        });
-        let mut world = Self { server, clients: clients.collect(), stage };
+            let default = world.stage.a_default_channel();
+            world.clients.push(Client::new(number, token, default, epoch));
+        }
         for client in &mut world.clients {
             client.tell(Input::Start, &mut world.stage);
             if client.token.is_none() {
@@ -125,7 +126,7 @@ impl World {
 
     /// A list without those who may be in it or not: whoever met a full channel.
     fn settled(&self, channel: &ChannelName, list: &List) -> List {
-        let most = self.stage.plan.max_members(channel) as usize;
+        let most = self.stage.plan.most_members(channel) as usize;
         // While a lost map is rebuilt, nobody knows yet how many of those who were in it come back:
         // they stay beside whoever came meanwhile.
         let is_kept = list.len() <= most || self.stage.tally.faults > 0;
@@ -162,7 +163,7 @@ impl World {
             self.agrees();
         }
         self.clients[0].stop(&mut self.stage);
-        let rest = self.stage.plan.ttl + self.stage.plan.grace + Duration::from_secs(10);
+        let rest = self.stage.plan.longest_ttl() + self.stage.plan.grace + Duration::from_secs(10);
         self.advance(self.stage.now + rest);
         self.server.is_drained(&mut self.stage);
     }
