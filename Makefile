@@ -1,6 +1,7 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
 .PHONY: test lint rust sim fuzz sdk browser promises needs dev fmt
+.PHONY: test lint rust sim bugs fuzz sdk browser needs dev fmt
 
 # Everything: format, lints, Rust, TypeScript, two real browser windows, and that each clause and each
 # guarantee has a test which is among those that ran.
@@ -29,6 +30,10 @@ ifdef SEED
 else
 	SIM_SEEDS=10000 cargo test --release -p herenow-hub --test sim
 endif
+
+# Deliberate bugs in the code that ships, and how many seeds of the simulation each takes.
+bugs:
+	scripts/find-bugs
 
 # Each fuzz target for a minute, or for FUZZ_SECONDS. What it has kept is replayed by `rust`.
 fuzz:

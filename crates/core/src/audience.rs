@@ -125,6 +125,12 @@ impl Audience {
         })
     }
 
+    /// Every subscriber, and of which channel.
+    pub fn all(&self) -> impl Iterator<Item = (&ChannelName, u32)> {
+        let subscribers = self.channels.iter();
+        subscribers.flat_map(|(channel, all)| all.iter().map(move |one| (channel, one.slot)))
+    }
+
     /// Every subscriber that is owed a snapshot, and of which channel. Walks all of them.
     pub fn owed(&self) -> impl Iterator<Item = (&ChannelName, u32)> {
         let all =

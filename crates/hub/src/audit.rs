@@ -103,6 +103,16 @@ impl Hub {
         }
     }
 
+    /// Which connection subscribes to which channel.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (u32, &ChannelName)> {
+        self.audience.all().map(|(channel, slot)| (slot, channel))
+    }
+
+    /// The channels in which a connection shows something.
+    pub fn shown(&self, slot: u32) -> impl Iterator<Item = &ChannelName> {
+        self.connections.get(slot).into_iter().flat_map(|one| one.session.tracked())
+    }
+
     /// The connections whose sockets take bytes and that are owed a snapshot all the same, and of
     /// which channel. Walks all subscriptions.
     pub fn owed(&self) -> impl Iterator<Item = (u32, &ChannelName)> {

@@ -41,14 +41,16 @@ impl<I: Io> Work<'_, I> {
     /// `ttl`.
     pub(crate) fn watch_lease(&mut self, slot: u32, ttl: Duration) {
         let of_connections = self.hub.config.presence_ttl;
-        if ttl == of_connections {
-            return;
+        let all_watched = &mut self.hub.channel_leases.watched;
+        if let Some(watched) = all_watched.get_mut(&slot) {
+            watched.shortest = watched.shortest.min(ttl);
+        } else if ttl != of_connections {
+            // It may show something in other channels already, whose lease is that of connections.
+            let shortest = ttl.min(of_connections);
+            all_watched.insert(slot, Watched { shortest, since: self.now, is_pinged: false });
         }
         // The connection lives as long as the entry that may outlive the most.
         self.hub.leases.extend(slot, ttl);
-        let new = Watched { shortest: ttl, since: self.now, is_pinged: false };
-        let watched = self.hub.channel_leases.watched.entry(slot).or_insert(new);
-        watched.shortest = watched.shortest.min(ttl);
     }
 
     /// The namespaces may have changed: the leases of the connection in `slot` are those that its

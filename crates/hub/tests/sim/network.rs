@@ -90,6 +90,12 @@ impl Link {
         self.taken.swallow();
     }
 
+    /// Only the client hears of it by itself: who writes to it has just been told.
+    pub fn cut_down(&mut self, at: Instant) {
+        self.swallow_up();
+        self.down.cut(Down::End, at);
+    }
+
     /// Neither end hears of it.
     pub fn swallow(&mut self) {
         self.swallow_up();

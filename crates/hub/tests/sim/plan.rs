@@ -25,6 +25,8 @@ pub struct Plan {
     pub own: Overrides,
     /// The most members that the last channel was ever to hold.
     most_members: u32,
+    /// The longest lease that its members ever had.
+    longest_own_ttl: Duration,
     pub send_queue_bytes: usize,
     /// What the kernel of a reader that has stopped takes before the server notices.
     pub window_bytes: usize,
@@ -65,12 +67,14 @@ impl Plan {
         let delay_us = *pick(chance, &[1_000, 50_000, 400_000]);
         let per_second = *pick(chance, &[10, 50, 200]);
         let own = own_settings(chance);
+        let ttl = Duration::from_secs(chance.between(4, 20));
         Self {
             loops: chance.between(1, 3) as u16,
             members: chance.between(2, 9) as usize,
             observers: chance.below(3) as usize,
             channels: (0..channels).map(|n| channel(&format!("c{n}"))).collect(),
-            ttl: Duration::from_secs(chance.between(4, 20)),
+            longest_own_ttl: own_ttl(&own, ttl),
+            ttl,
             grace: Duration::from_millis(grace_ms),
             hibernate_after,
             own,
@@ -140,7 +144,14 @@ impl Plan {
     /// Other settings for the last channel from the next reload on.
     pub fn draw_own(&mut self, chance: &mut Chance) {
         self.own = own_settings(chance);
+        self.longest_own_ttl = self.longest_own_ttl.max(own_ttl(&self.own, self.ttl));
         self.most_members = self.most_members.max(self.own.max_members.unwrap_or(MAX_MEMBERS));
+    }
+
+    /// The longest that a silent connection may be in a channel.
+    pub fn longest_ttl_of(&self, channel: &ChannelName) -> Duration {
+        let last = self.channels.last().expect("there is at least one");
+        if channel == last { self.longest_own_ttl } else { self.ttl }
     }
 
     /// The longest that any connection may be silent.
@@ -183,6 +194,10 @@ fn own_settings(chance: &mut Chance) -> Overrides {
         presence_ttl_ms: chance.one_in(2).then(|| chance.between(3_000, LONGEST_OWN_TTL_MS)),
         disconnect_grace_ms: chance.one_in(2).then(|| chance.between(0, 8_000)),
     }
+}
+
+fn own_ttl(own: &Overrides, ttl: Duration) -> Duration {
+    own.presence_ttl_ms.map_or(ttl, Duration::from_millis)
 }
 
 pub fn pick<'a, T>(chance: &mut Chance, of: &'a [T]) -> &'a T {

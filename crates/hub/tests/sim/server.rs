@@ -18,12 +18,17 @@ pub struct Server {
     inboxes: Vec<Inbox>,
     /// Until when the last thing holds it up that nothing is promised for.
     patient_until: Instant,
+    /// When the sessions have been reviewed for certain.
+    reviewed_by: Instant,
     /// It shuts down: what it holds goes with it.
     is_ending: bool,
 }
 
 /// How long a server waits for its connections when it shuts down.
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Long enough for the questions of every session, if each is asked alone and answered late.
+const REVIEWED_WITHIN: Duration = Duration::from_secs(20);
 
 impl Server {
     /// A server that has just started, at a moment that is the base of its epochs.
@@ -40,6 +45,7 @@ impl Server {
             shells: (0..stage.plan.loops).map(|_| Shell::new(stage.now)).collect(),
             inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
             patient_until: stage.now,
+            reviewed_by: stage.now,
             is_ending: false,
         }
     }
@@ -68,6 +74,7 @@ impl Server {
     pub fn turn(&mut self, at: usize, stage: &mut Stage) {
         let now = stage.now;
         let faults = stage.tally.faults;
+        let broken = self.shells[at].broken();
         let hub = &mut self.hubs[at];
         for batch in self.inboxes[at].take_all() {
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
@@ -80,6 +87,8 @@ impl Server {
         if hub.is_backpressured() {
             stage.tally.choked_turns += 1;
         }
+        let still = self.shells[at].broken();
+        assert!(broken.iter().all(|link| !still.contains(link)), "a broken socket is still there");
         if stage.tally.faults > faults {
             self.patient_until = self.patient_until.max(now);
         }
@@ -87,6 +96,7 @@ impl Server {
         self.shells[at].is_owed_nothing(&self.hubs[at], self.patient_until, stage);
         let held = self.hubs[at].holdings();
         if !self.is_ending {
+            self.shells[at].rules_are_kept(&self.hubs[at]);
             stage.tally.most.check(&held, &stage.plan);
         }
         stage.tally.parted_turns += u64::from(held.recipients > 0);
@@ -94,7 +104,8 @@ impl Server {
         stage.tally.unread_turns += u64::from(held.unread > 0);
         stage.tally.full_turns += u64::from(self.shells[at].unread() > held.unread);
         self.shells[at].end_turn(stage);
-        self.shells[at].leases_are_kept(&self.hubs[at], stage);
+        let patient_until = self.patient_until.max(self.reviewed_by);
+        self.shells[at].leases_are_kept(&self.hubs[at], patient_until, stage);
     }
 
     /// Every connection is told to come back, and when, as on SIGTERM.
@@ -147,6 +158,7 @@ impl Server {
 
     /// The rules were replaced.
     pub fn reload(&mut self, stage: &mut Stage) {
+        self.reviewed_by = stage.now + REVIEWED_WITHIN;
         for at in 0..self.hubs.len() {
             let policy = stage.plan.policy();
             let now = stage.now;

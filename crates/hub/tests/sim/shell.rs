@@ -1,12 +1,12 @@
 //! The fake outside of one hub: links for sockets, which take what is written in part, late or not
 //! at all, and break while they are written to; and answers that come when they come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::time::Duration;
 
 use herenow_core::{
-    Auth, AuthRefusal, Claim, Instant, Peer, Question, Ruling, SCAN_EVERY, Verification,
+    Auth, AuthRefusal, Claim, Instant, Peer, Question, Right, Ruling, SCAN_EVERY, Verification,
 };
 use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, Wrote};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel, UserId};
@@ -25,6 +25,8 @@ pub struct Shell {
     answers: Vec<(Instant, Answer)>,
     busy_until: Instant,
     owed: Owed,
+    /// What the rules have granted to whom, socket by socket.
+    granted: BTreeSet<(LinkId, ChannelName)>,
     /// From when until when it was held up.
     pauses: Vec<(Instant, Instant)>,
 }
@@ -42,11 +44,13 @@ struct Socket {
     came_at: Instant,
     /// Its last bytes wait in the hub: what they hold counts as heard only when it is looked at.
     is_kept: bool,
+    /// It broke while it was written to.
+    is_broken: bool,
 }
 
 enum Answer {
     Verified { asker: Asker, verification: Verification },
-    Ruling { asker: Asker, channel: ChannelName, ruling: Ruling },
+    Ruling { asker: Asker, link: LinkId, question: Question, ruling: Ruling },
 }
 
 /// The batches that wait for one hub.
@@ -88,6 +92,7 @@ impl Shell {
             answers: Vec::new(),
             busy_until: now,
             owed: Owed::default(),
+            granted: BTreeSet::new(),
             pauses: Vec::new(),
         }
     }
@@ -161,18 +166,53 @@ impl Shell {
         stage.tally.longest_owed_ms = stage.tally.longest_owed_ms.max(longest_ms);
     }
 
+    fn note_ruling(&mut self, link: LinkId, question: &Question, ruling: Ruling) {
+        if question.right == Right::Subscribe {
+            let key = (link, question.channel.clone());
+            match ruling {
+                Ruling::Granted => drop(self.granted.insert(key)),
+                Ruling::Denied => drop(self.granted.remove(&key)),
+                Ruling::Unavailable => {}
+            }
+        }
+    }
+
+    /// No socket subscribes to what the rules have not granted to it.
+    pub fn rules_are_kept(&self, hub: &Hub) {
+        for (slot, channel) in hub.subscriptions() {
+            let link = self.sockets[slot as usize].as_ref().map(|socket| socket.link);
+            let is_granted =
+                link.is_some_and(|link| self.granted.contains(&(link, channel.clone())));
+            assert!(is_granted, "{slot} subscribes to {channel}, which was not granted to it");
+        }
+    }
+
+    /// The sockets that broke while they were written to: the next turn closes them.
+    pub fn broken(&self) -> Vec<LinkId> {
+        let sockets = self.sockets.iter().flatten();
+        sockets.filter(|socket| socket.is_broken).map(|socket| socket.link).collect()
+    }
+
     /// How many sockets are read no more at present.
     pub fn unread(&self) -> usize {
         self.sockets.iter().flatten().filter(|socket| socket.is_kept).count()
     }
 
     /// Nobody who has been silent for longer than may be is still there.
-    pub fn leases_are_kept(&self, hub: &Hub, stage: &Stage) {
-        for (_, socket) in self.taken().filter(|(slot, _)| hub.is_open(*slot)) {
+    ///
+    /// The lease of a channel counts from when the hub knows that it is another's than that of
+    /// connections: not before `patient_until`.
+    pub fn leases_are_kept(&self, hub: &Hub, patient_until: Instant, stage: &Stage) {
+        for (slot, socket) in self.taken().filter(|(slot, _)| hub.is_open(*slot)) {
             let paused = self.overlaps(socket.heard_at, stage.now).sum::<Duration>();
             let most = stage.plan.longest_ttl() + LATE + paused;
             let silent = stage.now.since(socket.heard_at);
             assert!(silent <= most, "silent for {silent:?}, and still here after {most:?}");
+            for channel in hub.shown(slot) {
+                let most = stage.plan.longest_ttl_of(channel) + LATE + paused;
+                let silent = stage.now.since(socket.heard_at.max(patient_until));
+                assert!(silent <= most, "silent for {silent:?}, and still in {channel}");
+            }
         }
     }
 
@@ -232,8 +272,9 @@ impl<'a> Outside<'a> {
         for (_, answer) in come {
             let event = match answer {
                 Answer::Verified { asker, verification } => Event::Verified { asker, verification },
-                Answer::Ruling { asker, channel, ruling } => {
-                    Event::Ruling { asker, channel, ruling }
+                Answer::Ruling { asker, link, question, ruling } => {
+                    self.shell.note_ruling(link, &question, ruling);
+                    Event::Ruling { asker, channel: question.channel, ruling }
                 }
             };
             hub.handle(event, now, self);
@@ -272,6 +313,7 @@ impl<'a> Outside<'a> {
             heard_at: now,
             came_at: now,
             is_kept: false,
+            is_broken: false,
         });
         self.stage.send_down(link, Down::Opened);
         let id = ConnectionId::from_bytes(bytes);
@@ -345,12 +387,16 @@ impl Io for Outside<'_> {
         }
         let stage = &mut *self.stage;
         let Some(socket) = self.shell.socket(slot) else { panic!("{slot} was closed") };
+        if socket.is_broken {
+            return Wrote::Broken;
+        }
         let link = stage.network.link(socket.link);
         let room = stage.plan.window_bytes.saturating_sub(link.untaken_bytes).min(all);
         if is_rough && stage.chance.one_in(500) {
             stage.tally.broken_writes += 1;
             let at = stage.arrival();
-            stage.network.link(socket.link).cut(at);
+            stage.network.link(socket.link).cut_down(at);
+            socket.is_broken = true;
             return Wrote::Broken;
         }
         let takes_less = is_rough && room > 0 && stage.chance.one_in(20);
@@ -431,12 +477,16 @@ impl Io for Outside<'_> {
             true => Ruling::Granted,
             false => Ruling::Denied,
         };
+        let link = self.shell.socket(asker.slot).expect("who asks has a socket").link;
         match self.later(self.stage.plan.longest_decision_us) {
-            None => Asked::Now(ruling),
+            None => {
+                self.shell.note_ruling(link, question, ruling);
+                Asked::Now(ruling)
+            }
             Some(at) => {
                 self.stage.tally.late_decisions += 1;
-                let channel = question.channel.clone();
-                self.shell.answers.push((at, Answer::Ruling { asker, channel, ruling }));
+                let question = question.clone();
+                self.shell.answers.push((at, Answer::Ruling { asker, link, question, ruling }));
                 Asked::Later
             }
         }

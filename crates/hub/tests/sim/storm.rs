@@ -21,7 +21,8 @@ impl World {
             let pause_ms = self.stage.chance.below(longest_ms);
             self.advance(self.stage.now + Duration::from_millis(pause_ms));
             match self.stage.chance.below(100) {
-                0..60 => self.application_acts(),
+                0..57 => self.application_acts(),
+                57..60 => self.everybody_acts(),
                 60..75 => self.page_suffers(),
                 75..93 => self.link_suffers(),
                 _ => self.server_suffers(),
@@ -58,6 +59,24 @@ impl World {
             _ => {
                 let state = any_state(stage.chance.draw());
                 client.track(channel, state, stage);
+            }
+        }
+    }
+
+    /// All of them come to a channel, go from it and show something there, at once and again.
+    fn everybody_acts(&mut self) {
+        let channel = pick(&mut self.stage.chance, &self.stage.plan.channels).clone();
+        let stage = &mut self.stage;
+        for _ in 0..stage.chance.between(2, 8) {
+            for client in self.clients.iter_mut().filter(|client| client.token.is_some()) {
+                match stage.chance.below(3) {
+                    0 => client.unlisten(channel.clone(), stage),
+                    1 => client.listen(channel.clone(), stage),
+                    _ => {
+                        let state = any_state(stage.chance.draw());
+                        client.track(channel.clone(), state, stage);
+                    }
+                }
             }
         }
     }
