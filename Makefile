@@ -1,7 +1,6 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim fuzz sdk browser promises needs dev fmt
-.PHONY: test lint rust sim bugs fuzz sdk browser needs dev fmt
+.PHONY: test lint rust sim bugs fuzz sdk browser promises needs dev fmt bench
 
 # Everything: format, lints, Rust, TypeScript, two real browser windows, and that each clause and each
 # guarantee has a test which is among those that ran.
