@@ -263,7 +263,8 @@ impl Client {
                 self.count(&message, stage);
                 self.observer.read(&message, &mut stage.history);
                 self.tell(Input::Text(text), stage);
-                if let ServerMessage::AuthSuccess { connection_id, resume, .. } = message {
+                if let ServerMessage::AuthSuccess { connection_id, resume, user_id } = message {
+                    assert_eq!(Some(&*user_id), self.token.as_deref(), "signed in as another");
                     self.connection = Some(connection_id.to_string());
                     let life = stage.plan.token_life;
                     self.refresh_at = life.map_or(Instant::NEVER, |life| stage.now + life / 2);

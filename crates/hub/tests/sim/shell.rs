@@ -70,6 +70,8 @@ pub struct Outside<'a> {
 const LATE: Duration = Duration::from_secs(1);
 /// A pause that is noticed wherever it falls between two looks.
 const NOTICED_PAUSE: Duration = Duration::from_millis(1_500);
+/// What the rules may be asked, one after the other, about what a client says at once.
+const MOST_DECISIONS: u32 = 8;
 /// Times that one socket is read in one turn.
 const READS_PER_TURN: usize = 32;
 
@@ -203,13 +205,15 @@ impl Shell {
     /// The lease of a channel counts from when the hub knows that it is another's than that of
     /// connections: not before `patient_until`.
     pub fn leases_are_kept(&self, hub: &Hub, patient_until: Instant, stage: &Stage) {
+        // Its lease counts from when it was let into the last of its channels.
+        let decided_within = MOST_DECISIONS * Duration::from_micros(stage.plan.longest_decision_us);
         for (slot, socket) in self.taken().filter(|(slot, _)| hub.is_open(*slot)) {
             let paused = self.overlaps(socket.heard_at, stage.now).sum::<Duration>();
             let most = stage.plan.longest_ttl() + LATE + paused;
             let silent = stage.now.since(socket.heard_at);
             assert!(silent <= most, "silent for {silent:?}, and still here after {most:?}");
             for channel in hub.shown(slot) {
-                let most = stage.plan.longest_ttl_of(channel) + LATE + paused;
+                let most = stage.plan.longest_ttl_of(channel) + LATE + paused + decided_within;
                 let silent = stage.now.since(socket.heard_at.max(patient_until));
                 assert!(silent <= most, "silent for {silent:?}, and still in {channel}");
             }

@@ -43,9 +43,10 @@ impl World {
             9 => client.say(say("presence_sync", &channel), stage),
             12 => {
                 // More than a turn reads, and replies that fill a small send queue.
-                for _ in 0..stage.chance.between(10, 60) {
+                let reference = "r".repeat(64);
+                for _ in 0..stage.chance.between(10, 150) {
                     client.say(say("presence_sync", &channel), stage);
-                    client.say(r#"{"type":"ping"}"#.to_owned(), stage);
+                    client.say(format!(r#"{{"type":"ping","ref":"{reference}"}}"#), stage);
                 }
             }
             // Twice, where it has subscribed: what nobody wants, no machine would subscribe to.
