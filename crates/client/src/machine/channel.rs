@@ -22,6 +22,9 @@ pub(super) struct Channel {
     kicked: u32,
     /// Whether the next snapshot is that of a rebuilt map: it is told even where it reads the same.
     pub(super) is_rebuilding: bool,
+    /// Whether the first list of this socket must hold this client: tracking was the first that it
+    /// said of the channel, and the server has not refused it.
+    is_expected: bool,
     pub(super) roster: Roster,
 }
 
@@ -33,6 +36,7 @@ impl Channel {
     /// Says what is wanted. Tracking subscribes as well, so one message does for both.
     pub(super) fn request(&mut self, name: &ChannelName, out: &mut Vec<Output>) {
         self.retry_at = None;
+        self.is_expected = self.tracked.is_some() && self.roster.position().is_none();
         let message = self.again(name).unwrap_or_else(|| protocol::subscribe(name));
         out.push(Output::Send(message));
     }
@@ -62,11 +66,13 @@ impl Channel {
         self.retry_at = None;
         self.kicked = 0;
         self.is_rebuilding = false;
+        self.is_expected = false;
         self.roster.suspend();
     }
 
     pub(super) fn refused(&mut self, code: &str, moment: Moment) {
         let is_waiting = self.roster.position().is_none();
+        self.is_expected = false;
         let is = |known: ErrorCode| code == known.as_str();
         // Tracks are never refused for their rate, so that was a subscribe; without another try
         // the listener would wait for ever.
@@ -95,6 +101,12 @@ impl Channel {
         } else {
             self.request(name, out);
         }
+    }
+
+    /// A list came without this client. If it should have been there, the server has ended it before
+    /// anything was heard of it: the state is told again.
+    pub(super) fn missing(&mut self, name: &ChannelName) -> Option<String> {
+        std::mem::take(&mut self.is_expected).then(|| self.again(name)).flatten()
     }
 
     /// Whether the right to track was lost on this socket.

@@ -52,12 +52,19 @@ impl Machine {
                 let failure = Failure { code, message, channel: Some(channel) };
                 out.push(Output::Event(Event::Refused(failure)));
             }
-            ServerMessage::Sync(sync) => self.apply(&sync.channel, moment, out, |channel| {
-                channel.refused = false;
-                let is_rebuilt = std::mem::take(&mut channel.is_rebuilding);
-                let outcome = channel.roster.apply_snapshot(&sync);
-                Outcome { changed: outcome.changed || is_rebuilt, ..outcome }
-            }),
+            ServerMessage::Sync(sync) => {
+                self.apply(&sync.channel, moment, out, |channel| {
+                    channel.refused = false;
+                    let is_rebuilt = std::mem::take(&mut channel.is_rebuilding);
+                    let outcome = channel.roster.apply_snapshot(&sync);
+                    Outcome { changed: outcome.changed || is_rebuilt, ..outcome }
+                });
+                let is_in = |own: &Arc<str>| sync.rows.iter().any(|row| row.connection_id == *own);
+                let is_missing = self.connection_id.as_ref().is_some_and(|own| !is_in(own));
+                if let (true, Some(channel)) = (is_missing, self.channels.get_mut(&sync.channel)) {
+                    out.extend(channel.missing(&sync.channel).map(Output::Send));
+                }
+            }
             ServerMessage::Join(delta) | ServerMessage::Update(delta) => {
                 self.apply(&delta.channel, moment, out, |channel| {
                     channel.roster.apply_delta(&delta)

@@ -345,6 +345,7 @@ impl<'a> Outside<'a> {
         let Some(socket) = self.shell.socket(slot) else { return false };
         let link = self.stage.network.link(socket.link);
         let mut bytes = Vec::new();
+        let mut newest = None;
         while let Some(Up::Bytes(next)) = link.up.front(now)
             && (bytes.is_empty() || bytes.len() + next.len() <= hub.appetite(slot))
             && let Some((came_at, Up::Bytes(next))) = link.up.receive(now)
@@ -352,7 +353,7 @@ impl<'a> Outside<'a> {
             socket.read_bytes += next.len() as u64;
             if link.has_read_frames(socket.read_bytes) && hub.is_open(slot) {
                 socket.heard_at = now;
-                socket.came_at = came_at;
+                newest = Some(came_at);
             }
             bytes.extend(next);
         }
@@ -363,6 +364,12 @@ impl<'a> Outside<'a> {
             return false;
         }
         hub.handle(Event::Received { slot, bytes: &mut bytes }, now, self);
+        // What a peer says that takes none of its replies is not looked at, and proves nothing.
+        let is_looked_at = hub.appetite(slot) > 0;
+        if let (true, Some(came_at), Some(socket)) = (is_looked_at, newest, self.shell.socket(slot))
+        {
+            socket.came_at = came_at;
+        }
         true
     }
 
