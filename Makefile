@@ -61,10 +61,11 @@ needs:
 	scripts/install-needs
 
 # What the server costs, beside rivals, on this machine: a table, bench-results/short.json, and how
-# far the core is from the instructions kept for it. docs/performance.md says more.
+# far the core and the hub are from the instructions kept for them. docs/performance.md says more.
 bench:
 	crates/bench/install-needs
 	cargo build --release -p herenow-server -p herenow-bench
 	mkdir -p bench-results
 	cargo run --release -q -p herenow-bench -- run --json bench-results/short.json
 	crates/core/benches/count-instructions
+	crates/hub/benches/count-instructions

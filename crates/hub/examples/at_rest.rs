@@ -1,16 +1,15 @@
-//! What one connection at rest owns in the core, counted part by part: the sizes of what is public,
-//! and the heap after each step from an open socket to a tracked state. What the event loop adds
-//! (the socket, the lease, flags) is not here.
+//! What one connection at rest owns in a hub, counted part by part: the sizes of what is public, and
+//! the heap after each step from an open socket to a tracked state. Its socket is the server's and
+//! is not here.
 
 use std::mem::size_of;
-use std::time::Duration;
 
-use bare_loop::{BareLoop, track_text};
 use counting::{Counting, count};
 use herenow_core::{Auth, Entry, Session, Subscriber};
+use one_hub::{OneHub, masked, track};
 
-mod bare_loop;
 mod counting;
+mod one_hub;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -22,38 +21,37 @@ const STATE_BYTES: usize = 120;
 
 fn main() {
     println!("size of Session     {:>4} bytes", size_of::<Session>());
-    println!("size of Auth        {:>4} bytes, boxed once signed in", size_of::<Auth>());
+    println!("size of Auth        {:>4} bytes, boxed once authenticated", size_of::<Auth>());
     println!("size of Subscriber  {:>4} bytes", size_of::<Subscriber>());
     println!("size of Entry       {:>4} bytes", size_of::<Entry>());
     println!();
 
-    let mut one_loop = BareLoop::new();
-    let mut step = |name: &str, take: &dyn Fn(&mut BareLoop, u32)| {
+    let mut one_hub = OneHub::new();
+    let mut step = |name: &str, take: &dyn Fn(&mut OneHub, u32)| {
         let before = count().live_bytes;
         for slot in 0..CONNECTIONS as u32 {
-            take(&mut one_loop, slot);
+            take(&mut one_hub, slot);
             // As on a server, where people come one by one.
-            one_loop.flush();
+            one_hub.turn();
         }
-        one_loop.give_back_buffers();
         let each = (count().live_bytes as f64 - before as f64) / CONNECTIONS as f64;
         println!("{name:<40} {each:>6.1} bytes of heap for each connection");
     };
-    step("a session, signed in", &|one_loop, _| {
-        one_loop.connect();
+    step("a connection and its lease, authenticated", &|one_hub, _| {
+        one_hub.connect();
     });
-    step("subscribed, in a channel of 10", &|one_loop, slot| {
+    step("subscribed, in a channel of 10", &|one_hub, slot| {
         let channel = slot as usize / CHANNEL_MEMBERS;
         let text = format!(r#"{{"type":"subscribe","channel":"presence:c{channel:05}"}}"#);
-        one_loop.receive(slot, &text);
+        one_hub.receive(slot, &masked(&text));
     });
-    step("tracked, a state of 120 bytes", &|one_loop, slot| {
+    step("tracked, a state of 120 bytes", &|one_hub, slot| {
         let channel = format!("c{:05}", slot as usize / CHANNEL_MEMBERS);
-        one_loop.receive(slot, &track_text(&channel, u64::from(slot), STATE_BYTES));
+        one_hub.receive(slot, &track(&channel, u64::from(slot), STATE_BYTES));
     });
-    step("its channel hibernates", &|one_loop, slot| {
+    step("its channel hibernates", &|one_hub, slot| {
         if slot == 0 {
-            one_loop.hibernate(Duration::from_secs(60));
+            one_hub.hibernate();
         }
     });
 }

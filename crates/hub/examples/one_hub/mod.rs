@@ -1,0 +1,292 @@
+//! One hub, and an outside that only counts: it takes every byte at once, verifies every token and
+//! grants every request at once. What a server adds is system calls and cryptography, so this is
+//! what the benches, the count of instructions and the count of allocations measure a hub by.
+
+#![allow(dead_code, reason = "each program that measures uses its part")]
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use herenow_core::{
+    Asker, Auth, ChannelSettings, Claim, Instant, Limits, Patterns, Peer, Policy, Question,
+    RateLimit, Ruling, Verification,
+};
+use herenow_hub::{Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, Wrote};
+use herenow_wire::{ConnectionId, DefaultChannel, UserId};
+
+/// See the module.
+pub struct OneHub {
+    hub: Hub,
+    outside: Counting,
+    now: Instant,
+    connections: u32,
+    /// How often a connection came back.
+    returns: u32,
+    /// What is received is unmasked in place, so that each frame is copied before.
+    read_buffer: Vec<u8>,
+    auth: Vec<u8>,
+}
+
+/// What went to sockets so far.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Writes.
+    pub writes: u64,
+    /// Parts of them: the replies to a connection, or what all subscribers share of a flush.
+    pub parts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The outside.
+#[derive(Default)]
+struct Counting {
+    written: Written,
+    is_recording: bool,
+    recorded: Vec<u8>,
+}
+
+const MAX_MEMBERS: u32 = 100_000;
+/// No measurement is to end in the limit that protects a server from one connection.
+const MESSAGES_PER_SECOND: u32 = 1_000_000;
+/// Longer than any measurement, so that nobody is pinged.
+const PRESENCE_TTL: Duration = Duration::from_secs(3600);
+/// A channel without a message for so long hibernates.
+pub const HIBERNATE_AFTER: Duration = Duration::from_secs(60);
+/// No connection has more from one turn to the next.
+const SEND_QUEUE_BYTES: usize = 256 * 1024;
+const WRITES_PER_TURN: usize = 512;
+
+impl OneHub {
+    /// Without connections. The time is a second after the server's start.
+    pub fn new() -> Self {
+        Self::with_policy(Policy::new(settings(), Patterns::default()))
+    }
+
+    /// The same, where these settings hold.
+    pub fn with_policy(policy: Policy) -> Self {
+        let now = Instant::from_millis(1000);
+        Self {
+            hub: Hub::new(config(), Arc::new(policy), now),
+            outside: Counting::default(),
+            now,
+            connections: 0,
+            returns: 0,
+            read_buffer: Vec::new(),
+            auth: masked(r#"{"type":"auth","token":"t"}"#),
+        }
+    }
+
+    /// A connection that opens and authenticates. Returns its slot.
+    pub fn connect(&mut self) -> u32 {
+        let slot = self.connections;
+        self.connections += 1;
+        self.open(slot, DefaultChannel::None);
+        self.authenticate(slot);
+        slot
+    }
+
+    /// A connection that opens and says nothing. Returns its slot.
+    pub fn connect_idle(&mut self, default_channel: DefaultChannel) -> u32 {
+        let slot = self.connections;
+        self.connections += 1;
+        self.open(slot, default_channel);
+        slot
+    }
+
+    /// The connection in `slot` breaks, and in the next turn its client comes back with a new one.
+    pub fn reconnect(&mut self, slot: u32) {
+        self.tell(Event::Ended { slot, how: End::Broken });
+        self.turn();
+        self.returns += 1;
+        self.open(slot, DefaultChannel::None);
+        self.authenticate(slot);
+    }
+
+    /// A masked frame has come.
+    pub fn receive(&mut self, slot: u32, frame: &[u8]) {
+        let mut bytes = std::mem::take(&mut self.read_buffer);
+        bytes.clear();
+        bytes.extend_from_slice(frame);
+        self.tell(Event::Received { slot, bytes: &mut bytes });
+        self.read_buffer = bytes;
+    }
+
+    /// Ends the turn: what is owed is written.
+    pub fn turn(&mut self) {
+        self.hub.turn(self.now, &mut self.outside);
+    }
+
+    /// Time goes on.
+    pub fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
+    /// Nobody says anything for so long that every channel hibernates.
+    pub fn hibernate(&mut self) {
+        self.wait(HIBERNATE_AFTER);
+        self.turn();
+    }
+
+    /// What went to sockets so far.
+    pub fn written(&self) -> Written {
+        self.outside.written
+    }
+
+    /// What the hub has counted.
+    pub fn counters(&self) -> Counters {
+        self.hub.counters()
+    }
+
+    /// What the hub holds.
+    pub fn holdings(&self) -> Holdings {
+        self.hub.holdings()
+    }
+
+    /// Tells the hub what happened.
+    pub fn tell(&mut self, event: Event<'_>) {
+        self.hub.handle(event, self.now, &mut self.outside);
+    }
+
+    /// Keeps what is written from here on.
+    pub fn record(&mut self) {
+        self.outside.is_recording = true;
+    }
+
+    /// What was written since this was last asked, whoever it was for.
+    pub fn take_recorded(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outside.recorded)
+    }
+
+    fn open(&mut self, slot: u32, default_channel: DefaultChannel) {
+        let id = connection_id(slot, self.returns);
+        self.tell(Event::Opened { slot, id, default_channel });
+    }
+
+    fn authenticate(&mut self, slot: u32) {
+        let auth = std::mem::take(&mut self.auth);
+        self.receive(slot, &auth);
+        self.auth = auth;
+    }
+}
+
+impl Io for Counting {
+    fn write(&mut self, _: u32, parts: &[IoSlice<'_>]) -> Wrote {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        self.written.writes += 1;
+        self.written.parts += parts.len() as u64;
+        self.written.bytes += bytes as u64;
+        if self.is_recording {
+            parts.iter().for_each(|part| self.recorded.extend_from_slice(part));
+        }
+        Wrote::Bytes(bytes)
+    }
+
+    fn finish(&mut self, _: u32) {}
+
+    fn close(&mut self, _: u32) {}
+
+    fn resume(&mut self, _: u32) {}
+
+    fn admitted(&mut self, _: u32) {}
+
+    fn post(&mut self, _: Peer, _: Vec<Mail>) -> Result<(), Vec<Mail>> {
+        Ok(())
+    }
+
+    fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Verification> {
+        let user = UserId::parse(&format!("user-{}", asker.slot)).expect("short and not empty");
+        let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
+        Asked::Now(Verification { verdict: Ok(auth), claim: None, unix_ms: 0 })
+    }
+
+    fn ask(&mut self, _: (Asker, Purpose), _: &Question, _: Option<&Auth>) -> Asked<Ruling> {
+        Asked::Now(Ruling::Granted)
+    }
+
+    fn takes_reviews(&mut self) -> bool {
+        true
+    }
+
+    fn resume_token(&mut self, _: Claim, _: &UserId) -> Box<str> {
+        "r".into()
+    }
+
+    fn shard_lost(&mut self, _: u16) {}
+}
+
+/// What holds in every channel.
+pub fn settings() -> ChannelSettings {
+    ChannelSettings {
+        max_members: MAX_MEMBERS,
+        presence_ttl_ms: PRESENCE_TTL.as_millis() as u64,
+        disconnect_grace_ms: 0,
+    }
+}
+
+fn config() -> Config {
+    Config {
+        me: Peer(0),
+        hubs: 1,
+        epoch_base: 1,
+        limits: Limits {
+            auth_timeout: Duration::from_secs(5),
+            expiry_leeway: Duration::from_secs(60),
+            rate: RateLimit {
+                messages_per_second: MESSAGES_PER_SECOND,
+                burst: MESSAGES_PER_SECOND,
+            },
+            max_channels: 100,
+            max_waiting_messages: 64,
+            max_waiting_bytes: usize::MAX,
+            max_unauthenticated_waiting_bytes: usize::MAX,
+        },
+        presence_ttl: PRESENCE_TTL,
+        hibernate_after: Some(HIBERNATE_AFTER),
+        max_detached_per_user: 100,
+        max_frame_bytes: 64 * 1024,
+        send_queue_bytes: SEND_QUEUE_BYTES,
+        writes_per_turn: WRITES_PER_TURN,
+        // Whatever was received before a turn is written in it, at any load.
+        flush_delay: Some(Duration::ZERO),
+        fault_on_channel: None,
+    }
+}
+
+/// The text of a track whose state is about `state_bytes` long and differs with `number`.
+pub fn track_text(channel: &str, number: u64, state_bytes: usize) -> String {
+    let state = format!(r#"{{"status":"online","cursor":{{"x":{number},"y":0}},"name":""#);
+    let padding = "n".repeat(state_bytes.saturating_sub(state.len() + 2));
+    format!(
+        r#"{{"type":"presence_join","channel":"presence:{channel}","state":{state}{padding}"}}}}"#
+    )
+}
+
+/// The same as a masked frame.
+pub fn track(channel: &str, number: u64, state_bytes: usize) -> Vec<u8> {
+    masked(&track_text(channel, number, state_bytes))
+}
+
+/// A client's text frame.
+pub fn masked(text: &str) -> Vec<u8> {
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![0x81];
+    match u16::try_from(text.len()).expect("no program that measures says more") {
+        short @ 0..126 => frame.push(0x80 | short as u8),
+        long => {
+            frame.push(0x80 | 126);
+            frame.extend(long.to_be_bytes());
+        }
+    }
+    frame.extend(mask);
+    frame.extend(text.bytes().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+fn connection_id(slot: u32, returns: u32) -> ConnectionId {
+    // Real ids are random; these are spread as widely, and the same each time.
+    let spread = u64::from(slot).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let both = (u128::from(spread) << 64) | (u128::from(slot) << 32) | u128::from(returns);
+    ConnectionId::from_bytes(both.to_be_bytes())
+}
