@@ -369,7 +369,7 @@ impl Io for Side {
         let verdict =
             verdict.map(|user| Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() });
         let claim = resume.and_then(claim_of);
-        let verification = Verification { verdict, claim, unix_ms: 0 };
+        let verification = Verification { verdict, claim: claim.map(Box::new), unix_ms: 0 };
         if !self.is_late {
             return Asked::Now(verification);
         }
@@ -396,16 +396,18 @@ impl Io for Side {
 
     fn resume_token(&mut self, claim: Claim, _: &UserId) -> Box<str> {
         let id = u128::from_be_bytes(*claim.connection.as_bytes());
-        format!("{id} {}", claim.generation).into()
+        format!("{id} {} {} {}", claim.generation, claim.peer.0, claim.slot).into()
     }
 
     fn shard_lost(&mut self, _: u16) {}
 }
 
 fn claim_of(token: &str) -> Option<Claim> {
-    let (id, generation) = token.split_once(' ')?;
-    let connection = ConnectionId::from_bytes(id.parse::<u128>().ok()?.to_be_bytes());
-    Some(Claim { connection, generation: generation.parse().ok()? })
+    let mut parts = token.split(' ');
+    let connection = ConnectionId::from_bytes(parts.next()?.parse::<u128>().ok()?.to_be_bytes());
+    let generation = parts.next()?.parse().ok()?;
+    let peer = Peer(parts.next()?.parse().ok()?);
+    Some(Claim { connection, generation, peer, slot: parts.next()?.parse().ok()? })
 }
 
 /// Which hub, and which slot there.

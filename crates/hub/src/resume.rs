@@ -1,8 +1,8 @@
 //! Sessions that lost their socket and may come back: keeping them, and finding them for the
-//! socket that claims one, on whichever loop it is. The resume token is signed and says all there
-//! is to know, so no table of tokens exists.
+//! socket that claims one. The resume token is signed and says all there is to know, the place of
+//! the session included: no table of tokens exists, and no loop searches.
 
-use herenow_core::{Asker, Claim, Input, Peer, Session};
+use herenow_core::{Asker, Claim, Input, Session};
 use herenow_wire::UserId;
 
 use crate::door::Io;
@@ -18,7 +18,8 @@ impl<I: Io> Work<'_, I> {
         let session = &self.hub.connections.get(slot)?.session;
         let user = &session.auth()?.user;
         let generation = session.generation();
-        let claim = Claim { connection: session.connection(), generation };
+        let (connection, peer) = (session.connection(), self.hub.config.me);
+        let claim = Claim { connection, generation, peer, slot };
         Some(self.io.resume_token(claim, user))
     }
 
@@ -29,26 +30,27 @@ impl<I: Io> Work<'_, I> {
         self.settle();
     }
 
-    /// A session claims another, which is given away if it is here. If not it is on the loop that
-    /// holds it, if on any: each is asked in turn.
+    /// A session claims another, which is looked for in the one place that the claim names, here or
+    /// on another loop.
     pub(crate) fn claimed(&mut self, asker: Asker, claim: Claim, user: UserId) {
-        let id = claim.connection;
-        if self.hub.detached.get(id).is_some_and(|session| session.is_claimed(claim, &user)) {
+        let (me, holder) = (self.hub.config.me, claim.peer);
+        if holder != me && holder.0 < self.hub.config.hubs {
+            return self.hub.outgoing.push(holder, Mail::Claim { asker, claim, user });
+        }
+        let (id, slot) = (claim.connection, claim.slot);
+        let is_claimed = |session: &Session| session.is_claimed(claim, &user);
+        if self.hub.detached.get(id).is_some_and(is_claimed) {
             if let Some(session) = self.take_detached(id) {
                 self.give(asker, Box::new(session));
             }
-            return;
-        }
-        let is_claimed = |slot: &u32| {
-            self.hub.connections.get(*slot).is_some_and(|c| c.session.is_claimed(claim, &user))
-        };
-        match self.hub.connections.slots().into_iter().find(is_claimed) {
+        } else if self.hub.connections.get(slot).is_some_and(|c| is_claimed(&c.session)) {
             // The socket that still holds it is closed: two sockets never share an entry.
-            Some(slot) => {
-                self.hand(slot, Input::Claimed { by: asker });
-                self.carry_out(slot);
-            }
-            None => self.ask_next_loop(asker, claim, user),
+            self.hand(slot, Input::Claimed { by: asker });
+            self.carry_out(slot);
+        } else if asker.peer == me {
+            self.taken_over(asker, None);
+        } else {
+            self.hub.outgoing.push(asker.peer, Mail::TakenOver { asker, session: None });
         }
     }
 
@@ -61,7 +63,7 @@ impl<I: Io> Work<'_, I> {
         self.hub.outgoing.push_handover(asker.peer, mail);
     }
 
-    /// The claimed session, or nothing where no loop has it. The socket that claimed it may be
+    /// The claimed session, or nothing where it is no more. The socket that claimed it may be
     /// gone by now: then nobody has it any more, and it ends.
     pub(crate) fn taken_over(&mut self, asker: Asker, session: Option<Box<Session>>) {
         let slot = asker.slot;
@@ -76,17 +78,6 @@ impl<I: Io> Work<'_, I> {
                     self.end_orphan(*session);
                 }
             }
-        }
-    }
-
-    fn ask_next_loop(&mut self, asker: Asker, claim: Claim, user: UserId) {
-        let next = Peer((self.hub.config.me.0 + 1) % self.hub.config.hubs);
-        if next != asker.peer {
-            self.hub.outgoing.push(next, Mail::Claim { asker, claim, user });
-        } else if next == self.hub.config.me {
-            self.taken_over(asker, None);
-        } else {
-            self.hub.outgoing.push(next, Mail::TakenOver { asker, session: None });
         }
     }
 }

@@ -43,7 +43,7 @@ impl Session {
             (Ok(auth), claim) => {
                 let verified = Verified::new(auth, unix_ms, context);
                 match claim {
-                    Some(claim) => self.claim(verified, claim, reference, out),
+                    Some(claim) => self.claim(verified, *claim, reference, out),
                     None => self.sign_in(verified, reference, out),
                 }
             }

@@ -124,7 +124,8 @@ pub struct Verification {
     /// Whom the token speaks for, or why it was refused.
     pub verdict: Result<Auth, AuthRefusal>,
     /// What the resume token claims, if one came along and it is valid for this user.
-    pub claim: Option<Claim>,
+    /// Boxed, since it is rare and every input has room for the largest.
+    pub claim: Option<Box<Claim>>,
     /// The wall clock now, in milliseconds since the Unix epoch. The rest of the token's lifetime
     /// is measured from here on the monotonic clock, so a later change of the wall clock does not
     /// move the deadline.

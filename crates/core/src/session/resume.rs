@@ -10,7 +10,7 @@ use super::access::Pending;
 use super::authentication::Verified;
 use super::stage::{Graces, Stage};
 use super::{Context, Session, SessionEffect};
-use crate::command::Asker;
+use crate::command::{Asker, Peer};
 use crate::policy::Row;
 use crate::time::Instant;
 
@@ -21,6 +21,10 @@ pub struct Claim {
     pub connection: ConnectionId,
     /// Which of the connection's tokens it is: only the newest counts, so each works once.
     pub generation: u32,
+    /// The loop that the session is on, which it leaves with this token alone.
+    pub peer: Peer,
+    /// The slot that it has there for as long as it has a socket.
+    pub slot: u32,
 }
 
 impl Session {

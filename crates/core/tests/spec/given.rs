@@ -106,7 +106,7 @@ impl Token {
 
     pub fn verified_by_clock(self, unix_ms: u64) -> Input {
         let Token { verdict, claim, .. } = self;
-        Input::Verified(Verification { verdict, claim, unix_ms })
+        Input::Verified(Verification { verdict, claim: claim.map(Box::new), unix_ms })
     }
 }
 

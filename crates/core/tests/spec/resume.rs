@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herenow_core::{ChannelSettings, Claim, Input, Overrides, Session, SessionEffect};
+use herenow_core::{ChannelSettings, Claim, Input, Overrides, Peer, Session, SessionEffect};
 
 use crate::given::{
     Token, asker, at, denied, good, granted, id, limits, ping, policy, policy_but_for, settings,
@@ -33,7 +33,7 @@ fn detached() -> Talk {
 }
 
 fn claim(letter: char, generation: u32) -> Claim {
-    Claim { connection: id(letter), generation }
+    Claim { connection: id(letter), generation, peer: Peer(0), slot: 0 }
 }
 
 /// Good tokens of `name`, for jane's lost connection.

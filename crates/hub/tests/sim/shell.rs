@@ -525,19 +525,23 @@ fn verify(token: &str, resume: Option<&str>, stage: &Stage) -> Verification {
     let life_ms = stage.plan.token_life.map(|life| life.as_millis() as u64);
     let expires_at_unix_ms = life_ms.map_or(u64::MAX, |life_ms| stage.now.as_millis() + life_ms);
     let verdict = verdict.map(|user| Auth { user, expires_at_unix_ms, claims: "{}".into() });
-    Verification { verdict, claim, unix_ms: stage.now.as_millis() }
+    Verification { verdict, claim: claim.map(Box::new), unix_ms: stage.now.as_millis() }
 }
 
 /// A resume token says what it is for.
 fn resume_token(claim: Claim, user: &UserId) -> Box<str> {
     let id: String = claim.connection.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{id} {} {}", claim.generation, user.as_str()).into()
+    let Claim { generation, peer, slot, .. } = claim;
+    format!("{id} {generation} {} {slot} {}", peer.0, user.as_str()).into()
 }
 
 fn claim_of(token: &str, user: &UserId) -> Option<Claim> {
-    let mut parts = token.splitn(3, ' ');
+    let mut parts = token.splitn(5, ' ');
     let id = u128::from_str_radix(parts.next()?, 16).ok()?;
     let generation = parts.next()?.parse().ok()?;
+    let peer = Peer(parts.next()?.parse().ok()?);
+    let slot = parts.next()?.parse().ok()?;
     let connection = ConnectionId::from_bytes(id.to_be_bytes());
-    (parts.next()? == user.as_str()).then_some(Claim { connection, generation })
+    let claim = Claim { connection, generation, peer, slot };
+    (parts.next()? == user.as_str()).then_some(claim)
 }

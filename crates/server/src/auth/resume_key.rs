@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use herenow_core::Claim;
+use herenow_core::{Claim, Peer};
 use herenow_wire::{ConnectionId, UserId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -12,12 +12,12 @@ use sha2::Sha256;
 #[derive(Clone)]
 pub(crate) struct ResumeKey([u8; 32]);
 
-/// The bytes of a token before its signature: connection and generation.
-const SIGNED_BYTES: usize = 16 + 4;
+/// The bytes of a token before its signature: connection, generation, loop and slot.
+const SIGNED_BYTES: usize = 16 + 4 + 2 + 4;
 /// How much of the signature is kept.
 const MAC_BYTES: usize = 16;
-/// A longer text is no resume token: three bytes are four characters.
-pub(crate) const MAX_RESUME_TOKEN_BYTES: usize = (SIGNED_BYTES + MAC_BYTES) * 4 / 3;
+/// A longer text is no resume token: three bytes are four characters, and no padding is added.
+pub(crate) const MAX_RESUME_TOKEN_BYTES: usize = ((SIGNED_BYTES + MAC_BYTES) * 4).div_ceil(3);
 
 impl ResumeKey {
     pub(crate) fn random() -> std::io::Result<Self> {
@@ -31,6 +31,8 @@ impl ResumeKey {
         let mut bytes = [0; SIGNED_BYTES + MAC_BYTES];
         bytes[..16].copy_from_slice(claim.connection.as_bytes());
         bytes[16..20].copy_from_slice(&claim.generation.to_be_bytes());
+        bytes[20..22].copy_from_slice(&claim.peer.0.to_be_bytes());
+        bytes[22..26].copy_from_slice(&claim.slot.to_be_bytes());
         let mac = self.mac(&bytes[..SIGNED_BYTES], user).finalize().into_bytes();
         bytes[SIGNED_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
         URL_SAFE_NO_PAD.encode(bytes).into()
@@ -46,7 +48,9 @@ impl ResumeKey {
         }
         let connection = ConnectionId::from_bytes(*signed.first_chunk()?);
         let generation = u32::from_be_bytes(*signed[16..].first_chunk()?);
-        Some(Claim { connection, generation })
+        let peer = Peer(u16::from_be_bytes(*signed[20..].first_chunk()?));
+        let slot = u32::from_be_bytes(*signed[22..].first_chunk()?);
+        Some(Claim { connection, generation, peer, slot })
     }
 
     fn mac(&self, signed: &[u8], user: &UserId) -> Hmac<Sha256> {
@@ -65,12 +69,17 @@ mod tests {
         UserId::parse(name).expect("a valid user")
     }
 
+    fn claim() -> Claim {
+        let connection = ConnectionId::from_bytes([1; 16]);
+        Claim { connection, generation: 3, peer: Peer(259), slot: 70_000 }
+    }
+
     #[test]
     fn a_token_says_what_was_signed_and_only_for_its_user() {
         let key = ResumeKey([7; 32]);
-        let claim = Claim { connection: ConnectionId::from_bytes([1; 16]), generation: 3 };
-        let token = key.sign(claim, &user("jane"));
-        assert_eq!(key.verify(&token, &user("jane")), Some(claim));
+        let token = key.sign(claim(), &user("jane"));
+        assert!(token.len() <= MAX_RESUME_TOKEN_BYTES);
+        assert_eq!(key.verify(&token, &user("jane")), Some(claim()));
         assert_eq!(key.verify(&token, &user("bob")), None);
         assert_eq!(ResumeKey([8; 32]).verify(&token, &user("jane")), None);
     }
@@ -78,8 +87,7 @@ mod tests {
     #[test]
     fn what_is_no_token_is_refused() {
         let key = ResumeKey([7; 32]);
-        let claim = Claim { connection: ConnectionId::from_bytes([1; 16]), generation: 3 };
-        let token = key.sign(claim, &user("jane"));
+        let token = key.sign(claim(), &user("jane"));
         for cut in 0..token.len() {
             assert_eq!(key.verify(&token[..cut], &user("jane")), None, "{cut} characters");
         }

@@ -102,7 +102,7 @@ impl Shell {
         let Verdict { verdict, resume, .. } = verdict;
         let user = verdict.as_ref().ok().map(|auth| &auth.user);
         let claim = resume.zip(user).and_then(|(token, user)| self.resume_key.verify(&token, user));
-        Verified { verdict, claim, unix_ms: clock::unix_ms() }
+        Verified { verdict, claim: claim.map(Box::new), unix_ms: clock::unix_ms() }
     }
 
     pub(super) fn queue_read(&mut self, slot: u32) {

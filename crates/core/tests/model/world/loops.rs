@@ -197,7 +197,8 @@ impl World {
 
     pub(super) fn claim_of(&self, slot: usize) -> Claim {
         let session = &self.people[slot].session;
-        Claim { connection: session.connection(), generation: session.generation() }
+        let (connection, generation) = (session.connection(), session.generation());
+        Claim { connection, generation, peer: Peer((slot % LOOPS) as u16), slot: slot as u32 }
     }
 
     /// Finds the session that `slot` claims, with or without a socket.
@@ -287,7 +288,8 @@ impl World {
     /// The token is good, and its verdict comes at once.
     pub(super) fn show_token(&mut self, slot: usize, claim: Option<Claim>) {
         self.say(slot, ClientMessage::Auth { token: Some("t".into()), resume: None });
-        let verification = Verification { verdict: Ok(auth_of(slot)), claim, unix_ms: 0 };
+        let verification =
+            Verification { verdict: Ok(auth_of(slot)), claim: claim.map(Box::new), unix_ms: 0 };
         self.tell(slot, Input::Verified(verification));
     }
 
