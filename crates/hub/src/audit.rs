@@ -1,5 +1,5 @@
-//! What a hub holds, collection by collection: for tests that nothing grows without a bound and
-//! that all of it goes.
+//! What a hub holds, collection by collection, and how often it has looked at things: for tests that
+//! nothing grows without a bound, that all of it goes, and that no event costs a walk over everything.
 
 use herenow_wire::ChannelName;
 
@@ -67,7 +67,19 @@ pub struct Holdings {
     pub most_waiting_bytes: usize,
 }
 
+/// What a hub has looked at since its start. Each step is of constant cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Looks at the connection in a slot.
+    pub connections: u64,
+}
+
 impl Hub {
+    /// Counts its steps.
+    pub fn steps(&self) -> Steps {
+        Steps { connections: self.connections.looks() }
+    }
+
     /// Counts what it holds. Walks much of it: not for every turn of a server.
     pub fn holdings(&self) -> Holdings {
         let shards = self.shards.counts();

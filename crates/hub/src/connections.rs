@@ -1,6 +1,7 @@
 //! The connections of a hub by slot. Slots are the shell's small numbers, so that what belongs to a
 //! connection elsewhere can be a dense array.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use herenow_wire::{ChannelName, DefaultChannel};
@@ -12,6 +13,8 @@ use crate::connection::Connection;
 pub(crate) struct Connections {
     slots: Vec<Option<Connection>>,
     len: usize,
+    /// How often a slot was looked at.
+    looks: Cell<u64>,
     /// Those that named a default channel, by that channel.
     by_default_channel: BTreeMap<ChannelName, BTreeSet<u32>>,
 }
@@ -70,10 +73,12 @@ impl Connections {
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Connection> {
+        self.looks.set(self.looks.get() + 1);
         self.slots.get(slot as usize)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
+        *self.looks.get_mut() += 1;
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
@@ -82,8 +87,14 @@ impl Connections {
         self.slots.iter().flatten()
     }
 
+    /// How often a slot was looked at since the start.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.get()
+    }
+
     /// Every slot in use. Walks all connections: for what happens once, such as a reload.
     pub(crate) fn slots(&self) -> Vec<u32> {
+        self.looks.set(self.looks.get() + self.slots.len() as u64);
         (0u32..).zip(&self.slots).filter_map(|(slot, taken)| taken.as_ref().map(|_| slot)).collect()
     }
 }

@@ -31,7 +31,7 @@ mod shards;
 mod snapshots;
 mod work;
 
-pub use audit::Holdings;
+pub use audit::{Holdings, Steps};
 pub use counters::Counters;
 pub use detached_users::Detachment;
 pub use door::{Asked, End, Event, Io, Purpose, Wrote};

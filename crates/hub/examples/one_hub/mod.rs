@@ -12,7 +12,9 @@ use herenow_core::{
     Asker, Auth, ChannelSettings, Claim, Instant, Limits, Patterns, Peer, Policy, Question,
     RateLimit, Ruling, Verification,
 };
-use herenow_hub::{Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, Wrote};
+use herenow_hub::{
+    Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, Steps, Wrote,
+};
 use herenow_wire::{ConnectionId, DefaultChannel, UserId};
 
 /// See the module.
@@ -45,6 +47,10 @@ struct Counting {
     written: Written,
     is_recording: bool,
     recorded: Vec<u8>,
+    /// What the next resume token claims.
+    claim: Option<Claim>,
+    /// What the last resume token was given for.
+    claimable: Option<Claim>,
 }
 
 const MAX_MEMBERS: u32 = 100_000;
@@ -99,6 +105,12 @@ impl OneHub {
     pub fn reconnect(&mut self, slot: u32) {
         self.tell(Event::Ended { slot, how: End::Broken });
         self.turn();
+        self.return_to(slot, None);
+    }
+
+    /// A client comes back into a slot that is free, perhaps with a claim.
+    pub fn return_to(&mut self, slot: u32, claim: Option<Claim>) {
+        self.outside.claim = claim;
         self.returns += 1;
         self.open(slot, DefaultChannel::None);
         self.authenticate(slot);
@@ -134,6 +146,17 @@ impl OneHub {
         self.outside.written
     }
 
+    /// A connection that opens and claims another. Returns its slot.
+    pub fn connect_claiming(&mut self, claim: Claim) -> u32 {
+        self.outside.claim = Some(claim);
+        self.connect()
+    }
+
+    /// What the last resume token was given for.
+    pub fn claimable(&self) -> Option<Claim> {
+        self.outside.claimable
+    }
+
     /// What the hub has counted.
     pub fn counters(&self) -> Counters {
         self.hub.counters()
@@ -142,6 +165,11 @@ impl OneHub {
     /// What the hub holds.
     pub fn holdings(&self) -> Holdings {
         self.hub.holdings()
+    }
+
+    /// What the hub has looked at.
+    pub fn steps(&self) -> Steps {
+        self.hub.steps()
     }
 
     /// Tells the hub what happened.
@@ -198,7 +226,11 @@ impl Io for Counting {
     fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Verification> {
         let user = UserId::parse(&format!("user-{}", asker.slot)).expect("short and not empty");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
-        Asked::Now(Verification { verdict: Ok(auth), claim: None, unix_ms: 0 })
+        Asked::Now(Verification {
+            verdict: Ok(auth),
+            claim: self.claim.take().map(Box::new),
+            unix_ms: 0,
+        })
     }
 
     fn ask(&mut self, _: (Asker, Purpose), _: &Question, _: Option<&Auth>) -> Asked<Ruling> {
@@ -209,7 +241,8 @@ impl Io for Counting {
         true
     }
 
-    fn resume_token(&mut self, _: Claim, _: &UserId) -> Box<str> {
+    fn resume_token(&mut self, claim: Claim, _: &UserId) -> Box<str> {
+        self.claimable = Some(claim);
         "r".into()
     }
 
