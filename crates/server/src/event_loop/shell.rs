@@ -144,26 +144,31 @@ impl Socket {
         }
     }
 
-    fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        match parts {
-            [part] => self.stream.write(part),
-            parts => self.stream.write_vectored(parts),
+    /// Writes one part, as most writes are, until all is written or the socket takes no more.
+    fn write(&mut self, part: &[u8]) -> Wrote {
+        let mut written = 0;
+        while written < part.len() {
+            match self.stream.write(&part[written..]) {
+                Ok(0) => return Wrote::Broken,
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Wrote::Broken,
+            }
         }
+        Wrote::Bytes(written)
     }
-}
 
-impl Io for Shell {
-    /// A socket that took a part is tried again at once: its edge would otherwise be missed.
-    fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote {
-        let Some(socket) = self.sockets.get_mut(slot as usize) else { return Wrote::Broken };
+    /// The same with several. Apart, so that one part alone does not pay for their copies.
+    #[inline(never)]
+    fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> Wrote {
         let all: usize = parts.iter().map(|part| part.len()).sum();
         let mut written = 0;
-        let mut rest: [IoSlice<'_>; MOST_PARTS] = [IoSlice::new(&[]); MOST_PARTS];
-        let rest = &mut rest[..parts.len()];
+        let mut rest = [IoSlice::new(&[]); MOST_PARTS];
+        let mut rest = &mut rest[..parts.len()];
         rest.copy_from_slice(parts);
-        let mut rest = rest;
         while written < all {
-            match socket.write(rest) {
+            match self.stream.write_vectored(rest) {
                 Ok(0) => return Wrote::Broken,
                 Ok(count) => {
                     written += count;
@@ -175,6 +180,17 @@ impl Io for Shell {
             }
         }
         Wrote::Bytes(written)
+    }
+}
+
+impl Io for Shell {
+    /// A socket that took a part is tried again at once: its edge would otherwise be missed.
+    fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote {
+        let Some(socket) = self.sockets.get_mut(slot as usize) else { return Wrote::Broken };
+        match parts {
+            [part] => socket.write(part),
+            parts => socket.write_parts(parts),
+        }
     }
 
     fn finish(&mut self, slot: u32) {
