@@ -261,3 +261,19 @@ impl Io for Shell {
 
 /// Parts that a hub writes at once, at most.
 const MOST_PARTS: usize = herenow_hub::MAX_PARTS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a socket may take in its slab. With the 136 bytes of its hub's connection it is what a
+    /// connection took when the memory of a million was stated.
+    const STATED_BYTES: usize = 32;
+
+    #[test]
+    fn a_socket_is_no_larger_than_stated() {
+        // An entry of a slab holds a socket or the number of the next vacant one.
+        let bytes = std::mem::size_of::<Result<Socket, usize>>();
+        assert!(bytes <= STATED_BYTES, "{bytes} bytes for each socket of a loop");
+    }
+}
