@@ -1,20 +1,26 @@
 //! Faults that are caused on purpose, so that tests can show on the real binary what becomes of
 //! them. Not a setting: only a hidden flag of the command line asks for one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use herenow_wire::ChannelName;
 
 /// See the module. Empty in every server that is meant to serve.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rehearsals(Vec<Rehearsal>);
+#[derive(Clone, Debug, Default)]
+pub struct Rehearsals {
+    faults: Vec<Rehearsal>,
+    /// Shared by all clones.
+    has_stalled: Arc<AtomicBool>,
+}
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rehearsal {
-    /// An event loop panics when a state is put into this channel.
+    /// An event loop panics when a rule is asked about this channel.
     LoopFault(ChannelName),
-    /// An event loop stands still for this long when a state is put into this channel.
+    /// An event loop stands still for this long when a rule is first asked about this channel.
     LoopStall(ChannelName, Duration),
     /// A thread panics on which a rule has just decided about this channel.
     RuleThreadFault(ChannelName),
@@ -41,34 +47,49 @@ impl Rehearsal {
     }
 }
 
+impl PartialEq for Rehearsals {
+    fn eq(&self, other: &Self) -> bool {
+        self.faults == other.faults
+    }
+}
+
+impl Eq for Rehearsals {}
+
 impl FromIterator<Rehearsal> for Rehearsals {
     fn from_iter<T: IntoIterator<Item = Rehearsal>>(rehearsals: T) -> Self {
-        Self(rehearsals.into_iter().collect())
+        Self { faults: rehearsals.into_iter().collect(), has_stalled: Arc::default() }
     }
 }
 
 impl Rehearsals {
     pub(crate) fn rehearse_loop(&self, channel: &ChannelName) {
-        for rehearsal in &self.0 {
+        for rehearsal in &self.faults {
             match rehearsal {
                 Rehearsal::LoopFault(on) if on == channel => {
                     panic!("a fault of an event loop was asked for")
                 }
-                Rehearsal::LoopStall(on, time) if on == channel => std::thread::sleep(*time),
+                Rehearsal::LoopStall(on, time) if on == channel => self.stall(*time),
                 _ => {}
             }
         }
     }
 
+    /// Once in a process: what is asked after the stall, as by a reload, does not wait again.
+    fn stall(&self, time: Duration) {
+        if !self.has_stalled.swap(true, Ordering::Relaxed) {
+            std::thread::sleep(time);
+        }
+    }
+
     pub(crate) fn rehearse_rule_thread(&self, channel: &ChannelName) {
-        let mut rehearsals = self.0.iter();
+        let mut rehearsals = self.faults.iter();
         let is_faulty =
             |r: &Rehearsal| matches!(r, Rehearsal::RuleThreadFault(on) if on == channel);
         assert!(!rehearsals.any(is_faulty), "a fault of a rule thread was asked for");
     }
 
     pub(crate) fn rehearse_stop(&self) {
-        while self.0.contains(&Rehearsal::StopHangs) {
+        while self.faults.contains(&Rehearsal::StopHangs) {
             std::thread::park();
         }
     }
