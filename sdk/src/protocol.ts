@@ -90,7 +90,8 @@ export type ServerErrorCode =
   | "AUTH_REFRESH_FAILED"
   | "AUTH_USER_MISMATCH"
   | "AUTH_EXPIRED"
-  | "SERVER_ERROR";
+  | "SERVER_ERROR"
+  | "KICKED";
 
 /** Codes of this library: no token is available, the URL is wrong, or there is no WebSocket class. */
 export type ClientErrorCode = "TOKEN_UNAVAILABLE" | "INVALID_URL" | "NO_WEBSOCKET";

@@ -254,7 +254,8 @@ impl Session {
             return not_subscribed(channel, reference, out);
         };
         self.subscriptions.remove(at).finish(LeaveReason::Leave, out);
-        out.push(SessionEffect::Reply(Reply::Unsubscribed { channel, code: None }, reference));
+        let reply = Reply::Unsubscribed { channel, code: None, retry_after_ms: None };
+        out.push(SessionEffect::Reply(reply, reference));
         self.restart_auth_clock(context);
     }
 
@@ -304,7 +305,7 @@ fn fail(
     reference: Option<Ref>,
     out: &mut Vec<SessionEffect>,
 ) {
-    let reply = Reply::Error { code, message: message.into(), channel };
+    let reply = Reply::Error { code, message: message.into(), channel, retry_after_ms: None };
     out.push(SessionEffect::Reply(reply, reference));
 }
 

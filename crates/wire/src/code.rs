@@ -44,11 +44,14 @@ pub enum ErrorCode {
     AuthExpired,
     /// A fault of the server's. The request may be sent again.
     ServerError,
+    /// A backend has removed the connection or its user, and `retryAfterMs` says for how long. With a
+    /// channel: from that channel. Without one: from the server, and close 4005 follows.
+    Kicked,
 }
 
 impl ErrorCode {
     /// All codes, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidJson,
         Self::UnknownType,
         Self::InvalidMessage,
@@ -67,6 +70,7 @@ impl ErrorCode {
         Self::AuthUserMismatch,
         Self::AuthExpired,
         Self::ServerError,
+        Self::Kicked,
     ];
 
     /// The code as it is written on the wire.
@@ -90,6 +94,7 @@ impl ErrorCode {
             Self::AuthUserMismatch => "AUTH_USER_MISMATCH",
             Self::AuthExpired => "AUTH_EXPIRED",
             Self::ServerError => "SERVER_ERROR",
+            Self::Kicked => "KICKED",
         }
     }
 }
@@ -125,6 +130,8 @@ pub enum CloseCode {
     AuthFailed,
     /// The server has no key to check tokens with. Reconnect: no, its operator must act.
     NoKeyConfigured,
+    /// A backend has disconnected the user. Reconnect: only with another token.
+    Kicked,
     /// The connection was silent for the whole presence TTL. Reconnect: yes, at once.
     PresenceTimeout,
     /// The connection sent far more than it may for too long. Reconnect: no.
@@ -133,7 +140,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Normal,
         Self::GoingAway,
         Self::ProtocolError,
@@ -145,6 +152,7 @@ impl CloseCode {
         Self::AuthTimeout,
         Self::AuthFailed,
         Self::NoKeyConfigured,
+        Self::Kicked,
         Self::PresenceTimeout,
         Self::Abuse,
     ];
@@ -163,6 +171,7 @@ impl CloseCode {
             Self::AuthTimeout => 4001,
             Self::AuthFailed => 4002,
             Self::NoKeyConfigured => 4003,
+            Self::Kicked => 4005,
             Self::PresenceTimeout => 4008,
             Self::Abuse => 4029,
         }
@@ -178,7 +187,7 @@ pub enum LeaveReason {
     Timeout,
     /// The client untracked or unsubscribed.
     Leave,
-    /// The user lost the right to appear in the channel.
+    /// The user lost the right to track, or a backend removed the user or the connection.
     Kicked,
 }
 

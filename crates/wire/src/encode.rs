@@ -46,6 +46,8 @@ pub enum Reply {
         channel: ChannelName,
         /// Why, where it was the server that ended it.
         code: Option<ErrorCode>,
+        /// How long a kick lasts from now. Always there with [`ErrorCode::Kicked`], else never.
+        retry_after_ms: Option<u32>,
     },
     /// Answers a `ping` message.
     Pong,
@@ -59,6 +61,8 @@ pub enum Reply {
         message: Cow<'static, str>,
         /// The channel it is about.
         channel: Option<ChannelName>,
+        /// How long a kick lasts from now. Always there with [`ErrorCode::Kicked`], else never.
+        retry_after_ms: Option<u32>,
     },
     /// The server lost the channel's map: whoever tracks sends its state again.
     Resync {
@@ -125,21 +129,23 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply, reference: Option<&Ref>) {
                 push_type(out, "subscribed");
                 push_channel(out, channel);
             }
-            Reply::Unsubscribed { channel, code } => {
+            Reply::Unsubscribed { channel, code, retry_after_ms } => {
                 push_type(out, "unsubscribed");
                 push_channel(out, channel);
                 if let Some(code) = code {
                     push_code(out, *code);
                 }
+                push_retry_after(out, *retry_after_ms);
             }
             Reply::Pong => push_type(out, "pong"),
             Reply::Ack => push_type(out, "ack"),
-            Reply::Error { code, message, channel } => {
+            Reply::Error { code, message, channel, retry_after_ms } => {
                 push_type(out, "error");
                 push_failure(out, *code, message);
                 if let Some(channel) = channel {
                     push_channel(out, channel);
                 }
+                push_retry_after(out, *retry_after_ms);
             }
             Reply::Resync { channel } => {
                 push_type(out, "PRESENCE_RESYNC");
@@ -304,6 +310,13 @@ fn push_failure(out: &mut Vec<u8>, code: ErrorCode, message: &str) {
     out.extend_from_slice(b",\"message\":\"");
     push_escaped(out, message);
     out.push(b'"');
+}
+
+fn push_retry_after(out: &mut Vec<u8>, retry_after_ms: Option<u32>) {
+    if let Some(retry_after_ms) = retry_after_ms {
+        out.extend_from_slice(b",\"retryAfterMs\":");
+        push_integer(out, retry_after_ms.into());
+    }
 }
 
 fn push_integer(out: &mut Vec<u8>, integer: u64) {

@@ -65,10 +65,19 @@ fn reference(json: &str) -> Ref {
 }
 
 fn error(code: ErrorCode, message: &'static str, channel: Option<ChannelName>) -> Reply {
-    Reply::Error { code, message: Cow::Borrowed(message), channel }
+    Reply::Error { code, message: Cow::Borrowed(message), channel, retry_after_ms: None }
 }
 
-// P5.1
+fn kicked(channel: Option<ChannelName>, retry_after_ms: u32) -> Reply {
+    Reply::Error {
+        code: ErrorCode::Kicked,
+        message: Cow::Borrowed("a backend removed you"),
+        channel,
+        retry_after_ms: Some(retry_after_ms),
+    }
+}
+
+// P5.1, P3.16, P4.20, P4.21
 #[test]
 fn every_server_message_is_as_in_the_golden_file() {
     let replies: Vec<(&str, Reply, Option<Ref>)> = vec![
@@ -109,7 +118,7 @@ fn every_server_message_is_as_in_the_golden_file() {
         ),
         (
             "unsubscribed",
-            Reply::Unsubscribed { channel: channel("lobby"), code: None },
+            Reply::Unsubscribed { channel: channel("lobby"), code: None, retry_after_ms: None },
             Some(reference("2.5")),
         ),
         (
@@ -117,9 +126,21 @@ fn every_server_message_is_as_in_the_golden_file() {
             Reply::Unsubscribed {
                 channel: channel("lobby"),
                 code: Some(ErrorCode::ChannelAccessDenied),
+                retry_after_ms: None,
             },
             None,
         ),
+        (
+            "unsubscribed by a kick",
+            Reply::Unsubscribed {
+                channel: channel("lobby"),
+                code: Some(ErrorCode::Kicked),
+                retry_after_ms: Some(60_000),
+            },
+            None,
+        ),
+        ("error of a kick from a channel", kicked(Some(channel("lobby")), 0), Some(reference("4"))),
+        ("error of a kick from the server", kicked(None, 86_400_000), None),
         ("pong", Reply::Pong, None),
         ("pong with ref", Reply::Pong, Some(reference("7"))),
         ("ack", Reply::Ack, Some(reference("\"\\u0000\\ud800\""))),
@@ -207,7 +228,12 @@ fn the_header_fits_at_every_length_around_a_change_of_its_form() {
         let mut out = Vec::new();
         encode::reply(
             &mut out,
-            &Reply::Error { code: ErrorCode::ServerError, message, channel: None },
+            &Reply::Error {
+                code: ErrorCode::ServerError,
+                message,
+                channel: None,
+                retry_after_ms: None,
+            },
             None,
         );
         assert_eq!(

@@ -186,7 +186,8 @@ impl Session {
                 review.revoked.push(lost.channel.clone());
                 if !matches!(review.cause, Cause::Refresh { .. }) {
                     let code = Some(self.denial());
-                    let reply = Reply::Unsubscribed { channel: lost.channel.clone(), code };
+                    let channel = lost.channel.clone();
+                    let reply = Reply::Unsubscribed { channel, code, retry_after_ms: None };
                     out.push(SessionEffect::Reply(reply, None));
                 }
                 lost.finish(LeaveReason::Kicked, out);

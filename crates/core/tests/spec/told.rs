@@ -255,19 +255,23 @@ fn reply_line(reply: Reply) -> String {
             format!("auth_refreshed {user} [{}]", revoked.join(" "))
         }
         Reply::Subscribed { channel } => format!("subscribed {}", channel.as_str()),
-        Reply::Unsubscribed { channel, code: None } => format!("unsubscribed {}", channel.as_str()),
-        Reply::Unsubscribed { channel, code: Some(code) } => {
-            format!("unsubscribed {} {code}", channel.as_str())
+        Reply::Unsubscribed { channel, code, retry_after_ms } => {
+            let code = code.map_or(String::new(), |code| format!(" {code}"));
+            format!("unsubscribed {}{code}{}", channel.as_str(), after(retry_after_ms))
         }
         Reply::Pong => "pong".to_owned(),
         Reply::Ack => "ack".to_owned(),
-        Reply::Error { code, message, channel } => {
+        Reply::Error { code, message, channel, retry_after_ms } => {
             assert!(!message.is_empty(), "a failure has a sentence");
             let channel = channel.map_or(String::new(), |channel| format!(" {}", channel.as_str()));
-            format!("error {code}{channel}")
+            format!("error {code}{channel}{}", after(retry_after_ms))
         }
         Reply::Resync { channel } => format!("resync {}", channel.as_str()),
     }
+}
+
+fn after(retry_after_ms: Option<u32>) -> String {
+    retry_after_ms.map_or(String::new(), |ms| format!(" for {ms} ms"))
 }
 
 fn effect_line(effect: Effect) -> String {
