@@ -22,12 +22,12 @@ lint:
 rust:
 	cargo test --workspace
 
-# Five thousand seeds of the simulation; `make sim SEED=74` replays one and prints what happens.
+# Ten thousand seeds of the simulation; `make sim SEED=74` replays one and prints what happens.
 sim:
 ifdef SEED
 	SIM_SEED=$(SEED) cargo test --release -p herenow-hub --test sim whatever -- --nocapture
 else
-	SIM_SEEDS=5000 cargo test --release -p herenow-hub --test sim
+	SIM_SEEDS=10000 cargo test --release -p herenow-hub --test sim
 endif
 
 # Deliberate bugs in the code that ships, and how many seeds of the simulation each takes.

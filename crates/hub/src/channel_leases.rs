@@ -53,23 +53,28 @@ impl<I: Io> Work<'_, I> {
         self.hub.leases.extend(slot, ttl);
     }
 
-    /// The namespaces may have changed: the leases of the connection in `slot` are those that its
-    /// channels have now. It is given the whole of a lease that has become shorter.
+    /// Watches what the session in `slot` has now, and nothing else: after its members or the
+    /// namespaces may have changed. It is given the whole of a lease that has become shorter.
     pub(crate) fn watch_leases_anew(&mut self, slot: u32) {
         let Some(connection) = self.hub.connections.get_mut(slot) else { return };
-        let leases: Vec<Duration> = connection.session.leases(&self.hub.policy).collect();
-        let before = self.hub.channel_leases.watched.remove(&slot);
+        let of_connections = self.hub.config.presence_ttl;
+        let (mut shortest, mut longest) = (Duration::MAX, of_connections);
+        for ttl in connection.session.leases(&self.hub.policy) {
+            (shortest, longest) = (shortest.min(ttl), longest.max(ttl));
+        }
         self.hub.leases.set_to_common(slot);
-        for ttl in leases {
-            self.watch_lease(slot, ttl);
+        self.hub.leases.extend(slot, longest);
+        let before = self.hub.channel_leases.watched.remove(&slot);
+        let is_common = shortest >= of_connections && longest == of_connections;
+        if is_common || shortest == Duration::MAX {
+            return;
         }
-        if let (Some(before), Some(watched)) =
-            (before, self.hub.channel_leases.watched.get_mut(&slot))
-            && before.shortest <= watched.shortest
-        {
-            watched.since = before.since;
-            watched.is_pinged = before.is_pinged;
-        }
+        let whole = Watched { shortest, since: self.now, is_pinged: false };
+        let watched = match before {
+            Some(before) if before.shortest <= shortest => Watched { shortest, ..before },
+            _ => whole,
+        };
+        self.hub.channel_leases.watched.insert(slot, watched);
     }
 
     /// Pings who has been silent for half of its shortest lease, and ends the entries whose lease
@@ -101,18 +106,11 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
+    /// What stays may have a longer lease, or none of its own: then the connection has the common
+    /// one again, which may be over as well.
     fn end_channel_leases(&mut self, slot: u32, silent: Duration) {
-        let since = self.hub.channel_leases.watched.get(&slot).map_or(self.now, |one| one.since);
         self.hand(slot, Input::Silent { silent });
-        if let Some(connection) = self.hub.connections.get_mut(slot) {
-            match connection.session.leases(&self.hub.policy).min() {
-                Some(shortest) => {
-                    let watched = Watched { shortest, since, is_pinged: true };
-                    self.hub.channel_leases.watched.insert(slot, watched);
-                }
-                None => self.hub.channel_leases.forget(slot),
-            }
-        }
+        self.watch_leases_anew(slot);
         self.carry_out(slot);
         self.settle();
     }

@@ -72,6 +72,8 @@ impl<I: Io> Work<'_, I> {
             Some(_) => {
                 self.hub.taken_over.insert(slot);
                 self.tell_session(slot, Input::TakenOver { claimed: session });
+                // Its members keep their leases while the rules are asked for them.
+                self.watch_leases_anew(slot);
             }
             None => {
                 if let Some(session) = session {

@@ -47,6 +47,8 @@ struct Counting {
     written: Written,
     is_recording: bool,
     recorded: Vec<u8>,
+    /// No question to the rules is answered.
+    are_rules_silent: bool,
     /// What the next resume token claims.
     claim: Option<Claim>,
     /// What the last resume token was given for.
@@ -57,7 +59,7 @@ const MAX_MEMBERS: u32 = 100_000;
 /// No measurement is to end in the limit that protects a server from one connection.
 const MESSAGES_PER_SECOND: u32 = 1_000_000;
 /// Longer than any measurement, so that nobody is pinged.
-const PRESENCE_TTL: Duration = Duration::from_secs(3600);
+pub const PRESENCE_TTL: Duration = Duration::from_secs(3600);
 /// A channel without a message for so long hibernates.
 pub const HIBERNATE_AFTER: Duration = Duration::from_secs(60);
 /// No connection has more from one turn to the next.
@@ -167,6 +169,11 @@ impl OneHub {
         self.hub.holdings()
     }
 
+    /// In how many channels the connection in `slot` has a member.
+    pub fn shown(&self, slot: u32) -> usize {
+        self.hub.shown(slot).count()
+    }
+
     /// What the hub has looked at.
     pub fn steps(&self) -> Steps {
         self.hub.steps()
@@ -175,6 +182,11 @@ impl OneHub {
     /// Tells the hub what happened.
     pub fn tell(&mut self, event: Event<'_>) {
         self.hub.handle(event, self.now, &mut self.outside);
+    }
+
+    /// The rules answer no question from here on.
+    pub fn silence_rules(&mut self) {
+        self.outside.are_rules_silent = true;
     }
 
     /// Keeps what is written from here on.
@@ -234,7 +246,10 @@ impl Io for Counting {
     }
 
     fn ask(&mut self, _: (Asker, Purpose), _: &Question, _: Option<&Auth>) -> Asked<Ruling> {
-        Asked::Now(Ruling::Granted)
+        match self.are_rules_silent {
+            true => Asked::Later,
+            false => Asked::Now(Ruling::Granted),
+        }
     }
 
     fn takes_reviews(&mut self) -> bool {
