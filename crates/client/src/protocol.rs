@@ -5,6 +5,7 @@
 //! are kept as text or come out as [`ServerMessage::Unknown`], and are never an error.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use herenow_wire::{ChannelName, State};
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub enum ServerMessage {
         channel: ChannelName,
         /// Why, where the server did it unasked.
         code: Option<Box<str>>,
+        /// How long a kick lasts.
+        retry_after: Option<Duration>,
     },
     /// The complete set.
     Sync(Snapshot),
@@ -137,6 +140,8 @@ pub struct Failure {
     pub message: Box<str>,
     /// The channel that the request spoke of.
     pub channel: Option<ChannelName>,
+    /// How long a kick lasts.
+    pub retry_after: Option<Duration>,
 }
 
 impl ServerMessage {
@@ -212,6 +217,7 @@ struct Frame<'a> {
     code: Option<Box<str>>,
     message: Option<Box<str>>,
     revoked_channels: Option<Vec<Box<str>>>,
+    retry_after_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -238,9 +244,11 @@ impl Frame<'_> {
                 ServerMessage::AuthRefreshed { revoked: revoked.collect() }
             }
             "subscribed" => ServerMessage::Subscribed { channel: self.channel_name()? },
-            "unsubscribed" => {
-                ServerMessage::Unsubscribed { channel: self.channel_name()?, code: self.code }
-            }
+            "unsubscribed" => ServerMessage::Unsubscribed {
+                channel: self.channel_name()?,
+                retry_after: self.retry_after(),
+                code: self.code,
+            },
             "presence_sync" => ServerMessage::Sync(self.into_snapshot()?),
             "presence_join" => ServerMessage::Join(self.into_delta()?),
             "presence_update" => ServerMessage::Update(self.into_delta()?),
@@ -295,7 +303,12 @@ impl Frame<'_> {
     }
 
     fn into_failure(self) -> Option<Failure> {
-        let channel = self.channel_name();
-        Some(Failure { code: self.code?, message: self.message.unwrap_or_default(), channel })
+        let (channel, retry_after) = (self.channel_name(), self.retry_after());
+        let message = self.message.unwrap_or_default();
+        Some(Failure { code: self.code?, message, channel, retry_after })
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after_ms.map(Duration::from_millis)
     }
 }

@@ -93,7 +93,7 @@ fn changed() -> Output {
 }
 
 fn refused(code: &str, channel: Option<ChannelName>) -> Output {
-    let failure = Failure { code: code.into(), message: "m".into(), channel };
+    let failure = Failure { code: code.into(), message: "m".into(), channel, retry_after: None };
     Output::Event(Event::Refused(failure))
 }
 
@@ -327,6 +327,20 @@ fn a_refused_token_stops_the_client_until_there_is_another() {
     assert_eq!(outputs, [status(Status::Connecting), Output::Connect]);
     let auth = send(r#"{"type":"auth","token":"another"}"#);
     assert_eq!(bench.input(Input::Opened), [status(Status::Connected), auth]);
+}
+
+// P11.10
+#[test]
+fn a_user_that_a_backend_disconnected_stays_away_until_there_is_another_token() {
+    let mut bench = Bench::connected();
+    bench.input(Input::Listen(a()));
+    let error = r#"{"type":"error","code":"KICKED","message":"m","retryAfterMs":1}"#;
+    let outputs = bench.text(error);
+    assert!(matches!(&outputs[..], [Output::Event(Event::Refused(_))]), "it is told: {outputs:?}");
+    assert_eq!(bench.close(4005, ""), [status(Status::Failed)]);
+    assert_eq!(bench.machine.poll_timeout(), None);
+    let outputs = bench.input(Input::Token("another".into()));
+    assert_eq!(outputs, [status(Status::Connecting), Output::Connect]);
 }
 
 #[test]

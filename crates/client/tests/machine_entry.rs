@@ -153,3 +153,95 @@ fn a_subscription_that_ended_is_not_tracked_into_again() {
     assert!(outputs.iter().any(is_refused), "it is told");
     assert_eq!(sent(outputs), [""; 0]);
 }
+
+/// The two ways in which the server says that a backend has removed this client.
+fn removals(retry_after_ms: u64) -> [String; 2] {
+    let of = |kind: &str| {
+        format!(
+            r#"{{"type":"{kind}","code":"KICKED","message":"m","channel":"presence:a","retryAfterMs":{retry_after_ms}}}"#
+        )
+    };
+    [of("unsubscribed"), of("error")]
+}
+
+fn is_told_of_a_kick(outputs: &[Output]) -> bool {
+    outputs.iter().any(|output| {
+        matches!(output, Output::Event(Event::Refused(failure)) if &*failure.code == "KICKED")
+    })
+}
+
+// P11.9
+#[test]
+fn a_removed_client_stays_away_until_the_time_is_over() {
+    for removal in removals(60_000) {
+        let mut bench = Bench::tracking();
+        bench.leave(2, "kicked");
+        let outputs = bench.text(&removal);
+        assert!(is_told_of_a_kick(&outputs), "{removal}: {outputs:?}");
+        assert_eq!(sent(outputs), [""; 0]);
+        let state = State::parse(r#"{"n":1}"#).expect("a good state");
+        assert_eq!(sent(bench.input(Input::Track(a(), state))), [""; 0], "a state waits as well");
+        assert_eq!(sent(bench.input(Input::Listen(a()))), [""; 0]);
+        for _ in 0..59 {
+            bench.text(r#"{"type":"pong"}"#);
+            assert_eq!(bench.later(Duration::from_secs(1)), [""; 0]);
+        }
+        assert_eq!(bench.later(Duration::from_secs(1)), [TRACK], "{removal}");
+        assert_eq!(bench.sync(3, &[ME, BOB]), [""; 0]);
+    }
+}
+
+// P11.9
+#[test]
+fn a_removal_that_is_over_at_once_is_not_answered_at_once() {
+    for removal in removals(0) {
+        let mut bench = Bench::tracking();
+        assert_eq!(sent(bench.text(&removal)), [""; 0]);
+        assert_eq!(bench.later(RETRY_CAP - Duration::from_millis(1)), [""; 0], "{removal}");
+        assert_eq!(bench.later(Duration::from_millis(1)), [TRACK], "{removal}");
+    }
+}
+
+// P11.9
+#[test]
+fn a_new_token_asks_a_removed_client_in_at_once() {
+    let mut bench = Bench::tracking();
+    bench.text(&removals(60_000)[0]);
+    let refreshed = r#"{"type":"auth_refreshed","userId":"jane","revokedChannels":[]}"#;
+    assert_eq!(sent(bench.text(refreshed)), [TRACK]);
+    bench.text(&removals(3_000)[1]);
+    assert_eq!(bench.later(Duration::from_secs(2)), [""; 0]);
+    assert_eq!(bench.later(Duration::from_secs(1)), [TRACK]);
+}
+
+// P11.9
+#[test]
+fn nothing_is_asked_for_after_a_removal_that_nobody_minds() {
+    let mut bench = Bench::tracking();
+    bench.text(&removals(2_000)[0]);
+    bench.input(Input::Untrack(a()));
+    assert_eq!(bench.later(Duration::from_secs(3)), [""; 0]);
+}
+
+// P11.9
+#[test]
+fn a_denial_after_a_removal_is_told() {
+    let mut bench = Bench::tracking();
+    bench.leave(2, "kicked");
+    bench.text(&removals(2_000)[0]);
+    assert_eq!(bench.later(Duration::from_secs(2)), [TRACK]);
+    let outputs = bench.text(DENIED);
+    assert!(matches!(&outputs[..], [Output::Event(Event::Refused(_))]), "{outputs:?}");
+    assert_eq!(bench.later(KICKED_RETRY_CAP), [""; 0]);
+}
+
+// P11.8
+#[test]
+fn a_subscription_that_ended_after_the_own_entry_is_told_and_not_asked_for() {
+    let mut bench = Bench::tracking();
+    bench.leave(2, "kicked");
+    let ended = r#"{"type":"unsubscribed","channel":"presence:a","code":"CHANNEL_ACCESS_DENIED"}"#;
+    let outputs = bench.text(ended);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Event(Event::Refused(_)))));
+    assert_eq!(bench.later(KICKED_RETRY_CAP), [""; 0]);
+}

@@ -71,7 +71,7 @@ impl Backoff {
 /// What the way a socket ended says about the next one.
 pub(super) fn advice(closed: &Closed) -> Advice {
     let is = |code: CloseCode| closed.code == Some(code.number());
-    if is(CloseCode::AuthFailed) {
+    if is(CloseCode::AuthFailed) || is(CloseCode::Kicked) {
         return Advice::GiveUp;
     }
     if is(CloseCode::Restart) {

@@ -1,10 +1,10 @@
 //! What a client wants of one channel, and how far the server has followed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use herenow_wire::{ChannelName, ErrorCode, LeaveReason, State};
 
-use super::{KICKED_RETRY_CAP, Moment, Output, RETRY_CAP};
+use super::{KICK_CAP, KICKED_RETRY_CAP, Moment, Output, RETRY_CAP};
 use crate::protocol;
 use crate::roster::Roster;
 
@@ -13,8 +13,7 @@ pub(super) struct Channel {
     pub(super) listening: bool,
     /// The newest state, kept so that it can be sent again whenever the server lost it.
     pub(super) tracked: Option<State>,
-    /// Whether the server said no; asking again is for another socket or another token.
-    pub(super) refused: bool,
+    admission: Admission,
     /// When to ask again, after the server could not decide or has taken the own entry away.
     pub(super) retry_at: Option<Instant>,
     /// How often the right to track was asked for on this socket since it was lost, the loss
@@ -28,6 +27,18 @@ pub(super) struct Channel {
     pub(super) roster: Roster,
 }
 
+/// Whether the server lets this client into the channel, as far as it has said so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Admission {
+    /// It has not said no.
+    #[default]
+    Open,
+    /// The rules refuse it; asking again is for another socket or another token.
+    Denied,
+    /// A backend has removed this client. Until `retry_at` nothing is asked for.
+    Removed,
+}
+
 impl Channel {
     pub(super) fn is_wanted(&self) -> bool {
         self.listening || self.tracked.is_some()
@@ -36,6 +47,7 @@ impl Channel {
     /// Says what is wanted. Tracking subscribes as well, so one message does for both.
     pub(super) fn request(&mut self, name: &ChannelName, out: &mut Vec<Output>) {
         self.retry_at = None;
+        self.admission = Admission::Open;
         self.is_expected = self.tracked.is_some() && self.roster.position().is_none();
         let message = self.again(name).unwrap_or_else(|| protocol::subscribe(name));
         out.push(Output::Send(message));
@@ -62,7 +74,7 @@ impl Channel {
 
     /// The socket is gone. The list stays until the next one's snapshot.
     pub(super) fn detach(&mut self) {
-        self.refused = false;
+        self.admission = Admission::Open;
         self.retry_at = None;
         self.kicked = 0;
         self.is_rebuilding = false;
@@ -80,7 +92,41 @@ impl Channel {
             self.retry(moment);
         }
         let is_denied = is(ErrorCode::ChannelAccessDenied) || is(ErrorCode::NotAuthenticated);
-        self.refused |= is_waiting && is_denied;
+        if is_waiting && is_denied {
+            self.admission = Admission::Denied;
+        }
+    }
+
+    /// A list of the channel came.
+    pub(super) fn granted(&mut self) {
+        self.admission = Admission::Open;
+    }
+
+    /// The server ended the subscription. Nothing is asked for by itself, unless it names a time.
+    pub(super) fn denied(&mut self) {
+        self.admission = Admission::Denied;
+        self.kicked = 0;
+        self.retry_at = None;
+    }
+
+    /// A backend has removed this client from the channel. What is wanted is asked for again when
+    /// that is over, and not at once even if it is over already.
+    pub(super) fn removed(&mut self, retry_after: Duration, moment: Moment) {
+        self.admission = Admission::Removed;
+        self.is_expected = false;
+        self.retry(moment);
+        let over_at = moment.now + retry_after.min(KICK_CAP);
+        self.retry_at = self.retry_at.max(Some(over_at));
+    }
+
+    /// Whether a backend has removed this client and the time is not over.
+    pub(super) fn is_removed(&self) -> bool {
+        self.admission == Admission::Removed
+    }
+
+    /// Whether another token may change what the server said.
+    pub(super) fn is_kept_out(&self) -> bool {
+        self.admission != Admission::Open || self.is_kicked()
     }
 
     /// The server ended this client's own entry, or it is missing from the list. It is tracked
@@ -93,7 +139,7 @@ impl Channel {
         out: &mut Vec<Output>,
     ) {
         let is = |known: LeaveReason| reason == known.as_str();
-        if is(LeaveReason::Leave) || self.tracked.is_none() || self.refused {
+        if is(LeaveReason::Leave) || self.tracked.is_none() || self.admission != Admission::Open {
             return;
         }
         if is(LeaveReason::Kicked) {

@@ -23,7 +23,7 @@ impl Machine {
             self.backoff = Backoff::default();
         }
         if self.leaving.is_late(&message) {
-            if let ServerMessage::Unsubscribed { channel, code: None } = message
+            if let ServerMessage::Unsubscribed { channel, code: None, .. } = message
                 && let Some(place) = &mut self.place
             {
                 place.given_up.remove(&channel);
@@ -46,15 +46,15 @@ impl Machine {
             ServerMessage::AuthRefreshed { revoked } => self.refreshed(&revoked, moment, out),
             ServerMessage::AuthError(failure) => out.push(Output::Event(Event::Refused(failure))),
             ServerMessage::Error(failure) => self.refused(failure, moment, out),
-            ServerMessage::Unsubscribed { channel, code: Some(code) } => {
+            ServerMessage::Unsubscribed { channel, code: Some(code), retry_after } => {
                 self.revoked(&channel, moment, out);
                 let message = "the server ended the subscription".into();
-                let failure = Failure { code, message, channel: Some(channel) };
-                out.push(Output::Event(Event::Refused(failure)));
+                let failure = Failure { code, message, channel: Some(channel), retry_after };
+                self.refused(failure, moment, out);
             }
             ServerMessage::Sync(sync) => {
                 self.apply(&sync.channel, moment, out, |channel| {
-                    channel.refused = false;
+                    channel.granted();
                     let is_rebuilt = std::mem::take(&mut channel.is_rebuilding);
                     let outcome = channel.roster.apply_snapshot(&sync);
                     Outcome { changed: outcome.changed || is_rebuilt, ..outcome }
@@ -113,7 +113,7 @@ impl Machine {
 
     fn revoked(&mut self, name: &ChannelName, moment: Moment, out: &mut Vec<Output>) {
         self.apply(name, moment, out, |channel| {
-            channel.refused = true;
+            channel.denied();
             channel.roster.lose()
         });
     }
@@ -124,7 +124,7 @@ impl Machine {
         }
         // What the old token was refused, the new one may be granted.
         for (name, channel) in &mut self.channels {
-            if (channel.refused || channel.is_kicked()) && !revoked.contains(name) {
+            if channel.is_kept_out() && !revoked.contains(name) {
                 channel.request(name, out);
             }
         }
@@ -137,7 +137,12 @@ impl Machine {
                 // The application was told of the loss itself.
                 return channel.retry_kicked(moment);
             }
-            channel.refused(&failure.code, moment);
+            match failure.retry_after {
+                Some(retry_after) if *failure.code == *ErrorCode::Kicked.as_str() => {
+                    channel.removed(retry_after, moment);
+                }
+                _ => channel.refused(&failure.code, moment),
+            }
         }
         out.push(Output::Event(Event::Refused(failure)));
     }

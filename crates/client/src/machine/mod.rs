@@ -40,6 +40,10 @@ pub const RETRY_CAP: Duration = Duration::from_secs(2);
 /// most [`RETRY_CAP`], and each one is twice as long as the one before.
 pub const KICKED_RETRY_CAP: Duration = Duration::from_secs(30);
 
+/// The longest time for which a kick is believed to keep the client out of a channel; the server
+/// names none that is longer.
+pub const KICK_CAP: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// One client.
 #[derive(Debug)]
 pub struct Machine {
@@ -254,7 +258,7 @@ impl Machine {
         let open = matches!(self.link, Link::Open(_));
         let channel = self.channels.entry(name.clone()).or_default();
         channel.tracked = Some(state);
-        if open {
+        if open && !channel.is_removed() {
             channel.request(&name, out);
         }
     }

@@ -104,7 +104,7 @@ pub enum Status {
     Connected,
     /// The socket was lost; another one is coming.
     Reconnecting,
-    /// The server refused the token: only another token helps.
+    /// The server refused the token or disconnected its user: only another token helps.
     Failed,
     /// Closed by the application.
     Closed,
