@@ -1,14 +1,15 @@
-//! How many connections one address may hold before they have authenticated. Knows addresses and
-//! counts; refuses to know HTTP and sockets.
+//! How many connections the address of a client may hold before they have authenticated. Knows
+//! addresses and counts; refuses to know HTTP and sockets.
 //!
-//! The accept loop alone adds to a count, and a guard takes itself off when it is dropped, on any
+//! One owner alone adds to a count, and a guard takes itself off when it is dropped, on any
 //! thread and without a lock.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::client_address::{Client, Naming, Peer};
 use crate::config::Settings;
 
 /// Where a connection comes from, as far as connections are counted by it. Sorted, all connections
@@ -19,7 +20,7 @@ pub struct Source {
     subnet: IpAddr,
 }
 
-/// Counts the unauthenticated connections of each address. Owned by the accept loop.
+/// Counts the unauthenticated connections of each address.
 #[derive(Debug)]
 pub struct Admission {
     settings: Arc<Settings>,
@@ -33,10 +34,10 @@ pub struct Newcomer {
     counted: Arc<Count>,
 }
 
-/// What the address of a peer allows.
+/// What the address of a client allows.
 #[derive(Debug)]
 pub enum Entrance {
-    /// This address is not counted.
+    /// It is this machine, and is not counted.
     Uncounted,
     /// Counted until the guard is dropped.
     Counted(Newcomer),
@@ -51,8 +52,14 @@ pub const SUBNETS_PER_SITE: usize = 8;
 impl Source {
     /// An IPv4 address stands for itself. Of IPv6 the subnet is the /64, since one host is given a
     /// whole one and could change its address for every connection, and the site is the /48.
-    pub fn of(peer: IpAddr) -> Self {
-        match peer.to_canonical() {
+    /// What has connected over Unix sockets and names no address shares one place, which no address
+    /// has.
+    pub fn of(peer: Peer) -> Self {
+        let address = match peer {
+            Peer::Ip(address) => address.to_canonical(),
+            Peer::Unix => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        match address {
             IpAddr::V4(address) => Self { site: address.into(), subnet: address.into() },
             IpAddr::V6(address) => {
                 let first_bits = |bits: u32| {
@@ -70,10 +77,9 @@ impl Source {
     }
 }
 
-/// Whether the settings say that many users share this address: loopback and trusted proxies.
-pub fn is_shared(settings: &Settings, peer: IpAddr) -> bool {
-    let peer = peer.to_canonical();
-    peer.is_loopback() || settings.trusted_proxies.iter().any(|n| n.contains(peer))
+/// Whether many clients may share connections of this peer: this machine and trusted proxies.
+pub fn is_shared(settings: &Settings, peer: Peer) -> bool {
+    peer.is_loopback() || peer.is_trusted(&settings.trusted_proxies)
 }
 
 impl Admission {
@@ -82,12 +88,13 @@ impl Admission {
         Self { settings, counts: Counts::default() }
     }
 
-    /// Counts a peer that has just connected.
-    pub fn admit(&mut self, peer: IpAddr) -> Entrance {
-        if is_shared(&self.settings, peer) {
+    /// Counts a client that asks for a WebSocket. This machine itself is not counted: a proxy on it
+    /// that is not trusted looks the same, and stands for many.
+    pub fn admit(&mut self, client: Client) -> Entrance {
+        if client.naming == Naming::Direct && client.peer.is_loopback() {
             return Entrance::Uncounted;
         }
-        let subnet = self.counts.of(Source::of(peer));
+        let subnet = self.counts.of(Source::of(client.peer));
         match Newcomer::count(subnet, self.settings.max_unauthenticated_per_address) {
             Some(newcomer) => Entrance::Counted(newcomer),
             None => Entrance::NoMoreNewcomers,
@@ -174,18 +181,21 @@ const FIRST_SWEEP_ADDRESSES: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Network;
+    use crate::client_address::Unnamed;
 
     fn admission(limit: usize) -> Admission {
         Admission::new(Arc::new(Settings {
             max_unauthenticated_per_address: limit,
-            trusted_proxies: vec![Network::parse("10.1.0.0/16").expect("a network")],
             ..Settings::default()
         }))
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+    fn at(address: IpAddr) -> Client {
+        Client { peer: Peer::at(address), naming: Naming::Direct }
+    }
+
+    fn ip(text: &str) -> Client {
+        at(text.parse().expect("an address"))
     }
 
     fn is_full(admission: &mut Admission, peer: &str) -> bool {
@@ -234,13 +244,30 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_trusted_proxies_are_never_counted() {
+    fn only_this_machine_that_connects_itself_is_not_counted() {
         let mut admission = admission(0);
-        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "10.1.2.3"] {
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             let entrance = admission.admit(ip(peer));
             assert!(matches!(entrance, Entrance::Uncounted), "{peer}");
         }
-        assert!(is_full(&mut admission, "10.2.0.1"));
+        assert!(is_full(&mut admission, "10.1.2.3"));
+        for naming in [Naming::Proxies, Naming::Unknown(Unnamed::NoHeader)] {
+            let forwarded = Client { naming, ..ip("127.0.0.1") };
+            let entrance = admission.admit(forwarded);
+            assert!(matches!(entrance, Entrance::NoMoreNewcomers), "{naming:?}");
+        }
+    }
+
+    #[test]
+    fn clients_of_a_unix_socket_that_names_none_share_one_place() {
+        let mut admission = admission(1);
+        let naming = Naming::Unknown(Unnamed::NoHeader);
+        let unnamed = Client { peer: Peer::Unix, naming };
+        let first = counted(admission.admit(unnamed));
+        assert!(matches!(admission.admit(unnamed), Entrance::NoMoreNewcomers));
+        let _other = counted(admission.admit(ip("192.0.2.1")));
+        drop(first);
+        counted(admission.admit(unnamed));
     }
 
     #[test]
@@ -251,9 +278,9 @@ mod tests {
             .map(|subnet| counted(admission.admit(ip(&format!("2001:db8:0:{subnet:x}::1")))))
             .collect();
         for host in 0..5_000_u32 {
-            drop(admission.admit(IpAddr::from(std::net::Ipv4Addr::from_bits(0x0b00_0000 + host))));
+            drop(admission.admit(at(Ipv4Addr::from_bits(0x0b00_0000 + host).into())));
             let other = u128::from(host) << 80 | 0x2002 << 112;
-            drop(admission.admit(IpAddr::from(Ipv6Addr::from_bits(other))));
+            drop(admission.admit(at(Ipv6Addr::from_bits(other).into())));
         }
         assert!(admission.counts.subnets.len() <= 2 * FIRST_SWEEP_ADDRESSES);
         assert!(admission.counts.sites.len() <= 2 * FIRST_SWEEP_ADDRESSES);

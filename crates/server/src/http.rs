@@ -11,14 +11,16 @@ mod places;
 mod routes;
 mod visit;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Listeners;
+use crate::admission::{Admission, Entrance};
 use crate::auth::{Minter, Secret};
+use crate::client_address::{Client, Naming, Unnamed};
 use crate::config::{Pages, Settings};
 use crate::loops::Loops;
 use crate::metrics::DoorMetrics;
@@ -26,6 +28,11 @@ use crate::metrics::DoorMetrics;
 /// What every request may need.
 pub(crate) struct FrontDoor {
     pub settings: Arc<Settings>,
+    /// Counts unauthenticated connections by the address of their client. Only the HTTP thread asks
+    /// it, so nobody waits for the lock.
+    pub admission: Mutex<Admission>,
+    /// The log has said that a trusted proxy names no client.
+    pub unnamed: AtomicBool,
     pub loops: Loops,
     pub pages: Pages,
     /// What development tokens are signed with.
@@ -66,6 +73,30 @@ pub(crate) async fn serve(
 }
 
 impl FrontDoor {
+    /// Counts a client that asks for a WebSocket towards its address.
+    fn admit(&self, client: Client) -> Entrance {
+        if let Naming::Unknown(why) = client.naming {
+            self.report_unnamed(client, why);
+        }
+        // A count is one addition: a panic leaves nothing half done.
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).admit(client)
+    }
+
+    /// The clients of a proxy that names none of them share what one address may hold, so that some
+    /// of them keep the others out. The operator learns of it once.
+    fn report_unnamed(&self, client: Client, why: Unnamed) {
+        let proxy = client.peer;
+        if self.unnamed.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%proxy, "a trusted proxy names no client address: {why}");
+        } else {
+            tracing::warn!(
+                %proxy,
+                "a trusted proxy names no client address, so its clients count as one address \
+                 towards maxUnauthenticatedPerAddress: {why}"
+            );
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         // Half a billion years fit.
         self.opened.elapsed().as_millis() as u64
@@ -75,6 +106,3 @@ impl FrontDoor {
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,6 +5,7 @@ pub mod access;
 pub mod admission;
 mod answer;
 pub mod auth;
+pub mod client_address;
 pub mod clock;
 pub mod config;
 mod dev;
@@ -25,7 +26,8 @@ mod verification;
 use std::fmt;
 use std::future;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -33,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use access::Rules;
+use admission::Admission;
 use auth::{Minter, Verifier};
 use config::Config;
 use http::FrontDoor;
@@ -102,6 +105,8 @@ pub async fn run_reloading(
     let rehearsals = settings.rehearsals.clone();
     let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
     let door = Arc::new(FrontDoor {
+        admission: Mutex::new(Admission::new(Arc::clone(&settings))),
+        unnamed: AtomicBool::new(false),
         settings,
         loops: loops.clone(),
         pages: config.pages,

@@ -47,7 +47,7 @@ pub struct Settings {
     pub rehearsals: Rehearsals,
     /// Event loops, one thread each.
     pub loops: usize,
-    /// Peers behind which many users share one address.
+    /// Proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<Network>,
     /// Peers that may read `/metrics` without a token.
     pub metrics_from: Vec<Network>,

@@ -170,8 +170,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "trustedProxies",
         env: "HERENOW_TRUSTED_PROXIES",
         flag: "trusted-proxies",
-        meaning: "Proxies, behind which many users share one address: `maxUnauthenticatedPerAddress` does \
-                  not count their connections.",
+        meaning: "Proxies that name the address of each client in `X-Forwarded-For` or `Forwarded`; \
+                  nobody else is believed.",
         kind: Kind::Networks { field: |settings| &mut settings.trusted_proxies },
     },
     Setting {

@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::places::{Caller, Limits, Place, Places, Room, Share};
-use super::visit::{Admitted, Visit};
+use super::visit::Visit;
 use super::{FrontDoor, Port, count};
-use crate::admission::{self, Admission, Entrance, Source};
+use crate::admission::{self, Source};
+use crate::client_address::Peer;
 
 /// Connections that HTTP holds at once on the server's port, those whose head has not arrived
 /// included. An HTTP connection costs kilobytes, a WebSocket does not; without a bound a herd of
@@ -57,7 +58,6 @@ pub(super) async fn serve(
 struct Accepting {
     door: Arc<FrontDoor>,
     port: Port,
-    admission: Admission,
     places: Places,
     closing: watch::Receiver<bool>,
     last_complaint: Option<Instant>,
@@ -65,12 +65,11 @@ struct Accepting {
 
 impl Accepting {
     fn new(door: Arc<FrontDoor>, port: Port, closing: watch::Receiver<bool>) -> Self {
-        let admission = Admission::new(Arc::clone(&door.settings));
         let places = Places::new(match port {
             Port::Public => PUBLIC_LIMITS,
             Port::Metrics => METRICS_LIMITS,
         });
-        Self { door, port, admission, places, closing, last_complaint: None }
+        Self { door, port, places, closing, last_complaint: None }
     }
 
     async fn accept(&mut self, listener: &TcpListener) {
@@ -84,22 +83,15 @@ impl Accepting {
     }
 
     async fn let_in(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let settings = &self.door.settings;
-        let is_shared = admission::is_shared(settings, peer.ip());
+        let peer = Peer::at(peer.ip());
+        let is_shared = admission::is_shared(&self.door.settings, peer);
         let share = if is_shared { Share::Unlimited } else { Share::Limited };
-        let caller = Caller { source: Source::of(peer.ip()), share };
+        let caller = Caller { source: Source::of(peer), share };
         let Some(place) = self.place(caller).await else {
             count(&self.door.metrics.refused_address_full);
             return;
         };
-        let admitted = match self.admission.admit(peer.ip()) {
-            _ if self.port == Port::Metrics => Admitted::ToHttpAlone,
-            Entrance::Uncounted => Admitted::As(None),
-            Entrance::Counted(newcomer) => Admitted::As(Some(newcomer)),
-            Entrance::NoMoreNewcomers => Admitted::ToHttpAlone,
-        };
-        let (door, port) = (Arc::clone(&self.door), self.port);
-        let visit = Visit { door, port, peer, admitted, place };
+        let visit = Visit { door: Arc::clone(&self.door), port: self.port, peer, place };
         tokio::spawn(visit.attend(stream, self.closing.clone()));
     }
 

@@ -1,8 +1,6 @@
 //! Who may read `/metrics`. Closed unless a setting opens it: on the server's port a request may
 //! have come through a proxy that says nothing of it, and would publish the page.
 
-use std::net::IpAddr;
-
 use hyper::StatusCode;
 use hyper::header::{
     AUTHORIZATION, FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA, WWW_AUTHENTICATE,
@@ -10,12 +8,13 @@ use hyper::header::{
 
 use super::{FrontDoor, Port};
 use crate::answer::{self, Answer};
+use crate::client_address::Peer;
 use crate::config::Pages;
 
 /// What a request for the metrics is judged by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     pub(super) port: Port,
     pub(super) headers: &'a HeaderMap,
 }
@@ -45,11 +44,10 @@ fn shows_token(door: &FrontDoor, headers: &HeaderMap) -> bool {
 /// A peer in `metricsFrom` that has connected itself. A trusted proxy never has.
 fn is_named(door: &FrontDoor, reader: Reader<'_>) -> bool {
     let settings = &door.settings;
-    let has = |networks: &[crate::config::Network]| {
-        networks.iter().any(|network| network.contains(reader.peer))
-    };
-    let is_proxy = reader.port == Port::Public && has(&settings.trusted_proxies);
-    has(&settings.metrics_from) && !is_proxy && !is_forwarded(reader.headers)
+    let Peer::Ip(address) = reader.peer else { return false };
+    let is_named = settings.metrics_from.iter().any(|network| network.contains(address));
+    let is_proxy = reader.port == Port::Public && reader.peer.is_trusted(&settings.trusted_proxies);
+    is_named && !is_proxy && !is_forwarded(reader.headers)
 }
 
 /// This machine, on the port that is for metrics alone, and where somebody develops.
@@ -58,8 +56,7 @@ fn is_local(door: &FrontDoor, reader: Reader<'_>) -> bool {
         (Port::Metrics, _) | (_, Pages::Development) => true,
         (Port::Public, Pages::Production) => false,
     };
-    let is_loopback = reader.peer.to_canonical().is_loopback();
-    is_for_this_machine && is_loopback && !is_forwarded(reader.headers)
+    is_for_this_machine && reader.peer.is_loopback() && !is_forwarded(reader.headers)
 }
 
 fn is_forwarded(headers: &HeaderMap) -> bool {

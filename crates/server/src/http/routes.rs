@@ -9,9 +9,11 @@ use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 
 use super::metrics_access::{self, Reader};
-use super::visit::{Admitted, Visit};
+use super::visit::{Upgraded, Visit};
 use super::{FrontDoor, Port, REALTIME_PATH, count};
+use crate::admission::Entrance;
 use crate::answer::{self, Answer};
+use crate::client_address::Client;
 use crate::config::Pages;
 use crate::upgrade::{self, RequestHead};
 use crate::{dev, metrics};
@@ -22,7 +24,7 @@ impl Visit {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        upgraded: &OnceLock<DefaultChannel>,
+        upgraded: &OnceLock<Upgraded>,
     ) -> Answer {
         let door = &*self.door;
         let path = request.uri().path();
@@ -47,7 +49,7 @@ impl Visit {
     }
 
     /// The answer to a request for a WebSocket; sets `upgraded` where it is one.
-    fn open(&self, request: &Request<Incoming>, upgraded: &OnceLock<DefaultChannel>) -> Answer {
+    fn open(&self, request: &Request<Incoming>, upgraded: &OnceLock<Upgraded>) -> Answer {
         let door = &*self.door;
         let head = RequestHead {
             method: request.method(),
@@ -63,10 +65,16 @@ impl Visit {
                 return answer::with_headers(refused, refusal.headers());
             }
         };
-        if matches!(self.admitted, Admitted::ToHttpAlone) {
-            count(&door.metrics.refused_address_full);
-            return come_back_later(StatusCode::TOO_MANY_REQUESTS, ADDRESS_FULL);
-        }
+        let client = Client::of(self.peer, request.headers(), &door.settings.trusted_proxies);
+        let newcomer = match door.admit(client) {
+            Entrance::Uncounted => None,
+            Entrance::Counted(newcomer) => Some(newcomer),
+            Entrance::NoMoreNewcomers => {
+                count(&door.metrics.refused_address_full);
+                tracing::debug!(client = %client.peer, "too many unauthenticated connections");
+                return come_back_later(StatusCode::TOO_MANY_REQUESTS, ADDRESS_FULL);
+            }
+        };
         let connections = door.loops.connections();
         if connections >= door.settings.max_connections {
             count(&door.metrics.refused_server_full);
@@ -78,9 +86,10 @@ impl Visit {
         }
         let default_channel =
             std::mem::replace(&mut handshake.default_channel, DefaultChannel::None);
-        if upgraded.set(default_channel).is_err() {
+        if upgraded.set(Upgraded { default_channel, newcomer }).is_err() {
             return answer::text(StatusCode::BAD_REQUEST, "This connection upgrades already.\n");
         }
+        tracing::debug!(client = %client.peer, "a WebSocket opens");
         let mut switching = Answer::default();
         *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         answer::with_headers(switching, handshake.headers())
@@ -88,7 +97,7 @@ impl Visit {
 
     /// What both ports answer.
     fn answer_operator(&self, request: &Request<Incoming>) -> Answer {
-        let reader = Reader { peer: self.peer.ip(), port: self.port, headers: request.headers() };
+        let reader = Reader { peer: self.peer, port: self.port, headers: request.headers() };
         match request.uri().path() {
             "/health" => {
                 only_reads(request).unwrap_or_else(|| answer::text(StatusCode::OK, "ok\n"))

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use super::places::Place;
 use super::{FrontDoor, Port, count};
 use crate::admission::Newcomer;
 use crate::answer::Answer;
+use crate::client_address::Peer;
 use crate::loops::Adopted;
 
 /// How long a head may take, and how long a kept-alive connection may idle before the next one.
@@ -43,17 +43,15 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub(super) struct Visit {
     pub(super) door: Arc<FrontDoor>,
     pub(super) port: Port,
-    pub(super) peer: SocketAddr,
-    pub(super) admitted: Admitted,
+    pub(super) peer: Peer,
     pub(super) place: Place,
 }
 
-/// What the connection may become.
-pub(super) enum Admitted {
-    /// A WebSocket, which is counted while it holds the guard.
-    As(Option<Newcomer>),
-    /// No WebSocket: its address has too many unauthenticated connections.
-    ToHttpAlone,
+/// A connection that becomes a WebSocket.
+pub(super) struct Upgraded {
+    pub(super) default_channel: DefaultChannel,
+    /// Counts it towards its client's address, if that is counted.
+    pub(super) newcomer: Option<Newcomer>,
 }
 
 impl Visit {
@@ -96,9 +94,9 @@ impl Visit {
         }
         let parts = connection.into_parts();
         let (stream, first_bytes) = (parts.io.into_inner(), parts.read_buf);
-        if let Some(default_channel) = upgraded.into_inner() {
+        if let Some(upgraded) = upgraded.into_inner() {
             // A copy of the size that is needed: the buffer itself is hyper's, and large.
-            self.hand_over(stream, first_bytes.to_vec(), default_channel);
+            self.hand_over(stream, first_bytes.to_vec(), upgraded);
         }
     }
 
@@ -107,7 +105,7 @@ impl Visit {
     async fn take_turn(
         &self,
         request: Request<Incoming>,
-        upgraded: &OnceLock<DefaultChannel>,
+        upgraded: &OnceLock<Upgraded>,
     ) -> Result<Answer, Infallible> {
         self.place.begins_answer();
         yield_now().await;
@@ -116,8 +114,8 @@ impl Visit {
         Ok(answer)
     }
 
-    fn hand_over(self, stream: TcpStream, first_bytes: Vec<u8>, default_channel: DefaultChannel) {
-        let Admitted::As(newcomer) = self.admitted else { return };
+    fn hand_over(self, stream: TcpStream, first_bytes: Vec<u8>, upgraded: Upgraded) {
+        let Upgraded { default_channel, newcomer } = upgraded;
         // A socket that fails here is broken, and was nobody's yet.
         let Ok(stream) = stream.into_std() else { return };
         if stream.set_nodelay(true).is_err() {

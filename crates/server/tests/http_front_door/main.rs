@@ -1,7 +1,9 @@
 //! The front door over real sockets, byte by byte: what it answers before anything is a WebSocket.
 
+mod addresses;
 mod attack;
 mod metrics;
+mod nginx;
 mod server;
 
 use herenow_server::config::{Origin, Pages, Settings};

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use tokio::sync::futures::Notified;
 
 use super::*;
+use crate::client_address::Peer;
 
 const LIMITS: Limits = Limits { all: 8, subnet: 3, site: 5 };
 
 fn caller(peer: &str, share: Share) -> Caller {
     let peer: IpAddr = peer.parse().expect("an address");
-    Caller { source: Source::of(peer), share }
+    Caller { source: Source::of(Peer::at(peer)), share }
 }
 
 /// A house, and the names of the peers in it in the order in which they came.
