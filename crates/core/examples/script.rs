@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Ask, Asker, Auth, ChannelSettings, Command, Context, CurrentPolicy, Flush, Input, Instant,
-    Limits, Owner, Patterns, Peer, Policy, Put, RateLimit, Right, Ruling, Session, Shard,
+    Asker, Auth, ChannelSettings, Command, Context, CurrentPolicy, Flush, Input, Instant, Limits,
+    Owner, Patterns, Peer, Policy, Put, RateLimit, RequestId, Right, Ruling, Session, Shard,
     Verification,
 };
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, LeaveReason, State, UserId, decode};
@@ -98,7 +98,11 @@ fn session(slot: u64) -> Session {
 fn shard() -> Shard {
     let mut shard = Shard::new(1);
     for number in 0..CHANNELS {
-        let wish = Command::Subscribe { channel: channel(number), peer: Peer(0), ask: Ask(1) };
+        let wish = Command::Subscribe {
+            channel: channel(number),
+            peer: Peer(0),
+            request_id: RequestId(1),
+        };
         shard.handle(wish, Instant::from_millis(0), &mut Vec::new());
     }
     shard
@@ -143,7 +147,11 @@ fn commands() -> Vec<Command> {
                 let reason = LeaveReason::Leave;
                 Command::Remove { channel, connection, owner: Owner(0), reason }
             }
-            _ => Command::Subscribe { channel, peer: Peer(0), ask: Ask(number as u32 + 2) },
+            _ => Command::Subscribe {
+                channel,
+                peer: Peer(0),
+                request_id: RequestId(number as u32 + 2),
+            },
         }
     };
     (0..MESSAGES).map(command).collect()

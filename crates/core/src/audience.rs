@@ -1,12 +1,12 @@
-//! Who of one loop's connections subscribes to what, and what each is owed: deltas, a snapshot, or
-//! nothing until its socket drains. This is the receiving end of a flush; a shard knows loops, only
+//! Who of one loop's connections subscribes to what, and what each gets: deltas, a snapshot,
+//! or nothing until its socket drains. This is the receiving end of a flush; a shard knows loops, only
 //! an audience knows connections.
 
 use std::collections::BTreeMap;
 
 use herenow_wire::ChannelName;
 
-use crate::command::{Ask, Owed};
+use crate::command::{RequestId, SnapshotFor};
 
 /// Every subscription of one loop.
 #[derive(Debug, Default)]
@@ -21,17 +21,17 @@ pub struct Audience {
 pub struct Subscriber {
     /// The loop's handle of the connection.
     pub slot: u32,
-    /// What it is owed.
+    /// What it is sent next.
     pub phase: Phase,
 }
 
-/// What a subscriber is owed.
+/// What a subscriber is sent next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// It has a snapshot and every delta since.
     Live,
     /// It waits for a snapshot, and gets nothing before.
-    Asked(Ask),
+    Requested(RequestId),
     /// It has not taken what it was sent. It asks for a snapshot once its socket has drained.
     Lagging,
 }
@@ -64,11 +64,11 @@ impl Audience {
         }
     }
 
-    /// `slot`, which does not yet, subscribes. Returns the wish to pass on. Looks for no
+    /// `slot`, which does not yet, subscribes. Returns the number of its request for a snapshot. Looks for no
     /// duplicate: the session knows what it subscribes to.
-    pub fn listen(&mut self, channel: &ChannelName, slot: u32) -> Ask {
-        let ask = self.next_ask();
-        let new = Subscriber { slot, phase: Phase::Asked(ask) };
+    pub fn listen(&mut self, channel: &ChannelName, slot: u32) -> RequestId {
+        let request_id = self.next_request_id();
+        let new = Subscriber { slot, phase: Phase::Requested(request_id) };
         self.subscriptions += 1;
         match self.channels.get_mut(channel) {
             Some(subscribers) => subscribers.push(new),
@@ -76,18 +76,18 @@ impl Audience {
                 self.channels.insert(channel.clone(), vec![new]);
             }
         }
-        ask
+        request_id
     }
 
     /// `slot` wants a fresh snapshot. `None` where its socket has yet to drain: it will ask by
     /// itself when it has.
-    pub fn ask_again(&mut self, channel: &ChannelName, slot: u32) -> Option<Ask> {
-        let ask = self.next_ask();
+    pub fn request_again(&mut self, channel: &ChannelName, slot: u32) -> Option<RequestId> {
+        let request_id = self.next_request_id();
         match self.find(channel, slot)? {
             Subscriber { phase: Phase::Lagging, .. } => None,
             subscriber => {
-                subscriber.phase = Phase::Asked(ask);
-                Some(ask)
+                subscriber.phase = Phase::Requested(request_id);
+                Some(request_id)
             }
         }
     }
@@ -114,14 +114,14 @@ impl Audience {
         }
     }
 
-    /// `slot` has drained. Returns its wish for the snapshot that takes the place of what was
+    /// `slot` has drained. Returns the number of its request for the snapshot that takes the place of what was
     /// dropped; `None` where it is no subscriber any more.
-    pub fn catch_up(&mut self, channel: &ChannelName, slot: u32) -> Option<Ask> {
-        let ask = self.next_ask();
+    pub fn catch_up(&mut self, channel: &ChannelName, slot: u32) -> Option<RequestId> {
+        let request_id = self.next_request_id();
         let subscriber = self.find(channel, slot)?;
         (subscriber.phase == Phase::Lagging).then(|| {
-            subscriber.phase = Phase::Asked(ask);
-            ask
+            subscriber.phase = Phase::Requested(request_id);
+            request_id
         })
     }
 
@@ -131,8 +131,8 @@ impl Audience {
         subscribers.flat_map(|(channel, all)| all.iter().map(move |one| (channel, one.slot)))
     }
 
-    /// Every subscriber that is owed a snapshot, and of which channel. Walks all of them.
-    pub fn owed(&self) -> impl Iterator<Item = (&ChannelName, u32)> {
+    /// Every subscriber that waits for a snapshot, and of which channel. Walks all of them.
+    pub fn awaiting_snapshot(&self) -> impl Iterator<Item = (&ChannelName, u32)> {
         let all =
             self.channels.iter().flat_map(|(channel, all)| all.iter().map(move |s| (channel, s)));
         all.filter(|(_, one)| one.phase != Phase::Live).map(|(channel, one)| (channel, one.slot))
@@ -144,16 +144,16 @@ impl Audience {
     }
 
     /// The shard has lost the channel's map: what it sends until it has heard from here is of
-    /// another life and would not fit to what the subscribers have. Returns the wish that all of
-    /// them wait for.
-    pub fn ask_for_all(&mut self, channel: &ChannelName) -> Ask {
-        let ask = self.next_ask();
+    /// another life and would not fit to what the subscribers have. Returns the
+    /// number of the request whose answer all of them wait for.
+    pub fn request_for_all(&mut self, channel: &ChannelName) -> RequestId {
+        let request_id = self.next_request_id();
         for subscriber in self.subscribers(channel) {
             if subscriber.phase != Phase::Lagging {
-                subscriber.phase = Phase::Asked(ask);
+                subscriber.phase = Phase::Requested(request_id);
             }
         }
-        ask
+        request_id
     }
 
     /// Everybody who subscribes to `channel` here.
@@ -161,9 +161,9 @@ impl Audience {
         self.channels.get_mut(channel).map_or(&mut [], Vec::as_mut_slice)
     }
 
-    fn next_ask(&mut self) -> Ask {
+    fn next_request_id(&mut self) -> RequestId {
         self.asked = self.asked.wrapping_add(1);
-        Ask(self.asked)
+        RequestId(self.asked)
     }
 
     fn find(&mut self, channel: &ChannelName, slot: u32) -> Option<&mut Subscriber> {
@@ -173,13 +173,14 @@ impl Audience {
 
 impl Subscriber {
     /// What this subscriber gets of a flush. Who gets the snapshot is up to date from then on.
-    pub fn take(&mut self, owed: Owed) -> Option<Part> {
-        let is_served = match (self.phase, owed) {
+    pub fn take(&mut self, snapshot_for: SnapshotFor) -> Option<Part> {
+        let is_served = match (self.phase, snapshot_for) {
             (Phase::Lagging, _) => return None,
-            (Phase::Live, Owed::Everybody(_)) => true,
-            (Phase::Asked(ask), Owed::UpTo(answered) | Owed::Everybody(answered)) => {
-                ask.is_answered_by(answered)
-            }
+            (Phase::Live, SnapshotFor::All(_)) => true,
+            (
+                Phase::Requested(request_id),
+                SnapshotFor::UpTo(answered) | SnapshotFor::All(answered),
+            ) => request_id.is_answered_by(answered),
             _ => false,
         };
         if is_served {

@@ -3,15 +3,15 @@
 
 use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
 
-/// Who vouches for an entry. One number for a whole process: when a process is lost, its entries
+/// Who vouches for a member. One number for a whole process: when a process is lost, its members
 /// go in one step.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Owner(pub u32);
 
 /// One connection's presence in one channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
-    /// Whose it is: the entry's key within its channel.
+pub struct Member {
+    /// Whose it is: the member's key within its channel.
     pub connection: ConnectionId,
     /// The process that vouches for it.
     pub owner: Owner,
@@ -23,20 +23,20 @@ pub struct Entry {
     pub seq: u64,
 }
 
-/// What one change does to one entry.
+/// What one change does to one member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     /// It is there now: a join where it was not before, else an update.
     Put {
         /// What stood there before.
-        was: Option<Entry>,
+        old: Option<Member>,
         /// What stands there now.
-        is: Entry,
+        new: Member,
     },
     /// It is gone.
     Remove {
         /// What stood there before.
-        was: Entry,
+        old: Member,
         /// Why.
         reason: LeaveReason,
         /// The change that took it away.
@@ -45,11 +45,11 @@ pub enum Op {
 }
 
 impl Op {
-    /// The connection whose entry changes.
+    /// The connection whose member changes.
     pub fn connection(&self) -> ConnectionId {
         match self {
-            Op::Put { is, .. } => is.connection,
-            Op::Remove { was, .. } => was.connection,
+            Op::Put { new, .. } => new.connection,
+            Op::Remove { old, .. } => old.connection,
         }
     }
 }
@@ -74,6 +74,6 @@ pub struct Snapshot {
     pub epoch: u64,
     /// The last change that it holds.
     pub seq: u64,
-    /// Every entry, the one tracked longest ago first.
-    pub entries: Vec<Entry>,
+    /// Every member, the one tracked longest ago first.
+    pub members: Vec<Member>,
 }

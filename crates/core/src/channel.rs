@@ -1,42 +1,42 @@
 //! One channel: the only code that decides what is a join, an update or a leave. `decide` looks
 //! and says what would change; `apply` is the one way in which it does. Knows who is here; knows
-//! nothing of who is told.
+//! nothing of who is sent it.
 
 use std::collections::HashMap;
 
 use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
 
-use crate::change::{Change, Entry, Op, Owner, Snapshot};
-use crate::command::Standing;
+use crate::change::{Change, Member, Op, Owner, Snapshot};
+use crate::command::Connectivity;
 use crate::hash::ById;
 use crate::oldest_first::OldestFirst;
 
-/// Who is present in a channel, and what of that has not been told yet.
+/// Who is present in a channel, and which changes are pending.
 #[derive(Debug, Default)]
 pub struct Channel {
     epoch: u64,
     seq: u64,
-    entries: HashMap<ConnectionId, Held, ById>,
+    members: HashMap<ConnectionId, Tracked, ById>,
     /// Changes since the last flush, in order. A merged one leaves a hole.
-    untold: Vec<Option<Op>>,
+    pending: Vec<Option<Op>>,
     /// The members whose connection has no socket at present. Absent while there are none.
     detached: Option<Box<OldestFirst>>,
 }
 
-/// An entry and where its mergeable change waits.
+/// A member and where its mergeable change waits.
 #[derive(Debug)]
-struct Held {
-    entry: Entry,
-    /// Index into `untold` of the change that a next update replaces; `TOLD` where there is none.
-    untold: u32,
+struct Tracked {
+    member: Member,
+    /// Index into `pending` of the change that a next update replaces, or `NOT_PENDING`.
+    pending: u32,
 }
 
-const TOLD: u32 = u32::MAX;
+const NOT_PENDING: u32 = u32::MAX;
 
 /// What a connection asks to show.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Put {
-    /// Whose entry.
+    /// Whose member.
     pub connection: ConnectionId,
     /// The process that vouches for it.
     pub owner: Owner,
@@ -53,7 +53,7 @@ pub enum Decision {
     Change(Change),
     /// The channel is so already.
     Unchanged,
-    /// The channel holds as many entries as it may.
+    /// The channel holds as many members as it may.
     Full,
 }
 
@@ -73,46 +73,46 @@ impl Channel {
         self.seq
     }
 
-    /// How many entries it holds.
+    /// How many members it holds.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.members.len()
     }
 
     /// Whether nobody is here.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.members.is_empty()
     }
 
-    /// How many changes have not been told, those included that a newer one has replaced.
-    pub fn untold(&self) -> usize {
-        self.untold.len()
+    /// How many changes are pending, those included that a newer one has replaced.
+    pub fn pending_changes(&self) -> usize {
+        self.pending.len()
     }
 
-    /// Whether everything that happened has been told.
-    pub fn is_told(&self) -> bool {
-        self.untold.is_empty()
+    /// Whether every change has been flushed.
+    pub fn has_no_pending(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// What showing `put` would change, `seq` being the number the change would get.
     pub fn decide_put(&self, put: Put, max_members: usize, seq: u64) -> Decision {
-        let was = self.entries.get(&put.connection).map(|held| &held.entry);
-        match was {
+        let old = self.members.get(&put.connection).map(|tracked| &tracked.member);
+        match old {
             // The same bytes again: an update would cost every subscriber a frame that says nothing.
-            Some(entry)
-                if (&entry.state, &entry.user, entry.owner)
+            Some(member)
+                if (&member.state, &member.user, member.owner)
                     == (&put.state, &put.user, put.owner) =>
             {
                 return Decision::Unchanged;
             }
-            None if self.entries.len() >= max_members => return Decision::Full,
+            None if self.members.len() >= max_members => return Decision::Full,
             _ => {}
         }
         let Put { connection, owner, user, state } = put;
-        let is = Entry { connection, owner, user, state, seq };
-        Decision::Change(self.step(seq, Op::Put { was: was.cloned(), is }))
+        let new = Member { connection, owner, user, state, seq };
+        Decision::Change(self.step(seq, Op::Put { old: old.cloned(), new }))
     }
 
-    /// What taking an entry away would change. An entry of another owner stays: a late goodbye of
+    /// What taking a member away would change. A member of another owner stays: a late goodbye of
     /// a lost process must not remove what its successor has put there.
     pub fn decide_remove(
         &self,
@@ -121,44 +121,53 @@ impl Channel {
         reason: LeaveReason,
         seq: u64,
     ) -> Decision {
-        match self.entries.get(&connection) {
-            Some(held) if held.entry.owner == owner => {
-                let was = held.entry.clone();
-                Decision::Change(self.step(seq, Op::Remove { was, reason, seq }))
+        match self.members.get(&connection) {
+            Some(tracked) if tracked.member.owner == owner => {
+                let old = tracked.member.clone();
+                Decision::Change(self.step(seq, Op::Remove { old, reason, seq }))
             }
             _ => Decision::Unchanged,
         }
     }
 
-    /// What makes room for a connection that is not here, where the channel is full: the member
-    /// that has been detached for longest leaves. Nothing where there is room, or where members
-    /// with a socket fill the channel by themselves.
-    pub fn decide_give_way(
+    /// The eviction that makes room for a connection that is not here, if the channel is full: the
+    /// member that has been detached for longest leaves. None if there is room, or if members with
+    /// a socket fill the channel by themselves.
+    pub fn decide_eviction(
         &self,
-        newcomer: ConnectionId,
+        joining: ConnectionId,
         max_members: usize,
         seq: u64,
     ) -> Option<Change> {
         let detached = self.detached.as_ref()?;
-        let is_full = self.entries.len() >= max_members;
-        let is_full_without_them = self.entries.len() - detached.len() >= max_members;
-        if !is_full || is_full_without_them || self.entries.contains_key(&newcomer) {
+        let is_full = self.members.len() >= max_members;
+        let is_full_without_them = self.members.len() - detached.len() >= max_members;
+        if !is_full || is_full_without_them || self.members.contains_key(&joining) {
             return None;
         }
         let oldest = detached.oldest()?;
-        let owner = self.entries.get(&oldest)?.entry.owner;
+        let owner = self.members.get(&oldest)?.member.owner;
         match self.decide_remove(oldest, owner, LeaveReason::Disconnect, seq) {
             Decision::Change(change) => Some(change),
             Decision::Unchanged | Decision::Full => None,
         }
     }
 
-    /// Notes whether the connection of a member has a socket. One without counts last.
-    pub(crate) fn stand(&mut self, connection: ConnectionId, owner: Owner, standing: Standing) {
-        match standing {
-            Standing::Connected => self.forget_detached(connection),
-            Standing::Detached => {
-                if self.entries.get(&connection).is_some_and(|held| held.entry.owner == owner) {
+    /// Sets whether the connection of a member has a socket. A member without one is evicted first.
+    pub(crate) fn set_connectivity(
+        &mut self,
+        connection: ConnectionId,
+        owner: Owner,
+        connectivity: Connectivity,
+    ) {
+        match connectivity {
+            Connectivity::Connected => self.forget_detached(connection),
+            Connectivity::Detached => {
+                if self
+                    .members
+                    .get(&connection)
+                    .is_some_and(|tracked| tracked.member.owner == owner)
+                {
                     self.detached.get_or_insert_default().add(connection);
                 }
             }
@@ -171,24 +180,24 @@ impl Channel {
         debug_assert_eq!(change.prev, self.seq, "no change may be missing before this one");
         self.seq = change.seq;
         match change.op {
-            Op::Put { was, is } => self.apply_put(was, is),
+            Op::Put { old, new } => self.apply_put(old, new),
             op @ Op::Remove { .. } => {
-                self.entries.remove(&op.connection());
+                self.members.remove(&op.connection());
                 self.forget_detached(op.connection());
                 // A join or an update that still waits stays as it is: a leave ends the merge.
-                self.untold.push(Some(op));
+                self.pending.push(Some(op));
             }
         }
     }
 
-    /// Makes the map equal to `snapshot` and returns the differences, which wait to be told like
-    /// any others. Nothing changed costs nothing.
+    /// Makes the map equal to `snapshot` and returns the differences, which are pending like any
+    /// other change. Nothing changed costs nothing.
     pub fn replace(&mut self, snapshot: Snapshot, mut draw_seq: impl FnMut() -> u64) -> usize {
         let mut differences = 0;
         let mut staying: HashMap<ConnectionId, (), ById> = HashMap::default();
-        for entry in snapshot.entries {
-            staying.insert(entry.connection, ());
-            let Entry { connection, owner, user, state, .. } = entry;
+        for member in snapshot.members {
+            staying.insert(member.connection, ());
+            let Member { connection, owner, user, state, .. } = member;
             let put = Put { connection, owner, user, state };
             if let Decision::Change(change) = self.decide_put(put, usize::MAX, draw_seq()) {
                 self.apply(change);
@@ -196,10 +205,10 @@ impl Channel {
             }
         }
         let mut gone: Vec<(u64, ConnectionId, Owner)> = self
-            .entries
+            .members
             .values()
-            .filter(|held| !staying.contains_key(&held.entry.connection))
-            .map(|held| (held.entry.seq, held.entry.connection, held.entry.owner))
+            .filter(|tracked| !staying.contains_key(&tracked.member.connection))
+            .map(|tracked| (tracked.member.seq, tracked.member.connection, tracked.member.owner))
             .collect();
         gone.sort_unstable();
         for (_, connection, owner) in gone {
@@ -215,32 +224,32 @@ impl Channel {
 
     /// Everybody who is here, the one tracked longest ago first.
     pub fn snapshot(&self) -> Snapshot {
-        let mut entries: Vec<Entry> =
-            self.entries.values().map(|held| held.entry.clone()).collect();
-        entries.sort_unstable_by_key(|entry| entry.seq);
-        Snapshot { epoch: self.epoch, seq: self.seq, entries }
+        let mut members: Vec<Member> =
+            self.members.values().map(|tracked| tracked.member.clone()).collect();
+        members.sort_unstable_by_key(|member| member.seq);
+        Snapshot { epoch: self.epoch, seq: self.seq, members }
     }
 
     /// The connections of one owner that are here, in the order of their last track.
     pub fn owned_by(&self, owner: Owner) -> Vec<ConnectionId> {
         let mut owned: Vec<(u64, ConnectionId)> = self
-            .entries
+            .members
             .values()
-            .filter(|held| held.entry.owner == owner)
-            .map(|held| (held.entry.seq, held.entry.connection))
+            .filter(|tracked| tracked.member.owner == owner)
+            .map(|tracked| (tracked.member.seq, tracked.member.connection))
             .collect();
         owned.sort_unstable();
         owned.into_iter().map(|(_, connection)| connection).collect()
     }
 
-    /// Moves what has not been told into `out`, oldest first; it counts as told from here on.
-    /// Returns how many changes a newer one of the same entry has replaced.
-    pub fn tell(&mut self, out: &mut Vec<Op>) -> usize {
-        let (all, before) = (self.untold.len(), out.len());
+    /// Moves the pending changes into `out`, oldest first.
+    /// Returns how many changes a newer one of the same member has replaced.
+    pub fn take_pending(&mut self, out: &mut Vec<Op>) -> usize {
+        let (all, before) = (self.pending.len(), out.len());
         // The room goes with what was in it: a channel at rest keeps none.
-        for op in std::mem::take(&mut self.untold).into_iter().flatten() {
-            if let Some(held) = self.entries.get_mut(&op.connection()) {
-                held.untold = TOLD;
+        for op in std::mem::take(&mut self.pending).into_iter().flatten() {
+            if let Some(tracked) = self.members.get_mut(&op.connection()) {
+                tracked.pending = NOT_PENDING;
             }
             out.push(op);
         }
@@ -260,23 +269,23 @@ impl Channel {
         Change { epoch: self.epoch, prev: self.seq, seq, op }
     }
 
-    fn apply_put(&mut self, was: Option<Entry>, is: Entry) {
-        let next = u32::try_from(self.untold.len()).unwrap_or(TOLD);
-        let first_was = match self.entries.get_mut(&is.connection) {
-            Some(held) => {
-                let merged = self.untold.get_mut(held.untold as usize).and_then(Option::take);
-                *held = Held { entry: is.clone(), untold: next };
+    fn apply_put(&mut self, old: Option<Member>, new: Member) {
+        let next = u32::try_from(self.pending.len()).unwrap_or(NOT_PENDING);
+        let first_old = match self.members.get_mut(&new.connection) {
+            Some(tracked) => {
+                let merged = self.pending.get_mut(tracked.pending as usize).and_then(Option::take);
+                *tracked = Tracked { member: new.clone(), pending: next };
                 match merged {
-                    Some(Op::Put { was, .. }) => was,
-                    _ => was,
+                    Some(Op::Put { old, .. }) => old,
+                    _ => old,
                 }
             }
             None => {
-                let held = Held { entry: is.clone(), untold: next };
-                self.entries.insert(is.connection, held);
-                was
+                let tracked = Tracked { member: new.clone(), pending: next };
+                self.members.insert(new.connection, tracked);
+                old
             }
         };
-        self.untold.push(Some(Op::Put { was: first_was, is }));
+        self.pending.push(Some(Op::Put { old: first_old, new }));
     }
 }

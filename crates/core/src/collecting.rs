@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use herenow_wire::ConnectionId;
 
-use crate::change::{Entry, Owner, Snapshot};
+use crate::change::{Member, Owner, Snapshot};
 use crate::channel::{Channel, Put};
-use crate::command::Standing;
+use crate::command::Connectivity;
 use crate::hash::ById;
 use crate::oldest_first::OldestFirst;
 use crate::time::Instant;
@@ -33,7 +33,7 @@ pub(crate) struct Collecting {
 
 /// Everybody who is in a channel.
 pub(crate) fn trackers_in(channel: &Channel) -> Trackers {
-    channel.snapshot().entries.iter().map(|entry| (entry.connection, entry.owner)).collect()
+    channel.snapshot().members.iter().map(|member| (member.connection, member.owner)).collect()
 }
 
 /// The connections that `owner` vouches for, in a fixed order.
@@ -64,15 +64,20 @@ impl Collecting {
         self.awaited.extend(unanswered);
     }
 
-    /// Keeps what a connection shows, its newest. False where a newcomer would take the map above
-    /// `max_members`, the places of those who have yet to answer being taken. A detached member
-    /// gives way to a newcomer that has a socket.
-    pub(crate) fn hold(&mut self, put: Put, max_members: usize, standing: Standing) -> bool {
+    /// Keeps what a connection shows, its newest. False if a connection that was not in it would take the map above
+    /// `max_members`, the places of those that have yet to answer being taken. A detached member
+    /// gives way to a new one that has a socket.
+    pub(crate) fn hold(
+        &mut self,
+        put: Put,
+        max_members: usize,
+        connectivity: Connectivity,
+    ) -> bool {
         let connection = put.connection;
         let was_here = self.awaited.remove(&connection).is_some();
         if !was_here && !self.held.contains_key(&connection) {
             let is_full = |one: &Self| one.awaited.len() + one.held.len() >= max_members;
-            while standing == Standing::Connected
+            while connectivity == Connectivity::Connected
                 && is_full(self)
                 && let Some(oldest) = self.detached.oldest()
             {
@@ -85,9 +90,9 @@ impl Collecting {
         }
         self.sent += 1;
         self.held.insert(connection, (self.sent, put));
-        match standing {
-            Standing::Connected => self.detached.remove(connection),
-            Standing::Detached => self.detached.add(connection),
+        match connectivity {
+            Connectivity::Connected => self.detached.remove(connection),
+            Connectivity::Detached => self.detached.add(connection),
         }
         true
     }
@@ -138,10 +143,10 @@ impl Collecting {
     pub(crate) fn finish(&mut self) -> Snapshot {
         let mut held: Vec<(u64, Put)> = std::mem::take(&mut self.held).into_values().collect();
         held.sort_unstable_by_key(|(order, _)| *order);
-        let entries = held.into_iter().map(|(_, put)| {
+        let members = held.into_iter().map(|(_, put)| {
             let Put { connection, owner, user, state } = put;
-            Entry { connection, owner, user, state, seq: 0 }
+            Member { connection, owner, user, state, seq: 0 }
         });
-        Snapshot { epoch: 0, seq: 0, entries: entries.collect() }
+        Snapshot { epoch: 0, seq: 0, members: members.collect() }
     }
 }

@@ -1,4 +1,4 @@
-//! What a shard is told and what it wants done, as plain data.
+//! The commands that a shard takes and the effects that it returns, as plain data.
 
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
 
@@ -11,14 +11,14 @@ use crate::time::Instant;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Peer(pub u16);
 
-/// The number of a wish for a snapshot. Grows per peer and wraps, so that an answer says which
-/// wishes it fulfils: one that crosses with a newer wish must not count as its answer.
+/// The number of a request for a snapshot. Grows per peer and wraps. A snapshot says up to which
+/// request it answers: one that crosses with a newer request must not count as its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub struct Ask(pub u32);
+pub struct RequestId(pub u32);
 
-impl Ask {
-    /// Whether a snapshot made for `answered` may serve who asked with this number.
-    pub fn is_answered_by(self, answered: Ask) -> bool {
+impl RequestId {
+    /// Whether a snapshot that answers the requests up to `answered` answers this one.
+    pub fn is_answered_by(self, answered: RequestId) -> bool {
         answered.0.wrapping_sub(self.0) < u32::MAX / 2
     }
 }
@@ -50,7 +50,7 @@ impl Asker {
     }
 }
 
-/// What a shard is told.
+/// A command to a shard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// A connection tracks.
@@ -59,7 +59,7 @@ pub enum Command {
         channel: ChannelName,
         /// Who and what.
         put: Put,
-        /// How many entries the channel may hold.
+        /// How many members the channel may hold.
         max_members: u32,
         /// Who wants to hear of it.
         asker: Asker,
@@ -73,10 +73,10 @@ pub enum Command {
         channel: ChannelName,
         /// Who and what.
         put: Put,
-        /// How many entries the channel may hold.
+        /// How many members the channel may hold.
         max_members: u32,
     },
-    /// An entry's connection has lost its socket: in a full channel it is the first to give way,
+    /// A member's connection has lost its socket: in a full channel it is the first to give way,
     /// until the connection is heard of again by a [`Command::Put`].
     Detach {
         /// Where.
@@ -86,7 +86,7 @@ pub enum Command {
         /// Who vouches for it.
         owner: Owner,
     },
-    /// An entry goes, if it is there.
+    /// A member goes, if it is there.
     Remove {
         /// Where.
         channel: ChannelName,
@@ -103,8 +103,8 @@ pub enum Command {
         channel: ChannelName,
         /// Who.
         peer: Peer,
-        /// The number of the wish.
-        ask: Ask,
+        /// The number of the request for the snapshot.
+        request_id: RequestId,
     },
     /// A channel's map was lost by a fault; a peer says what it knows of it, and owns a part in
     /// its being rebuilt.
@@ -113,8 +113,8 @@ pub enum Command {
         channel: ChannelName,
         /// Who knows.
         peer: Peer,
-        /// The newest wish of the peer's subscribers.
-        ask: Ask,
+        /// The newest request of the peer's subscribers.
+        request_id: RequestId,
         /// Who of its connections showed something there.
         trackers: Vec<(ConnectionId, Owner)>,
     },
@@ -142,34 +142,34 @@ impl Command {
     }
 }
 
-/// Whether the connection that shows something has a socket.
+/// Whether the connection of a member has a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Standing {
+pub(crate) enum Connectivity {
     Connected,
     Detached,
 }
 
-/// What became of a request.
+/// What became of a [`Command::Put`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum PutResult {
     /// It is so.
     Done,
-    /// The channel holds as many entries as it may; nothing changed.
+    /// The channel holds as many members as it may; nothing changed.
     Full,
 }
 
 /// What a shard wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// The channel owes its peers a flush. Said once until it is flushed.
+    /// The channel has pending changes or a snapshot to send. Said once until it is flushed.
     Dirty {
         /// Which.
         channel: ChannelName,
         /// When it was last flushed.
         flushed_at: Instant,
     },
-    /// So many changes wait in a dirty channel that waiting for more gains little.
-    Ripe {
+    /// A dirty channel has so many pending changes that waiting for more gains little.
+    FlushNow {
         /// Which.
         channel: ChannelName,
         /// When it was last flushed.
@@ -184,9 +184,9 @@ pub enum Effect {
         /// Of which channel.
         channel: ChannelName,
         /// What became of it.
-        verdict: Verdict,
+        result: PutResult,
     },
-    /// The channel's map is lost: whoever tracks sends its state again.
+    /// The channel's map is lost: every client that tracks sends its state again.
     Resync {
         /// Which.
         channel: ChannelName,
@@ -202,16 +202,16 @@ pub enum Effect {
     },
 }
 
-/// Everything that a channel owes at one moment. Made once, for all receivers.
+/// What a channel sends at one moment. Made once, for all receivers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Flush {
     /// The changes since the last flush, merged, oldest first.
     pub ops: Vec<Op>,
-    /// Updates that a newer one of the same entry has replaced.
+    /// Updates that a newer one of the same member has replaced.
     pub merged: usize,
-    /// The channel after them, where anybody is owed it.
+    /// The channel after them, if any receiver needs it.
     pub snapshot: Option<Snapshot>,
-    /// Who receives it, and up to which wish the snapshot answers.
+    /// Who receives it, and which requests the snapshot answers.
     pub to: Vec<Receiver>,
 }
 
@@ -220,19 +220,19 @@ pub struct Flush {
 pub struct Receiver {
     /// Who.
     pub peer: Peer,
-    /// To whom of its subscribers the snapshot goes.
-    pub owed: Owed,
+    /// Which of its subscribers the snapshot is for.
+    pub snapshot_for: SnapshotFor,
 }
 
-/// Who is owed the snapshot of a flush.
+/// Which subscribers the snapshot of a flush is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Owed {
-    /// Nobody: all are up to date but for the deltas.
-    Nobody,
-    /// Those whose wish it answers.
-    UpTo(Ask),
-    /// The map was rebuilt, and deltas would not lead there: all who are up to date, and those
-    /// whose wish it answers. A wish that is still on its way here is not among them: what else
-    /// its sender said before it is not in the snapshot either.
-    Everybody(Ask),
+pub enum SnapshotFor {
+    /// None: the deltas bring all of them up to date.
+    None,
+    /// Those whose request it answers.
+    UpTo(RequestId),
+    /// The map was rebuilt, and deltas would not lead there: all that are up to date, and those
+    /// whose request it answers. A request that is still on its way is not among them: what its
+    /// sender sent before it is not in the snapshot either.
+    All(RequestId),
 }

@@ -24,10 +24,12 @@ mod time;
 
 pub use audience::{Audience, Part, Phase, Subscriber};
 pub use auth::Auth;
-pub use change::{Change, Entry, Op, Owner, Snapshot};
+pub use change::{Change, Member, Op, Owner, Snapshot};
 pub use channel::{Channel, Decision, Put};
 pub use collecting::COLLECT_FOR;
-pub use command::{Ask, Asker, Command, Effect, Flush, Owed, Peer, Receiver, Verdict};
+pub use command::{
+    Asker, Command, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
+};
 pub use lease::{Due, Leases, SCAN_EVERY};
 pub use oldest_first::OldestFirst;
 pub use pace::Pace;

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Below this many deliveries per second a flush is never held back: writes are cheap enough, and
-/// whoever is told is told at once.
+/// Below this many deliveries per second a flush is never held back: writes are cheap enough.
 const AT_ONCE_BELOW: f64 = 60_000.0;
 
 /// One millisecond of waiting per this many deliveries per second.
 const PER_MILLISECOND: f64 = 66_000.0;
 
 /// The same for a channel in which enough changes wait: only a loop that is full holds those back.
-const PER_MILLISECOND_RIPE: f64 = 250_000.0;
+const PER_MILLISECOND_EARLY: f64 = 250_000.0;
 
 /// Changes in one write above which the cost of the write itself no longer counts.
 pub(crate) const ENOUGH_CHANGES: usize = 32;
@@ -40,7 +39,7 @@ impl Pace {
         Self { fixed: Some(delay), ..Self::default() }
     }
 
-    /// Notes that subscribers were told so many changes, each counted per subscriber, and those
+    /// Notes that subscribers were sent so many changes, each counted per subscriber, and those
     /// included that a newer one had replaced.
     pub fn record(&mut self, deliveries: usize, now: Instant) {
         self.weight = self.weight_at(now) + deliveries as f64;
@@ -58,8 +57,8 @@ impl Pace {
     }
 
     /// The same for a channel in which enough changes wait.
-    pub fn due_ripe(&self, flushed_at: Instant, now: Instant) -> Instant {
-        (flushed_at + self.delay(PER_MILLISECOND_RIPE, now)).max(now)
+    pub fn due_early(&self, flushed_at: Instant, now: Instant) -> Instant {
+        (flushed_at + self.delay(PER_MILLISECOND_EARLY, now)).max(now)
     }
 
     fn delay(&self, per_millisecond: f64, now: Instant) -> Duration {

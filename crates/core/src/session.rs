@@ -30,7 +30,7 @@ use self::stage::Stage;
 use self::subscription::Subscription;
 use self::waiting::{Join, Waiting};
 use crate::auth::Auth;
-use crate::command::Verdict;
+use crate::command::PutResult;
 use crate::policy::CurrentPolicy;
 use crate::rate::Rate;
 use crate::time::Instant;
@@ -81,7 +81,7 @@ impl Session {
 
     /// What it shows in channels of which it is sent nothing at present: having no socket, or not
     /// yet the right. It cannot answer when such a channel's map is lost, so the server does.
-    pub fn answered_for(&self) -> impl Iterator<Item = (&ChannelName, &State)> {
+    pub fn tracked_without_listening(&self) -> impl Iterator<Item = (&ChannelName, &State)> {
         let unheard = self.subscriptions.iter().filter(|s| s.is_tracking && !s.is_listening);
         unheard.filter_map(|s| Some((&s.channel, s.state.as_ref()?)))
     }
@@ -111,9 +111,7 @@ impl Session {
             Input::Message(_) | Input::Refused(_) => self.admit(input, context, out),
             Input::Verified(verification) => self.verified(verification, context, out),
             Input::Decision { channel, ruling } => self.decided(channel, ruling, context, out),
-            Input::Answer { channel, reference, verdict } => {
-                answer(channel, reference, verdict, out)
-            }
+            Input::Answer { channel, reference, result } => answer(channel, reference, result, out),
             Input::Review => self.enqueue(input, context, out),
             Input::Hibernated { channel } => {
                 if let Some(subscription) = self.subscription(&channel) {
@@ -126,7 +124,7 @@ impl Session {
                 self.end(LeaveReason::Timeout, out);
                 out.push(SessionEffect::Close { code: CloseCode::PresenceTimeout });
             }
-            Input::Broken => self.end(LeaveReason::Disconnect, out),
+            Input::Closed => self.end(LeaveReason::Disconnect, out),
             Input::SocketLost => self.detach(context, out),
             Input::Claimed { by } => self.hand_over(by, out),
             Input::TakenOver { claimed } => self.taken_over(claimed, context, out),
@@ -171,7 +169,7 @@ impl Session {
         }
     }
 
-    /// Ends the session: every entry leaves, every subscription ends. The one way out, whatever
+    /// Ends the session: every member leaves, every subscription ends. The one way out, whatever
     /// the cause.
     fn end(&mut self, reason: LeaveReason, out: &mut Vec<SessionEffect>) {
         self.stage = Stage::Ended;
@@ -234,7 +232,7 @@ impl Session {
                         acknowledge(reference, out);
                         // Without the right, the snapshot comes when the rules have granted it.
                         if is_listening {
-                            out.push(SessionEffect::AskAgain { channel });
+                            out.push(SessionEffect::RequestSnapshot { channel });
                         }
                     }
                     None => not_subscribed(channel, reference, out),
@@ -275,13 +273,13 @@ impl Session {
 fn answer(
     channel: ChannelName,
     reference: Option<Ref>,
-    verdict: Verdict,
+    result: PutResult,
     out: &mut Vec<SessionEffect>,
 ) {
-    match verdict {
-        Verdict::Done => acknowledge(reference, out),
-        Verdict::Full => {
-            let message = "The channel holds as many entries as it may. You are still subscribed.";
+    match result {
+        PutResult::Done => acknowledge(reference, out),
+        PutResult::Full => {
+            let message = "The channel holds as many members as it may. You are still subscribed.";
             fail(ErrorCode::MemberLimit, message, Some(channel), reference, out);
         }
     }

@@ -1,6 +1,6 @@
 //! One of 1024 virtual shards: the channels whose names hash to it. It is told facts (who shows
 //! what, who wants to know) and answers with effects; it never sees a socket, a token or a rule.
-//! What it owes its receivers is worked out here, once per flush, for all of them alike.
+//! What a flush sends is worked out here, once for all receivers.
 
 mod rebuild;
 
@@ -11,7 +11,9 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 use crate::change::Owner;
 use crate::channel::{Channel, Decision, Put};
 use crate::collecting::{Collecting, Trackers, owned_by};
-use crate::command::{Ask, Command, Effect, Flush, Owed, Peer, Receiver, Standing, Verdict};
+use crate::command::{
+    Command, Connectivity, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
+};
 use crate::pace::ENOUGH_CHANGES;
 use crate::time::Instant;
 
@@ -26,7 +28,7 @@ pub struct Shard {
     channels: BTreeMap<ChannelName, Box<Slot>>,
     /// The channels that collect, so that their deadline costs nothing to the others.
     collecting: u32,
-    entries: usize,
+    members: usize,
     /// After a fault, until every peer has said what it knows: nobody else can tell that a
     /// channel is complete.
     awaits_reports: bool,
@@ -35,7 +37,7 @@ pub struct Shard {
 #[derive(Debug)]
 struct Slot {
     map: Map,
-    peers: Vec<Interest>,
+    peers: Vec<PeerSubscription>,
     announced: bool,
     flushed_at: Instant,
     heard_at: Instant,
@@ -51,28 +53,28 @@ enum Map {
 }
 
 #[derive(Debug)]
-struct Interest {
+struct PeerSubscription {
     peer: Peer,
-    /// The newest wish for a snapshot that has come from it.
-    ask: Ask,
-    owes: Owes,
+    /// The newest request for a snapshot that has come from it.
+    request_id: RequestId,
+    next_flush: NextFlush,
 }
 
 /// What a connection asks to show, and where.
 struct Wanted {
     put: Put,
     max_members: u32,
-    standing: Standing,
+    connectivity: Connectivity,
 }
 
-/// What the next flush owes a peer beside the deltas.
+/// What the next flush sends to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owes {
+enum NextFlush {
     Deltas,
-    /// A snapshot to those who asked.
-    Answer,
-    /// A snapshot to all: the map was rebuilt since they last heard.
-    Rebuilt,
+    /// Deltas, and a snapshot to the subscribers that requested one.
+    RequestedSnapshot,
+    /// A snapshot to all subscribers: the map was rebuilt since the last flush.
+    SnapshotForAll,
 }
 
 impl Shard {
@@ -83,7 +85,7 @@ impl Shard {
             seq: 0,
             channels: BTreeMap::new(),
             collecting: 0,
-            entries: 0,
+            members: 0,
             awaits_reports: false,
         }
     }
@@ -99,23 +101,23 @@ impl Shard {
         self.channels.len()
     }
 
-    /// How many entries its channels hold.
-    pub fn entries(&self) -> usize {
-        self.entries
+    /// How many members its channels hold.
+    pub fn members(&self) -> usize {
+        self.members
     }
 
     /// Takes in one fact.
     pub fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         match command {
             Command::Put { channel, put, max_members, asker, reference } => {
-                let wanted = Wanted { put, max_members, standing: Standing::Connected };
-                let verdict = self.put(&channel, wanted, now, out);
-                if verdict != Verdict::Done || reference.is_some() {
-                    out.push(Effect::Answer { asker, reference, channel, verdict });
+                let wanted = Wanted { put, max_members, connectivity: Connectivity::Connected };
+                let result = self.put(&channel, wanted, now, out);
+                if result != PutResult::Done || reference.is_some() {
+                    out.push(Effect::Answer { asker, reference, channel, result });
                 }
             }
             Command::Keep { channel, put, max_members } => {
-                let wanted = Wanted { put, max_members, standing: Standing::Detached };
+                let wanted = Wanted { put, max_members, connectivity: Connectivity::Detached };
                 self.put(&channel, wanted, now, out);
             }
             Command::Detach { channel, connection, owner } => {
@@ -124,19 +126,21 @@ impl Shard {
             Command::Remove { channel, connection, owner, reason } => {
                 self.remove(&channel, connection, (owner, reason), now, out);
             }
-            Command::Subscribe { channel, peer, ask } => {
-                let wish = Interest { peer, ask, owes: Owes::Answer };
-                self.subscribe(&channel, wish, now, out);
+            Command::Subscribe { channel, peer, request_id } => {
+                let subscription =
+                    PeerSubscription { peer, request_id, next_flush: NextFlush::RequestedSnapshot };
+                self.subscribe(&channel, subscription, now, out);
             }
-            Command::Recover { channel, peer, ask, trackers } => {
-                let interest = Interest { peer, ask, owes: Owes::Rebuilt };
-                self.recover(&channel, interest, trackers, now, out);
+            Command::Recover { channel, peer, request_id, trackers } => {
+                let subscription =
+                    PeerSubscription { peer, request_id, next_flush: NextFlush::SnapshotForAll };
+                self.recover(&channel, subscription, trackers, now, out);
             }
             Command::Unsubscribe { channel, peer } => self.unsubscribe(&channel, peer),
         }
     }
 
-    /// Takes every entry of a lost process away.
+    /// Takes every member of a lost process away.
     pub fn remove_owner(
         &mut self,
         owner: Owner,
@@ -158,8 +162,8 @@ impl Shard {
         }
     }
 
-    /// Moves what `channel` owes into `out`, which is emptied first. Whoever is owed the snapshot
-    /// gets no delta of this flush.
+    /// Moves the pending changes of `channel` into `out`, which is emptied first. A subscriber that
+    /// gets the snapshot gets no delta of this flush.
     pub fn flush(&mut self, channel: &ChannelName, now: Instant, out: &mut Flush) {
         out.ops.clear();
         out.to.clear();
@@ -169,18 +173,19 @@ impl Shard {
         slot.announced = false;
         let Map::Live(live) = &mut slot.map else { return };
         slot.flushed_at = now;
-        out.merged = live.tell(&mut out.ops);
-        let mut is_owed = false;
-        for interest in &mut slot.peers {
-            let owed = match std::mem::replace(&mut interest.owes, Owes::Deltas) {
-                Owes::Rebuilt => Owed::Everybody(interest.ask),
-                Owes::Answer => Owed::UpTo(interest.ask),
-                Owes::Deltas => Owed::Nobody,
-            };
-            is_owed |= owed != Owed::Nobody;
-            out.to.push(Receiver { peer: interest.peer, owed });
+        out.merged = live.take_pending(&mut out.ops);
+        let mut needs_snapshot = false;
+        for subscription in &mut slot.peers {
+            let snapshot_for =
+                match std::mem::replace(&mut subscription.next_flush, NextFlush::Deltas) {
+                    NextFlush::SnapshotForAll => SnapshotFor::All(subscription.request_id),
+                    NextFlush::RequestedSnapshot => SnapshotFor::UpTo(subscription.request_id),
+                    NextFlush::Deltas => SnapshotFor::None,
+                };
+            needs_snapshot |= snapshot_for != SnapshotFor::None;
+            out.to.push(Receiver { peer: subscription.peer, snapshot_for });
         }
-        if is_owed {
+        if needs_snapshot {
             out.snapshot = Some(live.snapshot());
         }
         self.free_if_unused(channel);
@@ -189,52 +194,52 @@ impl Shard {
     fn put(
         &mut self,
         name: &ChannelName,
-        Wanted { put, max_members, standing }: Wanted,
+        Wanted { put, max_members, connectivity }: Wanted,
         now: Instant,
         out: &mut Vec<Effect>,
-    ) -> Verdict {
+    ) -> PutResult {
         self.wake(name, now, out);
         let max_members = max_members as usize;
         let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
         match &mut slot.map {
             Map::Live(channel) => {
                 let (connection, owner) = (put.connection, put.owner);
-                while standing == Standing::Connected
+                while connectivity == Connectivity::Connected
                     && let Some(change) =
-                        channel.decide_give_way(connection, max_members, self.seq + 1)
+                        channel.decide_eviction(connection, max_members, self.seq + 1)
                 {
                     self.seq += 1;
-                    self.entries -= 1;
+                    self.members -= 1;
                     channel.apply(change);
                 }
                 match channel.decide_put(put, max_members, self.seq + 1) {
                     Decision::Unchanged => {
-                        channel.stand(connection, owner, standing);
-                        return Verdict::Done;
+                        channel.set_connectivity(connection, owner, connectivity);
+                        return PutResult::Done;
                     }
                     Decision::Full => {
                         self.free_if_unused(name);
-                        return Verdict::Full;
+                        return PutResult::Full;
                     }
                     Decision::Change(change) => {
                         self.seq += 1;
                         let before = channel.len();
                         channel.apply(change);
-                        self.entries += channel.len() - before;
-                        channel.stand(connection, owner, standing);
+                        self.members += channel.len() - before;
+                        channel.set_connectivity(connection, owner, connectivity);
                     }
                 }
                 slot.announce(name, out);
             }
             Map::Collecting(collecting) => {
-                if !collecting.hold(put, max_members, standing) {
-                    return Verdict::Full;
+                if !collecting.hold(put, max_members, connectivity) {
+                    return PutResult::Full;
                 }
                 self.rebuild_if_complete(name, now, out);
             }
             Map::Hibernating(_) => unreachable!("`wake` ran before"),
         }
-        Verdict::Done
+        PutResult::Done
     }
 
     fn remove(
@@ -258,7 +263,7 @@ impl Shard {
                 if let Decision::Change(change) = decision {
                     self.seq += 1;
                     channel.apply(change);
-                    self.entries -= 1;
+                    self.members -= 1;
                     slot.announce(name, out);
                 }
             }
@@ -274,7 +279,9 @@ impl Shard {
     /// [`Command::Keep`] when it wakes.
     fn detach(&mut self, name: &ChannelName, connection: ConnectionId, owner: Owner) {
         match self.channels.get_mut(name).map(|slot| &mut slot.map) {
-            Some(Map::Live(channel)) => channel.stand(connection, owner, Standing::Detached),
+            Some(Map::Live(channel)) => {
+                channel.set_connectivity(connection, owner, Connectivity::Detached)
+            }
             Some(Map::Collecting(collecting)) => collecting.detach(connection, owner),
             Some(Map::Hibernating(_)) | None => {}
         }
@@ -283,19 +290,19 @@ impl Shard {
     fn subscribe(
         &mut self,
         name: &ChannelName,
-        wish: Interest,
+        subscription: PeerSubscription,
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
         self.wake(name, now, out);
         let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
-        slot.note(wish);
+        slot.note(subscription);
         slot.announce(name, out);
     }
 
     fn unsubscribe(&mut self, name: &ChannelName, peer: Peer) {
         if let Some(slot) = self.channels.get_mut(name) {
-            slot.peers.retain(|interest| interest.peer != peer);
+            slot.peers.retain(|subscription| subscription.peer != peer);
             self.free_if_unused(name);
         }
     }
@@ -340,21 +347,21 @@ impl Shard {
 
 impl Slot {
     fn peers(&self) -> Vec<Peer> {
-        self.peers.iter().map(|interest| interest.peer).collect()
+        self.peers.iter().map(|subscription| subscription.peer).collect()
     }
 
-    /// Notes what a peer wants. What it was owed before is not forgotten.
-    fn note(&mut self, wish: Interest) {
-        match self.peers.iter_mut().find(|interest| interest.peer == wish.peer) {
-            Some(interest) => {
-                interest.ask = wish.ask;
-                if interest.owes == Owes::Deltas {
-                    interest.owes = wish.owes;
+    /// Notes what a peer wants. A snapshot for all that it has not been sent yet stays due.
+    fn note(&mut self, new: PeerSubscription) {
+        match self.peers.iter_mut().find(|subscription| subscription.peer == new.peer) {
+            Some(subscription) => {
+                subscription.request_id = new.request_id;
+                if subscription.next_flush == NextFlush::Deltas {
+                    subscription.next_flush = new.next_flush;
                 }
             }
             None => {
                 self.peers.reserve_exact(1);
-                self.peers.push(wish);
+                self.peers.push(new);
             }
         }
     }
@@ -363,12 +370,12 @@ impl Slot {
     /// much to say that it should not wait.
     fn announce(&mut self, name: &ChannelName, out: &mut Vec<Effect>) {
         let Map::Live(channel) = &self.map else { return };
-        let (channel, untold) = (name.clone(), channel.untold());
+        let (channel, pending) = (name.clone(), channel.pending_changes());
         if !self.announced {
             self.announced = true;
             out.push(Effect::Dirty { channel, flushed_at: self.flushed_at });
-        } else if untold == ENOUGH_CHANGES {
-            out.push(Effect::Ripe { channel, flushed_at: self.flushed_at });
+        } else if pending == ENOUGH_CHANGES {
+            out.push(Effect::FlushNow { channel, flushed_at: self.flushed_at });
         }
     }
 }

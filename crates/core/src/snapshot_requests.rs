@@ -1,4 +1,4 @@
-//! When the connections of one loop may ask for the snapshots that they are owed. A snapshot may be
+//! When the connections of one loop may request the snapshots that they wait for. A snapshot may be
 //! a thousand times as long as the request for it, so each connection has a budget, by channel and
 //! by bytes. What exceeds it waits; nothing is refused. Knows slots, channels and sizes; refuses to
 //! know sockets and subscriptions.
@@ -22,7 +22,7 @@ pub struct SnapshotRequests {
     due: BTreeSet<(Instant, u32)>,
 }
 
-/// Why a connection is owed a snapshot.
+/// Why a connection needs a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// It subscribes, or has lost what it was to be sent.
@@ -43,9 +43,9 @@ pub enum When {
 /// What one connection asks for.
 #[derive(Debug, Default)]
 struct Requests {
-    /// Asked for and not answered.
-    asked: [Option<ChannelName>; MAX_ASKED],
-    /// Not asked for yet, each channel once.
+    /// Requested and not answered.
+    in_flight: [Option<ChannelName>; MAX_IN_FLIGHT],
+    /// Not requested yet, each channel once.
     waiting: VecDeque<ChannelName>,
     /// When each channel's budget is whole again, for those that have used theirs of late.
     recent: Vec<(ChannelName, Instant)>,
@@ -54,9 +54,9 @@ struct Requests {
     due: Option<Instant>,
 }
 
-/// Snapshots of one connection that are asked for at once. Their sizes are not known before they
+/// Snapshots of one connection that are in flight at once. Their sizes are not known before they
 /// come, so few enough that all of them may be large.
-const MAX_ASKED: usize = 4;
+const MAX_IN_FLIGHT: usize = 4;
 /// How often a connection gets a snapshot of one channel in the long run.
 const PER_CHANNEL: Duration = Duration::from_secs(1);
 /// How many of one channel it may repeat at once.
@@ -64,14 +64,14 @@ const REPEATED_AT_ONCE: u32 = 3;
 /// Bytes of snapshots that one connection gets per second in the long run.
 const BYTES_PER_SECOND: u64 = 8 << 20;
 /// For how many seconds' worth of bytes it may be ahead.
-const AHEAD: Duration = Duration::from_secs(2);
+const BURST: Duration = Duration::from_secs(2);
 /// Snapshots up to this size take nothing of the budget of bytes: the rate of messages bounds them.
 const FREE_BYTES: usize = 16 * 1024;
 /// Channels of one connection whose budgets are remembered.
 const MAX_RECENT: usize = 256;
 
 impl SnapshotRequests {
-    /// The connection is owed a snapshot and nothing keeps its socket from taking it.
+    /// The connection needs a snapshot and its socket can take it.
     pub fn request(
         &mut self,
         slot: u32,
@@ -82,7 +82,7 @@ impl SnapshotRequests {
         let requests = self.by_slot.entry(slot).or_default();
         let is_first = requests.waiting.is_empty();
         requests.charge(channel, cause, now);
-        if is_first && requests.allowed_at(channel) <= now && requests.ask(channel) {
+        if is_first && requests.allowed_at(channel) <= now && requests.start(channel) {
             return When::Now;
         }
         requests.wait(channel);
@@ -90,12 +90,12 @@ impl SnapshotRequests {
         When::Later
     }
 
-    /// The connection is owed a snapshot that its socket cannot take now. What was asked for it is
-    /// of no use any more.
+    /// The connection needs a snapshot that its socket cannot take now. A request in flight for a new
+    /// subscription is of no use any more.
     pub fn wait(&mut self, slot: u32, channel: &ChannelName, cause: Cause, now: Instant) {
         let requests = self.by_slot.entry(slot).or_default();
         if cause == Cause::Subscription {
-            requests.forget_asked(channel);
+            requests.forget_in_flight(channel);
         }
         requests.charge(channel, cause, now);
         requests.wait(channel);
@@ -146,7 +146,7 @@ impl SnapshotRequests {
             return None;
         }
         let channel = requests.waiting[at].clone();
-        if !requests.ask(&channel) {
+        if !requests.start(&channel) {
             // The next answer wakes it.
             return None;
         }
@@ -157,7 +157,7 @@ impl SnapshotRequests {
     /// The connection was sent a snapshot of so many bytes.
     pub fn answered(&mut self, slot: u32, channel: &ChannelName, bytes: usize, now: Instant) {
         let Some(requests) = self.by_slot.get_mut(&slot) else { return };
-        requests.forget_asked(channel);
+        requests.forget_in_flight(channel);
         requests.spend(bytes, now);
         if !requests.waiting.is_empty() {
             self.ready.push(slot);
@@ -179,7 +179,7 @@ impl SnapshotRequests {
         let requests = self.by_slot.entry(slot).or_default();
         // Unless its snapshot still waits: then it has had none.
         requests.charge(channel, Cause::Repetition, now);
-        requests.forget_asked(channel);
+        requests.forget_in_flight(channel);
         requests.waiting.retain(|waiting| waiting != channel);
         self.ready.push(slot);
     }
@@ -214,16 +214,16 @@ impl Requests {
         }
     }
 
-    /// False where as many as may be are asked for.
-    fn ask(&mut self, channel: &ChannelName) -> bool {
-        let free = self.asked.iter_mut().find(|asked| asked.is_none());
+    /// False if as many as may be are in flight.
+    fn start(&mut self, channel: &ChannelName) -> bool {
+        let free = self.in_flight.iter_mut().find(|in_flight| in_flight.is_none());
         free.map(|free| *free = Some(channel.clone())).is_some()
     }
 
-    fn forget_asked(&mut self, channel: &ChannelName) {
-        for asked in &mut self.asked {
-            if asked.as_ref() == Some(channel) {
-                *asked = None;
+    fn forget_in_flight(&mut self, channel: &ChannelName) {
+        for in_flight in &mut self.in_flight {
+            if in_flight.as_ref() == Some(channel) {
+                *in_flight = None;
             }
         }
     }
@@ -259,12 +259,12 @@ impl Requests {
         let by_channel = self.recent.iter().find(|(name, _)| name == channel);
         let by_channel = by_channel
             .map_or(Instant::default(), |(_, whole)| *whole - PER_CHANNEL * REPEATED_AT_ONCE);
-        by_channel.max(self.whole_at - AHEAD)
+        by_channel.max(self.whole_at - BURST)
     }
 
     fn is_idle(&self, now: Instant) -> bool {
         self.waiting.is_empty()
-            && self.asked.iter().all(Option::is_none)
+            && self.in_flight.iter().all(Option::is_none)
             && self.whole_at <= now
             && self.recent.iter().all(|(_, whole_at)| *whole_at <= now)
     }

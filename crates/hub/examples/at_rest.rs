@@ -5,7 +5,7 @@
 use std::mem::size_of;
 
 use counting::{Counting, count};
-use herenow_core::{Auth, Entry, Session, Subscriber};
+use herenow_core::{Auth, Member, Session, Subscriber};
 use one_hub::{OneHub, masked, track};
 
 mod counting;
@@ -23,7 +23,7 @@ fn main() {
     println!("size of Session     {:>4} bytes", size_of::<Session>());
     println!("size of Auth        {:>4} bytes, boxed once authenticated", size_of::<Auth>());
     println!("size of Subscriber  {:>4} bytes", size_of::<Subscriber>());
-    println!("size of Entry       {:>4} bytes", size_of::<Entry>());
+    println!("size of Member      {:>4} bytes", size_of::<Member>());
     println!();
 
     let mut one_hub = OneHub::new();

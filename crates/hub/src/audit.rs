@@ -93,7 +93,7 @@ impl Hub {
             subscriptions: self.audience.subscriptions(),
             audience_channels: self.audience.channels(),
             channels: shards.channels,
-            members: shards.entries,
+            members: shards.members,
             planned: self.shards.planned(),
             deliveries: self.deliveries.len(),
             channel_leases: self.channel_leases.len(),
@@ -127,11 +127,11 @@ impl Hub {
 
     /// The connections whose sockets take bytes and that are owed a snapshot all the same, and of
     /// which channel. Walks all subscriptions.
-    pub fn owed(&self) -> impl Iterator<Item = (u32, &ChannelName)> {
+    pub fn awaiting_snapshot(&self) -> impl Iterator<Item = (u32, &ChannelName)> {
         let takes_bytes = |slot| {
             self.connections.get(slot).is_some_and(|one| one.is_open() && !one.has_send_queue())
         };
-        let owed = self.audience.owed().filter(move |(_, slot)| takes_bytes(*slot));
+        let owed = self.audience.awaiting_snapshot().filter(move |(_, slot)| takes_bytes(*slot));
         owed.map(|(channel, slot)| (slot, channel))
     }
 }

@@ -1,4 +1,4 @@
-//! Leases of channels whose namespace sets a `presenceTTL` of its own: how long an entry there
+//! Leases of channels whose namespace sets a `presenceTTL` of its own: how long a member there
 //! outlives the silence of its connection. Kept apart from the leases of connections, since
 //! hardly anybody sets one, and who does not is not to pay for it.
 
@@ -18,7 +18,7 @@ pub(crate) struct ChannelLeases {
 
 #[derive(Debug, Clone, Copy)]
 struct Watched {
-    /// The shortest lease of its entries.
+    /// The shortest lease of its members.
     shortest: Duration,
     /// Silence before this does not count: the lease was another then.
     since: Instant,
@@ -37,7 +37,7 @@ impl ChannelLeases {
 }
 
 impl<I: Io> Work<'_, I> {
-    /// The connection in `slot` shows something in `channel`, whose entries outlive silence by
+    /// The connection in `slot` shows something in `channel`, whose members outlive silence by
     /// `ttl`.
     pub(crate) fn watch_lease(&mut self, slot: u32, ttl: Duration) {
         let of_connections = self.hub.config.presence_ttl;
@@ -49,7 +49,7 @@ impl<I: Io> Work<'_, I> {
             let shortest = ttl.min(of_connections);
             all_watched.insert(slot, Watched { shortest, since: self.now, is_pinged: false });
         }
-        // The connection lives as long as the entry that may outlive the most.
+        // The connection lives as long as the member that may outlive the most.
         self.hub.leases.extend(slot, ttl);
     }
 
@@ -77,7 +77,7 @@ impl<I: Io> Work<'_, I> {
         self.hub.channel_leases.watched.insert(slot, watched);
     }
 
-    /// Pings who has been silent for half of its shortest lease, and ends the entries whose lease
+    /// Pings who has been silent for half of its shortest lease, and ends the members whose lease
     /// is over.
     pub(crate) fn scan_channel_leases(&mut self) {
         if self.hub.channel_leases.watched.is_empty() {

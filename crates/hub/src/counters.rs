@@ -13,7 +13,7 @@ pub struct Counters {
     /// Since when the oldest of them has had no socket.
     pub oldest_detached: Option<Instant>,
     /// Members now, over the channels of this hub's shards.
-    pub entries: usize,
+    pub members: usize,
     /// Subscriptions of this hub's connections now.
     pub subscriptions: usize,
     /// Channels in use now, of this hub's shards.

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use herenow_core::{Cause, Flush, Op, Owed, Part, Snapshot};
-use herenow_wire::encode::{self, Gone, Position, Row};
+use herenow_core::{Cause, Flush, Op, Part, Snapshot, SnapshotFor};
+use herenow_wire::encode::{self, Departure, Member, Position};
 use herenow_wire::{ChannelName, Incoming, Refusal};
 
 use crate::connection::{self, Sent};
@@ -156,7 +156,7 @@ impl<I: Io> Work<'_, I> {
             if is_here
                 && self.hub.audience.subscribers(channel).len() <= self.hub.config.writes_per_turn
             {
-                self.deliver_at_once(channel, &mut shared, receiver.owed, changes);
+                self.deliver_at_once(channel, &mut shared, receiver.snapshot_for, changes);
                 continue;
             }
             let delivery = Delivery {
@@ -164,7 +164,7 @@ impl<I: Io> Work<'_, I> {
                 changes,
                 deltas: shared.0.share(),
                 snapshot: shared.1.share(),
-                owed: receiver.owed,
+                snapshot_for: receiver.snapshot_for,
             };
             if is_here {
                 self.begin(delivery);
@@ -187,7 +187,7 @@ impl<I: Io> Work<'_, I> {
             self.hub.audience.subscribers(channel).len() <= self.hub.config.writes_per_turn;
         if is_small && !self.hub.deliveries.has(channel) {
             let mut shared = (Shared::of(&delivery.deltas), Shared::of(&delivery.snapshot));
-            self.deliver_at_once(channel, &mut shared, delivery.owed, delivery.changes);
+            self.deliver_at_once(channel, &mut shared, delivery.snapshot_for, delivery.changes);
         } else {
             self.begin(delivery);
         }
@@ -198,12 +198,12 @@ impl<I: Io> Work<'_, I> {
         &mut self,
         channel: &ChannelName,
         shared: &mut (Shared<'a>, Shared<'a>),
-        owed: Owed,
+        snapshot_for: SnapshotFor,
         changes: usize,
     ) {
         let mut recipients = std::mem::take(&mut self.hub.scratch.recipients);
         recipients.clear();
-        self.collect(channel, owed, &mut recipients);
+        self.collect(channel, snapshot_for, &mut recipients);
         self.hub.pace.record(changes.max(1) * recipients.len(), self.now);
         self.write_to(channel, shared, &recipients);
         self.hub.scratch.recipients = recipients;
@@ -224,7 +224,7 @@ impl<I: Io> Work<'_, I> {
             };
             let mut recipients = recipients.unwrap_or_else(|| {
                 let mut recipients = Vec::new();
-                self.collect(&delivery.channel, delivery.owed, &mut recipients);
+                self.collect(&delivery.channel, delivery.snapshot_for, &mut recipients);
                 self.hub.pace.record(delivery.changes.max(1) * recipients.len(), self.now);
                 recipients
             });
@@ -254,10 +254,15 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Who here gets which part of a flush. Who gets the snapshot is up to date from then on.
-    fn collect(&mut self, channel: &ChannelName, owed: Owed, out: &mut Vec<Recipient>) {
+    fn collect(
+        &mut self,
+        channel: &ChannelName,
+        snapshot_for: SnapshotFor,
+        out: &mut Vec<Recipient>,
+    ) {
         for subscriber in self.hub.audience.subscribers(channel) {
             let slot = subscriber.slot;
-            out.extend(subscriber.take(owed).map(|part| Recipient { slot, part }));
+            out.extend(subscriber.take(snapshot_for).map(|part| Recipient { slot, part }));
         }
     }
 
@@ -347,25 +352,26 @@ impl<I: Io> Work<'_, I> {
 
 fn encode_op(out: &mut Vec<u8>, channel: &ChannelName, op: &Op) {
     match op {
-        Op::Put { was, is } => {
-            let row = Row { user: &is.user, connection: is.connection, state: &is.state };
-            match was {
-                None => encode::join(out, channel, is.seq, row),
-                Some(_) => encode::update(out, channel, is.seq, row),
+        Op::Put { old, new } => {
+            let member = Member { user: &new.user, connection: new.connection, state: &new.state };
+            match old {
+                None => encode::join(out, channel, new.seq, member),
+                Some(_) => encode::update(out, channel, new.seq, member),
             }
         }
-        Op::Remove { was, reason, seq } => {
-            let gone = Gone { user: &was.user, connection: was.connection, reason: *reason };
-            encode::leave(out, channel, *seq, gone);
+        Op::Remove { old, reason, seq } => {
+            let departure =
+                Departure { user: &old.user, connection: old.connection, reason: *reason };
+            encode::leave(out, channel, *seq, departure);
         }
     }
 }
 
 fn encode_snapshot(out: &mut Vec<u8>, channel: &ChannelName, snapshot: &Snapshot) {
-    let rows = snapshot.entries.iter().map(|entry| Row {
-        user: &entry.user,
-        connection: entry.connection,
-        state: &entry.state,
+    let rows = snapshot.members.iter().map(|member| Member {
+        user: &member.user,
+        connection: member.connection,
+        state: &member.state,
     });
     encode::sync(out, channel, position(snapshot), rows);
 }

@@ -79,7 +79,7 @@ impl DetachedSessions {
         let (id, next_end) = (session.connection(), session.poll_timeout(limits));
         self.by_next_end.insert((next_end, id));
         self.by_age.insert((since, id));
-        for (channel, _) in session.answered_for() {
+        for (channel, _) in session.tracked_without_listening() {
             self.by_channel.entry(channel.clone()).or_default().insert(id);
         }
         self.sessions.insert(id, Kept { session, since, next_end });
@@ -90,7 +90,7 @@ impl DetachedSessions {
         let Kept { session, since, next_end } = self.sessions.remove(&id)?;
         self.by_next_end.remove(&(next_end, id));
         self.by_age.remove(&(since, id));
-        let shown = session.answered_for().map(|(channel, _)| channel);
+        let shown = session.tracked_without_listening().map(|(channel, _)| channel);
         for channel in shown {
             if let Some(ids) = self.by_channel.get_mut(channel) {
                 ids.remove(&id);
@@ -134,7 +134,7 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
-    /// Lets the entries go whose grace is over.
+    /// Lets the members go whose grace is over.
     pub(crate) fn end_graces(&mut self) {
         while let Some(id) = self.hub.detached.next_over(self.now) {
             self.tell_detached(id, Input::Timeout);
@@ -154,9 +154,9 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
-    /// A session that nobody has any more: its entries go at once.
+    /// A session that nobody has any more: its members go at once.
     pub(crate) fn end_orphan(&mut self, mut session: Session) {
-        self.hand_detached(&mut session, Input::Broken);
+        self.hand_detached(&mut session, Input::Closed);
         self.settle();
     }
 

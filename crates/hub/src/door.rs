@@ -170,7 +170,7 @@ impl Hub {
         }
         work.review_some();
         work.end_broken();
-        work.ask_for_snapshots();
+        work.request_snapshots();
         work.flush_channels();
         work.send_replies();
         work.send_mail();

@@ -170,7 +170,7 @@ impl Hub {
             connections: self.connections.len(),
             detached_sessions: self.detached.len(),
             oldest_detached: self.detached.oldest_since(),
-            entries: shards.entries,
+            members: shards.members,
             channels: shards.channels,
             subscriptions: self.audience.subscriptions(),
             ..self.counters

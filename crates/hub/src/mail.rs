@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use herenow_core::{Asker, Claim, Command, Input, Owed, Peer, Session, Verdict};
+use herenow_core::{Asker, Claim, Command, Input, Peer, PutResult, Session, SnapshotFor};
 use herenow_wire::{ChannelName, Ref, UserId};
 
 use crate::detached_users::Detachment;
@@ -24,7 +24,7 @@ pub enum Mail {
         /// Of which channel.
         channel: ChannelName,
         /// What became of it.
-        verdict: Verdict,
+        result: PutResult,
     },
     /// A connection of the asking hub claims a session that may be on the receiving one.
     Claim {
@@ -78,7 +78,7 @@ pub struct Delivery {
     pub(crate) changes: usize,
     pub(crate) deltas: Arc<Encoded>,
     pub(crate) snapshot: Arc<Encoded>,
-    pub(crate) owed: Owed,
+    pub(crate) snapshot_for: SnapshotFor,
 }
 
 /// A shard that a fault has cost its maps.
@@ -161,8 +161,8 @@ impl<I: Io> Work<'_, I> {
                     self.hub.shards.handle(command, self.now, effects);
                     self.settle();
                 }
-                Mail::Answer { asker, reference, channel, verdict } => {
-                    self.answer(asker, Input::Answer { channel, reference, verdict });
+                Mail::Answer { asker, reference, channel, result } => {
+                    self.answer(asker, Input::Answer { channel, reference, result });
                 }
                 Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
                 Mail::TakenOver { asker, session } => self.taken_over(asker, session),

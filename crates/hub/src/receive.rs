@@ -96,7 +96,7 @@ impl<I: Io> Work<'_, I> {
             Stopped::Over => {}
             Stopped::Broken(error) => {
                 self.hub.leases.renew(slot, self.now);
-                self.tell_session(slot, Input::Broken);
+                self.tell_session(slot, Input::Closed);
                 self.close(slot, error.close_code(), &error.to_string());
             }
         }
@@ -159,7 +159,7 @@ impl<I: Io> Work<'_, I> {
                     Some(frame) if frame.code == CloseCode::GoingAway.number() => {
                         self.socket_lost(slot);
                     }
-                    _ => self.tell_session(slot, Input::Broken),
+                    _ => self.tell_session(slot, Input::Closed),
                 }
                 self.mark_dead(slot);
             }

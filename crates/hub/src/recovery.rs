@@ -47,8 +47,13 @@ impl<I: Io> Work<'_, I> {
                 .map(|connection| &connection.session)
                 .filter(|session| session.tracked().any(|name| *name == channel));
             let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
-            let ask = self.hub.audience.ask_for_all(&channel);
-            self.command(Command::Recover { channel, peer: self.hub.config.me, ask, trackers });
+            let request_id = self.hub.audience.request_for_all(&channel);
+            self.command(Command::Recover {
+                channel,
+                peer: self.hub.config.me,
+                request_id,
+                trackers,
+            });
         }
         for channel in self.unheard_channels_of(shard) {
             self.answer_for_unheard(&channel);
@@ -90,7 +95,9 @@ impl<I: Io> Work<'_, I> {
         let max_members = self.hub.policy.settings_for(channel).max_members;
         let connections = &self.hub.connections;
         self.hub.taken_over.retain(|slot| {
-            connections.get(*slot).is_some_and(|c| c.session.answered_for().next().is_some())
+            connections
+                .get(*slot)
+                .is_some_and(|c| c.session.tracked_without_listening().next().is_some())
         });
         let taken_over = self.hub.taken_over.iter().filter_map(|slot| connections.get(*slot));
         let connected = taken_over.filter_map(|c| shown_by(&c.session, channel));
@@ -113,7 +120,8 @@ impl<I: Io> Work<'_, I> {
     fn unheard_channels_of(&self, shard: u16) -> Vec<ChannelName> {
         let slots = self.hub.taken_over.iter();
         let connected = slots.filter_map(|slot| self.hub.connections.get(*slot));
-        let shown = connected.flat_map(|c| c.session.answered_for().map(|(name, _)| name));
+        let shown =
+            connected.flat_map(|c| c.session.tracked_without_listening().map(|(name, _)| name));
         let all = shown.chain(self.hub.detached.channels());
         let mut channels: Vec<ChannelName> =
             all.filter(|name| name.shard() == shard).cloned().collect();
@@ -126,7 +134,7 @@ impl<I: Io> Work<'_, I> {
 /// What a session shows in `channel`, where it is sent nothing of it.
 fn shown_by(session: &Session, channel: &ChannelName) -> Option<Put> {
     let user = session.auth()?.user.clone();
-    let (_, state) = session.answered_for().find(|(name, _)| *name == channel)?;
+    let (_, state) = session.tracked_without_listening().find(|(name, _)| *name == channel)?;
     let connection = session.connection();
     Some(Put { connection, owner: OWNER, user, state: state.clone() })
 }

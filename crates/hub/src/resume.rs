@@ -44,7 +44,7 @@ impl<I: Io> Work<'_, I> {
                 self.give(asker, Box::new(session));
             }
         } else if self.hub.connections.get(slot).is_some_and(|c| is_claimed(&c.session)) {
-            // The socket that still holds it is closed: two sockets never share an entry.
+            // The socket that still holds it is closed: two sockets never share a member.
             self.hand(slot, Input::Claimed { by: asker });
             self.carry_out(slot);
         } else if asker.peer == me {

@@ -17,7 +17,7 @@ use crate::mail::Mail;
 use crate::replies::{Place, Replies};
 use crate::work::Work;
 
-/// Every entry of this process has one owner.
+/// Every member of this process has one owner.
 pub(crate) const OWNER: Owner = Owner(0);
 
 /// No slot: nothing reaches a session through it.
@@ -68,17 +68,17 @@ impl<I: Io> Work<'_, I> {
                         let due = self.hub.pace.due(flushed_at, self.now);
                         self.hub.shards.plan(channel, due);
                     }
-                    Effect::Ripe { channel, flushed_at } => {
-                        let due = self.hub.pace.due_ripe(flushed_at, self.now);
+                    Effect::FlushNow { channel, flushed_at } => {
+                        let due = self.hub.pace.due_early(flushed_at, self.now);
                         self.hub.shards.plan(channel, due);
                     }
-                    Effect::Answer { asker, reference, channel, verdict }
+                    Effect::Answer { asker, reference, channel, result }
                         if asker.peer == self.hub.config.me =>
                     {
-                        self.answer(asker, Input::Answer { channel, reference, verdict });
+                        self.answer(asker, Input::Answer { channel, reference, result });
                     }
-                    Effect::Answer { asker, reference, channel, verdict } => {
-                        let mail = Mail::Answer { asker, reference, channel, verdict };
+                    Effect::Answer { asker, reference, channel, result } => {
+                        let mail = Mail::Answer { asker, reference, channel, result };
                         self.hub.outgoing.push(asker.peer, mail);
                     }
                     Effect::Resync { channel, .. } => {
@@ -140,7 +140,7 @@ impl<I: Io> Work<'_, I> {
             }
             SessionEffect::Authorize(question) => self.authorize(asker, question),
             SessionEffect::Listen { channel } => self.listen(slot, channel),
-            SessionEffect::AskAgain { channel } => self.ask_again(slot, channel),
+            SessionEffect::RequestSnapshot { channel } => self.request_again(slot, channel),
             SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
             SessionEffect::Put { channel, state, user, reference, settings } => {
                 let put = Put { connection, owner: OWNER, user, state };
@@ -151,7 +151,7 @@ impl<I: Io> Work<'_, I> {
             SessionEffect::Remove { channel, reason } => {
                 self.command(Command::Remove { channel, connection, owner: OWNER, reason });
             }
-            SessionEffect::Settled => {
+            SessionEffect::Admitted => {
                 self.io.admitted(slot);
             }
             SessionEffect::Detach { channel } => {

@@ -45,7 +45,7 @@ struct Awaiting {
 /// than a turn.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
-    pub(crate) entries: usize,
+    pub(crate) members: usize,
     pub(crate) channels: usize,
 }
 
@@ -183,7 +183,7 @@ impl Shards {
         if awaiting.hubs == 0 {
             self.awaiting.remove(&loss.shard);
             let at = usize::from(loss.shard / self.hubs);
-            self.with(at, |shard| shard.reports_are_in(now, out));
+            self.with(at, |shard| shard.all_have_reported(now, out));
         }
     }
 
@@ -191,7 +191,7 @@ impl Shards {
     /// takes its place, and all hubs are to tell that one what they know.
     fn with(&mut self, at: usize, call: impl FnOnce(&mut Shard)) {
         let shard = self.shards.get_mut(at).expect("a hub is only asked for its own shards");
-        self.counts.entries -= shard.entries();
+        self.counts.members -= shard.members();
         self.counts.channels -= shard.channels();
         // What the fault left half done is thrown away whole, so nothing broken is seen.
         if contain(|| call(&mut *shard)).is_err() {
@@ -203,7 +203,7 @@ impl Shards {
             self.awaiting.insert(index, awaiting);
             self.lost.push(Loss { shard: index, fault: self.faults });
         }
-        self.counts.entries += shard.entries();
+        self.counts.members += shard.members();
         self.counts.channels += shard.channels();
     }
 }

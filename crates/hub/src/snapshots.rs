@@ -11,18 +11,18 @@ use crate::work::Work;
 impl<I: Io> Work<'_, I> {
     /// The connection subscribes from now on, and is owed a snapshot.
     pub(crate) fn listen(&mut self, slot: u32, channel: ChannelName) {
-        let ask = self.hub.audience.listen(&channel, slot);
-        if self.may_ask(slot, &channel, Cause::Subscription) {
-            self.command(Command::Subscribe { channel, peer: self.hub.config.me, ask });
+        let request_id = self.hub.audience.listen(&channel, slot);
+        if self.may_request(slot, &channel, Cause::Subscription) {
+            self.command(Command::Subscribe { channel, peer: self.hub.config.me, request_id });
         } else {
             self.hub.audience.lag(&channel, slot);
         }
     }
 
     /// A subscriber wants a fresh snapshot. Until it is asked for, deltas come as before.
-    pub(crate) fn ask_again(&mut self, slot: u32, channel: ChannelName) {
-        if self.may_ask(slot, &channel, Cause::Repetition) {
-            self.ask(slot, channel);
+    pub(crate) fn request_again(&mut self, slot: u32, channel: ChannelName) {
+        if self.may_request(slot, &channel, Cause::Repetition) {
+            self.request(slot, channel);
         }
     }
 
@@ -38,7 +38,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Asks for what may be asked for now.
-    pub(crate) fn ask_for_snapshots(&mut self) {
+    pub(crate) fn request_snapshots(&mut self) {
         for slot in self.hub.held.take_waiting() {
             self.hub.snapshot_requests.wake(slot);
         }
@@ -53,7 +53,7 @@ impl<I: Io> Work<'_, I> {
             while self.hub.connections.get(slot).is_some_and(takes_more)
                 && let Some(channel) = self.hub.snapshot_requests.next(slot, self.now)
             {
-                self.ask(slot, channel);
+                self.request(slot, channel);
             }
         }
         self.settle();
@@ -68,12 +68,12 @@ impl<I: Io> Work<'_, I> {
             connections.get(slot).and_then(|connection| connection.taken_bytes_of(piece))
         });
         for slot in slow {
-            self.tell_session(slot, Input::Broken);
+            self.tell_session(slot, Input::Closed);
             self.close(slot, CloseCode::Overloaded, "read too slowly");
         }
     }
 
-    fn may_ask(&mut self, slot: u32, channel: &ChannelName, cause: Cause) -> bool {
+    fn may_request(&mut self, slot: u32, channel: &ChannelName, cause: Cause) -> bool {
         if !self.hub.connections.get(slot).is_some_and(takes_more) {
             self.hub.snapshot_requests.wait(slot, channel, cause, self.now);
             return false;
@@ -81,13 +81,13 @@ impl<I: Io> Work<'_, I> {
         self.hub.snapshot_requests.request(slot, channel, cause, self.now) == When::Now
     }
 
-    fn ask(&mut self, slot: u32, channel: ChannelName) {
-        let ask = match self.hub.audience.catch_up(&channel, slot) {
-            None => self.hub.audience.ask_again(&channel, slot),
+    fn request(&mut self, slot: u32, channel: ChannelName) {
+        let request_id = match self.hub.audience.catch_up(&channel, slot) {
+            None => self.hub.audience.request_again(&channel, slot),
             lagged => lagged,
         };
-        if let Some(ask) = ask {
-            self.command(Command::Subscribe { channel, peer: self.hub.config.me, ask });
+        if let Some(request_id) = request_id {
+            self.command(Command::Subscribe { channel, peer: self.hub.config.me, request_id });
         }
     }
 }

@@ -53,7 +53,7 @@ pub struct LoopsMetrics {
     /// Sessions now that have lost their socket and may come back.
     pub detached_sessions: u64,
     /// Entries now.
-    pub entries: u64,
+    pub members: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Channels now that somebody subscribes to or tracks in.

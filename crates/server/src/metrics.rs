@@ -32,7 +32,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
         "Broken connections now that are kept for `disconnectGraceMs`.",
         loops.detached_sessions,
     );
-    page.gauge("members", "Members of all channels now.", loops.entries);
+    page.gauge("members", "Members of all channels now.", loops.members);
     page.gauge("subscriptions", "Subscriptions now.", loops.subscriptions);
     page.gauge("channels", "Channels in use now.", loops.channels);
     page.gauge("queued_messages", "Messages waiting between loops now.", loops.queued);
@@ -150,7 +150,7 @@ mod tests {
     fn every_sample_stands_behind_its_type_and_holds_its_count() {
         let loops = LoopsMetrics {
             connections: 7,
-            entries: 5,
+            members: 5,
             connections_accepted: 9,
             flushes_forwarded: 4,
             updates_merged: 3,

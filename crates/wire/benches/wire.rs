@@ -2,7 +2,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use herenow_wire::encode::{self, Position, Row};
+use herenow_wire::encode::{self, Member, Position};
 use herenow_wire::frame::{Chunk, Reader};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, State, UserId, decode};
 
@@ -54,7 +54,7 @@ fn encode_updates(bencher: Bencher, updates: u64) {
     bencher.counter(ItemsCount::new(updates)).bench_local(|| {
         out.clear();
         for seq in 0..updates {
-            encode::update(&mut out, &parts.channel, black_box(seq), parts.row());
+            encode::update(&mut out, &parts.channel, black_box(seq), parts.member());
         }
     });
 }
@@ -67,7 +67,7 @@ fn encode_sync(bencher: Bencher, rows: usize) {
     let position = Position { epoch: 1_875_000_000_000_000, seq: 41 };
     bencher.counter(ItemsCount::new(rows)).bench_local(|| {
         out.clear();
-        encode::sync(&mut out, &parts.channel, position, (0..rows).map(|_| parts.row()));
+        encode::sync(&mut out, &parts.channel, position, (0..rows).map(|_| parts.member()));
     });
 }
 
@@ -124,7 +124,7 @@ impl Parts {
         }
     }
 
-    fn row(&self) -> Row<'_> {
-        Row { user: &self.user, connection: self.connection, state: &self.state }
+    fn member(&self) -> Member<'_> {
+        Member { user: &self.user, connection: self.connection, state: &self.state }
     }
 }

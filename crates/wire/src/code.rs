@@ -26,7 +26,7 @@ pub enum ErrorCode {
     StateTooLarge,
     /// The state is missing or no object.
     InvalidState,
-    /// The channel holds as many entries as it may.
+    /// The channel holds as many members as it may.
     MemberLimit,
     /// The connection uses as many channels as it may.
     ChannelLimit,
@@ -178,7 +178,7 @@ impl CloseCode {
     }
 }
 
-/// Why an entry is gone.
+/// Why a member left.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LeaveReason {
     /// Its connection closed, in whichever way.

@@ -20,7 +20,7 @@ pub enum Reply {
         user: UserId,
         /// The server's name of this connection.
         connection: ConnectionId,
-        /// What to show when signing in after the socket broke, in order to keep the entries.
+        /// What to show when signing in after the socket broke, in order to keep the members.
         resume: Option<Box<str>>,
     },
     /// The first token is bad.
@@ -64,16 +64,16 @@ pub enum Reply {
         /// How long a kick lasts from now. Always there with [`ErrorCode::Kicked`], else never.
         retry_after_ms: Option<u32>,
     },
-    /// The server lost the channel's map: whoever tracks sends its state again.
+    /// The server lost the channel's map: every client that tracks sends its state again.
     Resync {
         /// Which channel's.
         channel: ChannelName,
     },
 }
 
-/// One entry, as a snapshot, a join or an update names it.
+/// One member, as a snapshot, a join or an update names it.
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
+pub struct Member<'a> {
     /// Whose it is.
     pub user: &'a UserId,
     /// Of which connection.
@@ -82,9 +82,9 @@ pub struct Row<'a> {
     pub state: &'a State,
 }
 
-/// An entry that is no more.
+/// A member that is no more.
 #[derive(Clone, Copy, Debug)]
-pub struct Gone<'a> {
+pub struct Departure<'a> {
     /// Whose it was.
     pub user: &'a UserId,
     /// Of which connection.
@@ -160,32 +160,32 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply, reference: Option<&Ref>) {
     });
 }
 
-/// Appends that an entry came.
-pub fn join(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, row: Row<'_>) {
+/// Appends that a member came.
+pub fn join(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, member: Member<'_>) {
     text_frame(out, MEDIUM_HEADER_BYTES, |out| {
         push_type(out, "presence_join");
-        push_entry(out, channel, seq, row);
+        push_member(out, channel, seq, member);
     });
 }
 
-/// Appends that an entry's state was replaced.
-pub fn update(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, row: Row<'_>) {
+/// Appends that a member's state was replaced.
+pub fn update(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, member: Member<'_>) {
     text_frame(out, MEDIUM_HEADER_BYTES, |out| {
         push_type(out, "presence_update");
-        push_entry(out, channel, seq, row);
+        push_member(out, channel, seq, member);
     });
 }
 
-/// Appends that an entry is gone.
-pub fn leave(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, gone: Gone<'_>) {
+/// Appends that a member is gone.
+pub fn leave(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, departure: Departure<'_>) {
     text_frame(out, MEDIUM_HEADER_BYTES, |out| {
         push_type(out, "presence_leave");
         push_channel(out, channel);
         push_seq(out, seq);
-        push_user(out, gone.user);
-        push_connection(out, gone.connection);
+        push_user(out, departure.user);
+        push_connection(out, departure.connection);
         out.extend_from_slice(b",\"reason\":\"");
-        out.extend_from_slice(gone.reason.as_str().as_bytes());
+        out.extend_from_slice(departure.reason.as_str().as_bytes());
         out.extend_from_slice(b"\"}");
     });
 }
@@ -195,7 +195,7 @@ pub fn sync<'a>(
     out: &mut Vec<u8>,
     channel: &ChannelName,
     position: Position,
-    rows: impl Iterator<Item = Row<'a>>,
+    rows: impl Iterator<Item = Member<'a>>,
 ) {
     // So many rows are long for certain; a wrong guess would move the whole snapshot.
     let is_long = rows.size_hint().0 > MEDIUM_PAYLOAD_BYTES / MIN_ROW_BYTES;
@@ -208,14 +208,14 @@ pub fn sync<'a>(
         push_seq(out, position.seq);
         out.extend_from_slice(b",\"presences\":[");
         let first = out.len();
-        for row in rows {
+        for member in rows {
             let opening: &[u8] =
                 if out.len() == first { b"{\"userId\":\"" } else { b",{\"userId\":\"" };
             out.extend_from_slice(opening);
-            push_escaped(out, row.user.as_str());
+            push_escaped(out, member.user.as_str());
             out.push(b'"');
-            push_connection(out, row.connection);
-            push_state(out, row.state);
+            push_connection(out, member.connection);
+            push_state(out, member.state);
             out.push(b'}');
         }
         out.extend_from_slice(b"]}");
@@ -245,12 +245,12 @@ fn push_type(out: &mut Vec<u8>, name: &str) {
 }
 
 /// What a join and an update say after their type.
-fn push_entry(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, row: Row<'_>) {
+fn push_member(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, member: Member<'_>) {
     push_channel(out, channel);
     push_seq(out, seq);
-    push_user(out, row.user);
-    push_connection(out, row.connection);
-    push_state(out, row.state);
+    push_user(out, member.user);
+    push_connection(out, member.connection);
+    push_state(out, member.state);
     out.push(b'}');
 }
 
@@ -330,5 +330,5 @@ const LONG_HEADER_BYTES: usize = 10;
 /// The longest payload behind a header of four bytes.
 const MEDIUM_PAYLOAD_BYTES: usize = 65_535;
 
-/// `{"userId":"x","connectionId":"0123456789abcdefghijkl","state":{}}`: no row is shorter.
+/// `{"userId":"x","connectionId":"0123456789abcdefghijkl","state":{}}`: no member is shorter.
 const MIN_ROW_BYTES: usize = 65;

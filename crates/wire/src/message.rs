@@ -37,19 +37,19 @@ pub enum ClientMessage {
         /// Of which channel.
         channel: ChannelName,
     },
-    /// Receive them no longer; an entry leaves.
+    /// Receive them no longer; a member leaves.
     Unsubscribe {
         /// Of which channel.
         channel: ChannelName,
     },
-    /// Create or replace the connection's entry.
+    /// Create or replace the connection's member.
     Track {
         /// In which channel.
         channel: ChannelName,
         /// The whole new state.
         state: State,
     },
-    /// Remove the connection's entry.
+    /// Remove the connection's member.
     Untrack {
         /// In which channel.
         channel: ChannelName,
@@ -83,7 +83,7 @@ pub enum DefaultChannel {
     None,
     /// The connection was opened with one.
     Named(ChannelName),
-    /// The connection was opened with a bad one: whoever relies on it is told why.
+    /// The connection was opened with an invalid one: a message that relies on it is refused.
     Invalid(ChannelError),
 }
 

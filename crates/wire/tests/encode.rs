@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use herenow_wire::encode::{self, Gone, Position, Reply, Row};
+use herenow_wire::encode::{self, Departure, Member, Position, Reply};
 use herenow_wire::{
     ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, LeaveReason, Ref, State,
     UserId, decode,
@@ -169,8 +169,8 @@ fn every_server_message_is_as_in_the_golden_file() {
         (channel("lobby"), user("jane"), user("ja\"ne\n\u{1f600}\u{7f}\u{0}"));
     let (online, odd) =
         (state(r#"{"status":"online"}"#), state(r#"{"s":"\ud800\n\"","n":[1e21,-0,{}]}"#));
-    let row = Row { user: &jane, connection: connection(1), state: &online };
-    let odd_row = Row { user: &strange, connection: connection(255), state: &odd };
+    let member = Member { user: &jane, connection: connection(1), state: &online };
+    let odd_member = Member { user: &strange, connection: connection(255), state: &odd };
     let mut out = |name: &str, write: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = Vec::new();
         write(&mut bytes);
@@ -178,20 +178,20 @@ fn every_server_message_is_as_in_the_golden_file() {
     };
     let position = Position { epoch: 1_700_000_000_000, seq: 42 };
     out("presence_sync", &|bytes| {
-        encode::sync(bytes, &lobby, position, [row, odd_row].into_iter())
+        encode::sync(bytes, &lobby, position, [member, odd_member].into_iter())
     });
     out("presence_sync of nobody", &|bytes| {
         encode::sync(bytes, &lobby, Position { epoch: 0, seq: 0 }, std::iter::empty());
     });
-    out("presence_join", &|bytes| encode::join(bytes, &lobby, 43, row));
+    out("presence_join", &|bytes| encode::join(bytes, &lobby, 43, member));
     out("presence_join, strange", &|bytes| {
-        encode::join(bytes, &channel("\u{fc}\"\\"), MAX_SAFE_INTEGER, odd_row)
+        encode::join(bytes, &channel("\u{fc}\"\\"), MAX_SAFE_INTEGER, odd_member)
     });
-    out("presence_update", &|bytes| encode::update(bytes, &lobby, 44, row));
+    out("presence_update", &|bytes| encode::update(bytes, &lobby, 44, member));
     for reason in LeaveReason::ALL {
-        let gone = Gone { user: &jane, connection: connection(1), reason };
+        let departure = Departure { user: &jane, connection: connection(1), reason };
         out(&format!("presence_leave {}", reason.as_str()), &|bytes| {
-            encode::leave(bytes, &lobby, 45, gone)
+            encode::leave(bytes, &lobby, 45, departure)
         });
     }
     golden::check("frames.json", &rows);
@@ -200,17 +200,22 @@ fn every_server_message_is_as_in_the_golden_file() {
 #[test]
 fn frames_stand_one_after_the_other_behind_what_the_buffer_held() {
     let (lobby, jane, empty) = (channel("l"), user("j"), state("{}"));
-    let row = Row { user: &jane, connection: connection(0), state: &empty };
+    let member = Member { user: &jane, connection: connection(0), state: &empty };
     let mut out = b"before".to_vec();
     encode::reply(&mut out, &Reply::Pong, None);
     encode::leave(
         &mut out,
         &lobby,
         1,
-        Gone { user: &jane, connection: connection(0), reason: LeaveReason::Leave },
+        Departure { user: &jane, connection: connection(0), reason: LeaveReason::Leave },
     );
-    encode::sync(&mut out, &lobby, Position { epoch: 1, seq: 1 }, std::iter::repeat_n(row, 3000));
-    encode::join(&mut out, &lobby, 2, row);
+    encode::sync(
+        &mut out,
+        &lobby,
+        Position { epoch: 1, seq: 1 },
+        std::iter::repeat_n(member, 3000),
+    );
+    encode::join(&mut out, &lobby, 2, member);
     let mut rest = out.strip_prefix(b"before").unwrap();
     for expected in ["pong", "presence_leave", "presence_sync", "presence_join"] {
         let (frame, after) = split_frame(rest);
@@ -242,10 +247,10 @@ fn the_header_fits_at_every_length_around_a_change_of_its_form() {
         );
     }
     let (lobby, empty) = (channel("l"), state("{}"));
-    let row = Row { user: &jane, connection: connection(0), state: &empty };
+    let member = Member { user: &jane, connection: connection(0), state: &empty };
     for count in (900..1100).step_by(7) {
         let position = Position { epoch: 1, seq: 1 };
-        let rows = || std::iter::repeat_n(row, count);
+        let rows = || std::iter::repeat_n(member, count);
         let (mut hinted, mut unhinted) = (Vec::new(), Vec::new());
         encode::sync(&mut hinted, &lobby, position, rows());
         // A filter tells no lower bound, so the length is guessed wrongly and the snapshot moved.
@@ -267,18 +272,18 @@ proptest! {
         prop_assume!(text_state.len() <= State::MAX_BYTES);
         let (channel, user, state) = (channel(&name), user(&id), state(&text_state));
         let connection = ConnectionId::from_bytes(raw);
-        let row = Row { user: &user, connection, state: &state };
+        let member = Member { user: &user, connection, state: &state };
         let entry = json!({ "userId": id, "connectionId": connection.to_string(), "state": { "status": status } });
         let mut out = Vec::new();
-        encode::sync(&mut out, &channel, Position { epoch, seq }, [row, row].into_iter());
+        encode::sync(&mut out, &channel, Position { epoch, seq }, [member, member].into_iter());
         let sync: Value = serde_json::from_str(text(&out)).unwrap();
         prop_assert_eq!(sync, json!({
             "type": "presence_sync", "channel": format!("presence:{name}"), "epoch": epoch, "seq": seq,
             "presences": [entry.clone(), entry],
         }));
         out.clear();
-        encode::update(&mut out, &channel, seq, row);
-        // What the server says of an entry, a client could say again word for word.
+        encode::update(&mut out, &channel, seq, member);
+        // What the server says of a member, a client could say again word for word.
         let mut heard = Vec::new();
         decode(text(&out), &DefaultChannel::None, &mut heard);
         prop_assert_eq!(heard.remove(0).unwrap().message, ClientMessage::Track { channel, state });

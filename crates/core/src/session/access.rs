@@ -46,7 +46,7 @@ pub(super) struct Review {
 pub(super) enum Cause {
     /// The connection has authenticated; it may have taken a session over. Losses are told one by
     /// one.
-    SignIn,
+    Authenticated,
     /// A new token of the same user. Losses are told by `auth_refreshed`, which ends the review.
     Refresh { reference: Option<Ref> },
     /// The rules have changed. Losses are told one by one.
@@ -71,7 +71,7 @@ impl Session {
             Some(true) => {
                 let reply = Reply::Subscribed { channel: channel.clone() };
                 out.push(SessionEffect::Reply(reply, reference));
-                out.push(SessionEffect::AskAgain { channel });
+                out.push(SessionEffect::RequestSnapshot { channel });
             }
             None if self.subscriptions.len() >= context.limits.max_channels => {
                 channel_limit(channel, reference, context, out);
@@ -90,7 +90,7 @@ impl Session {
         out: &mut Vec<SessionEffect>,
     ) {
         if self.auth().is_none() {
-            let message = "Only a signed-in connection may track. Send `auth` first.";
+            let message = "Only an authenticated connection may track. Send `auth` first.";
             let Join { channel, reference, .. } = join;
             return fail(ErrorCode::NotAuthenticated, message, Some(channel), reference, out);
         }
@@ -168,7 +168,7 @@ impl Session {
             revoked: Vec::new(),
             is_complete: true,
         };
-        self.go_on_with(review, out);
+        self.continue_review(review, out);
     }
 
     fn reviewed(
@@ -193,7 +193,7 @@ impl Session {
                 lost.finish(LeaveReason::Kicked, out);
                 self.restart_auth_clock(context);
                 review.right = Right::Subscribe;
-                return self.go_on_with(review, out);
+                return self.continue_review(review, out);
             }
             (Right::Subscribe, ruling) => {
                 let subscription = &mut self.subscriptions[review.at];
@@ -212,7 +212,7 @@ impl Session {
                 false
             }
             (Right::Track, _) => {
-                if matches!(review.cause, Cause::SignIn) {
+                if matches!(review.cause, Cause::Authenticated) {
                     self.show_again(review.at, context, out);
                 }
                 false
@@ -224,10 +224,10 @@ impl Session {
             review.right = Right::Subscribe;
             review.at += 1;
         }
-        self.go_on_with(review, out);
+        self.continue_review(review, out);
     }
 
-    fn go_on_with(&mut self, review: Review, out: &mut Vec<SessionEffect>) {
+    fn continue_review(&mut self, review: Review, out: &mut Vec<SessionEffect>) {
         if let Some(subscription) = self.subscriptions.get(review.at) {
             let channel = subscription.channel.clone();
             self.ask(&channel, review.right, out);
@@ -250,7 +250,7 @@ impl Session {
         let is_new = self.subscription(&channel).is_none();
         self.subscribed(channel.clone(), out).may_track = true;
         self.show(join, context, out);
-        // The entry first, so that the first snapshot holds it.
+        // The member first, so that the first snapshot holds it.
         if is_new && let Some(subscription) = self.subscription(&channel) {
             subscription.listen(out);
         }
@@ -277,7 +277,7 @@ impl Session {
         }
         if self.auth().is_none() {
             self.stage = Stage::Observing;
-            out.push(SessionEffect::Settled);
+            out.push(SessionEffect::Admitted);
         }
         // Most connections have one channel: no room is kept for more.
         self.subscriptions.reserve_exact(1);
@@ -302,17 +302,16 @@ impl Session {
                 (ErrorCode::ServerError, "The access rule could not be asked. Try again.")
             }
             _ => match self.denial() {
-                ErrorCode::NotAuthenticated => (
-                    ErrorCode::NotAuthenticated,
-                    "The channel is not open to everybody. Send `auth` first.",
-                ),
+                ErrorCode::NotAuthenticated => {
+                    (ErrorCode::NotAuthenticated, "The channel is not public. Send `auth` first.")
+                }
                 code => (code, "The channel's rules do not allow this."),
             },
         };
         fail(code, message, Some(channel), reference, out);
     }
 
-    /// The code of a denial: who has not signed in yet may be let in once it has.
+    /// The code of a denial: a connection that has not authenticated may get the right once it has.
     fn denial(&self) -> ErrorCode {
         match self.auth() {
             Some(_) => ErrorCode::ChannelAccessDenied,

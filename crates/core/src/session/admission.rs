@@ -94,8 +94,8 @@ impl Session {
         };
         match waiting.queue(input, room) {
             Queued::Waits => {}
-            Queued::InsteadOf(older) => self.answer_replaced(older, out),
-            Queued::Needless(input) => answer_needless(input, out),
+            Queued::Replaced(older) => self.answer_replaced(older, out),
+            Queued::Redundant(input) => answer_redundant(input, out),
             Queued::NoRoom(input) => self.refuse_for_rate(input, out),
         }
     }
@@ -173,7 +173,7 @@ impl Session {
 }
 
 /// What waits already does what this message asks for, so it has its answer.
-fn answer_needless(input: Input, out: &mut Vec<SessionEffect>) {
+fn answer_redundant(input: Input, out: &mut Vec<SessionEffect>) {
     let Input::Message(Incoming { message, reference }) = input else { return };
     match message {
         ClientMessage::Unsubscribe { channel } => not_subscribed(channel, reference, out),

@@ -1,4 +1,4 @@
-//! Signing in and refreshing: a token is handed out to be verified, and what the session does with
+//! Authenticating and refreshing: a token is handed out to be verified, and what the session does with
 //! the verdict. Knows nothing of signatures.
 
 use std::borrow::Cow;
@@ -44,7 +44,7 @@ impl Session {
                 let verified = Verified::new(auth, unix_ms, context);
                 match claim {
                     Some(claim) => self.claim(verified, *claim, reference, out),
-                    None => self.sign_in(verified, reference, out),
+                    None => self.authenticate(verified, reference, out),
                 }
             }
             (Err(refusal), _) => self.refuse_token(refusal, reference, out),
@@ -56,8 +56,8 @@ impl Session {
         self.resume(context, out);
     }
 
-    /// Signs in with a good token, or refreshes.
-    pub(super) fn sign_in(
+    /// Authenticates with a good token, or refreshes.
+    pub(super) fn authenticate(
         &mut self,
         verified: Verified,
         reference: Option<Ref>,
@@ -66,16 +66,16 @@ impl Session {
         let user = verified.auth.user.clone();
         match self.auth() {
             None => {
-                self.adopt_auth(verified);
-                out.push(SessionEffect::Settled);
+                self.set_auth(verified);
+                out.push(SessionEffect::Admitted);
                 let connection = self.connection;
                 let success = Reply::AuthSuccess { user, connection, resume: None };
                 out.push(SessionEffect::Reply(success, reference));
                 // What was open to anybody may be closed to this user.
-                self.begin_review(Cause::SignIn, out);
+                self.begin_review(Cause::Authenticated, out);
             }
             Some(present) if user == present.user => {
-                self.adopt_auth(verified);
+                self.set_auth(verified);
                 self.begin_review(Cause::Refresh { reference }, out);
             }
             Some(_) => {
@@ -126,7 +126,7 @@ impl Session {
         fail(code, message, None, reference, out);
     }
 
-    fn adopt_auth(&mut self, Verified { auth, until }: Verified) {
+    fn set_auth(&mut self, Verified { auth, until }: Verified) {
         self.stage = Stage::Authenticated { auth: Box::new(auth), until };
     }
 

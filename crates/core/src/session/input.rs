@@ -1,4 +1,4 @@
-//! What a session is told and what it wants done, as plain data.
+//! The inputs that a session takes and the effects that it returns, as plain data.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use herenow_wire::{ChannelName, CloseCode, Incoming, LeaveReason, Ref, Refusal, 
 use super::Session;
 use super::resume::Claim;
 use crate::auth::Auth;
-use crate::command::{Asker, Verdict};
+use crate::command::{Asker, PutResult};
 use crate::policy::{ChannelSettings, CurrentPolicy};
 use crate::rate::RateLimit;
 use crate::time::Instant;
@@ -51,7 +51,7 @@ impl Context<'_> {
     }
 }
 
-/// What a session is told.
+/// An input of a session.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Input {
     /// A whole frame of any kind has arrived. Counts towards abuse only.
@@ -76,7 +76,7 @@ pub enum Input {
         /// The message's `ref`.
         reference: Option<Ref>,
         /// What became of it.
-        verdict: Verdict,
+        result: PutResult,
     },
     /// The rules have changed: everything granted is to be asked again.
     Review,
@@ -96,7 +96,7 @@ pub enum Input {
     /// Nothing has been heard for the whole lease.
     LeaseEnded,
     /// The socket is closed, whichever way, and the client does not come back to this session.
-    Broken,
+    Closed,
     /// The socket broke without a close frame. Members of channels that allow grace stay for it;
     /// with none, the session ends.
     SocketLost,
@@ -189,13 +189,13 @@ pub enum SessionEffect {
     },
     /// Ask the rules; the session takes no further message until it hears [`Input::Decision`].
     Authorize(Question),
-    /// The connection subscribes from now on, and is owed a snapshot.
+    /// The connection subscribes from now on, a snapshot first.
     Listen {
         /// To which channel.
         channel: ChannelName,
     },
-    /// A subscriber wants a fresh snapshot.
-    AskAgain {
+    /// A subscriber requests another snapshot.
+    RequestSnapshot {
         /// Of which channel.
         channel: ChannelName,
     },
@@ -248,8 +248,9 @@ pub enum SessionEffect {
     },
     /// Not every rule could be asked: tell the session to review again in a while.
     ReviewLater,
-    /// The connection has signed in or watches a public channel: it is no newcomer any more.
-    Settled,
+    /// The connection has authenticated or subscribes to a public channel: it no longer counts as
+    /// unauthenticated.
+    Admitted,
     /// Close the socket. The session has ended.
     Close {
         /// Why.

@@ -1,4 +1,4 @@
-//! A connection that broke and may come back. Where grace is allowed, its entries stay for a
+//! A connection that broke and may come back. Where grace is allowed, its members stay for a
 //! while, and a new socket that shows its resume token takes them over: nobody sees it leave.
 //! An explicit close, an untrack or a kick never waits, and neither does a lease that has ended.
 
@@ -17,7 +17,7 @@ use crate::time::Instant;
 /// What a resume token that was verified says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// Whose entries it is for.
+    /// The connection whose members it is for.
     pub connection: ConnectionId,
     /// Which of the connection's tokens it is: only the newest counts, so each works once.
     pub generation: u32,
@@ -98,9 +98,9 @@ impl Session {
         reference: Option<Ref>,
         out: &mut Vec<SessionEffect>,
     ) {
-        // Who is somebody already, or watches already, keeps its own name.
+        // A connection that is already authenticated or subscribed keeps its id.
         if self.auth().is_some() || !self.subscriptions.is_empty() {
-            return self.sign_in(verified, reference, out);
+            return self.authenticate(verified, reference, out);
         }
         // The token has come in time, however long it takes to find the session.
         self.stage = Stage::Unauthenticated { until: verified.until };
@@ -132,7 +132,7 @@ impl Session {
                 subscription.row = Row::default();
             }
         }
-        self.sign_in(verified, reference, out);
+        self.authenticate(verified, reference, out);
         self.resume(context, out);
     }
 
@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    /// Lets the entries go whose grace is over. Ends with the last of them.
+    /// Lets the members go whose grace is over. Ends with the last of them.
     pub(super) fn end_graces(&mut self, now: Instant, out: &mut Vec<SessionEffect>) {
         let Stage::Detached { graces, .. } = &mut self.stage else { return };
         let over = graces.until.extract_if(.., |(_, until)| *until <= now);

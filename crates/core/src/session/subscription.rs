@@ -59,7 +59,7 @@ impl Subscription {
         std::mem::take(&mut self.is_tracking)
     }
 
-    /// Ends it: the entry leaves, and nothing more of the channel is sent.
+    /// Ends it: the member leaves, and nothing more of the channel is sent.
     pub(super) fn finish(self, reason: LeaveReason, out: &mut Vec<SessionEffect>) {
         if self.is_tracking {
             out.push(SessionEffect::Remove { channel: self.channel.clone(), reason });

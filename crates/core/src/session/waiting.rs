@@ -50,9 +50,9 @@ pub(super) enum Queued {
     /// It waits.
     Waits,
     /// It waits, and this one, which it makes needless, no longer does.
-    InsteadOf(Input),
+    Replaced(Input),
     /// What waits already makes this one needless.
-    Needless(Input),
+    Redundant(Input),
     /// There is no room for it.
     NoRoom(Input),
 }
@@ -117,12 +117,12 @@ impl Waiting {
             return self.push(input, room);
         };
         match (&self.queue[earlier], &input) {
-            (Input::Review, _) => Queued::Needless(input),
+            (Input::Review, _) => Queued::Redundant(input),
             (Input::Message(waiting), Input::Message(new)) => {
                 match (&waiting.message, &new.message) {
                     (ClientMessage::Auth { .. }, _) => self.replace(earlier, input, room),
                     (ClientMessage::Untrack { .. }, _) => self.replace(earlier, input, room),
-                    (ClientMessage::Unsubscribe { .. }, _) => Queued::Needless(input),
+                    (ClientMessage::Unsubscribe { .. }, _) => Queued::Redundant(input),
                     _ => self.push(input, room),
                 }
             }
@@ -153,7 +153,7 @@ impl Waiting {
             return Queued::NoRoom(input);
         }
         self.bytes = bytes;
-        Queued::InsteadOf(std::mem::replace(&mut self.queue[at], input))
+        Queued::Replaced(std::mem::replace(&mut self.queue[at], input))
     }
 
     /// The next message, once nothing is in flight.
@@ -300,7 +300,7 @@ fn bytes_of_pending(pending: &Pending) -> usize {
             names.sum::<usize>()
                 + match &review.cause {
                     Cause::Refresh { reference } => reference_bytes(reference),
-                    Cause::SignIn | Cause::Rules => 0,
+                    Cause::Authenticated | Cause::Rules => 0,
                 }
         }
     };

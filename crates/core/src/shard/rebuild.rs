@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::{Interest, Map, Owes, Shard};
+use super::{Map, NextFlush, PeerSubscription, Shard};
 use crate::change::Owner;
 use crate::channel::Channel;
 use crate::collecting::{Collecting, Trackers, trackers_in};
-use crate::command::{Effect, Standing};
+use crate::command::{Connectivity, Effect};
 use crate::time::Instant;
 
 impl Shard {
@@ -33,7 +33,7 @@ impl Shard {
                 Map::Collecting(collecting) if collecting.is_over(now) => over.push(name.clone()),
                 Map::Live(channel)
                     if !slot.announced
-                        && channel.is_told()
+                        && channel.has_no_pending()
                         && hibernate_after
                             .is_some_and(|after| now.since(slot.heard_at) >= after) =>
                 {
@@ -64,13 +64,13 @@ impl Shard {
     }
 
     /// After a fault, and where there are more peers than one: no channel counts as complete before
-    /// [`Shard::reports_are_in`], though its time to be rebuilt is bounded as ever.
+    /// [`Shard::all_have_reported`], though its time to be rebuilt is bounded as ever.
     pub fn await_reports(&mut self) {
         self.awaits_reports = true;
     }
 
     /// Every peer has said what it knows. Channels that wait for nobody are rebuilt.
-    pub fn reports_are_in(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub fn all_have_reported(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.awaits_reports = false;
         let names: Vec<ChannelName> = self.channels.keys().cloned().collect();
         for name in names {
@@ -83,18 +83,18 @@ impl Shard {
     pub(super) fn recover(
         &mut self,
         name: &ChannelName,
-        interest: Interest,
+        subscription: PeerSubscription,
         trackers: Vec<(ConnectionId, Owner)>,
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        Self::slot(&mut self.channels, name, (self.epoch, self.seq), now).note(interest);
-        self.hibernate_in_favour_of(name, trackers);
+        Self::slot(&mut self.channels, name, (self.epoch, self.seq), now).note(subscription);
+        self.hibernate_with_trackers(name, trackers);
         self.wake(name, now, out);
     }
 
     /// Frees a map, whatever it has become since the fault, and adds to who was in it.
-    fn hibernate_in_favour_of(&mut self, name: &ChannelName, more: Vec<(ConnectionId, Owner)>) {
+    fn hibernate_with_trackers(&mut self, name: &ChannelName, more: Vec<(ConnectionId, Owner)>) {
         let Some(slot) = self.channels.get_mut(name) else { return };
         if let Map::Collecting(collecting) = &mut slot.map {
             return collecting.await_also(more);
@@ -112,7 +112,7 @@ impl Shard {
         let Some(slot) = self.channels.get_mut(name) else { return };
         let trackers = match &slot.map {
             Map::Live(channel) => {
-                self.entries -= channel.len();
+                self.members -= channel.len();
                 trackers_in(channel)
             }
             Map::Hibernating(_) => return,
@@ -141,8 +141,8 @@ impl Shard {
         let collecting = Collecting::new(std::mem::take(trackers), now);
         slot.map = Map::Collecting(Box::new(collecting));
         self.collecting += 1;
-        for interest in &mut slot.peers {
-            interest.owes = Owes::Rebuilt;
+        for subscription in &mut slot.peers {
+            subscription.next_flush = NextFlush::SnapshotForAll;
         }
         out.push(Effect::Resync { channel: name.clone(), peers: slot.peers() });
         self.rebuild_if_complete(name, now, out);
@@ -163,7 +163,7 @@ impl Shard {
         }
     }
 
-    /// Ends a collection: who answered is the map, and everybody is told it whole.
+    /// Ends a collection: those who answered are the map, and every subscriber gets the snapshot.
     fn rebuild(&mut self, name: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
         let Some(slot) = self.channels.get_mut(name) else { return };
         let Map::Collecting(collecting) = &mut slot.map else { return };
@@ -177,11 +177,11 @@ impl Shard {
             *seq
         });
         for (connection, owner) in detached {
-            channel.stand(connection, owner, Standing::Detached);
+            channel.set_connectivity(connection, owner, Connectivity::Detached);
         }
         // Everybody gets the snapshot: the joins that led to it are nobody's deltas.
-        channel.tell(&mut Vec::new());
-        self.entries += channel.len();
+        channel.take_pending(&mut Vec::new());
+        self.members += channel.len();
         slot.map = Map::Live(channel);
         slot.heard_at = now;
         slot.announce(name, out);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use herenow_core::{Entry, Op, Snapshot};
+use herenow_core::{Member, Op, Snapshot};
 use herenow_wire::{ChannelName, ConnectionId, State};
 
 use crate::Answers;
@@ -19,7 +19,7 @@ pub enum Frame {
     Delta(ChannelName, Op),
     /// No frame of the protocol: what the list must be after those before it.
     Check(ChannelName, Rows),
-    /// No frame either: the next snapshot must hold the client's own entry.
+    /// No frame either: the next snapshot must hold the client's own member.
     Expect(ChannelName),
 }
 
@@ -33,7 +33,7 @@ pub struct Client {
     lists: BTreeMap<ChannelName, Rows>,
     /// The last epoch and the greatest number of each channel, whatever became of the subscription.
     numbers: BTreeMap<ChannelName, (u64, u64)>,
-    /// Channels whose first snapshot must hold its own entry.
+    /// Channels whose first snapshot must hold its own member.
     expected_in: Vec<ChannelName>,
 }
 
@@ -103,16 +103,16 @@ impl Client {
     }
 
     fn replace(&mut self, channel: ChannelName, snapshot: Snapshot) {
-        let Snapshot { epoch, seq, entries } = snapshot;
+        let Snapshot { epoch, seq, members } = snapshot;
         let (before_epoch, before_seq) = self.numbers.get(&channel).copied().unwrap_or_default();
         assert!(
             (before_epoch, before_seq) <= (epoch, seq),
             "{before_epoch}:{before_seq} came before"
         );
         self.numbers.insert(channel.clone(), (epoch, seq.max(before_seq)));
-        let seqs: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
+        let seqs: Vec<u64> = members.iter().map(|member| member.seq).collect();
         assert!(seqs.is_sorted(), "rows stand in the order of their last track: {seqs:?}");
-        let rows: Rows = entries.into_iter().map(row).collect();
+        let rows: Rows = members.into_iter().map(row).collect();
         if self.expected_in.contains(&channel) {
             let is_in = rows.iter().any(|(one, _)| *one == self.connection);
             assert!(is_in, "who tracked without subscribing finds itself in its first snapshot");
@@ -125,25 +125,25 @@ impl Client {
         let rows = self.lists.get_mut(channel).expect("no delta comes before the first snapshot");
         let numbers = self.numbers.get_mut(channel).expect("it came with the snapshot");
         let (seq, connection) = match &op {
-            Op::Put { is, .. } => (is.seq, is.connection),
-            Op::Remove { was, seq, .. } => (*seq, was.connection),
+            Op::Put { new, .. } => (new.seq, new.connection),
+            Op::Remove { old, seq, .. } => (*seq, old.connection),
         };
         assert!(seq > numbers.1, "{seq} is not greater than {}, which came before", numbers.1);
         numbers.1 = seq;
         let known = rows.iter().position(|(one, _)| *one == connection);
         match op {
-            Op::Put { was: None, is } => {
-                assert_eq!(known, None, "a join is of an entry that was not there");
-                rows.push(row(is));
+            Op::Put { old: None, new } => {
+                assert_eq!(known, None, "a join is of a member that was not there");
+                rows.push(row(new));
             }
-            Op::Put { was: Some(was), is } => {
-                let at = known.expect("an update is of an entry that was there");
-                assert_eq!(rows.remove(at), row(was), "an update says what was there");
-                rows.push(row(is));
+            Op::Put { old: Some(old), new } => {
+                let at = known.expect("an update is of a member that was there");
+                assert_eq!(rows.remove(at), row(old), "an update says what was there");
+                rows.push(row(new));
             }
-            Op::Remove { was, .. } => {
-                let at = known.expect("a leave is of an entry that was there");
-                assert_eq!(rows.remove(at), row(was), "a leave says what was there");
+            Op::Remove { old, .. } => {
+                let at = known.expect("a leave is of a member that was there");
+                assert_eq!(rows.remove(at), row(old), "a leave says what was there");
             }
         }
     }
@@ -153,6 +153,6 @@ impl Client {
     }
 }
 
-fn row(entry: Entry) -> (ConnectionId, State) {
-    (entry.connection, entry.state)
+fn row(member: Member) -> (ConnectionId, State) {
+    (member.connection, member.state)
 }

@@ -1,6 +1,6 @@
 //! What each subscriber of one loop is owed of a flush.
 
-use herenow_core::{Ask, Audience, Owed, Part, Phase, Subscriber};
+use herenow_core::{Audience, Part, Phase, RequestId, SnapshotFor, Subscriber};
 use herenow_wire::ChannelName;
 
 use crate::given::channel;
@@ -24,47 +24,54 @@ fn phase(audience: &mut Audience) -> Phase {
 }
 
 /// What everybody takes of a flush, by slot.
-fn take(audience: &mut Audience, owed: Owed) -> Vec<(u32, Option<Part>)> {
-    audience.subscribers(&lobby()).iter_mut().map(|one| (one.slot, one.take(owed))).collect()
+fn take(audience: &mut Audience, snapshot_for: SnapshotFor) -> Vec<(u32, Option<Part>)> {
+    audience
+        .subscribers(&lobby())
+        .iter_mut()
+        .map(|one| (one.slot, one.take(snapshot_for)))
+        .collect()
 }
 
 // P6.2
 #[test]
 fn what_a_subscriber_takes_follows_from_its_phase_and_from_what_is_owed() {
-    let asked = |ask| Phase::Asked(Ask(ask));
+    let asked = |request_id| Phase::Requested(RequestId(request_id));
     let (deltas, snapshot) = (Some(Part::Deltas), Some(Part::Snapshot));
-    let (up_to, to_all) = (|ask| Owed::UpTo(Ask(ask)), |ask| Owed::Everybody(Ask(ask)));
-    for (before, owed, part, after) in [
-        (Phase::Live, Owed::Nobody, deltas, Phase::Live),
+    let (up_to, to_all) = (
+        |request_id| SnapshotFor::UpTo(RequestId(request_id)),
+        |request_id| SnapshotFor::All(RequestId(request_id)),
+    );
+    for (before, snapshot_for, part, after) in [
+        (Phase::Live, SnapshotFor::None, deltas, Phase::Live),
         (Phase::Live, up_to(9), deltas, Phase::Live),
         (Phase::Live, to_all(9), snapshot, Phase::Live),
-        (asked(5), Owed::Nobody, None, asked(5)),
+        (asked(5), SnapshotFor::None, None, asked(5)),
         (asked(5), up_to(4), None, asked(5)),
         (asked(5), up_to(5), snapshot, Phase::Live),
         (asked(5), up_to(6), snapshot, Phase::Live),
         (asked(5), to_all(5), snapshot, Phase::Live),
         (asked(5), to_all(4), None, asked(5)),
-        (Phase::Lagging, Owed::Nobody, None, Phase::Lagging),
+        (Phase::Lagging, SnapshotFor::None, None, Phase::Lagging),
         (Phase::Lagging, up_to(9), None, Phase::Lagging),
         (Phase::Lagging, to_all(9), None, Phase::Lagging),
     ] {
         let mut one = subscriber(before);
-        assert_eq!(one.take(owed), part, "{before:?} of {owed:?}");
-        assert_eq!(one, subscriber(after), "{before:?} of {owed:?}");
+        assert_eq!(one.take(snapshot_for), part, "{before:?} of {snapshot_for:?}");
+        assert_eq!(one, subscriber(after), "{before:?} of {snapshot_for:?}");
     }
 }
 
 // P6.7
 #[test]
 fn a_rebuilt_snapshot_that_crosses_with_a_wish_is_no_answer_to_it() {
-    // It was made before the wish came, and so before the entry that was sent ahead of the wish.
+    // It was made before the wish came, and so before the member that was sent ahead of the wish.
     let mut audience = Audience::default();
     let old = audience.listen(&lobby(), 1);
     let new = audience.listen(&lobby(), 2);
-    assert_eq!(take(&mut audience, Owed::Everybody(old)), [(1, Some(Part::Snapshot)), (2, None)]);
-    assert_eq!(take(&mut audience, Owed::Nobody), [(1, Some(Part::Deltas)), (2, None)]);
+    assert_eq!(take(&mut audience, SnapshotFor::All(old)), [(1, Some(Part::Snapshot)), (2, None)]);
+    assert_eq!(take(&mut audience, SnapshotFor::None), [(1, Some(Part::Deltas)), (2, None)]);
     assert_eq!(
-        take(&mut audience, Owed::UpTo(new)),
+        take(&mut audience, SnapshotFor::UpTo(new)),
         [(1, Some(Part::Deltas)), (2, Some(Part::Snapshot))]
     );
 }
@@ -72,25 +79,25 @@ fn a_rebuilt_snapshot_that_crosses_with_a_wish_is_no_answer_to_it() {
 // P6.2
 #[test]
 fn wishes_are_numbered_and_the_numbers_may_wrap() {
-    assert!(Ask(5).is_answered_by(Ask(5)));
-    assert!(Ask(5).is_answered_by(Ask(6)));
-    assert!(!Ask(6).is_answered_by(Ask(5)));
-    assert!(Ask(u32::MAX).is_answered_by(Ask(0)));
-    assert!(!Ask(0).is_answered_by(Ask(u32::MAX)));
+    assert!(RequestId(5).is_answered_by(RequestId(5)));
+    assert!(RequestId(5).is_answered_by(RequestId(6)));
+    assert!(!RequestId(6).is_answered_by(RequestId(5)));
+    assert!(RequestId(u32::MAX).is_answered_by(RequestId(0)));
+    assert!(!RequestId(0).is_answered_by(RequestId(u32::MAX)));
     let mut audience = Audience::default();
     let asks = [1, 2, 3].map(|slot| audience.listen(&lobby(), slot));
-    assert_eq!(asks, [Ask(1), Ask(2), Ask(3)]);
+    assert_eq!(asks, [RequestId(1), RequestId(2), RequestId(3)]);
 }
 
 // P6.2
 #[test]
 fn a_new_subscriber_gets_nothing_before_its_snapshot() {
     let mut audience = Audience::default();
-    let ask = audience.listen(&lobby(), HERE);
-    assert_eq!(phase(&mut audience), Phase::Asked(ask));
-    assert_eq!(take(&mut audience, Owed::Nobody), [(HERE, None)]);
-    assert_eq!(take(&mut audience, Owed::UpTo(ask)), [(HERE, Some(Part::Snapshot))]);
-    assert_eq!(take(&mut audience, Owed::Nobody), [(HERE, Some(Part::Deltas))]);
+    let request_id = audience.listen(&lobby(), HERE);
+    assert_eq!(phase(&mut audience), Phase::Requested(request_id));
+    assert_eq!(take(&mut audience, SnapshotFor::None), [(HERE, None)]);
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(request_id)), [(HERE, Some(Part::Snapshot))]);
+    assert_eq!(take(&mut audience, SnapshotFor::None), [(HERE, Some(Part::Deltas))]);
 }
 
 // P4.11
@@ -98,11 +105,11 @@ fn a_new_subscriber_gets_nothing_before_its_snapshot() {
 fn who_asks_again_gets_no_delta_until_the_answer() {
     let mut audience = Audience::default();
     let first = audience.listen(&lobby(), HERE);
-    take(&mut audience, Owed::UpTo(first));
-    let second = audience.ask_again(&lobby(), HERE).expect("it is a subscriber");
+    take(&mut audience, SnapshotFor::UpTo(first));
+    let second = audience.request_again(&lobby(), HERE).expect("it is a subscriber");
     assert_ne!(first, second);
-    assert_eq!(take(&mut audience, Owed::UpTo(first)), [(HERE, None)]);
-    assert_eq!(take(&mut audience, Owed::UpTo(second)), [(HERE, Some(Part::Snapshot))]);
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(first)), [(HERE, None)]);
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(second)), [(HERE, Some(Part::Snapshot))]);
 }
 
 // P6.9
@@ -110,13 +117,17 @@ fn who_asks_again_gets_no_delta_until_the_answer() {
 fn a_subscriber_that_lags_gets_nothing_until_it_has_drained_and_then_one_snapshot() {
     let mut audience = Audience::default();
     let first = audience.listen(&lobby(), HERE);
-    take(&mut audience, Owed::UpTo(first));
+    take(&mut audience, SnapshotFor::UpTo(first));
     audience.lag(&lobby(), HERE);
-    assert_eq!(take(&mut audience, Owed::Nobody), [(HERE, None)]);
-    assert_eq!(audience.ask_again(&lobby(), HERE), None, "it asks by itself when it has drained");
-    let ask = audience.catch_up(&lobby(), HERE).expect("it lags");
-    assert_eq!(phase(&mut audience), Phase::Asked(ask));
-    assert_eq!(take(&mut audience, Owed::UpTo(ask)), [(HERE, Some(Part::Snapshot))]);
+    assert_eq!(take(&mut audience, SnapshotFor::None), [(HERE, None)]);
+    assert_eq!(
+        audience.request_again(&lobby(), HERE),
+        None,
+        "it asks by itself when it has drained"
+    );
+    let request_id = audience.catch_up(&lobby(), HERE).expect("it lags");
+    assert_eq!(phase(&mut audience), Phase::Requested(request_id));
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(request_id)), [(HERE, Some(Part::Snapshot))]);
 }
 
 // P6.9
@@ -125,24 +136,24 @@ fn a_snapshot_that_was_dropped_is_asked_for_anew() {
     let mut audience = Audience::default();
     let dropped = audience.listen(&lobby(), HERE);
     audience.lag(&lobby(), HERE);
-    assert_eq!(take(&mut audience, Owed::UpTo(dropped)), [(HERE, None)]);
-    let ask = audience.catch_up(&lobby(), HERE).expect("it lags");
-    assert_eq!(take(&mut audience, Owed::UpTo(dropped)), [(HERE, None)]);
-    assert_eq!(take(&mut audience, Owed::UpTo(ask)), [(HERE, Some(Part::Snapshot))]);
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(dropped)), [(HERE, None)]);
+    let request_id = audience.catch_up(&lobby(), HERE).expect("it lags");
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(dropped)), [(HERE, None)]);
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(request_id)), [(HERE, Some(Part::Snapshot))]);
 }
 
 // P6.9
 #[test]
 fn who_does_not_lag_or_is_gone_has_nothing_to_catch_up_with() {
     let mut audience = Audience::default();
-    let ask = audience.listen(&lobby(), HERE);
+    let request_id = audience.listen(&lobby(), HERE);
     assert_eq!(audience.catch_up(&lobby(), HERE), None);
-    take(&mut audience, Owed::UpTo(ask));
+    take(&mut audience, SnapshotFor::UpTo(request_id));
     assert_eq!(audience.catch_up(&lobby(), HERE), None);
     audience.lag(&lobby(), HERE);
     audience.unlisten(&lobby(), HERE);
     assert_eq!(audience.catch_up(&lobby(), HERE), None);
-    assert_eq!(audience.ask_again(&lobby(), HERE), None);
+    assert_eq!(audience.request_again(&lobby(), HERE), None);
     audience.lag(&lobby(), HERE);
     assert_eq!(audience.subscriptions(), 0);
 }
@@ -152,16 +163,16 @@ fn who_does_not_lag_or_is_gone_has_nothing_to_catch_up_with() {
 fn after_a_fault_nobody_takes_anything_of_the_new_life_before_the_shard_knows_of_all() {
     let mut audience = Audience::default();
     let first = audience.listen(&lobby(), 1);
-    take(&mut audience, Owed::UpTo(first));
+    take(&mut audience, SnapshotFor::UpTo(first));
     let on_its_way = audience.listen(&lobby(), 2);
     audience.listen(&lobby(), 3);
     audience.lag(&lobby(), 3);
-    let ask = audience.ask_for_all(&lobby());
+    let request_id = audience.request_for_all(&lobby());
     let nothing = [(1, None), (2, None), (3, None)];
-    assert_eq!(take(&mut audience, Owed::Nobody), nothing);
-    assert_eq!(take(&mut audience, Owed::UpTo(on_its_way)), nothing);
+    assert_eq!(take(&mut audience, SnapshotFor::None), nothing);
+    assert_eq!(take(&mut audience, SnapshotFor::UpTo(on_its_way)), nothing);
     assert_eq!(
-        take(&mut audience, Owed::Everybody(ask)),
+        take(&mut audience, SnapshotFor::All(request_id)),
         [(1, Some(Part::Snapshot)), (2, Some(Part::Snapshot)), (3, None)]
     );
 }

@@ -1,6 +1,6 @@
 //! One channel: what is a join, an update, a leave, and what waits to be told.
 
-use herenow_core::{Change, Channel, Decision, Entry, Op, Owner, Put, Snapshot};
+use herenow_core::{Change, Channel, Decision, Member, Op, Owner, Put, Snapshot};
 use herenow_wire::LeaveReason;
 
 use crate::given::{OWNER, id, shown, state, user};
@@ -27,7 +27,7 @@ fn remove(channel: &mut Channel, letter: char) {
 
 fn told(channel: &mut Channel) -> Vec<String> {
     let mut ops = Vec::new();
-    channel.tell(&mut ops);
+    channel.take_pending(&mut ops);
     ops.iter().map(op_line).collect()
 }
 
@@ -41,7 +41,7 @@ fn the_first_state_is_a_join_the_next_an_update_and_the_end_a_leave() {
     assert_eq!(told(&mut channel), [r#"42: update a{"n":1} was {}"#]);
     remove(&mut channel, 'a');
     assert_eq!(told(&mut channel), [r#"43: leave(leave) a{"n":1}"#]);
-    assert!(channel.is_empty() && channel.is_told());
+    assert!(channel.is_empty() && channel.has_no_pending());
 }
 
 // P6.8
@@ -51,8 +51,8 @@ fn a_change_names_the_life_and_the_numbers_before_and_after_it() {
     let Change { epoch, prev, seq, op } = put(&mut channel, shown('a', "{}"));
     assert_eq!((epoch, prev, seq), (7, 40, 41));
     let owner = OWNER;
-    let is = Entry { connection: id('a'), owner, user: user("a"), state: state("{}"), seq: 41 };
-    assert_eq!(op, Op::Put { was: None, is });
+    let new = Member { connection: id('a'), owner, user: user("a"), state: state("{}"), seq: 41 };
+    assert_eq!(op, Op::Put { old: None, new });
     assert_eq!((channel.epoch(), channel.seq(), channel.len()), (7, 41, 1));
 }
 
@@ -66,7 +66,7 @@ fn deciding_changes_nothing() {
     assert_eq!(channel.decide_put(shown('b', "{}"), 1_000, 2), first);
     channel.decide_remove(id('a'), OWNER, LeaveReason::Leave, 2);
     assert_eq!(snapshot_line(&channel.snapshot()), "snapshot 7:1 [a{}]");
-    assert!(channel.is_told());
+    assert!(channel.has_no_pending());
 }
 
 // P6.11
@@ -140,7 +140,7 @@ fn updates_that_wait_merge_into_the_newest_which_takes_the_last_place() {
     put(&mut channel, shown('a', r#"{"n":2}"#));
     put(&mut channel, shown('a', r#"{"n":3}"#));
     let mut ops = Vec::new();
-    assert_eq!(channel.tell(&mut ops), 2, "two updates were replaced");
+    assert_eq!(channel.take_pending(&mut ops), 2, "two updates were replaced");
     let lines: Vec<String> = ops.iter().map(op_line).collect();
     assert_eq!(
         lines,
@@ -215,11 +215,11 @@ fn replacing_gives_the_net_differences_alone() {
     told(&mut channel);
     let row = |letter: char, json: &str| {
         let Put { connection, owner, user, state } = shown(letter, json);
-        Entry { connection, owner, user, state, seq: 0 }
+        Member { connection, owner, user, state, seq: 0 }
     };
-    let entries = vec![row('b', "{}"), row('c', r#"{"n":1}"#), row('e', "{}")];
+    let members = vec![row('b', "{}"), row('c', r#"{"n":1}"#), row('e', "{}")];
     let mut seq = channel.seq();
-    let differences = channel.replace(Snapshot { epoch: 0, seq: 0, entries }, || {
+    let differences = channel.replace(Snapshot { epoch: 0, seq: 0, members }, || {
         seq += 1;
         seq
     });
@@ -250,6 +250,6 @@ fn replacing_a_channel_by_itself_tells_nothing() {
         seq
     });
     assert_eq!(differences, 0);
-    assert!(channel.is_told());
+    assert!(channel.has_no_pending());
     assert_eq!(channel.snapshot(), same);
 }

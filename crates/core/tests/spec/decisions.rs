@@ -32,7 +32,7 @@ fn what_comes_while_a_rule_runs_waits_and_goes_on_in_order() {
             "pong ref 1",
             "error UNKNOWN_TYPE ref 2",
             "ack ref 3",
-            "ask again lobby",
+            "request snapshot lobby",
             "unlisten lobby",
             "unsubscribed lobby ref 4",
         ],
@@ -83,7 +83,7 @@ fn messages_sent_before_the_answer_to_auth_count() {
     talk.gives(
         2,
         good("jane").verified(2),
-        &["settled", "auth_success jane c", "may jane subscribe lobby?"],
+        &["admitted", "auth_success jane c", "may jane subscribe lobby?"],
     );
     talk.gives(3, granted("lobby"), &["may jane track lobby?"]);
     talk.gives(4, granted("lobby"), &["put lobby {} as jane", "listen lobby"]);
@@ -96,7 +96,7 @@ fn a_bad_token_that_waited_ends_the_session_and_what_came_after_it() {
     talk.gives(0, subscribe("lobby"), &["may nobody subscribe lobby?"]);
     talk.gives(0, bad(), &[]);
     talk.gives(0, ping(), &[]);
-    talk.gives(1, granted("lobby"), &["settled", "subscribed lobby", "listen lobby", "verify t"]);
+    talk.gives(1, granted("lobby"), &["admitted", "subscribed lobby", "listen lobby", "verify t"]);
     talk.gives(2, bad().verified(2), &["auth_error", "unlisten lobby", "close 4002"]);
 }
 

@@ -56,9 +56,9 @@ fn of_several_wishes_of_a_peer_the_newest_counts_and_one_snapshot_answers_all() 
 #[test]
 fn a_repeated_snapshot_may_have_the_same_number() {
     let mut house = House::after([put("lobby", 'a', "{}"), subscribe_peer("lobby", 0, 1)]);
-    for ask in 2..4 {
-        house.hear(1, subscribe_peer("lobby", 0, ask));
-        let line = format!("to 0: snapshot up to {ask}");
+    for request_id in 2..4 {
+        house.hear(1, subscribe_peer("lobby", 0, request_id));
+        let line = format!("to 0: snapshot up to {request_id}");
         house.owes("lobby", 1, &[&line, "snapshot 7:1 [a{}]"]);
     }
 }
@@ -83,7 +83,7 @@ fn a_channel_in_which_enough_changes_wait_says_so_once() {
     for n in 2..32 {
         house.gives(1, change(n), &[]);
     }
-    house.gives(1, change(32), &["ripe lobby since 0"]);
+    house.gives(1, change(32), &["flush now lobby since 0"]);
     house.gives(1, change(33), &[]);
     house.flush("lobby", 2);
     house.gives(2, change(34), &["dirty lobby since 2"]);

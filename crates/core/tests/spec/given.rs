@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Ask, Asker, Auth, AuthRefusal, ChannelSettings, Claim, Command, Input, Instant, Limits,
-    Overrides, Owner, Pattern, Patterns, Peer, Policy, Put, RateLimit, Ruling, Verdict,
+    Asker, Auth, AuthRefusal, ChannelSettings, Claim, Command, Input, Instant, Limits, Overrides,
+    Owner, Pattern, Patterns, Peer, Policy, Put, PutResult, RateLimit, RequestId, Ruling,
     Verification,
 };
 use herenow_wire::{
@@ -141,8 +141,8 @@ pub fn unavailable(name: &str) -> Input {
     Input::Decision { channel: channel(name), ruling: Ruling::Unavailable }
 }
 
-pub fn answered(name: &str, verdict: Verdict) -> Input {
-    Input::Answer { channel: channel(name), reference: None, verdict }
+pub fn answered(name: &str, result: PutResult) -> Input {
+    Input::Answer { channel: channel(name), reference: None, result }
 }
 
 /// What a client can give a `ref`.
@@ -168,7 +168,7 @@ impl WithRef for Input {
                 Input::Message(Incoming { message, reference })
             }
             Input::Refused(refusal) => Input::Refused(Refusal { reference, ..refusal }),
-            Input::Answer { channel, verdict, .. } => Input::Answer { channel, reference, verdict },
+            Input::Answer { channel, result, .. } => Input::Answer { channel, reference, result },
             other => unreachable!("{other:?} comes from no client"),
         }
     }
@@ -252,8 +252,12 @@ pub fn remove_of(name: &str, letter: char, owner: Owner, reason: LeaveReason) ->
     Command::Remove { channel: channel(name), connection: id(letter), owner, reason }
 }
 
-pub fn subscribe_peer(name: &str, peer: u16, ask: u32) -> Command {
-    Command::Subscribe { channel: channel(name), peer: Peer(peer), ask: Ask(ask) }
+pub fn subscribe_peer(name: &str, peer: u16, request_id: u32) -> Command {
+    Command::Subscribe {
+        channel: channel(name),
+        peer: Peer(peer),
+        request_id: RequestId(request_id),
+    }
 }
 
 pub fn unsubscribe_peer(name: &str, peer: u16) -> Command {

@@ -43,10 +43,10 @@ fn a_channel_with_enough_to_tell_waits_for_less() {
     let mut pace = Pace::default();
     pace.record(20_000, at(1_000));
     let now = at(1_000);
-    assert!(pace.due_ripe(now, now) > now);
-    assert!(pace.due_ripe(now, now) < pace.due(now, now));
+    assert!(pace.due_early(now, now) > now);
+    assert!(pace.due_early(now, now) < pace.due(now, now));
     let idle = Pace::default();
-    assert_eq!(idle.due_ripe(now, now), now);
+    assert_eq!(idle.due_early(now, now), now);
 }
 
 // P6.10

@@ -83,7 +83,7 @@ fn joins_of_several_channels_wait_side_by_side_in_the_order_of_their_coming() {
 fn what_waits_is_applied_before_what_comes_later() {
     let mut talk = spent();
     talk.gives(10_000, track("lobby", r#"{"n":1}"#), &[]);
-    talk.gives(10_200, sync("lobby"), &[r#"put lobby {"n":1} as jane"#, "ask again lobby"]);
+    talk.gives(10_200, sync("lobby"), &[r#"put lobby {"n":1} as jane"#, "request snapshot lobby"]);
     talk.gives(10_200, track("lobby", r#"{"n":2}"#), &[]);
     // The one message that the rate allows by now is the join that waits.
     let refused = [r#"put lobby {"n":2} as jane"#, "error RATE_LIMITED lobby"];
@@ -239,7 +239,7 @@ fn ten_times_the_rate_for_five_seconds_on_end_closes() {
 
 // P8.5
 #[test]
-fn abuse_takes_the_entries_along() {
+fn abuse_takes_the_members_along() {
     let mut talk = spent();
     let mut effects = Vec::new();
     for ms in (11_000..18_000).step_by(5) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herenow_core::{Ask, COLLECT_FOR, Command, Owner, Peer};
+use herenow_core::{COLLECT_FOR, Command, Owner, Peer, RequestId};
 use herenow_wire::LeaveReason;
 
 use crate::given::{
@@ -264,9 +264,14 @@ fn a_second_fault_while_a_map_is_rebuilt_starts_the_wait_anew_and_forgets_nobody
 }
 
 /// What a peer knows of lobby after a fault.
-fn recover(peer: u16, ask: u32, trackers: &[char]) -> Command {
+fn recover(peer: u16, request_id: u32, trackers: &[char]) -> Command {
     let trackers = trackers.iter().map(|letter| (id(*letter), OWNER)).collect();
-    Command::Recover { channel: channel("lobby"), peer: Peer(peer), ask: Ask(ask), trackers }
+    Command::Recover {
+        channel: channel("lobby"),
+        peer: Peer(peer),
+        request_id: RequestId(request_id),
+        trackers,
+    }
 }
 
 fn with_fault(house: &House) -> House {
@@ -329,7 +334,7 @@ fn nothing_counts_as_complete_before_all_peers_have_reported() {
     house.gives(0, recover(1, 7, &['a', 'b']), &[]);
     house.gives(0, put("lobby", 'a', "{}"), &[]);
     house.gives(0, put("lobby", 'b', "{}"), &[]);
-    assert_eq!(house.out(|shard, out| shard.reports_are_in(at(0), out)), [DIRTY]);
+    assert_eq!(house.out(|shard, out| shard.all_have_reported(at(0), out)), [DIRTY]);
     let lines = house.flush("lobby", 0);
     assert_eq!(lines.last().expect("a snapshot"), "snapshot 9:4 [a{} b{}]");
 }
@@ -343,7 +348,7 @@ fn who_comes_before_the_reports_is_not_shown_a_list_without_the_others() {
     house.gives(0, put("lobby", 'c', "{}"), &[]);
     house.owes("lobby", 0, &[]);
     house.gives(0, recover(1, 7, &['a']), &[]);
-    assert_eq!(house.out(|shard, out| shard.reports_are_in(at(0), out)), [""; 0]);
+    assert_eq!(house.out(|shard, out| shard.all_have_reported(at(0), out)), [""; 0]);
     house.gives(0, put("lobby", 'a', "{}"), &[DIRTY]);
     let lines = house.flush("lobby", 0);
     assert_eq!(lines.last().expect("a snapshot"), "snapshot 9:4 [c{} a{}]");

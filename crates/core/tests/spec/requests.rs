@@ -1,6 +1,6 @@
 //! What each message causes, where nothing stands in its way.
 
-use herenow_core::{Input, Verdict};
+use herenow_core::{Input, PutResult};
 use herenow_wire::{DefaultChannel, decode};
 
 use crate::given::{
@@ -22,7 +22,7 @@ fn subscribe_asks_the_rule_then_answers_then_listens() {
 fn subscribe_twice_is_answered_asks_no_rule_and_adds_nothing() {
     let mut talk = Talk::in_lobby();
     let again = with_ref("2", subscribe("lobby"));
-    talk.gives(1, again, &["subscribed lobby ref 2", "ask again lobby"]);
+    talk.gives(1, again, &["subscribed lobby ref 2", "request snapshot lobby"]);
     talk.gives(2, unsubscribe("lobby"), &["unlisten lobby", "unsubscribed lobby"]);
     talk.gives(3, unsubscribe("lobby"), &["error NOT_SUBSCRIBED lobby"]);
 }
@@ -101,8 +101,8 @@ fn a_state_that_hibernates_is_kept_no_longer_and_still_leaves() {
 #[test]
 fn the_shards_answer_is_the_ack() {
     let mut talk = Talk::tracking();
-    talk.gives(1, with_ref("\"\"", answered("lobby", Verdict::Done)), &["ack ref \"\""]);
-    talk.gives(1, answered("lobby", Verdict::Done), &[]);
+    talk.gives(1, with_ref("\"\"", answered("lobby", PutResult::Done)), &["ack ref \"\""]);
+    talk.gives(1, answered("lobby", PutResult::Done), &[]);
 }
 
 // P4.8
@@ -111,7 +111,7 @@ fn a_denied_track_leaves_the_subscription_and_may_be_asked_again() {
     let mut talk = Talk::in_lobby();
     talk.hear(1, track("lobby", "{}"));
     talk.gives(1, denied("lobby"), &["error CHANNEL_ACCESS_DENIED lobby"]);
-    talk.gives(2, sync("lobby"), &["ask again lobby"]);
+    talk.gives(2, sync("lobby"), &["request snapshot lobby"]);
     talk.gives(3, track("lobby", "{}"), &["may jane track lobby?"]);
 }
 
@@ -122,7 +122,7 @@ fn a_track_without_a_subscription_asks_for_both_rights_and_shows_before_it_liste
     talk.gives(1, with_ref("1", track("lobby", "{}")), &["may jane subscribe lobby?"]);
     talk.gives(2, granted("lobby"), &["may jane track lobby?"]);
     talk.gives(3, granted("lobby"), &["put lobby {} as jane ref 1", "listen lobby"]);
-    talk.gives(4, subscribe("lobby"), &["subscribed lobby", "ask again lobby"]);
+    talk.gives(4, subscribe("lobby"), &["subscribed lobby", "request snapshot lobby"]);
 }
 
 // P4.9
@@ -140,7 +140,7 @@ fn a_track_that_is_refused_leaves_nothing_behind() {
 fn untrack_takes_the_entry_and_leaves_the_subscription() {
     let mut talk = Talk::tracking();
     talk.gives(1, with_ref("1", untrack("lobby")), &["remove lobby leave", "ack ref 1"]);
-    talk.gives(2, sync("lobby"), &["ask again lobby"]);
+    talk.gives(2, sync("lobby"), &["request snapshot lobby"]);
     talk.gives(3, track("lobby", "{}"), &["put lobby {} as jane"]);
     talk.gives(4, untrack("lobby"), &["remove lobby leave"]);
 }
@@ -158,8 +158,8 @@ fn untrack_without_an_entry_is_acknowledged_and_does_nothing() {
 #[test]
 fn sync_is_acknowledged_and_owes_a_snapshot() {
     let mut talk = Talk::in_lobby();
-    talk.gives(1, with_ref("1", sync("lobby")), &["ack ref 1", "ask again lobby"]);
-    talk.gives(1, sync("lobby"), &["ask again lobby"]);
+    talk.gives(1, with_ref("1", sync("lobby")), &["ack ref 1", "request snapshot lobby"]);
+    talk.gives(1, sync("lobby"), &["request snapshot lobby"]);
     talk.gives(1, with_ref("2", sync("garden")), &["error NOT_SUBSCRIBED garden ref 2"]);
 }
 
@@ -177,7 +177,7 @@ fn ping_is_answered_with_or_without_a_token() {
 fn a_message_that_makes_no_sense_is_answered_and_changes_nothing() {
     let mut talk = Talk::tracking();
     talk.gives(1, with_ref("1", nonsense()), &["error UNKNOWN_TYPE ref 1"]);
-    talk.gives(2, sync("lobby"), &["ask again lobby"]);
+    talk.gives(2, sync("lobby"), &["request snapshot lobby"]);
 }
 
 // P1.4
@@ -196,10 +196,10 @@ fn an_entry_is_the_tokens_users_whatever_the_message_says() {
 #[test]
 fn a_full_channel_is_told_and_the_subscription_stays() {
     let mut talk = Talk::tracking();
-    let full = with_ref("1", answered("lobby", Verdict::Full));
+    let full = with_ref("1", answered("lobby", PutResult::Full));
     talk.gives(1, full, &["error MEMBER_LIMIT lobby ref 1"]);
-    talk.gives(1, answered("lobby", Verdict::Full), &["error MEMBER_LIMIT lobby"]);
-    talk.gives(2, sync("lobby"), &["ask again lobby"]);
+    talk.gives(1, answered("lobby", PutResult::Full), &["error MEMBER_LIMIT lobby"]);
+    talk.gives(2, sync("lobby"), &["request snapshot lobby"]);
 }
 
 // P4.15
@@ -215,7 +215,7 @@ fn one_channel_too_many_is_refused_until_another_is_left() {
     }
     talk.gives(1, with_ref("1", subscribe("attic")), &["error CHANNEL_LIMIT attic ref 1"]);
     talk.gives(1, with_ref("2", track("attic", "{}")), &["error CHANNEL_LIMIT attic ref 2"]);
-    talk.gives(1, subscribe("lobby"), &["subscribed lobby", "ask again lobby"]);
+    talk.gives(1, subscribe("lobby"), &["subscribed lobby", "request snapshot lobby"]);
     talk.gives(1, track("lobby", "{}"), &["may jane track lobby?"]);
     talk.gives(1, granted("lobby"), &["put lobby {} as jane"]);
     talk.gives(2, unsubscribe("garden"), &["unlisten garden", "unsubscribed garden"]);

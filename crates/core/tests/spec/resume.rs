@@ -1,4 +1,4 @@
-//! Connections that break and come back to their entries.
+//! Connections that break and come back to their members.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn with_grace(grace: Duration) -> ChannelSettings {
     ChannelSettings { disconnect_grace_ms, ..settings() }
 }
 
-/// Its socket breaks, and entries may stay so long.
+/// Its socket breaks, and members may stay so long.
 fn break_off(talk: &mut Talk, ms: u64, grace: Duration) -> Vec<String> {
     talk.policy.replace(policy(with_grace(grace)));
     talk.hear(ms, Input::SocketLost)
@@ -42,7 +42,7 @@ fn resume(name: &str, claim: Claim) -> Token {
 }
 
 /// A new socket, connection `n`, that has just opened.
-fn newcomer() -> Talk {
+fn unauthenticated() -> Talk {
     Talk::opened('n', 11_000, limits())
 }
 
@@ -65,7 +65,7 @@ fn take_over(talk: &mut Talk, claimed: Option<Box<Session>>) -> Vec<String> {
 
 // P7.8
 #[test]
-fn with_grace_the_entries_of_a_broken_connection_stay_and_what_it_watched_goes() {
+fn with_grace_the_members_of_a_broken_connection_stay_and_what_it_watched_goes() {
     let mut talk = Talk::tracking();
     talk.hear(0, subscribe("garden"));
     talk.hear(0, granted("garden"));
@@ -87,7 +87,7 @@ fn a_pause_of_the_process_extends_the_grace_by_its_length() {
 
 // P7.8
 #[test]
-fn when_the_grace_is_over_the_entries_leave() {
+fn when_the_grace_is_over_the_members_leave() {
     let mut talk = detached();
     talk.wakes(12_999, &[]);
     talk.wakes(13_000, &["remove lobby disconnect"]);
@@ -114,7 +114,7 @@ fn each_channel_has_its_own_grace() {
 
 // P7.8, P7.4
 #[test]
-fn without_grace_or_entries_a_broken_connection_ends_at_once() {
+fn without_grace_or_members_a_broken_connection_ends_at_once() {
     let mut talk = Talk::tracking();
     let effects = break_off(&mut talk, 0, Duration::ZERO);
     assert_eq!(effects, ["remove lobby disconnect", "unlisten lobby"]);
@@ -127,39 +127,39 @@ fn without_grace_or_entries_a_broken_connection_ends_at_once() {
 
 // P7.9
 #[test]
-fn whoever_comes_back_has_its_name_and_its_entries_and_nobody_is_told() {
+fn whoever_comes_back_has_its_name_and_its_members_and_nobody_is_told() {
     let mut old = detached();
     assert!(old.session.is_claimed(claim('c', 0), &user("jane")));
     let (_, claimed) = hand_over(&mut old);
-    let mut new = newcomer();
+    let mut new = unauthenticated();
     new.gives(11_000, with_ref("1", resume("jane", claim('c', 0))), &["take over c 0 for jane"]);
     let effects = take_over(&mut new, claimed);
-    assert_eq!(effects, ["settled", "auth_success jane c ref 1", "may jane subscribe lobby?"]);
+    assert_eq!(effects, ["admitted", "auth_success jane c ref 1", "may jane subscribe lobby?"]);
     new.gives(11_001, granted("lobby"), &["listen lobby", "may jane track lobby?"]);
     // The place may have been given away: the state is told again, which changes nothing if not.
     new.gives(11_002, granted("lobby"), &[r#"put lobby {"n":0} as jane"#]);
     assert_eq!(new.session.connection(), id('c'));
     new.gives(12_000, track("lobby", "{}"), &["put lobby {} as jane"]);
-    new.gives(13_000, Input::Broken, &["remove lobby disconnect", "unlisten lobby"]);
+    new.gives(13_000, Input::Closed, &["remove lobby disconnect", "unlisten lobby"]);
 }
 
 // P7.9
 #[test]
 fn what_is_sent_after_the_claim_waits_for_its_outcome() {
-    let mut new = newcomer();
+    let mut new = unauthenticated();
     new.hear(11_000, resume("jane", claim('c', 0)));
     new.gives(11_000, ping(), &[]);
     new.gives(11_000, subscribe("lobby"), &[]);
     let effects = take_over(&mut new, None);
-    assert_eq!(effects, ["settled", "auth_success jane n", "pong", "may jane subscribe lobby?"]);
+    assert_eq!(effects, ["admitted", "auth_success jane n", "pong", "may jane subscribe lobby?"]);
 }
 
 // P7.9
 #[test]
 fn a_claim_of_what_is_no_more_is_a_sign_in_like_any_other() {
-    let mut new = newcomer();
+    let mut new = unauthenticated();
     new.hear(11_000, resume("jane", claim('c', 0)));
-    assert_eq!(take_over(&mut new, None), ["settled", "auth_success jane n"]);
+    assert_eq!(take_over(&mut new, None), ["admitted", "auth_success jane n"]);
     assert_eq!(new.session.connection(), id('n'));
     assert_eq!(take_over(&mut new, None), [""; 0], "it is told once");
 }
@@ -178,14 +178,14 @@ fn a_claim_fits_one_connection_of_one_user_and_its_newest_token() {
     }
     talk.wake(13_000);
     assert!(!talk.session.is_claimed(claim('c', 0), &user("jane")), "the grace is over");
-    assert!(!newcomer().session.is_claimed(claim('n', 0), &user("jane")), "it is nobody's");
+    assert!(!unauthenticated().session.is_claimed(claim('n', 0), &user("jane")), "it is nobody's");
 }
 
 // P7.9
 #[test]
 fn a_token_works_once() {
     let (_, claimed) = hand_over(&mut detached());
-    let mut new = newcomer();
+    let mut new = unauthenticated();
     new.hear(11_000, resume("jane", claim('c', 0)));
     take_over(&mut new, claimed);
     assert_eq!(new.session.generation(), 1);
@@ -195,12 +195,12 @@ fn a_token_works_once() {
 
 // P7.10
 #[test]
-fn a_socket_that_still_stands_gives_its_entries_up_and_has_ended() {
+fn a_socket_that_still_stands_gives_its_members_up_and_has_ended() {
     let mut old = Talk::tracking();
     let (effects, claimed) = hand_over(&mut old);
     assert_eq!(effects, ["unlisten lobby"]);
     assert!(old.session.has_ended());
-    old.gives(1, Input::Broken, &[]);
+    old.gives(1, Input::Closed, &[]);
     old.sleeps_for_ever();
     assert_eq!(claimed.expect("it was handed over").subscriptions().count(), 1);
 }
@@ -213,7 +213,7 @@ fn whoever_is_somebody_already_keeps_its_own_name() {
     let mut watcher = Talk::new();
     watcher.hear(0, subscribe("lobby"));
     watcher.hear(0, granted("lobby"));
-    let effects = ["settled", "auth_success jane c", "may jane subscribe lobby?"];
+    let effects = ["admitted", "auth_success jane c", "may jane subscribe lobby?"];
     watcher.gives(1, resume("jane", claim('x', 0)), &effects);
 }
 
@@ -221,7 +221,7 @@ fn whoever_is_somebody_already_keeps_its_own_name() {
 #[test]
 fn rights_that_were_lost_meanwhile_are_lost_when_it_comes_back() {
     let (_, claimed) = hand_over(&mut detached());
-    let mut new = newcomer();
+    let mut new = unauthenticated();
     new.hear(11_000, resume("jane", claim('c', 0)));
     take_over(&mut new, claimed);
     new.gives(
@@ -237,7 +237,7 @@ fn taken_over_in_two() -> Talk {
     old.hear(0, subscribe("garden"));
     old.hear(0, granted("garden"));
     let (_, claimed) = hand_over(&mut old);
-    let mut new = newcomer();
+    let mut new = unauthenticated();
     new.hear(11_000, resume("jane", claim('c', 0)));
     take_over(&mut new, claimed);
     new
@@ -268,7 +268,7 @@ fn while_nobody_can_decide_the_entry_stays_and_nothing_is_received() {
     new.gives(11_007, denied("lobby"), &["error CHANNEL_ACCESS_DENIED lobby ref 2"]);
     new.gives(11_008, with_ref("3", subscribe("lobby")), &["may jane subscribe lobby?"]);
     new.gives(11_009, granted("lobby"), &["subscribed lobby ref 3", "listen lobby"]);
-    new.gives(11_010, sync("lobby"), &["ask again lobby"]);
+    new.gives(11_010, sync("lobby"), &["request snapshot lobby"]);
 }
 
 // P7.9, P4.17
@@ -290,7 +290,7 @@ fn what_could_not_be_decided_is_received_when_a_later_review_grants_it() {
 #[test]
 fn the_server_answers_for_what_is_shown_and_not_received() {
     let shown = |session: &Session| -> Vec<String> {
-        let shown = session.answered_for();
+        let shown = session.tracked_without_listening();
         shown.map(|(channel, state)| format!("{} {}", channel.as_str(), state.as_str())).collect()
     };
     assert_eq!(shown(&Talk::tracking().session), [""; 0], "it answers itself");
@@ -313,16 +313,16 @@ fn a_session_without_a_socket_keeps_its_user_and_no_claims() {
 
 // P7.12
 #[test]
-fn a_session_that_gives_way_takes_its_entries_with_it() {
+fn a_session_that_gives_way_takes_its_members_with_it() {
     let mut talk = detached();
-    talk.gives(10_001, Input::Broken, &["remove lobby disconnect"]);
+    talk.gives(10_001, Input::Closed, &["remove lobby disconnect"]);
     assert!(talk.session.has_ended());
 }
 
 // P7.11
 #[test]
 fn a_lease_that_ends_and_a_farewell_do_not_wait() {
-    for (input, reason) in [(Input::LeaseEnded, "timeout"), (Input::Broken, "disconnect")] {
+    for (input, reason) in [(Input::LeaseEnded, "timeout"), (Input::Closed, "disconnect")] {
         let mut talk = Talk::tracking();
         let effects = talk.hear(1, input);
         assert_eq!(effects[0], format!("remove lobby {reason}"));
@@ -333,8 +333,8 @@ fn a_lease_that_ends_and_a_farewell_do_not_wait() {
 // P7.9
 #[test]
 fn a_decision_that_was_not_asked_for_does_not_end_a_claim() {
-    let mut new = newcomer();
+    let mut new = unauthenticated();
     new.hear(11_000, resume("jane", claim('c', 0)));
     new.gives(11_001, granted("lobby"), &[]);
-    assert_eq!(take_over(&mut new, None), ["settled", "auth_success jane n"]);
+    assert_eq!(take_over(&mut new, None), ["admitted", "auth_success jane n"]);
 }

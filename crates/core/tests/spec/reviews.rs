@@ -27,7 +27,7 @@ fn a_refresh_asks_for_everything_again_and_is_answered_last() {
 
 // P3.8
 #[test]
-fn a_refresh_names_the_channels_that_are_lost_and_their_entries_are_kicked() {
+fn a_refresh_names_the_channels_that_are_lost_and_their_members_are_kicked() {
     let mut talk = in_two();
     talk.gives(1, good("jane"), &["may jane subscribe lobby?"]);
     talk.gives(
@@ -46,7 +46,7 @@ fn a_refresh_that_loses_the_right_to_track_keeps_the_subscription() {
     talk.gives(1, good("jane"), &["may jane subscribe lobby?"]);
     talk.gives(2, granted("lobby"), &["may jane track lobby?"]);
     talk.gives(3, denied("lobby"), &["remove lobby kicked", "auth_refreshed jane []"]);
-    talk.gives(4, sync("lobby"), &["ask again lobby"]);
+    talk.gives(4, sync("lobby"), &["request snapshot lobby"]);
     talk.gives(5, with_ref("1", untrack("lobby")), &["ack ref 1"]);
     talk.gives(6, track("lobby", "{}"), &["may jane track lobby?"]);
 }
@@ -113,7 +113,7 @@ fn where_nobody_can_decide_what_was_granted_stays() {
     talk.gives(3, unavailable("lobby"), &["may jane subscribe garden?"]);
     talk.gives(4, unavailable("garden"), &["review later"]);
     talk.gives(5, track("lobby", "{}"), &["put lobby {} as jane"]);
-    talk.gives(6, sync("garden"), &["ask again garden"]);
+    talk.gives(6, sync("garden"), &["request snapshot garden"]);
 }
 
 // P4.17, P3.7

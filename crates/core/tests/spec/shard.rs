@@ -105,7 +105,7 @@ fn a_leave_says_why() {
 
 // P1.5
 #[test]
-fn entries_are_kept_apart_by_connection_and_by_channel() {
+fn members_are_kept_apart_by_connection_and_by_channel() {
     let mut house = House::new();
     let tab = |letter| Put { user: shown('u', "{}").user, ..shown(letter, "{}") };
     for letter in ['a', 'b', 'c'] {
@@ -163,7 +163,7 @@ fn a_channel_with_neither_entry_nor_subscriber_is_freed() {
 
 // P6.11
 #[test]
-fn a_lost_owner_takes_its_entries_of_every_channel_along_and_no_others() {
+fn a_lost_owner_takes_its_members_of_every_channel_along_and_no_others() {
     let lost = Owner(3);
     let of_lost = |letter| Put { owner: lost, ..shown(letter, "{}") };
     let mut house = House::after([

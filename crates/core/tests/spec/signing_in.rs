@@ -22,7 +22,7 @@ fn observer() -> Talk {
 fn a_good_token_signs_in_and_its_ref_comes_back() {
     let mut talk = Talk::new();
     assert_eq!(talk.session.auth(), None);
-    talk.gives(1, with_ref("0", good("jane")), &["settled", "auth_success jane c ref 0"]);
+    talk.gives(1, with_ref("0", good("jane")), &["admitted", "auth_success jane c ref 0"]);
     let auth = talk.session.auth().expect("it has signed in");
     assert_eq!(auth.user, user("jane"));
     assert_eq!(talk.session.connection(), id('c'));
@@ -92,7 +92,7 @@ fn no_traffic_stops_the_clock() {
 fn whoever_is_let_in_without_a_token_stops_the_clock() {
     let mut talk = Talk::new();
     talk.gives(10, subscribe("lobby"), &["may nobody subscribe lobby?"]);
-    talk.gives(20, granted("lobby"), &["settled", "subscribed lobby", "listen lobby"]);
+    talk.gives(20, granted("lobby"), &["admitted", "subscribed lobby", "listen lobby"]);
     talk.sleeps_for_ever();
     talk.wakes(1_000_000, &[]);
 }
@@ -114,11 +114,11 @@ fn an_observer_that_leaves_its_last_channel_has_the_clock_started_anew() {
 #[test]
 fn an_observer_may_ask_for_snapshots_and_sign_in_later() {
     let mut talk = observer();
-    talk.gives(9_000, sync("lobby"), &["ask again lobby"]);
+    talk.gives(9_000, sync("lobby"), &["request snapshot lobby"]);
     talk.gives(
         9_000,
         good("jane"),
-        &["settled", "auth_success jane c", "may jane subscribe lobby?"],
+        &["admitted", "auth_success jane c", "may jane subscribe lobby?"],
     );
     talk.gives(9_000, granted("lobby"), &[]);
     talk.sleeps_until(GOOD_UNTIL_MS + 60_000);
@@ -146,7 +146,7 @@ fn an_observer_that_signs_in_keeps_what_its_user_may_see() {
     let mut talk = observer();
     talk.hear(0, subscribe("garden"));
     talk.hear(0, granted("garden"));
-    talk.gives(1, good("jane"), &["settled", "auth_success jane c", "may jane subscribe lobby?"]);
+    talk.gives(1, good("jane"), &["admitted", "auth_success jane c", "may jane subscribe lobby?"]);
     talk.gives(
         2,
         denied("lobby"),
@@ -228,8 +228,8 @@ fn a_broken_connection_loses_all_at_once() {
     let mut talk = Talk::tracking();
     talk.hear(0, subscribe("garden"));
     talk.hear(0, granted("garden"));
-    talk.gives(1, Input::Broken, &["remove lobby disconnect", "unlisten lobby", "unlisten garden"]);
-    talk.gives(2, Input::Broken, &[]);
+    talk.gives(1, Input::Closed, &["remove lobby disconnect", "unlisten lobby", "unlisten garden"]);
+    talk.gives(2, Input::Closed, &[]);
     talk.gives(2, Input::LeaseEnded, &[]);
     talk.gives(2, ping(), &[]);
     assert_eq!(talk.session.subscriptions().count(), 0);
@@ -237,14 +237,14 @@ fn a_broken_connection_loses_all_at_once() {
 
 // P7.3
 #[test]
-fn a_lease_that_ends_takes_the_entries_with_timeout_and_closes_with_4008() {
+fn a_lease_that_ends_takes_the_members_with_timeout_and_closes_with_4008() {
     let mut talk = Talk::tracking();
     talk.gives(
         60_001,
         Input::LeaseEnded,
         &["remove lobby timeout", "unlisten lobby", "close 4008"],
     );
-    talk.gives(60_002, Input::Broken, &[]);
+    talk.gives(60_002, Input::Closed, &[]);
 }
 
 // P7.3
@@ -252,7 +252,7 @@ fn a_lease_that_ends_takes_the_entries_with_timeout_and_closes_with_4008() {
 fn a_session_that_ends_forgets_the_decision_it_waits_for() {
     let mut talk = Talk::of_jane();
     talk.hear(0, subscribe("lobby"));
-    talk.gives(1, Input::Broken, &[]);
+    talk.gives(1, Input::Closed, &[]);
     talk.gives(2, granted("lobby"), &[]);
     talk.sleeps_for_ever();
 }

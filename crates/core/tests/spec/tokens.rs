@@ -33,7 +33,7 @@ fn messages_behind_a_token_wait_for_its_verdict_and_go_on_in_order() {
     talk.gives(
         2,
         good("jane").verified(2),
-        &["settled", "auth_success jane c ref 1", "pong ref 2", "may jane subscribe lobby?"],
+        &["admitted", "auth_success jane c ref 1", "pong ref 2", "may jane subscribe lobby?"],
     );
     talk.gives(3, granted("lobby"), &["may jane track lobby?"]);
     talk.gives(4, granted("lobby"), &["put lobby {} as jane", "listen lobby", "pong ref 3"]);
@@ -55,7 +55,7 @@ fn a_decision_of_a_rule_is_no_verdict_on_a_token() {
     let mut talk = verifying();
     talk.gives(1, granted("lobby"), &[]);
     talk.gives(1, unavailable("lobby"), &[]);
-    talk.gives(2, good("jane").verified(2), &["settled", "auth_success jane c ref 1"]);
+    talk.gives(2, good("jane").verified(2), &["admitted", "auth_success jane c ref 1"]);
 }
 
 // P8.7
@@ -75,7 +75,7 @@ fn a_token_that_is_replaced_before_the_connection_has_authenticated_does_not_clo
     let mut talk = verifying();
     talk.gives(1, with_ref("2", good("jane")), &[]);
     talk.gives(1, with_ref("3", good("jane")), &["error RATE_LIMITED ref 2"]);
-    talk.gives(2, good("jane").verified(2), &["settled", "auth_success jane c ref 1", "verify t"]);
+    talk.gives(2, good("jane").verified(2), &["admitted", "auth_success jane c ref 1", "verify t"]);
     talk.gives(3, good("jane").verified(3), &["auth_refreshed jane [] ref 3"]);
 }
 
@@ -123,7 +123,7 @@ fn a_token_counts_against_the_rate_of_messages() {
 fn the_clock_of_signing_in_stands_still_while_the_token_is_verified() {
     let mut talk = verifying();
     talk.wakes(29_999, &[]);
-    talk.gives(29_999, good("jane").verified(29_999), &["settled", "auth_success jane c ref 1"]);
+    talk.gives(29_999, good("jane").verified(29_999), &["admitted", "auth_success jane c ref 1"]);
     talk.sleeps_until(GOOD_UNTIL_MS + 60_000);
 }
 
@@ -182,7 +182,7 @@ fn what_is_left_of_a_token_is_measured_when_it_is_verified() {
         }
         talk.gives(3_000, token.message(), &["verify t"]);
         let verified = token.verified_by_clock(right_unix_ms);
-        talk.gives(4_000, verified, &["settled", "auth_success jane c"]);
+        talk.gives(4_000, verified, &["admitted", "auth_success jane c"]);
         talk.sleeps_until(4_000 + 900_000 + 60_000);
     }
 }

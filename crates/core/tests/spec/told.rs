@@ -2,8 +2,8 @@
 //! wording of error messages, of which only that there is one.
 
 use herenow_core::{
-    Command, Context, CurrentPolicy, Effect, Entry, Flush, Input, Instant, Limits, Op, Owed, Peer,
-    Question, Right, Session, SessionEffect, Shard, Snapshot, Verdict,
+    Command, Context, CurrentPolicy, Effect, Flush, Input, Instant, Limits, Member, Op, Peer,
+    PutResult, Question, Right, Session, SessionEffect, Shard, Snapshot, SnapshotFor,
 };
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
@@ -194,10 +194,10 @@ impl House {
         flush_lines(&flush)
     }
 
-    /// How many channels and entries the shard holds.
+    /// How many channels and members the shard holds.
     #[track_caller]
-    pub fn holds(&self, channels: usize, entries: usize) {
-        assert_eq!((self.shard.channels(), self.shard.entries()), (channels, entries));
+    pub fn holds(&self, channels: usize, members: usize) {
+        assert_eq!((self.shard.channels(), self.shard.members()), (channels, members));
     }
 }
 
@@ -217,7 +217,9 @@ pub fn line_of(effect: SessionEffect) -> String {
             format!("may {user} {right} {}?", channel.as_str())
         }
         SessionEffect::Listen { channel } => format!("listen {}", channel.as_str()),
-        SessionEffect::AskAgain { channel } => format!("ask again {}", channel.as_str()),
+        SessionEffect::RequestSnapshot { channel } => {
+            format!("request snapshot {}", channel.as_str())
+        }
         SessionEffect::Unlisten { channel } => format!("unlisten {}", channel.as_str()),
         SessionEffect::Put { channel, state, user, reference, .. } => {
             let suffix = suffix(reference.as_ref());
@@ -236,7 +238,7 @@ pub fn line_of(effect: SessionEffect) -> String {
             format!("hand {} over to {}", letter(session.connection()), letter(to.connection))
         }
         SessionEffect::ReviewLater => "review later".to_owned(),
-        SessionEffect::Settled => "settled".to_owned(),
+        SessionEffect::Admitted => "admitted".to_owned(),
         SessionEffect::Close { code } => format!("close {}", code.number()),
     }
 }
@@ -279,16 +281,16 @@ fn effect_line(effect: Effect) -> String {
         Effect::Dirty { channel, flushed_at } => {
             format!("dirty {} since {}", channel.as_str(), flushed_at.as_millis())
         }
-        Effect::Ripe { channel, flushed_at } => {
-            format!("ripe {} since {}", channel.as_str(), flushed_at.as_millis())
+        Effect::FlushNow { channel, flushed_at } => {
+            format!("flush now {} since {}", channel.as_str(), flushed_at.as_millis())
         }
-        Effect::Answer { asker, reference, channel, verdict } => {
-            let verdict = match verdict {
-                Verdict::Done => "done",
-                Verdict::Full => "full",
+        Effect::Answer { asker, reference, channel, result } => {
+            let result = match result {
+                PutResult::Done => "done",
+                PutResult::Full => "full",
             };
             let suffix = suffix(reference.as_ref());
-            format!("answer {} {} {verdict}{suffix}", letter(asker.connection), channel.as_str())
+            format!("answer {} {} {result}{suffix}", letter(asker.connection), channel.as_str())
         }
         Effect::Resync { channel, peers } => among("resync", &channel, &peers),
         Effect::Hibernated { channel, peers } => among("hibernated", &channel, &peers),
@@ -306,28 +308,32 @@ pub fn flush_lines(flush: &Flush) -> Vec<String> {
     if flush.merged > 0 {
         lines.push(format!("merged {}", flush.merged));
     }
-    lines.extend(flush.to.iter().map(|receiver| match receiver.owed {
-        Owed::Nobody => format!("to {}: deltas", receiver.peer.0),
-        Owed::UpTo(ask) => format!("to {}: snapshot up to {}", receiver.peer.0, ask.0),
-        Owed::Everybody(ask) => format!("to {}: snapshot to all up to {}", receiver.peer.0, ask.0),
+    lines.extend(flush.to.iter().map(|receiver| match receiver.snapshot_for {
+        SnapshotFor::None => format!("to {}: deltas", receiver.peer.0),
+        SnapshotFor::UpTo(request_id) => {
+            format!("to {}: snapshot up to {}", receiver.peer.0, request_id.0)
+        }
+        SnapshotFor::All(request_id) => {
+            format!("to {}: snapshot to all up to {}", receiver.peer.0, request_id.0)
+        }
     }));
     lines.extend(flush.snapshot.as_ref().map(snapshot_line));
     lines
 }
 
 pub fn snapshot_line(snapshot: &Snapshot) -> String {
-    let rows: Vec<String> = snapshot.entries.iter().map(row).collect();
+    let rows: Vec<String> = snapshot.members.iter().map(row).collect();
     format!("snapshot {}:{} [{}]", snapshot.epoch, snapshot.seq, rows.join(" "))
 }
 
 pub fn op_line(op: &Op) -> String {
     match op {
-        Op::Put { was: None, is } => format!("{}: join {}", is.seq, row(is)),
-        Op::Put { was: Some(was), is } => {
-            assert_eq!(was.connection, is.connection, "an entry keeps its key");
-            format!("{}: update {} was {}", is.seq, row(is), was.state.as_str())
+        Op::Put { old: None, new } => format!("{}: join {}", new.seq, row(new)),
+        Op::Put { old: Some(old), new } => {
+            assert_eq!(old.connection, new.connection, "a member keeps its key");
+            format!("{}: update {} was {}", new.seq, row(new), old.state.as_str())
         }
-        Op::Remove { was, reason, seq } => format!("{seq}: {} {}", leave(*reason), row(was)),
+        Op::Remove { old, reason, seq } => format!("{seq}: {} {}", leave(*reason), row(old)),
     }
 }
 
@@ -335,8 +341,8 @@ fn leave(reason: LeaveReason) -> String {
     format!("leave({})", reason.as_str())
 }
 
-fn row(entry: &Entry) -> String {
-    format!("{}{}", letter(entry.connection), entry.state.as_str())
+fn row(member: &Member) -> String {
+    format!("{}{}", letter(member.connection), member.state.as_str())
 }
 
 fn letter(connection: ConnectionId) -> char {

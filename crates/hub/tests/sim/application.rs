@@ -65,11 +65,11 @@ fn fold(list: &mut List, event: &RosterEvent) {
         RosterEvent::Update { row } => {
             let key = (row.user_id.to_string(), row.connection_id.to_string());
             let was = list.insert(key, row.state.to_string());
-            assert!(was.is_some(), "an update is of a known entry: {event:?}");
+            assert!(was.is_some(), "an update is of a known member: {event:?}");
         }
         RosterEvent::Leave { user_id, connection_id, last, .. } => {
             let was = list.remove(&(user_id.to_string(), connection_id.to_string()));
-            assert!(was.is_some(), "a leave is of a known entry: {event:?}");
+            assert!(was.is_some(), "a leave is of a known member: {event:?}");
             assert_eq!(*last, !has(list, user_id), "a user goes with its last connection");
         }
     }

@@ -1,4 +1,4 @@
-//! What a hub may hold after a turn, and for how long a socket that takes bytes may be owed a
+//! What a hub may hold after a turn, and for how long a socket that takes bytes may wait for a
 //! snapshot: the bounds that are promised, looked at after every turn of every run.
 
 use std::collections::BTreeMap;
@@ -25,15 +25,15 @@ pub struct Most {
     pub waiting_bytes: usize,
 }
 
-/// Since when the sockets of one hub that take bytes have been owed a snapshot.
+/// Since when the sockets of one hub that take bytes have waited for a snapshot.
 #[derive(Default)]
-pub struct Owed {
+pub struct SnapshotWaits {
     since: BTreeMap<(LinkId, ChannelName), Instant>,
 }
 
 /// A map is rebuilt within two seconds and a scan, a repeated request waits for one second at
 /// most, and mail takes some turns.
-pub const OWED_FOR: Duration = Duration::from_secs(4);
+pub const MAX_SNAPSHOT_WAIT: Duration = Duration::from_secs(4);
 
 /// Replies that a session gives without being read on: to the messages that waited for a decision
 /// or for the rate, and the resyncs, pings and refusals that the server has for it by itself.
@@ -108,8 +108,8 @@ impl Most {
 /// everything leave theirs behind until the lease is over.
 const MOST_SLOTS: usize = 256;
 
-impl Owed {
-    /// No socket that takes bytes is owed a snapshot for longer than `OWED_FOR`, time apart in
+impl SnapshotWaits {
+    /// No socket that takes bytes waits for a snapshot for longer than `MAX_SNAPSHOT_WAIT`, time apart in
     /// which the server was held up: `patient_until` is the end of the last such. Returns the
     /// longest.
     pub fn check(
@@ -120,12 +120,12 @@ impl Owed {
     ) -> Duration {
         let before = std::mem::take(&mut self.since);
         let mut longest = Duration::ZERO;
-        for (slot, channel) in hub.owed() {
+        for (slot, channel) in hub.awaiting_snapshot() {
             let key = (link_of(slot), channel.clone());
             let since = before.get(&key).copied().unwrap_or(now).max(patient_until);
-            let owed_for = now.since(since);
-            assert!(owed_for <= OWED_FOR, "{channel}: owed a snapshot for {owed_for:?}");
-            longest = longest.max(owed_for);
+            let waited = now.since(since);
+            assert!(waited <= MAX_SNAPSHOT_WAIT, "{channel}: waited for a snapshot for {waited:?}");
+            longest = longest.max(waited);
             self.since.insert(key, since);
         }
         longest

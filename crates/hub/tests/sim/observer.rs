@@ -112,7 +112,7 @@ impl Observer {
         let at = view.rows.iter().position(|(user, one, _)| {
             **user == *departure.user_id && **one == *departure.connection_id
         });
-        view.rows.remove(at.expect("a leave is of an entry that was there"));
+        view.rows.remove(at.expect("a leave is of a member that was there"));
         history.meet(&departure.channel, (view.epoch, view.seq), &view.rows);
     }
 
@@ -130,7 +130,7 @@ impl Observer {
     }
 }
 
-/// Whether an entry was there before.
+/// Whether a member was there before.
 #[derive(Debug)]
 enum Known {
     Yes,

@@ -93,7 +93,7 @@ impl Server {
             self.patient_until = self.patient_until.max(now);
         }
         self.shells[at].note_kept(&self.hubs[at], now);
-        self.shells[at].is_owed_nothing(&self.hubs[at], self.patient_until, stage);
+        self.shells[at].waits_for_no_snapshot(&self.hubs[at], self.patient_until, stage);
         let held = self.hubs[at].holdings();
         if !self.is_ending {
             self.shells[at].rules_are_kept(&self.hubs[at]);

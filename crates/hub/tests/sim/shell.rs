@@ -11,7 +11,7 @@ use herenow_core::{
 use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, Wrote};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel, UserId};
 
-use crate::bounds::Owed;
+use crate::bounds::SnapshotWaits;
 use crate::network::{Down, LinkId, Up};
 use crate::stage::{Stage, Weather};
 
@@ -24,7 +24,7 @@ pub struct Shell {
     /// Verdicts and rulings on their way, by when they come.
     answers: Vec<(Instant, Answer)>,
     busy_until: Instant,
-    owed: Owed,
+    snapshot_waits: SnapshotWaits,
     /// What the rules have granted to whom, socket by socket.
     granted: BTreeSet<(LinkId, ChannelName)>,
     /// From when until when it was held up.
@@ -93,7 +93,7 @@ impl Shell {
             opening: Vec::new(),
             answers: Vec::new(),
             busy_until: now,
-            owed: Owed::default(),
+            snapshot_waits: SnapshotWaits::default(),
             granted: BTreeSet::new(),
             pauses: Vec::new(),
         }
@@ -160,12 +160,12 @@ impl Shell {
         }
     }
 
-    /// See [`Owed::check`].
-    pub fn is_owed_nothing(&mut self, hub: &Hub, patient_until: Instant, stage: &mut Stage) {
+    /// See [`SnapshotWaits::check`].
+    pub fn waits_for_no_snapshot(&mut self, hub: &Hub, patient_until: Instant, stage: &mut Stage) {
         let link_of = |slot: u32| self.sockets[slot as usize].as_ref().map_or(0, |one| one.link);
-        let longest = self.owed.check(hub, (stage.now, patient_until), link_of);
+        let longest = self.snapshot_waits.check(hub, (stage.now, patient_until), link_of);
         let longest_ms = longest.as_millis() as u64;
-        stage.tally.longest_owed_ms = stage.tally.longest_owed_ms.max(longest_ms);
+        stage.tally.longest_snapshot_wait_ms = stage.tally.longest_snapshot_wait_ms.max(longest_ms);
     }
 
     fn note_ruling(&mut self, link: LinkId, question: &Question, ruling: Ruling) {

@@ -73,8 +73,8 @@ pub struct Tally {
     pub unread_turns: u64,
     /// Turns after which a socket was read no more before it took its replies.
     pub full_turns: u64,
-    /// The longest that a socket which takes bytes was owed a snapshot.
-    pub longest_owed_ms: u64,
+    /// The longest that a socket which takes bytes waited for a snapshot.
+    pub longest_snapshot_wait_ms: u64,
     /// The most that a hub, or one of its connections, held after a turn.
     pub most: Most,
     /// Of every frame that was read, in order.
@@ -106,7 +106,8 @@ impl Tally {
         self.postponed_turns += other.postponed_turns;
         self.unread_turns += other.unread_turns;
         self.full_turns += other.full_turns;
-        self.longest_owed_ms = self.longest_owed_ms.max(other.longest_owed_ms);
+        self.longest_snapshot_wait_ms =
+            self.longest_snapshot_wait_ms.max(other.longest_snapshot_wait_ms);
         self.most.add(other.most);
     }
 

@@ -16,7 +16,7 @@ pub(crate) struct Metrics {
     /// Since when the loop's oldest detached session has had no socket, in microseconds of the
     /// server's clock, plus one; 0 where there is none.
     oldest_detached: Count,
-    entries: Count,
+    members: Count,
     subscriptions: Count,
     channels: Count,
     connections_accepted: Count,
@@ -52,7 +52,7 @@ impl Metrics {
         self.detached_sessions.set(counters.detached_sessions);
         let oldest = counters.oldest_detached;
         self.oldest_detached.set(oldest.map_or(0, |since| since.as_micros() as usize + 1));
-        self.entries.set(counters.entries);
+        self.members.set(counters.members);
         self.subscriptions.set(counters.subscriptions);
         self.channels.set(counters.channels);
         self.connections_accepted.set(counters.connections_accepted);
@@ -79,7 +79,7 @@ impl Metrics {
     pub(crate) fn add_to(&self, sum: &mut LoopsMetrics) {
         sum.connections += self.connections.value();
         sum.detached_sessions += self.detached_sessions.value();
-        sum.entries += self.entries.value();
+        sum.members += self.members.value();
         sum.subscriptions += self.subscriptions.value();
         sum.channels += self.channels.value();
         sum.connections_accepted += self.connections_accepted.value();

@@ -42,7 +42,7 @@ fn the_count_of_bytes_is_zero_again_when_nothing_waits_any_more() {
         r#"{"type":"ping"}"#,
     ] {
         let queued = waiting.queue(message(json), ROOM);
-        assert!(matches!(queued, Queued::Waits | Queued::InsteadOf(_)), "{json}: {queued:?}");
+        assert!(matches!(queued, Queued::Waits | Queued::Replaced(_)), "{json}: {queued:?}");
     }
     waiting.queue(Input::Review, ROOM);
     for (name, state) in [("a", "{}"), ("b", "{}"), ("b", r#"{"n":1}"#), ("c", "{}")] {

@@ -66,12 +66,12 @@ impl World {
                 assert_eq!(before, None, "one decision is asked for at a time");
             }
             SessionEffect::Listen { channel } => {
-                let ask = home.audience.listen(&channel, at);
-                home.to_shard.push_back(Command::Subscribe { channel, peer, ask });
+                let request_id = home.audience.listen(&channel, at);
+                home.to_shard.push_back(Command::Subscribe { channel, peer, request_id });
             }
-            SessionEffect::AskAgain { channel } => {
-                if let Some(ask) = home.audience.ask_again(&channel, at) {
-                    home.to_shard.push_back(Command::Subscribe { channel, peer, ask });
+            SessionEffect::RequestSnapshot { channel } => {
+                if let Some(request_id) = home.audience.request_again(&channel, at) {
+                    home.to_shard.push_back(Command::Subscribe { channel, peer, request_id });
                 }
             }
             SessionEffect::Unlisten { channel } => {
@@ -106,8 +106,9 @@ impl World {
             }
             SessionEffect::ReviewLater => person.is_reviewed_later = true,
             SessionEffect::HandedOver { .. } => unreachable!("who claims takes it out"),
-            SessionEffect::Verify { .. } | SessionEffect::Settled | SessionEffect::Close { .. } => {
-            }
+            SessionEffect::Verify { .. }
+            | SessionEffect::Admitted
+            | SessionEffect::Close { .. } => {}
         }
     }
 
@@ -117,7 +118,7 @@ impl World {
                 Effect::Dirty { channel, .. } => {
                     self.dirty.insert(channel);
                 }
-                Effect::Ripe { channel, .. } => {
+                Effect::FlushNow { channel, .. } => {
                     assert!(self.dirty.contains(&channel), "what is ripe was dirty before");
                 }
                 Effect::Resync { channel, .. } => {
@@ -143,7 +144,7 @@ impl World {
         let rows = self.truth.rows(channel).expect("a map that is not known is not told of");
         for receiver in &flush.to {
             let (flush, rows) = (flush.clone(), rows.clone());
-            let delivery = Mail::Delivery(channel.clone(), flush, receiver.owed, rows);
+            let delivery = Mail::Delivery(channel.clone(), flush, receiver.snapshot_for, rows);
             self.loops[usize::from(receiver.peer.0)].from_shard.push_back(delivery);
         }
     }
@@ -157,10 +158,10 @@ impl World {
                     client.inbox.push_back(Frame::Resync(channel.clone()));
                 }
             }
-            Mail::Delivery(channel, flush, owed, rows) => {
+            Mail::Delivery(channel, flush, snapshot_for, rows) => {
                 for subscriber in self.loops[of].audience.subscribers(&channel) {
                     let inbox = &mut self.people[subscriber.slot as usize].client.inbox;
-                    match subscriber.take(owed) {
+                    match subscriber.take(snapshot_for) {
                         None => continue,
                         Some(Part::Deltas) => inbox.extend(
                             flush.ops.iter().map(|op| Frame::Delta(channel.clone(), op.clone())),
@@ -185,12 +186,12 @@ impl World {
             if slots.is_empty() {
                 continue;
             }
-            let ask = home.audience.ask_for_all(&channel);
+            let request_id = home.audience.request_for_all(&channel);
             let shows = |slot: &usize| self.shows(*slot, &channel).is_some();
             let slots = slots.into_iter().map(|slot| slot as usize);
             let trackers = slots.filter(shows).map(|slot| (self.id(slot), OWNER)).collect();
             let peer = Peer(of as u16);
-            let recover = Command::Recover { channel, peer, ask, trackers };
+            let recover = Command::Recover { channel, peer, request_id, trackers };
             self.loops[of].to_shard.push_back(recover);
         }
     }

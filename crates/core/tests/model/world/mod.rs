@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use herenow_core::{
-    Audience, Auth, Claim, Command, CurrentPolicy, Flush, Input, Instant, Limits, Owed, Owner,
-    Peer, Question, RateLimit, Ruling, Session, Shard,
+    Audience, Auth, Claim, Command, CurrentPolicy, Flush, Input, Instant, Limits, Owner, Peer,
+    Question, RateLimit, Ruling, Session, Shard, SnapshotFor,
 };
 use herenow_wire::{ChannelName, ClientMessage, State, UserId};
 
@@ -53,7 +53,7 @@ struct Person {
 
 enum Mail {
     /// A flush, who is owed its snapshot, and what is true after it.
-    Delivery(ChannelName, Flush, Owed, Rows),
+    Delivery(ChannelName, Flush, SnapshotFor, Rows),
     Resync(ChannelName),
     /// A fault has cost the shard its maps.
     ShardLost,
@@ -118,7 +118,7 @@ impl World {
     // What happens to connections.
 
     pub fn break_off(&mut self, who: usize, answers: Answers) {
-        self.end(who % PEOPLE, Input::Broken, answers);
+        self.end(who % PEOPLE, Input::Closed, answers);
     }
 
     pub fn end_lease(&mut self, who: usize, answers: Answers) {
@@ -139,7 +139,7 @@ impl World {
         let slot = who % PEOPLE;
         let whose = whose % PEOPLE;
         let claim = self.claim_of(whose);
-        self.tell(slot, Input::Broken);
+        self.tell(slot, Input::Closed);
         self.people[slot] = self.newcomer(answers);
         self.show_token(slot, Some(claim));
     }
@@ -190,8 +190,8 @@ impl World {
         for channel in std::mem::take(&mut self.people[slot].lagging) {
             let peer = Peer((slot % LOOPS) as u16);
             let home = &mut self.loops[slot % LOOPS];
-            if let Some(ask) = home.audience.catch_up(&channel, slot as u32) {
-                home.to_shard.push_back(Command::Subscribe { channel, peer, ask });
+            if let Some(request_id) = home.audience.catch_up(&channel, slot as u32) {
+                home.to_shard.push_back(Command::Subscribe { channel, peer, request_id });
             }
         }
     }

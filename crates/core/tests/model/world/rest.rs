@@ -1,6 +1,6 @@
 //! How a run ends: everything arrives, and then everybody must agree.
 
-use herenow_core::{Ask, Command, Flush, Input, Peer};
+use herenow_core::{Command, Flush, Input, Peer, RequestId};
 use herenow_wire::{ChannelName, ClientMessage};
 
 use super::{COLLECTED_MS, LOOPS, Loop, PEOPLE, Person, SILENCE, World};
@@ -102,8 +102,8 @@ impl World {
 
     /// What a peer that asks now is sent.
     fn probe(&mut self, channel: &ChannelName) -> Rows {
-        let (peer, ask) = (Peer(99), Ask(1));
-        let wish = Command::Subscribe { channel: channel.clone(), peer, ask };
+        let (peer, request_id) = (Peer(99), RequestId(1));
+        let wish = Command::Subscribe { channel: channel.clone(), peer, request_id };
         let mut flush = Flush::default();
         self.shard.handle(wish, self.now, &mut Vec::new());
         self.shard.flush(channel, self.now, &mut flush);
@@ -111,19 +111,19 @@ impl World {
         self.shard.handle(goodbye, self.now, &mut Vec::new());
         assert!(flush.ops.is_empty(), "nothing was left to be told");
         let snapshot = flush.snapshot.expect("the peer is owed one");
-        snapshot.entries.into_iter().map(|entry| (entry.connection, entry.state)).collect()
+        snapshot.members.into_iter().map(|member| (member.connection, member.state)).collect()
     }
 
     pub fn everybody_goes(&mut self) {
         for slot in 0..PEOPLE {
-            self.tell(slot, Input::Broken);
+            self.tell(slot, Input::Closed);
         }
         self.arrive();
     }
 
     pub fn is_drained(&self) {
         assert!(self.detached.is_empty(), "nobody is kept beyond the grace");
-        assert_eq!((self.shard.channels(), self.shard.entries()), (0, 0));
+        assert_eq!((self.shard.channels(), self.shard.members()), (0, 0));
         assert!(!self.shard.has_deadlines(Some(SILENCE)));
         for one in &self.loops {
             assert_eq!((one.audience.channels(), one.audience.subscriptions()), (0, 0));
