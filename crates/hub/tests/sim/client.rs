@@ -175,7 +175,7 @@ impl Client {
                 stage.tally.left_out += u64::from(text.contains(&named));
                 text = text.replacen(&named, "", 1);
             }
-            self.observer.say(&text, &self.default);
+            self.observer.say(&text, &self.default, stage.now);
             stage.send_frame(link, Opcode::Text, text.as_bytes());
         }
     }
@@ -261,7 +261,7 @@ impl Client {
                 stage.tally.digest(&text);
                 let message = ServerMessage::parse(&text);
                 self.count(&message, stage);
-                self.observer.read(&message, &mut stage.history);
+                self.observer.read(&message, &mut stage.history, stage.now);
                 self.tell(Input::Text(text), stage);
                 if let ServerMessage::AuthSuccess { connection_id, resume, user_id } = message {
                     assert_eq!(Some(&*user_id), self.token.as_deref(), "signed in as another");

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 
 use herenow_client::protocol::{Delta, Departure, Row, ServerMessage, Snapshot};
+use herenow_core::Instant;
 use herenow_wire::{ChannelName, ClientMessage, DefaultChannel, decode};
 
 use crate::history::{History, Rows};
+use crate::plan::SHORTEST_TTL;
 
 /// See the module.
 #[derive(Default)]
@@ -21,10 +23,12 @@ pub struct Observer {
 }
 
 /// What the client has said of a channel on this socket.
-#[derive(PartialEq)]
 enum Said {
-    /// That it is there, and nothing else: it must find itself in its first snapshot.
-    OnlyItself,
+    /// That it is there, and nothing else: it must find itself in its first snapshot, unless that
+    /// comes when its lease may have ended.
+    OnlyItself {
+        until: Instant,
+    },
     More,
 }
 
@@ -35,13 +39,14 @@ struct View {
 }
 
 impl Observer {
-    pub fn say(&mut self, text: &str, default: &DefaultChannel) {
+    pub fn say(&mut self, text: &str, default: &DefaultChannel, now: Instant) {
         let mut decoded = Vec::new();
         decode(text, default, &mut decoded);
         for incoming in decoded {
             match incoming.expect("a client says what makes sense").message {
                 ClientMessage::Track { channel, .. } => {
-                    self.said.entry(channel).or_insert(Said::OnlyItself);
+                    let until = now + SHORTEST_TTL;
+                    self.said.entry(channel).or_insert(Said::OnlyItself { until });
                 }
                 ClientMessage::Subscribe { channel }
                 | ClientMessage::Unsubscribe { channel }
@@ -53,9 +58,9 @@ impl Observer {
         }
     }
 
-    pub fn read(&mut self, message: &ServerMessage, history: &mut History) {
+    pub fn read(&mut self, message: &ServerMessage, history: &mut History, now: Instant) {
         match message {
-            ServerMessage::Sync(snapshot) => self.replace(snapshot, history),
+            ServerMessage::Sync(snapshot) => self.replace(snapshot, history, now),
             ServerMessage::Join(delta) => self.fold(delta, Known::No, history),
             ServerMessage::Update(delta) => self.fold(delta, Known::Yes, history),
             ServerMessage::Leave(departure) => self.remove(departure, history),
@@ -74,7 +79,7 @@ impl Observer {
         }
     }
 
-    fn replace(&mut self, snapshot: &Snapshot, history: &mut History) {
+    fn replace(&mut self, snapshot: &Snapshot, history: &mut History, now: Instant) {
         let channel = &snapshot.channel;
         let new = (snapshot.position.epoch, snapshot.position.seq);
         let before = self.views.get(channel).map(|view| (view.epoch, view.seq));
@@ -82,8 +87,10 @@ impl Observer {
         assert!(before <= new, "{channel}: a snapshot at {new:?} after {before:?}");
         let rows: Rows = snapshot.rows.iter().map(row).collect();
         history.meet(channel, new, &rows);
-        if self.said.get(channel) == Some(&Said::OnlyItself) && !self.may_have_come_back {
-            let is_in = rows.iter().any(|(_, one, _)| *one == self.connection);
+        if let Some(Said::OnlyItself { until }) = self.said.get(channel)
+            && !self.may_have_come_back
+        {
+            let is_in = now >= *until || rows.iter().any(|(_, one, _)| *one == self.connection);
             assert!(is_in, "{channel}: who only says that it is there finds itself at once");
             self.expect_nothing(channel);
         }

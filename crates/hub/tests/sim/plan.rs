@@ -54,7 +54,10 @@ const MOST_DELAY_US_PER_BYTE: u64 = 50;
 
 /// More than there are clients.
 const MAX_MEMBERS: u32 = 1_000;
+const SHORTEST_OWN_TTL_MS: u64 = 3_000;
 const LONGEST_OWN_TTL_MS: u64 = 25_000;
+/// No lease is shorter.
+pub const SHORTEST_TTL: Duration = Duration::from_millis(SHORTEST_OWN_TTL_MS);
 /// The users of a run.
 const USERS: u64 = 5;
 
@@ -191,7 +194,9 @@ fn own_settings(chance: &mut Chance) -> Overrides {
     }
     Overrides {
         max_members: chance.one_in(3).then(|| chance.between(1, 4) as u32),
-        presence_ttl_ms: chance.one_in(2).then(|| chance.between(3_000, LONGEST_OWN_TTL_MS)),
+        presence_ttl_ms: chance
+            .one_in(2)
+            .then(|| chance.between(SHORTEST_OWN_TTL_MS, LONGEST_OWN_TTL_MS)),
         disconnect_grace_ms: chance.one_in(2).then(|| chance.between(0, 8_000)),
     }
 }
