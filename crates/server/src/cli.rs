@@ -14,6 +14,8 @@ use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
+use crate::health::Target;
+
 /// A realtime presence server for browsers and programs, over WebSockets.
 #[derive(Debug, Parser)]
 #[command(name = "herenow", version, after_help = EXAMPLES)]
@@ -57,6 +59,9 @@ pub enum Command {
     /// Make a token from the secret in JWT_USER_SECRET or JWT_USER_SECRET_FILE
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
+    /// Ask a running server whether it is ready; the exit code is 0 if it is, and 1 if it is not
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(Health),
     /// Reads a configuration for the server that started this process
     #[command(name = LOAD_CONFIG, hide = true)]
     LoadConfig { path: PathBuf },
@@ -138,6 +143,14 @@ pub struct Token {
     pub claims: Option<Map<String, Value>>,
 }
 
+#[derive(Debug, Args)]
+pub struct Health {
+    /// The server itself, not its proxy [default: where HERENOW_LISTEN says, or http://127.0.0.1:4600]
+    #[arg(long, env = "HERENOW_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(value_parser = Target::parse)]
+    pub url: Option<Target>,
+}
+
 fn auth(text: &str) -> Result<Map<String, Value>, String> {
     let auth: Option<Map<String, Value>> = serde_json::from_str(text).ok();
     let has_id = |auth: &Map<String, Value>| auth.get("id").is_some_and(Value::is_string);
@@ -201,6 +214,12 @@ Examples:
   herenow check
   herenow check --config edgebase.config.ts presence:lobby
   herenow check --as '{\"id\": \"jane\", \"role\": \"admin\"}' presence:game-1";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  herenow health
+  herenow health --url http://127.0.0.1:4700
+  herenow health --url unix:/run/herenow.sock";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:

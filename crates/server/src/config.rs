@@ -28,6 +28,7 @@ pub use source::{FILE_NAMES, Source, find};
 pub use table::{Kind, SETTINGS, Setting};
 
 use crate::auth::Keys;
+use crate::service_manager::ServiceManager;
 
 /// Everything `run` needs to know.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub keys: Keys,
     /// What the server shows beside the protocol.
     pub pages: Pages,
+    /// What is told how far the server is.
+    pub service_manager: ServiceManager,
 }
 
 /// What the server shows beside the protocol.

@@ -113,6 +113,7 @@ impl EventLoop {
         while !self.has_ended() {
             self.sleep(&mut events)?;
             self.now = self.clock();
+            self.metrics.turn_begins(self.now);
             for event in &events {
                 if event.token() == WAKER {
                     continue;
@@ -127,6 +128,7 @@ impl EventLoop {
             }
             self.turn();
         }
+        self.metrics.end();
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! `upgrade` and `admission`.
 
 mod accept;
+mod health;
 mod metrics_access;
 mod places;
 mod routes;
@@ -14,10 +15,10 @@ mod visit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::Listeners;
 use crate::admission::{Admission, Entrance};
 use crate::auth::{Minter, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
@@ -42,6 +43,8 @@ pub(crate) struct FrontDoor {
     pub metrics: DoorMetrics,
     /// When the server started; times of connections are counted from it.
     pub opened: Instant,
+    /// Whether the server has begun to stop.
+    pub draining: watch::Receiver<bool>,
 }
 
 /// Where WebSockets are opened.
@@ -56,20 +59,22 @@ enum Port {
     Metrics,
 }
 
-/// Takes connections until `closing` changes, and returns when HTTP holds none any more.
+/// Takes connections of everybody until `closing` changes, and returns when HTTP holds none any more.
 pub(crate) async fn serve(
     door: Arc<FrontDoor>,
-    listeners: Listeners,
+    listener: TcpListener,
     closing: watch::Receiver<bool>,
 ) {
-    let Listeners { public, metrics } = listeners;
-    let for_metrics = async {
-        if let Some(listener) = metrics {
-            accept::serve((Arc::clone(&door), Port::Metrics), listener, closing.clone()).await;
-        }
-    };
-    let for_everybody = accept::serve((Arc::clone(&door), Port::Public), public, closing.clone());
-    tokio::join!(for_everybody, for_metrics);
+    accept::serve((door, Port::Public), listener, closing).await;
+}
+
+/// The same at the port for metrics and health.
+pub(crate) async fn serve_metrics(
+    door: Arc<FrontDoor>,
+    listener: TcpListener,
+    closing: watch::Receiver<bool>,
+) {
+    accept::serve((door, Port::Metrics), listener, closing).await;
 }
 
 impl FrontDoor {

@@ -17,6 +17,7 @@ pub mod logs;
 pub mod loops;
 mod metrics;
 mod orders;
+pub mod service_manager;
 mod spare_memory;
 mod strict_json;
 pub mod typescript;
@@ -41,6 +42,7 @@ use config::Config;
 use http::FrontDoor;
 use loops::{Loops, Order};
 use metrics::DoorMetrics;
+use service_manager::ServiceManager;
 
 /// Why the server could not run.
 #[derive(Debug)]
@@ -104,6 +106,7 @@ pub async fn run_reloading(
     let _following = following.transpose().map_err(RunError::Keys)?;
     let rehearsals = settings.rehearsals.clone();
     let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
+    let (drain, draining) = watch::channel(false);
     let door = Arc::new(FrontDoor {
         admission: Mutex::new(Admission::new(Arc::clone(&settings))),
         unnamed: AtomicBool::new(false),
@@ -114,13 +117,22 @@ pub async fn run_reloading(
         metrics_token: config.keys.metrics_token,
         metrics: DoorMetrics::default(),
         opened: tokio::time::Instant::now(),
+        draining: draining.clone(),
     });
-    let (close, closing) = watch::channel(false);
-    let mut serving = std::pin::pin!(http::serve(door, listeners.into(), closing));
+    let Listeners { public, metrics } = listeners.into();
+    // Metrics and health are served to the end: a load balancer has to see that the server drains.
+    let (_to_the_end, ending) = watch::channel(false);
+    if let Some(metrics) = metrics {
+        tokio::spawn(http::serve_metrics(Arc::clone(&door), metrics, ending));
+    }
+    let mut serving = std::pin::pin!(http::serve(door, public, draining));
+    let service_manager = config.service_manager;
+    service_manager.ready();
     let mut failure = None;
     let is_closed = tokio::select! {
         () = &mut serving => true,
-        () = put_in_force(&loops, reloads) => false,
+        () = put_in_force(&loops, reloads, &service_manager) => false,
+        () = service_manager.feed_watchdog(&loops) => unreachable!("feeding has no end"),
         () = spare_memory::give_back() => unreachable!("giving back has no end"),
         failed = loops.until_failed() => {
             failure = Some(failed);
@@ -129,9 +141,10 @@ pub async fn run_reloading(
         () = shutdown => false,
     };
     tracing::info!("stopping: no new connections");
+    service_manager.stopping();
     rehearsals.rehearse_stop();
     if !is_closed {
-        let _ = close.send(true);
+        let _ = drain.send(true);
         serving.await;
     }
     let closing = loops.clone();
@@ -155,7 +168,11 @@ struct Pending {
 }
 
 /// Puts the rules that come in force. Says so when every loop has taken the newest, and not before.
-async fn put_in_force(loops: &Loops, mut reloads: mpsc::Receiver<Rules>) {
+async fn put_in_force(
+    loops: &Loops,
+    mut reloads: mpsc::Receiver<Rules>,
+    service_manager: &ServiceManager,
+) {
     let mut pending: Option<Pending> = None;
     loop {
         tokio::select! {
@@ -167,6 +184,7 @@ async fn put_in_force(loops: &Loops, mut reloads: mpsc::Receiver<Rules>) {
             patterns = until_in_force(loops, pending) => {
                 pending = None;
                 tracing::info!(patterns, "new rules are in force");
+                service_manager.ready();
             }
             order = until_late(pending) => {
                 pending = pending.map(|pending| Pending { late_at: None, ..pending });

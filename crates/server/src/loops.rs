@@ -43,6 +43,8 @@ pub struct Loops {
     metrics: Arc<[Arc<Metrics>]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     next: Arc<AtomicUsize>,
+    /// When the server's clock was zero.
+    started: Instant,
 }
 
 /// Counts of all loops together, since the start unless they say "now".
@@ -127,6 +129,7 @@ impl Loops {
             metrics: metrics.into(),
             threads: Arc::new(Mutex::new(threads)),
             next: Arc::default(),
+            started,
         })
     }
 
@@ -181,6 +184,16 @@ impl Loops {
     /// Sessions held now that have lost their socket and may come back.
     pub fn detached_sessions(&self) -> usize {
         self.metrics.iter().map(|metrics| metrics.detached_sessions.value() as usize).sum()
+    }
+
+    /// The loops that have not begun a turn for this long, by index. A loop that has ended in order is
+    /// none of them.
+    pub fn standing_still(&self, since: Duration) -> Vec<usize> {
+        let now = self.started.elapsed().as_micros() as u64;
+        let limit = since.as_micros() as u64;
+        let loops = self.metrics.iter().enumerate();
+        let still = loops.filter(|(_, it)| now.saturating_sub(it.turned_at()) > limit);
+        still.map(|(index, _)| index).collect()
     }
 
     /// Ends the oldest session that has no socket: a new connection needs its place. A loop that is

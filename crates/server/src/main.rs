@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod health;
 mod listen;
 mod loading;
 mod reload;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use herenow_server::access::Rules;
 use herenow_server::config::{self, Loaded, Settings};
 use herenow_server::faults::{Fault, contain};
+use herenow_server::service_manager::ServiceManager;
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -34,6 +35,7 @@ pub struct Running {
     path: Option<PathBuf>,
     settings: Settings,
     files: Vec<PathBuf>,
+    service_manager: ServiceManager,
 }
 
 /// A file's length and when it was written; `None` where there is none.
@@ -46,8 +48,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Running {
-    pub fn new(server: Server, path: Option<PathBuf>, loaded: &Loaded) -> Self {
-        Self { server, path, settings: loaded.settings.clone(), files: loaded.files.clone() }
+    pub fn new(
+        server: Server,
+        path: Option<PathBuf>,
+        loaded: &Loaded,
+        service_manager: ServiceManager,
+    ) -> Self {
+        let (settings, files) = (loaded.settings.clone(), loaded.files.clone());
+        Self { server, path, settings, files, service_manager }
     }
 
     /// A file that a start would read instead of the one in force.
@@ -94,6 +102,9 @@ pub async fn keep_up(
             continue;
         }
         seen = stamps_now;
+        if is_asked {
+            running.service_manager.reloading();
+        }
         let path = running.path();
         match load(running.server.clone(), path.clone()).await {
             Ok(Ok(loaded)) => {
@@ -102,8 +113,14 @@ pub async fn keep_up(
                 take_over(&mut running, loaded, &reloads).await;
                 seen = stamps(&running);
             }
-            Ok(Err(error)) => complaint = Some(complain(&error, complaint, is_asked)),
-            Err(Fault) => tracing::error!("a fault while the configuration was read"),
+            Ok(Err(error)) => {
+                complaint = Some(complain(&error, complaint, is_asked));
+                running.service_manager.ready();
+            }
+            Err(Fault) => {
+                tracing::error!("a fault while the configuration was read");
+                running.service_manager.ready();
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -12,6 +12,7 @@ use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenErr
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
+use herenow_server::service_manager::ServiceManager;
 use herenow_server::{Listeners, RunError, run_reloading};
 
 use herenow_wire::ChannelName;
@@ -20,7 +21,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::check;
-use crate::cli::{Check, Cli, Command, Dev, Global, LogFormat, Serve, Server, Token};
+use crate::cli::{Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token};
+use crate::health::{self, HealthError, Target};
 use crate::listen::{TooFewFiles, fit_to_open_files, listen_all};
 use crate::loading::{self, LoadError};
 use crate::reload::{self, Running, Trigger};
@@ -49,6 +51,8 @@ pub enum StartError {
     MetricsForNobody { address: SocketAddr },
     /// The token would be refused.
     Token(TokenError),
+    /// A server is not healthy, which is what `herenow health` was asked.
+    Health(HealthError),
     /// The system failed.
     System(io::Error),
     /// The server failed.
@@ -62,6 +66,7 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Serve(serve) => produce(serve, logs),
         Command::Check(check) => explain(&check),
         Command::Token(token) => print_token(token),
+        Command::Health(health) => print_health(health),
         Command::LoadConfig { .. } => unreachable!("it is answered before logs are written"),
     }
 }
@@ -73,8 +78,10 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     }
     let path = config_path(&dev.server);
     let loaded = load(&dev.server, path.as_deref())?;
-    let running = Running::new(dev.server, path, &loaded);
-    let mut config = Config { settings: loaded.settings, keys, pages: Pages::Development };
+    let service_manager = ServiceManager::from_environment();
+    let running = Running::new(dev.server, path, &loaded, service_manager.clone());
+    let pages = Pages::Development;
+    let mut config = Config { settings: loaded.settings, keys, pages, service_manager };
     // A bench or a test against it may open many connections; what is too few shows there.
     let _ = fit_to_open_files(&mut config.settings);
     // Development tokens are given to anybody who asks: never on an address that others reach.
@@ -98,8 +105,10 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
     }
     let path = config_path(&serve.server);
     let loaded = load(&serve.server, path.as_deref())?;
-    let running = Running::new(serve.server, path, &loaded);
-    let mut config = Config { settings: loaded.settings, keys, pages: Pages::Production };
+    let service_manager = ServiceManager::from_environment();
+    let running = Running::new(serve.server, path, &loaded, service_manager.clone());
+    let pages = Pages::Production;
+    let mut config = Config { settings: loaded.settings, keys, pages, service_manager };
     if let Err(TooFewFiles { allowed, wanted }) = fit_to_open_files(&mut config.settings) {
         tracing::warn!(
             allowed,
@@ -132,6 +141,13 @@ fn print_token(token: Token) -> Result<(), StartError> {
     claims.extend(token.email.map(|email| ("email".into(), email.into())));
     let minted = minter.mint(claims, now_unix_ms).map_err(StartError::Token)?;
     writeln!(io::stdout(), "{minted}").map_err(StartError::System)
+}
+
+fn print_health(health: Health) -> Result<(), StartError> {
+    let listen = std::env::var("HERENOW_LISTEN").ok();
+    let target = health.url.unwrap_or_else(|| Target::of_this_machine(listen.as_deref()));
+    let said = health::ask(&target).map_err(StartError::Health)?;
+    writeln!(io::stdout(), "{said}").map_err(StartError::System)
 }
 
 /// Says what the configuration means. The decision comes first that was asked for.
@@ -299,6 +315,7 @@ impl StartError {
             Self::System(_)
             | Self::Run(_)
             | Self::Checked(_)
+            | Self::Health(_)
             | Self::Config(LoadError::System(_)) => 1,
             _ => 2,
         }
@@ -348,6 +365,7 @@ impl fmt::Display for StartError {
                  token with METRICS_TOKEN_FILE."
             ),
             Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
+            Self::Health(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system failed: {error}"),
             Self::Run(error) => error.fmt(f),
         }

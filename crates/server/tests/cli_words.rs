@@ -1,6 +1,6 @@
 //! The command as an operator meets it: a process, its exit code, and the one sentence it says.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -192,6 +192,49 @@ fn a_short_secret_is_warned_of_and_never_shown() {
     assert_eq!(code, Some(0));
     assert!(errors.contains("shorter than 32 bytes"), "{errors}");
     assert!(!errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn health_asks_a_server_and_exits_with_its_answer() {
+    let server = herenow_testing::Server::start(herenow_testing::Setup::default());
+    let url = format!("http://{}", server.addr);
+    let (code, said, errors) = outcome(&mut herenow(&["health", "--url", &url]));
+    assert_eq!((code, said.as_str(), errors.as_str()), (Some(0), "ready\n", ""));
+    let mut of_the_settings = herenow(&["health"]);
+    of_the_settings.env("HERENOW_LISTEN", format!("0.0.0.0:{}", server.addr.port()));
+    assert_eq!(outcome(&mut of_the_settings).0, Some(0));
+    server.join();
+    let (code, said, errors) = outcome(&mut herenow(&["health", "--url", &url]));
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(errors.contains(&url) && errors.lines().count() == 1, "{errors}");
+    let (code, _, errors) = outcome(&mut herenow(&["health", "--url", "https://example.com"]));
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("the server itself"), "{errors}");
+}
+
+#[test]
+fn health_is_bad_where_something_else_answers_or_says_that_it_is_not_ready() {
+    for (answer, expected) in [
+        (
+            "HTTP/1.1 503 Service Unavailable\r\n\r\nThe server is stopping.\n",
+            "not ready: The server is stopping.",
+        ),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", "does not answer as Herenow does"),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "does not answer as Herenow does"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let answering = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().expect("it is asked");
+            let mut request = [0; 1024];
+            assert_ne!(peer.read(&mut request).expect("a request"), 0);
+            peer.write_all(answer.as_bytes()).expect("it listens");
+        });
+        let (code, _, errors) = outcome(&mut herenow(&["health", "--url", &url]));
+        answering.join().expect("it answers");
+        assert_eq!(code, Some(1), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Server {
     /// Listens when this returns.
     pub fn start(setup: Setup) -> Self {
         let Setup { settings, keys, pages, addr, metrics_addr } = setup;
-        let config = Config { settings, keys, pages };
+        let config = Config { settings, keys, pages, service_manager: Default::default() };
         let (public, addr) = listen(addr);
         let (metrics, metrics_addr) = metrics_addr.map(listen).unzip();
         let (stop, stopped) = oneshot::channel();

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use herenow_core::Instant;
 use herenow_hub::Counters;
 use herenow_wire::ErrorCode;
 
@@ -29,7 +30,13 @@ pub(crate) struct Metrics {
     updates_merged: Count,
     slow_subscriber_drops: Count,
     errors: [Count; ErrorCode::ALL.len()],
+    /// When the loop's last turn began, in microseconds of the server's clock; [`ENDED`] from its end
+    /// on.
+    turned_at: Count,
 }
+
+/// Stands for the last turn of a loop that has ended in order.
+const ENDED: usize = usize::MAX;
 
 /// A number that one thread writes.
 #[derive(Debug, Default)]
@@ -67,6 +74,22 @@ impl Metrics {
         for (published, count) in self.errors.iter().zip(counters.errors) {
             published.set(count);
         }
+    }
+
+    /// A turn begins. Only the loop whose metrics they are may call this.
+    pub(crate) fn turn_begins(&self, now: Instant) {
+        self.turned_at.set(now.as_micros() as usize);
+    }
+
+    /// The loop has ended in order.
+    pub(crate) fn end(&self) {
+        self.turned_at.set(ENDED);
+    }
+
+    /// When the last turn began, in microseconds of the server's clock: 0 before the first, and later
+    /// than any time for a loop that has ended in order.
+    pub(crate) fn turned_at(&self) -> u64 {
+        self.turned_at.value()
     }
 
     /// What orders the loops by the age of their oldest detached session. `None` where the loop has

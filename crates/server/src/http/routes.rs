@@ -10,7 +10,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::metrics_access::{self, Reader};
 use super::visit::{Upgraded, Visit};
-use super::{FrontDoor, Port, REALTIME_PATH, count};
+use super::{FrontDoor, Port, REALTIME_PATH, count, health};
 use crate::admission::Entrance;
 use crate::answer::{self, Answer};
 use crate::client_address::Client;
@@ -33,7 +33,9 @@ impl Visit {
         }
         match (path, door.pages) {
             (REALTIME_PATH, _) => self.open(&request, upgraded),
-            ("/health" | "/metrics", _) => self.answer_operator(&request),
+            ("/health" | "/health/live" | "/health/ready" | "/metrics", _) => {
+                self.answer_operator(&request)
+            }
             ("/dev/token", Pages::Development) => match &door.minter {
                 Some(minter) => dev::token(request, minter).await,
                 None => not_found(),
@@ -102,6 +104,8 @@ impl Visit {
             "/health" => {
                 only_reads(request).unwrap_or_else(|| answer::text(StatusCode::OK, "ok\n"))
             }
+            "/health/live" => only_reads(request).unwrap_or_else(|| health::live(&self.door)),
+            "/health/ready" => only_reads(request).unwrap_or_else(|| health::ready(&self.door)),
             "/metrics" => metrics_access::refusal(&self.door, reader)
                 .or_else(|| only_reads(request))
                 .unwrap_or_else(|| metrics_page(&self.door)),

@@ -12,6 +12,7 @@ mod logs;
 mod paused;
 mod reload;
 mod rules;
+mod service_manager;
 mod slow;
 mod stopping;
 mod storm;

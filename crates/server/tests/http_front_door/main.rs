@@ -2,6 +2,7 @@
 
 mod addresses;
 mod attack;
+mod health;
 mod metrics;
 mod nginx;
 mod server;

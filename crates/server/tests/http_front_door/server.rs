@@ -55,6 +55,11 @@ impl Server {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
     }
 
+    /// Begins to shut down, and does not wait for it.
+    pub fn begin_stop(&mut self) {
+        self.running.stop();
+    }
+
     pub async fn stop(self) {
         let stopping = tokio::task::spawn_blocking(|| self.running.join());
         let stopped = timeout(PATIENCE, stopping).await;
