@@ -222,7 +222,7 @@ impl World {
         if !socket.is_open || hub.has_read_enough() {
             return;
         }
-        let count = bytes.min(socket.sent.len()).min(hub.appetite(slot as u32));
+        let count = bytes.min(socket.sent.len()).min(hub.read_limit(slot as u32));
         let mut bytes: Vec<u8> = socket.sent.drain(..count).collect();
         if !bytes.is_empty() {
             self.tell(at, Event::Received { slot: slot as u32, bytes: &mut bytes });
@@ -342,7 +342,7 @@ impl Io for Side {
         Wrote::Bytes(taken)
     }
 
-    fn finish(&mut self, _: u32) {}
+    fn shutdown_write(&mut self, _: u32) {}
 
     fn close(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot as usize];

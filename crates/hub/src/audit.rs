@@ -102,7 +102,7 @@ impl Hub {
             snapshot_requests: self.snapshot_requests.len(),
             mail: self.outgoing.len(),
             lost_shards: self.shards.awaiting(),
-            near_deadlines: self.soon.len(),
+            near_deadlines: self.near_deadlines.len(),
             due: self.shards.due(),
             postponed: self.deliveries.postponed(),
             recipients: self.deliveries.recipients(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use herenow_core::{Input, Instant};
 
-use crate::door::Io;
+use crate::api::Io;
 use crate::work::Work;
 
 /// See the module. By slot, and only connections that show something in such a channel.
@@ -55,7 +55,7 @@ impl<I: Io> Work<'_, I> {
 
     /// Watches what the session in `slot` has now, and nothing else: after its members or the
     /// namespaces may have changed. It is given the whole of a lease that has become shorter.
-    pub(crate) fn watch_leases_anew(&mut self, slot: u32) {
+    pub(crate) fn reset_leases(&mut self, slot: u32) {
         let Some(connection) = self.hub.connections.get_mut(slot) else { return };
         let of_connections = self.hub.config.presence_ttl;
         let (mut shortest, mut longest) = (Duration::MAX, of_connections);
@@ -109,9 +109,9 @@ impl<I: Io> Work<'_, I> {
     /// What stays may have a longer lease, or none of its own: then the connection has the common
     /// one again, which may be over as well.
     fn end_channel_leases(&mut self, slot: u32, silent: Duration) {
-        self.hand(slot, Input::Silent { silent });
-        self.watch_leases_anew(slot);
-        self.carry_out(slot);
-        self.settle();
+        self.handle_input(slot, Input::Silent { silent });
+        self.reset_leases(slot);
+        self.apply_session_effects(slot);
+        self.apply_shard_effects();
     }
 }

@@ -8,11 +8,11 @@ use herenow_core::Session;
 use herenow_wire::frame::Reader;
 use herenow_wire::{ChannelName, DefaultChannel};
 
-use crate::door::{Io, Wrote};
+use crate::api::{Io, Wrote};
 use crate::held::Encoded;
 use crate::hub::Config;
 use crate::reading::UNAUTHENTICATED_MESSAGE_BYTES;
-use crate::replies::Place;
+use crate::replies::BufferIndex;
 use crate::send_queue::{Broken, Pushed, SendQueue, Shared};
 
 /// See the module.
@@ -23,10 +23,10 @@ pub(crate) struct Connection {
     /// Boxed and absent for the many that name none.
     default_channel: Option<Box<DefaultChannel>>,
     /// Where this turn's replies to it are collected.
-    pub(crate) reply: Place,
+    pub(crate) reply: BufferIndex,
     pub(crate) phase: Phase,
     /// It is in the hub's list of sessions with a near deadline.
-    pub(crate) is_soon: bool,
+    pub(crate) has_near_deadline: bool,
     /// It is in the hub's list of connections of which something was read and not looked at.
     pub(crate) is_unread: bool,
     /// It is read no more until its socket has taken its replies.
@@ -53,7 +53,7 @@ const UNAUTHENTICATED_QUEUE_BYTES: usize = 16 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// Taken by the kernel, or waiting for it.
-    Fine,
+    Ok,
     /// Dropped, and what waited of these channels with it.
     Dropped(Vec<ChannelName>),
     /// The socket is broken.
@@ -65,7 +65,7 @@ static NO_DEFAULT: DefaultChannel = DefaultChannel::None;
 impl Sent {
     fn of(pushed: Pushed) -> Self {
         match pushed {
-            Pushed::Waits => Sent::Fine,
+            Pushed::Queued => Sent::Ok,
             Pushed::Dropped(channels) => Sent::Dropped(channels),
         }
     }
@@ -82,9 +82,9 @@ impl Connection {
             reader: Reader::default(),
             send_queue: None,
             default_channel,
-            reply: Place::NONE,
+            reply: BufferIndex::NONE,
             phase: Phase::Open,
-            is_soon: false,
+            has_near_deadline: false,
             is_unread: false,
             is_paused: false,
         }
@@ -131,7 +131,7 @@ impl Connection {
 
     /// Bytes of flushes that its socket has not taken, without the largest of them.
     pub(crate) fn queued_flush_bytes(&self) -> usize {
-        self.send_queue.as_ref().map_or(0, |queue| queue.flush_bytes_but_for_largest())
+        self.send_queue.as_ref().map_or(0, |queue| queue.flush_bytes_without_largest())
     }
 
     /// Whether what waits for it ends with this reply.
@@ -150,10 +150,10 @@ impl Connection {
         match &mut self.send_queue {
             Some(queue) => Sent::of(queue.push_reply(replies, max_bytes)),
             None => match io.write(slot, &[IoSlice::new(replies)]) {
-                Wrote::Bytes(written) if written == replies.len() => Sent::Fine,
+                Wrote::Bytes(written) if written == replies.len() => Sent::Ok,
                 Wrote::Bytes(written) => {
                     self.send_queue = Some(Box::new(SendQueue::left_over(replies, None, written)));
-                    Sent::Fine
+                    Sent::Ok
                 }
                 Wrote::Broken => Sent::Broken,
             },
@@ -177,11 +177,11 @@ impl Connection {
         let both = [IoSlice::new(replies), IoSlice::new(shared.bytes())];
         let parts = if replies.is_empty() { &both[1..] } else { &both[..] };
         match io.write(slot, parts) {
-            Wrote::Bytes(written) if written == replies.len() + shared.bytes().len() => Sent::Fine,
+            Wrote::Bytes(written) if written == replies.len() + shared.bytes().len() => Sent::Ok,
             Wrote::Bytes(written) => {
                 let queue = SendQueue::left_over(replies, Some((shared, channel)), written);
                 self.send_queue = Some(Box::new(queue));
-                Sent::Fine
+                Sent::Ok
             }
             Wrote::Broken => Sent::Broken,
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use herenow_core::{Due, Input, Instant, SCAN_EVERY};
 
+use crate::api::Io;
 use crate::connection::Phase;
-use crate::door::Io;
 use crate::hub::Hub;
 use crate::work::Work;
 
@@ -27,55 +27,61 @@ pub(crate) enum Deadline {
     /// When to flush the channel that is due next.
     Flush,
     /// When a hub that shuts down stops waiting.
-    End,
+    Shutdown,
 }
 
 /// The near deadlines of sessions, soonest first.
-pub(crate) type Soon = BinaryHeap<Reverse<(Instant, u32)>>;
+pub(crate) type NearDeadlines = BinaryHeap<Reverse<(Instant, u32)>>;
 
 impl Deadline {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Session, Self::Grace, Self::Scan, Self::SnapshotRequest, Self::Flush, Self::End];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Session,
+        Self::Grace,
+        Self::Scan,
+        Self::SnapshotRequest,
+        Self::Flush,
+        Self::Shutdown,
+    ];
 }
 
 impl Hub {
     /// When a deadline comes next.
     pub(crate) fn next(&self, deadline: Deadline) -> Instant {
         match deadline {
-            Deadline::Session => self.soon.peek().map_or(Instant::NEVER, |next| next.0.0),
+            Deadline::Session => self.near_deadlines.peek().map_or(Instant::NEVER, |next| next.0.0),
             Deadline::Grace => self.detached.poll_timeout(),
             Deadline::Scan => self.leases.poll_timeout(),
             Deadline::SnapshotRequest => self.snapshot_requests.poll_timeout(),
             Deadline::Flush => self.shards.poll_timeout(),
-            Deadline::End => self.ending.unwrap_or(Instant::NEVER),
+            Deadline::Shutdown => self.shutdown_deadline.unwrap_or(Instant::NEVER),
         }
     }
 }
 
 impl<I: Io> Work<'_, I> {
     /// Does what a deadline is for, if it has come.
-    pub(crate) fn meet(&mut self, deadline: Deadline) {
+    pub(crate) fn handle_deadline(&mut self, deadline: Deadline) {
         if self.now < self.hub.next(deadline) {
             return;
         }
         match deadline {
-            Deadline::Session => self.meet_soon(),
+            Deadline::Session => self.handle_near_deadlines(),
             Deadline::Grace => self.end_graces(),
             Deadline::Scan => self.scan(),
             // These have a place of their own in the turn, after all that may change a channel or
             // wake a request; the shell asks `Hub::has_ended`.
-            Deadline::SnapshotRequest | Deadline::Flush | Deadline::End => {}
+            Deadline::SnapshotRequest | Deadline::Flush | Deadline::Shutdown => {}
         }
     }
 
-    fn meet_soon(&mut self) {
-        while let Some(Reverse((due, slot))) = self.hub.soon.peek().copied()
+    fn handle_near_deadlines(&mut self) {
+        while let Some(Reverse((due, slot))) = self.hub.near_deadlines.peek().copied()
             && due <= self.now
         {
-            self.hub.soon.pop();
+            self.hub.near_deadlines.pop();
             if let Some(connection) = self.hub.connections.get_mut(slot) {
-                connection.is_soon = false;
-                self.tell_session(slot, Input::Timeout);
+                connection.has_near_deadline = false;
+                self.dispatch(slot, Input::Timeout);
             }
         }
     }
@@ -87,7 +93,7 @@ impl<I: Io> Work<'_, I> {
             match due {
                 Due::Ping(slot) => self.ping(slot),
                 Due::Ended(slot) => self.lease_ended(slot),
-                Due::Deadline(slot) => self.deadline_came(slot),
+                Due::Deadline(slot) => self.handle_far_deadline(slot),
             }
         }
         self.hub.dues = dues;
@@ -96,11 +102,11 @@ impl<I: Io> Work<'_, I> {
         self.hub.reviews.retry();
         let hibernate_after = self.hub.config.hibernate_after;
         self.hub.shards.handle_timeout(self.now, hibernate_after, &mut self.hub.shard_effects);
-        self.settle();
+        self.apply_shard_effects();
     }
 
     /// Every lease and every grace is longer by a pause of the process, once.
-    pub(crate) fn forgive_pause(&mut self) {
+    pub(crate) fn extend_graces_by_pause(&mut self) {
         let pause = self.hub.leases.pause(self.now);
         if !pause.is_zero() {
             self.extend_graces(pause);
@@ -110,16 +116,16 @@ impl<I: Io> Work<'_, I> {
     fn lease_ended(&mut self, slot: u32) {
         let is_open = self.hub.connections.get(slot).is_some_and(|c| c.is_open());
         if is_open {
-            self.tell_session(slot, Input::LeaseEnded);
+            self.dispatch(slot, Input::LeaseEnded);
         } else {
             self.mark_dead(slot);
         }
     }
 
     /// A deadline of the session, or the end of a closed socket's time to linger.
-    fn deadline_came(&mut self, slot: u32) {
+    fn handle_far_deadline(&mut self, slot: u32) {
         match self.hub.connections.get(slot).map(|connection| connection.phase) {
-            Some(Phase::Open) => self.tell_session(slot, Input::Timeout),
+            Some(Phase::Open) => self.dispatch(slot, Input::Timeout),
             Some(Phase::Closing) => self.mark_dead(slot),
             Some(Phase::Dead) | None => {}
         }
@@ -134,9 +140,9 @@ impl<I: Io> Work<'_, I> {
         let deadline = connection.session.poll_timeout(&self.hub.config.limits);
         if deadline > self.now + SCAN_EVERY {
             self.hub.leases.set_deadline(slot, deadline);
-        } else if !connection.is_soon {
-            connection.is_soon = true;
-            self.hub.soon.push(Reverse((deadline, slot)));
+        } else if !connection.has_near_deadline {
+            connection.has_near_deadline = true;
+            self.hub.near_deadlines.push(Reverse((deadline, slot)));
         }
     }
 

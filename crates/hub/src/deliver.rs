@@ -7,8 +7,8 @@ use herenow_core::{Cause, Flush, Op, Part, Snapshot, SnapshotFor};
 use herenow_wire::encode::{self, Departure, Member, Position};
 use herenow_wire::{ChannelName, Incoming, Refusal};
 
+use crate::api::Io;
 use crate::connection::{self, Sent};
-use crate::door::Io;
 use crate::held::LARGE_BYTES;
 use crate::mail::{Delivery, Mail};
 use crate::send_queue::Shared;
@@ -112,14 +112,14 @@ impl<I: Io> Work<'_, I> {
                 continue;
             }
             self.hub.shards.flush(&channel, self.now, &mut flush);
-            self.tell(&channel, &flush);
+            self.publish(&channel, &flush);
             if flush.snapshot.is_some() {
                 snapshot_bytes += self.hub.scratch.snapshot.len();
             }
         }
         flush.snapshot = None;
         self.hub.flush = flush;
-        self.write_on();
+        self.continue_deliveries();
         for buffer in [&mut self.hub.scratch.deltas, &mut self.hub.scratch.snapshot] {
             if buffer.capacity() > KEPT_BYTES {
                 *buffer = Vec::new();
@@ -128,7 +128,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Encodes a flush and hands it to everybody who is to have it.
-    fn tell(&mut self, channel: &ChannelName, flush: &Flush) {
+    fn publish(&mut self, channel: &ChannelName, flush: &Flush) {
         if flush.to.is_empty() {
             return;
         }
@@ -215,7 +215,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Writes a part of what runs.
-    fn write_on(&mut self) {
+    fn continue_deliveries(&mut self) {
         let mut left = self.hub.config.writes_per_turn;
         while left > 0 {
             let Some(Running { delivery, recipients }) = self.hub.deliveries.running.pop_front()
@@ -299,7 +299,7 @@ impl<I: Io> Work<'_, I> {
             writes += 1;
             let piece = connection::Part { shared: part, channel, send_queue_bytes };
             match connection.send_flush(*slot, replies, piece, self.io) {
-                Sent::Fine => {
+                Sent::Ok => {
                     if let Some(piece) =
                         part.shared().filter(|_| is_large && connection.has_send_queue())
                     {

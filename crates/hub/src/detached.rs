@@ -8,8 +8,8 @@ use std::time::Duration;
 use herenow_core::{Asker, Context, Input, Instant, Limits, Session};
 use herenow_wire::{ChannelName, ConnectionId, UserId};
 
+use crate::api::Io;
 use crate::detached_users::{DetachedUsers, Detachment};
-use crate::door::Io;
 use crate::mail::Mail;
 use crate::sessions::NO_SLOT;
 use crate::work::Work;
@@ -111,7 +111,7 @@ impl<I: Io> Work<'_, I> {
         let ended = Session::new(id, &self.hub.config.limits, self.now);
         let session = std::mem::replace(&mut connection.session, ended);
         if let Some((user, detachment)) = self.detachment(&session) {
-            self.tell_registrar(Mail::Detached { user, detachment });
+            self.notify_registrar(Mail::Detached { user, detachment });
         }
         self.hub.detached.insert(session, self.now, &self.hub.config.limits);
     }
@@ -120,7 +120,7 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn take_detached(&mut self, id: ConnectionId) -> Option<Session> {
         let (session, _) = self.hub.detached.remove(id)?;
         if let Some((user, detachment)) = self.detachment(&session) {
-            self.tell_registrar(Mail::Reattached { user, detachment });
+            self.notify_registrar(Mail::Reattached { user, detachment });
         }
         Some(session)
     }
@@ -130,37 +130,37 @@ impl<I: Io> Work<'_, I> {
         let ids: Vec<ConnectionId> =
             self.hub.detached.sessions().map(Session::connection).collect();
         for id in ids {
-            self.tell_detached(id, Input::Paused { pause });
+            self.dispatch_detached(id, Input::Paused { pause });
         }
     }
 
     /// Lets the members go whose grace is over.
     pub(crate) fn end_graces(&mut self) {
         while let Some(id) = self.hub.detached.next_over(self.now) {
-            self.tell_detached(id, Input::Timeout);
+            self.dispatch_detached(id, Input::Timeout);
         }
-        self.settle();
+        self.apply_shard_effects();
     }
 
     /// Tells a session without a socket something and carries out what follows from it.
-    fn tell_detached(&mut self, id: ConnectionId, input: Input) {
+    fn dispatch_detached(&mut self, id: ConnectionId, input: Input) {
         let Some((mut session, since)) = self.hub.detached.remove(id) else { return };
         let detachment = self.detachment(&session);
-        self.hand_detached(&mut session, input);
+        self.handle_detached_input(&mut session, input);
         if !session.has_ended() {
             self.hub.detached.insert(session, since, &self.hub.config.limits);
         } else if let Some((user, detachment)) = detachment {
-            self.tell_registrar(Mail::Reattached { user, detachment });
+            self.notify_registrar(Mail::Reattached { user, detachment });
         }
     }
 
     /// A session that nobody has any more: its members go at once.
     pub(crate) fn end_orphan(&mut self, mut session: Session) {
-        self.hand_detached(&mut session, Input::Closed);
-        self.settle();
+        self.handle_detached_input(&mut session, Input::Closed);
+        self.apply_shard_effects();
     }
 
-    fn hand_detached(&mut self, session: &mut Session, input: Input) {
+    fn handle_detached_input(&mut self, session: &mut Session, input: Input) {
         let asker = Asker::new(self.hub.config.me, NO_SLOT, session);
         let (limits, policy) = (&self.hub.config.limits, &self.hub.policy);
         let mut effects = Vec::new();
@@ -210,7 +210,7 @@ impl<I: Io> Work<'_, I> {
 
     /// Also where the registrar is this hub it goes as mail, so that the session which is just
     /// being kept or ended is not ended a second time in the middle of that.
-    fn tell_registrar(&mut self, mail: Mail) {
+    fn notify_registrar(&mut self, mail: Mail) {
         let (Mail::Detached { user, .. } | Mail::Reattached { user, .. }) = &mail else { return };
         let registrar = DetachedUsers::registrar(user, self.hub.config.hubs);
         self.hub.outgoing.push(registrar, mail);

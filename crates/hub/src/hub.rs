@@ -13,7 +13,7 @@ use herenow_wire::ChannelName;
 use crate::channel_leases::ChannelLeases;
 use crate::connections::Connections;
 use crate::counters::Counters;
-use crate::deadline::Soon;
+use crate::deadline::NearDeadlines;
 use crate::deliver::{Deliveries, Scratch};
 use crate::detached::DetachedSessions;
 use crate::detached_users::DetachedUsers;
@@ -74,7 +74,7 @@ pub struct Hub {
 
     pub(crate) leases: Leases,
     pub(crate) channel_leases: ChannelLeases,
-    pub(crate) soon: Soon,
+    pub(crate) near_deadlines: NearDeadlines,
     /// Connections that have taken a session over and may still wait for the rules.
     pub(crate) taken_over: BTreeSet<u32>,
     /// Sessions without a socket.
@@ -85,7 +85,7 @@ pub struct Hub {
     /// What the reviews of this turn have cost.
     pub(crate) review_cost: usize,
     /// When a hub that shuts down stops waiting for its connections.
-    pub(crate) ending: Option<Instant>,
+    pub(crate) shutdown_deadline: Option<Instant>,
 
     pub(crate) shards: Shards,
     pub(crate) pace: Pace,
@@ -112,17 +112,17 @@ impl Hub {
             broken: Vec::new(),
             dead: Vec::new(),
             replies: Replies::default(),
-            budget: TurnBudget::of_half_a_turn(),
+            budget: TurnBudget::half_turn(),
             unread: VecDeque::new(),
             leases: Leases::new(config.presence_ttl, now),
             channel_leases: ChannelLeases::default(),
-            soon: Soon::new(),
+            near_deadlines: NearDeadlines::new(),
             taken_over: BTreeSet::new(),
             detached: DetachedSessions::default(),
             detached_users: DetachedUsers::default(),
             reviews: Reviews::default(),
             review_cost: 0,
-            ending: None,
+            shutdown_deadline: None,
             shards: Shards::new(&config),
             pace: config.flush_delay.map_or_else(Pace::default, Pace::fixed),
             audience: Audience::default(),
@@ -148,7 +148,8 @@ impl Hub {
     /// Whether it was told to shut down and has nothing more to do. A socket that is still on its way
     /// here is to be told as well: `awaits_none` says that there is none.
     pub fn has_ended(&self, now: Instant, awaits_none: impl FnOnce() -> bool) -> bool {
-        self.ending.is_some_and(|end| now >= end || self.connections.is_empty() && awaits_none())
+        self.shutdown_deadline
+            .is_some_and(|end| now >= end || self.connections.is_empty() && awaits_none())
     }
 
     /// Whether a review is due. The shell knows whether the rules can be asked: if they can, the

@@ -5,6 +5,7 @@
 //! verdicts come in through [`Hub::handle`] and [`Hub::turn`]; what is to be done goes out through
 //! [`Io`]. The event loop of the server and the simulation drive the same hub.
 
+mod api;
 mod audit;
 mod channel_leases;
 mod connection;
@@ -14,7 +15,6 @@ mod deadline;
 mod deliver;
 mod detached;
 mod detached_users;
-mod door;
 mod fault;
 mod held;
 mod hub;
@@ -31,13 +31,13 @@ mod shards;
 mod snapshots;
 mod work;
 
+pub use api::{Asked, End, Event, Io, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
 pub use counters::Counters;
 pub use detached_users::Detachment;
-pub use door::{Asked, End, Event, Io, Purpose, Wrote};
 pub use fault::{Fault, contain, is_contained};
 pub use herenow_core::{Asker, ChannelSettings, Overrides, Pattern, Patterns, Policy, Unmatched};
 pub use hub::{Config, Hub};
-pub use mail::{Delivery, Loss, Mail};
+pub use mail::{Delivery, LostShard, Mail};
 pub use reading::READ_BYTES;
 pub use send_queue::MAX_PARTS;

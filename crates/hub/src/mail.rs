@@ -5,8 +5,8 @@ use std::sync::Arc;
 use herenow_core::{Asker, Claim, Command, Input, Peer, PutResult, Session, SnapshotFor};
 use herenow_wire::{ChannelName, Ref, UserId};
 
+use crate::api::Io;
 use crate::detached_users::Detachment;
-use crate::door::Io;
 use crate::held::Encoded;
 use crate::work::Work;
 
@@ -65,9 +65,9 @@ pub enum Mail {
     /// A channel hibernates: its states are to be forgotten.
     Hibernated(ChannelName),
     /// A fault has cost a shard of the sending hub its maps: say what is known of them.
-    ShardLost(Loss),
+    ShardLost(LostShard),
     /// All that the sending hub knows of a lost shard of the receiving one has been said.
-    Reported(Loss),
+    Reported(LostShard),
 }
 
 /// One flush of one channel, encoded once for everybody.
@@ -83,7 +83,7 @@ pub struct Delivery {
 
 /// A shard that a fault has cost its maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loss {
+pub struct LostShard {
     pub(crate) shard: u16,
     /// Which of its hub's faults it was: a second one may come before all have heard of the first.
     pub(crate) fault: u32,
@@ -159,7 +159,7 @@ impl<I: Io> Work<'_, I> {
                 Mail::Command(command) => {
                     let effects = &mut self.hub.shard_effects;
                     self.hub.shards.handle(command, self.now, effects);
-                    self.settle();
+                    self.apply_shard_effects();
                 }
                 Mail::Answer { asker, reference, channel, result } => {
                     self.answer(asker, Input::Answer { channel, reference, result });
@@ -172,9 +172,9 @@ impl<I: Io> Work<'_, I> {
                 }
                 Mail::EndDetached(detachment) => self.end_detached(detachment),
                 Mail::Delivery(delivery) => self.deliver_forwarded(delivery),
-                Mail::ShardLost(loss) => self.report_to_home(loss),
-                Mail::Reported(loss) => self.reported(loss),
-                Mail::Resync(channel) => self.tell_resync(&channel),
+                Mail::ShardLost(lost_shard) => self.report_to_home(lost_shard),
+                Mail::Reported(lost_shard) => self.reported(lost_shard),
+                Mail::Resync(channel) => self.send_resync(&channel),
                 Mail::Hibernated(channel) => self.forget_states(&channel),
             }
         }

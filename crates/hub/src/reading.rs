@@ -24,22 +24,22 @@ pub(crate) struct Share {
 /// Whether a socket is to be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
-    On,
+    Continue,
     /// Its replies fill its send queue.
-    Full,
+    Backpressured,
     /// It is closed.
-    Over,
+    Closed,
 }
 
 /// Why reading a chunk stopped. The reader keeps what was not looked at.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stopped {
     /// The chunk is used up.
-    AtItsEnd,
+    AtEnd,
     /// The socket has had its share, or may not be read on for now.
-    Before,
+    Early,
     /// The socket is closed: the rest is of no interest.
-    Over,
+    Closed,
     /// What comes next breaks the rules.
     Broken(FrameError),
 }
@@ -61,7 +61,7 @@ pub(crate) const UNAUTHENTICATED_MESSAGE_BYTES: usize = 16 * 1024;
 impl TurnBudget {
     /// Half of a turn is for what was read before, half for what sockets bring: neither keeps the
     /// other waiting.
-    pub(crate) fn of_half_a_turn() -> Self {
+    pub(crate) fn half_turn() -> Self {
         Self { frames: FRAMES_PER_TURN / 2, bytes: BYTES_PER_TURN / 2 }
     }
 
@@ -86,8 +86,8 @@ impl TurnBudget {
 impl Flow {
     /// For a socket for which so many bytes of replies wait, those of this turn included: one turn
     /// alone could make them grow without a bound.
-    pub(crate) fn behind(reply_bytes: usize, max_queue_bytes: usize) -> Self {
-        if reply_bytes < max_queue_bytes { Self::On } else { Self::Full }
+    pub(crate) fn of_queue(reply_bytes: usize, max_queue_bytes: usize) -> Self {
+        if reply_bytes < max_queue_bytes { Self::Continue } else { Self::Backpressured }
     }
 }
 
@@ -105,15 +105,15 @@ pub(crate) fn read_frames(
                 share.left_frames -= 1;
                 inbound(frame)
             }
-            Ok(None) => return Stopped::AtItsEnd,
+            Ok(None) => return Stopped::AtEnd,
             Err(error) => return Stopped::Broken(error),
         };
         match flow {
-            Flow::On => {}
-            Flow::Full => break,
-            Flow::Over => return Stopped::Over,
+            Flow::Continue => {}
+            Flow::Backpressured => break,
+            Flow::Closed => return Stopped::Closed,
         }
     }
     reader.keep_unread(chunk);
-    Stopped::Before
+    Stopped::Early
 }

@@ -4,8 +4,8 @@ use herenow_core::{Input, Session};
 use herenow_wire::frame::{Chunk, Inbound, Opcode, write_header, write_pong};
 use herenow_wire::{CloseCode, ConnectionId, DefaultChannel};
 
+use crate::api::Io;
 use crate::connection::{Connection, Phase};
-use crate::door::Io;
 use crate::hub::Hub;
 use crate::reading::{
     Flow, READ_BYTES, Share, Stopped, TurnBudget, UNAUTHENTICATED_READ_BYTES, read_frames,
@@ -22,7 +22,7 @@ impl<I: Io> Work<'_, I> {
         hub.leases.open(slot, self.now);
         hub.leases.set_deadline(slot, self.now + hub.config.limits.auth_timeout);
         hub.counters.connections_accepted += 1;
-        if hub.ending.is_some() {
+        if hub.shutdown_deadline.is_some() {
             self.close(slot, CloseCode::Restart, "");
         }
     }
@@ -34,7 +34,7 @@ impl<I: Io> Work<'_, I> {
         if let Some(connection) = self.hub.connections.get_mut(slot)
             && connection.reader.has_unread()
         {
-            // It comes after what was read before, whoever did not ask `Hub::appetite`.
+            // It comes after what was read before, whoever did not ask `Hub::read_limit`.
             let mut all = connection.reader.take_unread();
             all.extend_from_slice(bytes);
             return connection.reader.keep_unread(&Chunk::new(&mut all));
@@ -47,11 +47,11 @@ impl<I: Io> Work<'_, I> {
 
     /// Goes on with what was read in earlier turns. Half of a turn is kept for what sockets bring:
     /// a peer that has much waiting does not keep the others from being heard.
-    pub(crate) fn read_on(&mut self) {
+    pub(crate) fn continue_reading(&mut self) {
         if self.hub.is_backpressured() {
             return;
         }
-        let mut budget = TurnBudget::of_half_a_turn();
+        let mut budget = TurnBudget::half_turn();
         for _ in 0..self.hub.unread.len() {
             let Some(slot) = self.hub.unread.pop_front() else { break };
             let Some(connection) = self.hub.connections.get_mut(slot) else { continue };
@@ -60,7 +60,7 @@ impl<I: Io> Work<'_, I> {
             let mut share = budget.share();
             let stopped = self.read(slot, &mut Chunk::new(&mut bytes), &mut share);
             budget.charge(&share, 0);
-            if stopped == Stopped::AtItsEnd {
+            if stopped == Stopped::AtEnd {
                 self.io.resume(slot);
             }
             self.note_unread(slot, stopped);
@@ -72,31 +72,31 @@ impl<I: Io> Work<'_, I> {
 
     fn read(&mut self, slot: u32, chunk: &mut Chunk<'_>, share: &mut Share) -> Stopped {
         let flow = self.hub.flow(slot);
-        let Some(connection) = self.hub.connections.get_mut(slot) else { return Stopped::Over };
-        if flow == Flow::Over {
-            return Stopped::Over;
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return Stopped::Closed };
+        if flow == Flow::Closed {
+            return Stopped::Closed;
         }
         let max_message_bytes = connection.max_message_bytes(&self.hub.config);
         let mut reader = std::mem::take(&mut connection.reader);
-        if flow == Flow::Full {
+        if flow == Flow::Backpressured {
             reader.keep_unread(chunk);
             connection.reader = reader;
-            return Stopped::Before;
+            return Stopped::Early;
         }
         let stopped = read_frames((&mut reader, max_message_bytes), chunk, share, |inbound| {
             self.inbound(slot, inbound);
             self.hub.flow(slot)
         });
         match &stopped {
-            Stopped::AtItsEnd | Stopped::Before => {
+            Stopped::AtEnd | Stopped::Early => {
                 if let Some(connection) = self.hub.connections.get_mut(slot) {
                     connection.reader = reader;
                 }
             }
-            Stopped::Over => {}
+            Stopped::Closed => {}
             Stopped::Broken(error) => {
                 self.hub.leases.renew(slot, self.now);
-                self.tell_session(slot, Input::Closed);
+                self.dispatch(slot, Input::Closed);
                 self.close(slot, error.close_code(), &error.to_string());
             }
         }
@@ -108,9 +108,9 @@ impl<I: Io> Work<'_, I> {
     fn note_unread(&mut self, slot: u32, stopped: Stopped) {
         let flow = self.hub.flow(slot);
         let Some(connection) = self.hub.connections.get_mut(slot) else { return };
-        if flow == Flow::Full {
+        if flow == Flow::Backpressured {
             connection.is_paused = true;
-        } else if stopped == Stopped::Before {
+        } else if stopped == Stopped::Early {
             connection.is_unread = true;
             self.hub.unread.push_back(slot);
         }
@@ -133,7 +133,7 @@ impl<I: Io> Work<'_, I> {
     fn inbound(&mut self, slot: u32, inbound: Inbound<'_>) {
         self.hub.counters.frames_in += 1;
         self.hub.leases.renew(slot, self.now);
-        self.tell_frame(slot);
+        self.dispatch_frame(slot);
         let Some(connection) = self.hub.connections.get_mut(slot) else { return };
         if !connection.is_open() {
             return;
@@ -159,23 +159,23 @@ impl<I: Io> Work<'_, I> {
                     Some(frame) if frame.code == CloseCode::GoingAway.number() => {
                         self.socket_lost(slot);
                     }
-                    _ => self.tell_session(slot, Input::Closed),
+                    _ => self.dispatch(slot, Input::Closed),
                 }
                 self.mark_dead(slot);
             }
         }
     }
 
-    fn tell_frame(&mut self, slot: u32) {
-        self.hand(slot, Input::Frame);
-        self.carry_out(slot);
-        self.settle();
+    fn dispatch_frame(&mut self, slot: u32) {
+        self.handle_input(slot, Input::Frame);
+        self.apply_session_effects(slot);
+        self.apply_shard_effects();
     }
 
     /// The socket has ended without a close frame, or after ours.
     pub(crate) fn socket_ended(&mut self, slot: u32) {
         // While the server ends, nobody leaves: the others are to come back as well.
-        if self.hub.ending.is_none() {
+        if self.hub.shutdown_deadline.is_none() {
             self.socket_lost(slot);
         }
         self.mark_dead(slot);
@@ -194,7 +194,7 @@ impl<I: Io> Work<'_, I> {
                     return;
                 }
                 if connection.phase == Phase::Closing {
-                    self.io.finish(slot);
+                    self.io.shutdown_write(slot);
                 }
                 self.hub.snapshot_requests.wake(slot);
                 self.resume_reading(slot);
@@ -238,7 +238,7 @@ impl<I: Io> Work<'_, I> {
 
 impl Hub {
     /// How many bytes to read from a socket now, at most. 0: none until [`Io::resume`] names it.
-    pub fn appetite(&self, slot: u32) -> usize {
+    pub fn read_limit(&self, slot: u32) -> usize {
         let Some(connection) = self.connections.get(slot) else { return 0 };
         if connection.phase == Phase::Dead || connection.is_paused || connection.is_unread {
             return 0;
@@ -264,9 +264,9 @@ impl Hub {
     /// or one turn alone could make them grow without a bound.
     fn flow(&self, slot: u32) -> Flow {
         let Some(connection) = self.connections.get(slot).filter(|c| c.is_open()) else {
-            return Flow::Over;
+            return Flow::Closed;
         };
         let replies = self.replies.of(connection.reply).len() + connection.queued_reply_bytes();
-        Flow::behind(replies, connection.max_queue_bytes(self.config.send_queue_bytes))
+        Flow::of_queue(replies, connection.max_queue_bytes(self.config.send_queue_bytes))
     }
 }

@@ -4,9 +4,9 @@ use herenow_core::{Asker, Command, Input, Put, Session};
 use herenow_wire::ChannelName;
 use herenow_wire::encode::Reply;
 
+use crate::api::Io;
 use crate::connection::Connection;
-use crate::door::Io;
-use crate::mail::{Loss, Mail};
+use crate::mail::{LostShard, Mail};
 use crate::sessions::{NO_SLOT, OWNER};
 use crate::work::Work;
 
@@ -15,27 +15,27 @@ impl<I: Io> Work<'_, I> {
     /// at the beginning of a turn, since reporting the fault may have taken long, and the clients'
     /// time to answer begins here.
     pub(crate) fn recover_lost(&mut self) {
-        for loss in self.hub.shards.take_lost() {
-            self.io.shard_lost(loss.shard);
+        for lost_shard in self.hub.shards.take_lost() {
+            self.io.shard_lost(lost_shard.shard);
             let me = self.hub.config.me;
-            self.hub.outgoing.push_to_others(me, || Mail::ShardLost(loss));
-            self.report(loss.shard);
-            self.reported(loss);
+            self.hub.outgoing.push_to_others(me, || Mail::ShardLost(lost_shard));
+            self.report(lost_shard.shard);
+            self.reported(lost_shard);
         }
     }
 
     /// Another hub's shard is lost: what is known of it here goes there, and that this is all.
-    pub(crate) fn report_to_home(&mut self, loss: Loss) {
-        self.report(loss.shard);
-        self.settle();
-        let home = self.hub.shards.home(loss.shard);
-        self.hub.outgoing.push(home, Mail::Reported(loss));
+    pub(crate) fn report_to_home(&mut self, lost_shard: LostShard) {
+        self.report(lost_shard.shard);
+        self.apply_shard_effects();
+        let home = self.hub.shards.home(lost_shard.shard);
+        self.hub.outgoing.push(home, Mail::Reported(lost_shard));
     }
 
     /// A hub has said what it knows of a lost shard of this one.
-    pub(crate) fn reported(&mut self, loss: Loss) {
-        self.hub.shards.reported(loss, self.now, &mut self.hub.shard_effects);
-        self.settle();
+    pub(crate) fn reported(&mut self, lost_shard: LostShard) {
+        self.hub.shards.reported(lost_shard, self.now, &mut self.hub.shard_effects);
+        self.apply_shard_effects();
     }
 
     /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.
@@ -55,14 +55,14 @@ impl<I: Io> Work<'_, I> {
                 trackers,
             });
         }
-        for channel in self.unheard_channels_of(shard) {
-            self.answer_for_unheard(&channel);
+        for channel in self.channels_of_absent(shard) {
+            self.resend_for_absent(&channel);
         }
     }
 
     /// Tells every socket that uses the channel, subscribed or not, that its map is lost, and
     /// answers for the sessions that are not told.
-    pub(crate) fn tell_resync(&mut self, channel: &ChannelName) {
+    pub(crate) fn send_resync(&mut self, channel: &ChannelName) {
         let subscribers = self.hub.audience.subscribers(channel).iter();
         let mut slots: Vec<u32> = subscribers.map(|subscriber| subscriber.slot).collect();
         let connections = &self.hub.connections;
@@ -73,7 +73,7 @@ impl<I: Io> Work<'_, I> {
         for slot in slots {
             self.reply(slot, &Reply::Resync { channel: channel.clone() }, None);
         }
-        self.answer_for_unheard(channel);
+        self.resend_for_absent(channel);
     }
 
     /// The channel hibernates: the states of its subscribers are freed. Where there is a grace they
@@ -85,13 +85,13 @@ impl<I: Io> Work<'_, I> {
         let subscribers = self.hub.audience.subscribers(channel).iter();
         let slots: Vec<u32> = subscribers.map(|subscriber| subscriber.slot).collect();
         for slot in slots {
-            self.hand(slot, Input::Hibernated { channel: channel.clone() });
+            self.handle_input(slot, Input::Hibernated { channel: channel.clone() });
         }
     }
 
     /// Sends the states again of sessions that show something in the channel and are sent nothing
     /// of it: those without a socket, and those that were taken over and wait for the rules.
-    fn answer_for_unheard(&mut self, channel: &ChannelName) {
+    fn resend_for_absent(&mut self, channel: &ChannelName) {
         let max_members = self.hub.policy.settings_for(channel).max_members;
         let connections = &self.hub.connections;
         self.hub.taken_over.retain(|slot| {
@@ -117,7 +117,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// The channels of one shard in which a session shows something and is sent nothing.
-    fn unheard_channels_of(&self, shard: u16) -> Vec<ChannelName> {
+    fn channels_of_absent(&self, shard: u16) -> Vec<ChannelName> {
         let slots = self.hub.taken_over.iter();
         let connected = slots.filter_map(|slot| self.hub.connections.get(*slot));
         let shown =

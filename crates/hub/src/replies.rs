@@ -10,23 +10,23 @@ pub(crate) struct Replies {
 
 /// Where this turn's replies to one connection are collected, if there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place(u32);
+pub(crate) struct BufferIndex(u32);
 
 /// Buffers larger than this are given back after the turn.
 const KEPT_BYTES: usize = 4096;
 /// Buffers kept for the next turn.
 const KEPT_BUFFERS: usize = 64;
 
-impl Place {
+impl BufferIndex {
     /// There are none.
     pub(crate) const NONE: Self = Self(u32::MAX);
 }
 
 impl Replies {
     /// Where replies to the connection in `slot` go this turn.
-    pub(crate) fn to(&mut self, slot: u32, place: &mut Place) -> &mut Vec<u8> {
-        if *place == Place::NONE {
-            *place = Place(self.slots.len() as u32);
+    pub(crate) fn to(&mut self, slot: u32, place: &mut BufferIndex) -> &mut Vec<u8> {
+        if *place == BufferIndex::NONE {
+            *place = BufferIndex(self.slots.len() as u32);
             self.slots.push(slot);
             if self.buffers.len() < self.slots.len() {
                 self.buffers.push(Vec::new());
@@ -49,12 +49,12 @@ impl Replies {
     }
 
     /// What waits there.
-    pub(crate) fn of(&self, place: Place) -> &[u8] {
+    pub(crate) fn of(&self, place: BufferIndex) -> &[u8] {
         self.buffers.get(place.0 as usize).map_or(&[], Vec::as_slice)
     }
 
     /// They have been sent.
-    pub(crate) fn clear_of(&mut self, place: Place) {
+    pub(crate) fn clear_of(&mut self, place: BufferIndex) {
         if let Some(buffer) = self.buffers.get_mut(place.0 as usize) {
             buffer.clear();
         }

@@ -5,7 +5,7 @@
 use herenow_core::{Asker, Claim, Input, Session};
 use herenow_wire::UserId;
 
-use crate::door::Io;
+use crate::api::Io;
 use crate::mail::Mail;
 use crate::work::Work;
 
@@ -25,9 +25,9 @@ impl<I: Io> Work<'_, I> {
 
     /// The socket in `slot` broke without a close frame.
     pub(crate) fn socket_lost(&mut self, slot: u32) {
-        self.hand(slot, Input::SocketLost);
-        self.carry_out(slot);
-        self.settle();
+        self.handle_input(slot, Input::SocketLost);
+        self.apply_session_effects(slot);
+        self.apply_shard_effects();
     }
 
     /// A session claims another, which is looked for in the one place that the claim names, here or
@@ -41,12 +41,12 @@ impl<I: Io> Work<'_, I> {
         let is_claimed = |session: &Session| session.is_claimed(claim, &user);
         if self.hub.detached.get(id).is_some_and(is_claimed) {
             if let Some(session) = self.take_detached(id) {
-                self.give(asker, Box::new(session));
+                self.hand_over(asker, Box::new(session));
             }
         } else if self.hub.connections.get(slot).is_some_and(|c| is_claimed(&c.session)) {
             // The socket that still holds it is closed: two sockets never share a member.
-            self.hand(slot, Input::Claimed { by: asker });
-            self.carry_out(slot);
+            self.handle_input(slot, Input::Claimed { by: asker });
+            self.apply_session_effects(slot);
         } else if asker.peer == me {
             self.taken_over(asker, None);
         } else {
@@ -55,7 +55,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Gives a session to the connection that has claimed it.
-    pub(crate) fn give(&mut self, asker: Asker, session: Box<Session>) {
+    pub(crate) fn hand_over(&mut self, asker: Asker, session: Box<Session>) {
         if asker.peer == self.hub.config.me {
             return self.taken_over(asker, Some(session));
         }
@@ -71,9 +71,9 @@ impl<I: Io> Work<'_, I> {
         match holder.filter(|c| c.is_open() && asker.is(&c.session)) {
             Some(_) => {
                 self.hub.taken_over.insert(slot);
-                self.tell_session(slot, Input::TakenOver { claimed: session });
+                self.dispatch(slot, Input::TakenOver { claimed: session });
                 // Its members keep their leases while the rules are asked for them.
-                self.watch_leases_anew(slot);
+                self.reset_leases(slot);
             }
             None => {
                 if let Some(session) = session {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 
 use herenow_wire::ChannelName;
 
-use crate::door::Wrote;
+use crate::api::Wrote;
 use crate::held::Encoded;
 
 /// See the module.
@@ -45,7 +45,7 @@ pub(crate) struct Shared<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
     /// It waits.
-    Waits,
+    Queued,
     /// It would not fit: it and what waited of these channels is dropped.
     Dropped(Vec<ChannelName>),
 }
@@ -115,7 +115,7 @@ impl SendQueue {
         max_bytes: usize,
     ) -> Pushed {
         match self.push_reply(reply, max_bytes) {
-            Pushed::Waits => self.push_flush(deltas, channel, max_bytes),
+            Pushed::Queued => self.push_flush(deltas, channel, max_bytes),
             Pushed::Dropped(mut channels) => {
                 if !channels.contains(channel) {
                     channels.push(channel.clone());
@@ -131,7 +131,7 @@ impl SendQueue {
         if self.droppable_bytes > 0 && self.reply_bytes + self.droppable_bytes > max_bytes {
             return Pushed::Dropped(self.drop_flushes(None));
         }
-        Pushed::Waits
+        Pushed::Queued
     }
 
     /// Bytes of replies that wait.
@@ -141,7 +141,7 @@ impl SendQueue {
 
     /// Bytes of flushes that wait, without the largest: one snapshot that the socket has begun may
     /// be as large as its channel.
-    pub(crate) fn flush_bytes_but_for_largest(&self) -> usize {
+    pub(crate) fn flush_bytes_without_largest(&self) -> usize {
         let sizes = self.pieces.iter().map(|piece| match piece {
             Piece::Flush(flush, _) => flush.bytes().len(),
             Piece::Reply(_) => 0,
@@ -181,7 +181,7 @@ impl SendQueue {
         }
         self.droppable_bytes += bytes;
         self.pieces.push_back(Piece::Flush(shared.share(), channel.clone()));
-        Pushed::Waits
+        Pushed::Queued
     }
 
     /// Drops every flush that is not begun, and that of `also`. Returns the channels that lag now.
@@ -309,8 +309,8 @@ mod tests {
     fn deltas_beyond_the_bound_are_dropped_and_their_channels_lag() {
         let mut queue = SendQueue::left_over(b"reply", None, 2);
         let (a, b) = (channel("a"), channel("b"));
-        assert_eq!(queue.push_flush(&mut Shared::new(b"12345"), &a, 13), Pushed::Waits);
-        assert_eq!(queue.push_flush(&mut Shared::new(b"67890"), &b, 13), Pushed::Waits);
+        assert_eq!(queue.push_flush(&mut Shared::new(b"12345"), &a, 13), Pushed::Queued);
+        assert_eq!(queue.push_flush(&mut Shared::new(b"67890"), &b, 13), Pushed::Queued);
         let dropped = queue.push_flush(&mut Shared::new(b"x"), &a, 13);
         assert_eq!(dropped, Pushed::Dropped(vec![a, b]));
         assert_eq!(drain(&mut queue, 100), "ply");
@@ -321,7 +321,7 @@ mod tests {
         let a = channel("a");
         let mut queue = SendQueue::left_over(b"", Some((&mut Shared::new(b"abcdef"), &a)), 0);
         assert_eq!(drain(&mut queue, 2), "ab");
-        assert_eq!(queue.push_flush(&mut Shared::new(b"123"), &a, 4), Pushed::Waits);
+        assert_eq!(queue.push_flush(&mut Shared::new(b"123"), &a, 4), Pushed::Queued);
         let dropped = queue.push_flush(&mut Shared::new(b"45"), &a, 4);
         assert_eq!(dropped, Pushed::Dropped(vec![a]));
         assert_eq!(drain(&mut queue, 100), "cdef");
@@ -332,10 +332,10 @@ mod tests {
     fn no_flush_follows_one_that_gave_way_to_a_reply() {
         let mut queue = SendQueue::left_over(b"reply", None, 2);
         let (a, b) = (channel("a"), channel("b"));
-        assert_eq!(queue.push_flush(&mut Shared::new(b"join"), &a, 10), Pushed::Waits);
+        assert_eq!(queue.push_flush(&mut Shared::new(b"join"), &a, 10), Pushed::Queued);
         let update = (&mut Shared::new(b"update"), &a);
         assert_eq!(queue.push(b"another", update, 13), Pushed::Dropped(vec![a.clone()]));
-        assert_eq!(queue.push_flush(&mut Shared::new(b"x"), &a, 13), Pushed::Waits);
+        assert_eq!(queue.push_flush(&mut Shared::new(b"x"), &a, 13), Pushed::Queued);
         let update = (&mut Shared::new(b"update"), &b);
         assert_eq!(queue.push(b"and another", update, 13), Pushed::Dropped(vec![a, b]));
         assert_eq!(drain(&mut queue, 100), "plyanotherand another");
@@ -345,8 +345,8 @@ mod tests {
     fn replies_and_deltas_share_the_bound_and_deltas_give_way() {
         let a = channel("a");
         let mut queue = SendQueue::left_over(b"reply", None, 0);
-        assert_eq!(queue.push_flush(&mut Shared::new(b"12345"), &a, 10), Pushed::Waits);
-        assert_eq!(queue.push_reply(b"", 10), Pushed::Waits);
+        assert_eq!(queue.push_flush(&mut Shared::new(b"12345"), &a, 10), Pushed::Queued);
+        assert_eq!(queue.push_reply(b"", 10), Pushed::Queued);
         assert_eq!(queue.push_reply(b"-pong", 10), Pushed::Dropped(vec![a.clone()]));
         assert_eq!(queue.push_flush(&mut Shared::new(b"1"), &a, 10), Pushed::Dropped(vec![a]));
         assert_eq!(drain(&mut queue, 100), "reply-pong");

@@ -11,10 +11,10 @@ use herenow_wire::encode::{self, Reply};
 use herenow_wire::frame::{self, Reader};
 use herenow_wire::{ChannelName, CloseCode, Ref};
 
+use crate::api::{Asked, Io, Purpose};
 use crate::connection::{Phase, Sent};
-use crate::door::{Asked, Io, Purpose};
 use crate::mail::Mail;
-use crate::replies::{Place, Replies};
+use crate::replies::{BufferIndex, Replies};
 use crate::work::Work;
 
 /// Every member of this process has one owner.
@@ -29,18 +29,18 @@ const REVIEWS_PER_TURN: usize = 256;
 
 impl<I: Io> Work<'_, I> {
     /// Tells a session something and carries out what follows from it.
-    pub(crate) fn tell_session(&mut self, slot: u32, input: Input) {
+    pub(crate) fn dispatch(&mut self, slot: u32, input: Input) {
         if self.hub.connections.get(slot).is_some() {
-            self.hand(slot, input);
-            self.carry_out(slot);
-            self.settle();
+            self.handle_input(slot, input);
+            self.apply_session_effects(slot);
+            self.apply_shard_effects();
             self.note_deadline(slot);
         }
     }
 
     /// Every input of a session with a socket goes this way. What follows from it waits for
-    /// [`Work::carry_out`].
-    pub(crate) fn hand(&mut self, slot: u32, input: Input) {
+    /// [`Work::apply_session_effects`].
+    pub(crate) fn handle_input(&mut self, slot: u32, input: Input) {
         let hub = &mut *self.hub;
         if let Some(connection) = hub.connections.get_mut(slot) {
             let (limits, policy) = (&hub.config.limits, &hub.policy);
@@ -51,14 +51,14 @@ impl<I: Io> Work<'_, I> {
 
     /// A shard's answer, here or from afar. The connection may be gone and its slot another's.
     pub(crate) fn answer(&mut self, asker: Asker, answer: Input) {
-        if self.is_still_there(asker) {
-            self.hand(asker.slot, answer);
-            self.carry_out(asker.slot);
+        if self.is_current(asker) {
+            self.handle_input(asker.slot, answer);
+            self.apply_session_effects(asker.slot);
         }
     }
 
     /// Carries out what this loop's shards want done.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn apply_shard_effects(&mut self) {
         self.recover_lost();
         while !self.hub.shard_effects.is_empty() {
             let mut batch = std::mem::take(&mut self.hub.shard_effects);
@@ -87,7 +87,7 @@ impl<I: Io> Work<'_, I> {
                         let me = self.hub.config.me;
                         let mail = || Mail::Resync(channel.clone());
                         self.hub.outgoing.push_to_others(me, mail);
-                        self.tell_resync(&channel);
+                        self.send_resync(&channel);
                     }
                     Effect::Hibernated { channel, peers } => {
                         for peer in peers {
@@ -108,7 +108,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Carries out what the session in `slot` wants done.
-    pub(crate) fn carry_out(&mut self, slot: u32) {
+    pub(crate) fn apply_session_effects(&mut self, slot: u32) {
         while !self.hub.effects.is_empty() {
             let Some(connection) = self.hub.connections.get(slot) else {
                 return self.hub.effects.clear();
@@ -160,9 +160,9 @@ impl<I: Io> Work<'_, I> {
             SessionEffect::Detached => self.keep_detached(slot),
             SessionEffect::TakeOver { claim, user } => self.claimed(asker, claim, user),
             SessionEffect::HandedOver { to, session } => {
-                self.settle();
+                self.apply_shard_effects();
                 self.close(slot, CloseCode::GoingAway, "resumed on another connection");
-                self.give(to, session);
+                self.hand_over(to, session);
             }
             SessionEffect::ReviewLater => self.hub.reviews.add_later(slot),
             SessionEffect::Close { code } => self.close(slot, code, ""),
@@ -179,7 +179,7 @@ impl<I: Io> Work<'_, I> {
             let buffer = self.hub.replies.to(slot, &mut connection.reply);
             let start = buffer.len();
             encode::reply(buffer, reply, reference);
-            if answers_nothing_in_particular(reply, reference) {
+            if is_unspecific_error(reply, reference) {
                 Replies::drop_repeated(buffer, start, |new| connection.queue_ends_with(new));
             }
         }
@@ -206,18 +206,18 @@ impl<I: Io> Work<'_, I> {
 
     /// A decision that came later. The connection may be gone and its slot another's, or one that
     /// has taken its place.
-    pub(crate) fn ruling_came(&mut self, asker: Asker, channel: ChannelName, ruling: Ruling) {
-        if self.is_still_there(asker) {
+    pub(crate) fn handle_ruling(&mut self, asker: Asker, channel: ChannelName, ruling: Ruling) {
+        if self.is_current(asker) {
             self.decide(asker.slot, channel, ruling);
-            self.carry_out(asker.slot);
-            self.settle();
+            self.apply_session_effects(asker.slot);
+            self.apply_shard_effects();
             self.note_deadline(asker.slot);
         }
     }
 
     fn decide(&mut self, slot: u32, channel: ChannelName, ruling: Ruling) {
         let channel = self.hub.audience.canonical(channel);
-        self.hand(slot, Input::Decision { channel, ruling });
+        self.handle_input(slot, Input::Decision { channel, ruling });
     }
 
     /// New rules hold from here on, and whatever the old ones granted is asked again, bit by bit.
@@ -229,7 +229,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Reviews some of the sessions that are to be reviewed, as far as the rules can be asked.
-    pub(crate) fn review_some(&mut self) {
+    pub(crate) fn run_reviews(&mut self) {
         self.hub.review_cost = 0;
         while self.hub.review_cost < REVIEWS_PER_TURN
             && !self.hub.reviews.is_empty()
@@ -237,8 +237,8 @@ impl<I: Io> Work<'_, I> {
         {
             let Some(slot) = self.hub.reviews.take() else { return };
             self.hub.review_cost += 1;
-            self.watch_leases_anew(slot);
-            self.tell_session(slot, Input::Review);
+            self.reset_leases(slot);
+            self.dispatch(slot, Input::Review);
         }
     }
 
@@ -280,7 +280,7 @@ impl<I: Io> Work<'_, I> {
         let mut decoded = std::mem::take(&mut self.hub.scratch.decoded);
         herenow_wire::decode(text, connection.default_channel(), &mut decoded);
         for message in decoded.drain(..) {
-            self.tell_session(slot, message.map_or_else(Input::Refused, Input::Message));
+            self.dispatch(slot, message.map_or_else(Input::Refused, Input::Message));
         }
         self.hub.scratch.decoded = decoded;
     }
@@ -288,30 +288,30 @@ impl<I: Io> Work<'_, I> {
     /// Has a token verified.
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) {
         if let Asked::Now(verification) = self.io.verify(asker, token, resume) {
-            self.hand(asker.slot, Input::Verified(verification));
+            self.handle_input(asker.slot, Input::Verified(verification));
         }
     }
 
     /// What came of a token, later. The connection may be gone and its slot another's, or one that
     /// has taken its place.
     pub(crate) fn verified(&mut self, asker: Asker, verification: Verification) {
-        if self.is_still_there(asker) {
-            self.tell_session(asker.slot, Input::Verified(verification));
+        if self.is_current(asker) {
+            self.dispatch(asker.slot, Input::Verified(verification));
         }
     }
 
-    fn is_still_there(&self, asker: Asker) -> bool {
+    fn is_current(&self, asker: Asker) -> bool {
         let holder = self.hub.connections.get(asker.slot);
         holder.is_some_and(|c| asker.is(&c.session))
     }
 
     /// The hub is to end: everybody is closed, and it waits for them to go.
-    pub(crate) fn begin_end(&mut self, within: Duration, connections: usize) {
-        if self.hub.ending.is_some() {
+    pub(crate) fn begin_shutdown(&mut self, within: Duration, connections: usize) {
+        if self.hub.shutdown_deadline.is_some() {
             // It is about to end, and no new connection is let in.
             return;
         }
-        self.hub.ending = Some(self.now + within);
+        self.hub.shutdown_deadline = Some(self.now + within);
         self.close_all_for_restart(connections);
     }
 
@@ -340,18 +340,18 @@ impl<I: Io> Work<'_, I> {
                 self.hub.counters.writes += 1;
                 self.hub.counters.bytes_out += bytes.len();
                 match connection.send_replies(*slot, (bytes, send_queue_bytes), self.io) {
-                    Sent::Fine => {}
+                    Sent::Ok => {}
                     Sent::Dropped(channels) => self.hub.scratch.dropped.push((*slot, channels)),
                     Sent::Broken => self.hub.broken.push(*slot),
                 }
             }
-            connection.reply = Place::NONE;
+            connection.reply = BufferIndex::NONE;
             if connection.has_send_queue() {
                 continue;
             }
             if connection.phase == Phase::Closing {
                 // All is said: the peer reads the close frame, then the end.
-                self.io.finish(*slot);
+                self.io.shutdown_write(*slot);
             }
             self.resume_reading(*slot);
         }
@@ -362,6 +362,6 @@ impl<I: Io> Work<'_, I> {
 
 /// A refusal that names neither a request nor a channel: one that directly follows its twin tells
 /// the client nothing new.
-fn answers_nothing_in_particular(reply: &Reply, reference: Option<&Ref>) -> bool {
+fn is_unspecific_error(reply: &Reply, reference: Option<&Ref>) -> bool {
     reference.is_none() && matches!(reply, Reply::Error { channel: None, .. })
 }

@@ -10,7 +10,7 @@ use herenow_wire::{ChannelName, SHARDS};
 
 use crate::fault::contain;
 use crate::hub::Config;
-use crate::mail::Loss;
+use crate::mail::LostShard;
 
 /// See the module.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Shards {
     counts: Counts,
     /// The index of this hub, and so of its first shard.
     first: u16,
-    lost: Vec<Loss>,
+    lost: Vec<LostShard>,
     /// How many faults there have been.
     faults: u32,
     /// The lost shards of which not every hub, this one included, has said what it knows.
@@ -142,7 +142,7 @@ impl Shards {
     }
 
     /// The shards lost by a fault since this was last asked.
-    pub(crate) fn take_lost(&mut self) -> Vec<Loss> {
+    pub(crate) fn take_lost(&mut self) -> Vec<LostShard> {
         std::mem::take(&mut self.lost)
     }
 
@@ -174,15 +174,15 @@ impl Shards {
     }
 
     /// A hub has said what it knows of a lost shard.
-    pub(crate) fn reported(&mut self, loss: Loss, now: Instant, out: &mut Vec<Effect>) {
-        let Some(awaiting) = self.awaiting.get_mut(&loss.shard) else { return };
-        if awaiting.fault != loss.fault {
+    pub(crate) fn reported(&mut self, lost_shard: LostShard, now: Instant, out: &mut Vec<Effect>) {
+        let Some(awaiting) = self.awaiting.get_mut(&lost_shard.shard) else { return };
+        if awaiting.fault != lost_shard.fault {
             return;
         }
         awaiting.hubs -= 1;
         if awaiting.hubs == 0 {
-            self.awaiting.remove(&loss.shard);
-            let at = usize::from(loss.shard / self.hubs);
+            self.awaiting.remove(&lost_shard.shard);
+            let at = usize::from(lost_shard.shard / self.hubs);
             self.with(at, |shard| shard.all_have_reported(now, out));
         }
     }
@@ -201,7 +201,7 @@ impl Shards {
             self.faults += 1;
             let awaiting = Awaiting { fault: self.faults, hubs: self.hubs };
             self.awaiting.insert(index, awaiting);
-            self.lost.push(Loss { shard: index, fault: self.faults });
+            self.lost.push(LostShard { shard: index, fault: self.faults });
         }
         self.counts.members += shard.members();
         self.counts.channels += shard.channels();

@@ -4,8 +4,8 @@
 use herenow_core::{Cause, Command, Input, When};
 use herenow_wire::{ChannelName, CloseCode};
 
+use crate::api::Io;
 use crate::connection::Connection;
-use crate::door::Io;
 use crate::work::Work;
 
 impl<I: Io> Work<'_, I> {
@@ -56,7 +56,7 @@ impl<I: Io> Work<'_, I> {
                 self.request(slot, channel);
             }
         }
-        self.settle();
+        self.apply_shard_effects();
     }
 
     /// Forgets what is not needed any more, and closes the slow sockets that hold large pieces
@@ -68,7 +68,7 @@ impl<I: Io> Work<'_, I> {
             connections.get(slot).and_then(|connection| connection.taken_bytes_of(piece))
         });
         for slot in slow {
-            self.tell_session(slot, Input::Closed);
+            self.dispatch(slot, Input::Closed);
             self.close(slot, CloseCode::Overloaded, "read too slowly");
         }
     }

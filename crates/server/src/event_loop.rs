@@ -190,7 +190,7 @@ impl EventLoop {
                     self.tell(Event::Ruling { asker, channel, ruling });
                 }
                 Mail::Verified(verdict) => self.verdicts.push_back(verdict),
-                Mail::EndOldestDetached => self.tell(Event::PlaceNeeded),
+                Mail::EndOldestDetached => self.tell(Event::EvictDetached),
             }
         }
     }
@@ -239,7 +239,7 @@ impl EventLoop {
     }
 
     fn read_socket(&mut self, slot: u32) {
-        let at_most = self.hub.appetite(slot).min(self.read_buffer.len());
+        let at_most = self.hub.read_limit(slot).min(self.read_buffer.len());
         if at_most == 0 {
             // The hub says when it is to be read again.
             return;

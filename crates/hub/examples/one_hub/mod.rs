@@ -223,7 +223,7 @@ impl Io for Counting {
         Wrote::Bytes(bytes)
     }
 
-    fn finish(&mut self, _: u32) {}
+    fn shutdown_write(&mut self, _: u32) {}
 
     fn close(&mut self, _: u32) {}
 

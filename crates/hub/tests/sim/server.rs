@@ -85,7 +85,7 @@ impl Server {
         outside.read_sockets(hub);
         hub.turn(now, &mut outside);
         if hub.is_backpressured() {
-            stage.tally.choked_turns += 1;
+            stage.tally.backpressured_turns += 1;
         }
         let still = self.shells[at].broken();
         assert!(broken.iter().all(|link| !still.contains(link)), "a broken socket is still there");

@@ -136,7 +136,7 @@ impl Shell {
             if socket.is_blocked {
                 next = next.min(socket.unblocks_at);
             }
-            if !hub.is_backpressured() && hub.appetite(slot) > 0 {
+            if !hub.is_backpressured() && hub.read_limit(slot) > 0 {
                 next = next.min(link.up.next_at());
             }
         }
@@ -152,7 +152,7 @@ impl Shell {
     pub fn note_kept(&mut self, hub: &Hub, now: Instant) {
         for (slot, socket) in (0u32..).zip(&mut self.sockets) {
             let Some(socket) = socket else { continue };
-            let is_kept = hub.appetite(slot) == 0;
+            let is_kept = hub.read_limit(slot) == 0;
             if is_kept || socket.is_kept {
                 socket.heard_at = now;
             }
@@ -297,7 +297,7 @@ impl<'a> Outside<'a> {
         for slot in self.shell.slots() {
             self.unblock(slot, hub);
             for _ in 0..READS_PER_TURN {
-                if hub.is_backpressured() || hub.appetite(slot) == 0 || !self.read(slot, hub) {
+                if hub.is_backpressured() || hub.read_limit(slot) == 0 || !self.read(slot, hub) {
                     break;
                 }
             }
@@ -347,7 +347,7 @@ impl<'a> Outside<'a> {
         let mut bytes = Vec::new();
         let mut newest = None;
         while let Some(Up::Bytes(next)) = link.up.front(now)
-            && (bytes.is_empty() || bytes.len() + next.len() <= hub.appetite(slot))
+            && (bytes.is_empty() || bytes.len() + next.len() <= hub.read_limit(slot))
             && let Some((came_at, Up::Bytes(next))) = link.up.receive(now)
         {
             socket.read_bytes += next.len() as u64;
@@ -365,7 +365,7 @@ impl<'a> Outside<'a> {
         }
         hub.handle(Event::Received { slot, bytes: &mut bytes }, now, self);
         // What a peer says that takes none of its replies is not looked at, and proves nothing.
-        let is_looked_at = hub.appetite(slot) > 0;
+        let is_looked_at = hub.read_limit(slot) > 0;
         if let (true, Some(came_at), Some(socket)) = (is_looked_at, newest, self.shell.socket(slot))
         {
             socket.came_at = came_at;
@@ -430,7 +430,7 @@ impl Io for Outside<'_> {
         Wrote::Bytes(taken)
     }
 
-    fn finish(&mut self, slot: u32) {
+    fn shutdown_write(&mut self, slot: u32) {
         assert!(self.shell.socket(slot).is_some(), "what is finished was not closed before");
     }
 
@@ -458,7 +458,7 @@ impl Io for Outside<'_> {
         match self.later(self.stage.plan.longest_verdict_us) {
             None => Asked::Now(verification),
             Some(at) => {
-                self.stage.tally.late_verdicts += 1;
+                self.stage.tally.late_verifications += 1;
                 self.shell.answers.push((at, Answer::Verified { asker, verification }));
                 Asked::Later
             }

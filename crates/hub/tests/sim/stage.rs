@@ -53,9 +53,9 @@ pub struct Tally {
     pub resumes: u64,
     pub losses: u64,
     pub revocations: u64,
-    pub choked_turns: u64,
+    pub backpressured_turns: u64,
     pub late_decisions: u64,
-    pub late_verdicts: u64,
+    pub late_verifications: u64,
     pub member_limits: u64,
     pub expired_tokens: u64,
     pub restart_hints: u64,
@@ -92,9 +92,9 @@ impl Tally {
         self.resumes += other.resumes;
         self.losses += other.losses;
         self.revocations += other.revocations;
-        self.choked_turns += other.choked_turns;
+        self.backpressured_turns += other.backpressured_turns;
         self.late_decisions += other.late_decisions;
-        self.late_verdicts += other.late_verdicts;
+        self.late_verifications += other.late_verifications;
         self.member_limits += other.member_limits;
         self.expired_tokens += other.expired_tokens;
         self.restart_hints += other.restart_hints;
@@ -120,9 +120,9 @@ impl Tally {
     pub fn misses_nothing(&self) -> bool {
         let Tally { lags, timeouts, resyncs, faults, resumes, losses, .. } = *self;
         let waits = [
-            self.choked_turns,
+            self.backpressured_turns,
             self.late_decisions,
-            self.late_verdicts,
+            self.late_verifications,
             self.revocations,
             self.member_limits,
             self.expired_tokens,

@@ -193,7 +193,7 @@ impl Io for Shell {
         }
     }
 
-    fn finish(&mut self, slot: u32) {
+    fn shutdown_write(&mut self, slot: u32) {
         if let Some(socket) = self.sockets.get(slot as usize) {
             // It may be gone already, which is just as well.
             let _ = socket.stream.shutdown(std::net::Shutdown::Write);

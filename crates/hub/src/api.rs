@@ -1,4 +1,4 @@
-//! The one way in and the one way out of a hub: what it is told, and what it wants done.
+//! The interface of a hub: the events that it takes, and the calls that it makes to the shell.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::mail::Mail;
 use crate::reading::TurnBudget;
 use crate::work::Work;
 
-/// What a hub is told.
+/// An event for a hub.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A socket was upgraded. The slot is free: it has never been used, or [`Io::close`] named it.
@@ -60,9 +60,9 @@ pub enum Event<'a> {
         /// The answer.
         ruling: Ruling,
     },
-    /// A new connection needs a place: the session that has been without a socket for the longest
-    /// is to end.
-    PlaceNeeded,
+    /// A new connection needs the place of a detached session: the one that has been without a socket
+    /// for longest is to end.
+    EvictDetached,
     /// A batch from another hub.
     Mail(Vec<Mail>),
     /// The rules or settings of channels are others from here on.
@@ -110,15 +110,15 @@ pub enum Purpose {
     Review,
 }
 
-/// What a hub wants done. Generic, so that a write costs no call through a table.
+/// The calls that a hub makes to the shell. Generic, so that a write costs no call through a table.
 pub trait Io {
     /// Writes the parts, in order, as far as the socket takes them.
     fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote;
     /// Nothing more will be written: the peer is to read what there is, then the end.
-    fn finish(&mut self, slot: u32);
+    fn shutdown_write(&mut self, slot: u32);
     /// Drops the socket. Its slot is free from here on.
     fn close(&mut self, slot: u32);
-    /// The socket is to be read again: [`Hub::appetite`] is no longer 0.
+    /// The socket is to be read again: [`Hub::read_limit`] is no longer 0.
     fn resume(&mut self, slot: u32);
     /// The connection has authenticated or subscribes to a public channel.
     fn admitted(&mut self, slot: u32);
@@ -151,11 +151,11 @@ impl Hub {
             Event::Writable { slot } => work.drain(slot),
             Event::Ended { slot, how: End::Broken } => work.socket_ended(slot),
             Event::Verified { asker, verification } => work.verified(asker, verification),
-            Event::Ruling { asker, channel, ruling } => work.ruling_came(asker, channel, ruling),
-            Event::PlaceNeeded => work.end_oldest_detached(),
+            Event::Ruling { asker, channel, ruling } => work.handle_ruling(asker, channel, ruling),
+            Event::EvictDetached => work.end_oldest_detached(),
             Event::Mail(batch) => work.take_mail(batch),
             Event::Reload(policy) => work.reload(policy),
-            Event::ShutDown { within, connections } => work.begin_end(within, connections),
+            Event::ShutDown { within, connections } => work.begin_shutdown(within, connections),
         }
     }
 
@@ -163,19 +163,19 @@ impl Hub {
     pub fn turn(&mut self, now: Instant, io: &mut impl Io) {
         let mut work = Work { hub: self, io, now };
         work.recover_lost();
-        work.read_on();
-        work.forgive_pause();
+        work.continue_reading();
+        work.extend_graces_by_pause();
         for deadline in Deadline::ALL {
-            work.meet(deadline);
+            work.handle_deadline(deadline);
         }
-        work.review_some();
+        work.run_reviews();
         work.end_broken();
         work.request_snapshots();
         work.flush_channels();
         work.send_replies();
         work.send_mail();
         work.close_dead();
-        self.budget = TurnBudget::of_half_a_turn();
+        self.budget = TurnBudget::half_turn();
     }
 
     /// When the next turn is due if nothing happens before.
