@@ -7,11 +7,13 @@
 
 use std::io::Cursor;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
@@ -54,7 +56,7 @@ impl RawConnection {
     /// The same, with bytes that follow the head in the same write.
     pub async fn connect_with(addr: SocketAddr, query: &str, first: &[u8]) -> Self {
         let stream = TcpStream::connect(addr).await.expect("the server listens");
-        Self::upgrade(stream, query, first).await
+        Self::upgrade(at_once(stream), query, first).await
     }
 
     /// The same over a socket that takes in few bytes unread, so that a reader that stops is
@@ -63,12 +65,25 @@ impl RawConnection {
         let socket = TcpSocket::new_v4().expect("a socket can be made");
         socket.set_recv_buffer_size(4096).expect("a receive buffer can be small");
         let stream = socket.connect(addr).await.expect("the server listens");
-        Self::upgrade(stream, query, &[]).await
+        Self::upgrade(at_once(stream), query, &[]).await
     }
 
-    async fn upgrade(mut stream: TcpStream, query: &str, first: &[u8]) -> Self {
-        stream.set_nodelay(true).expect("an open socket takes the option");
-        let mut head = upgrade_request(query).into_bytes();
+    /// The same over the Unix socket at `path`, with these lines of headers, each with its end.
+    pub async fn connect_unix(path: &Path, headers: &str) -> Self {
+        let stream = UnixStream::connect(path).await.expect("the server listens");
+        let stream = stream.into_std().expect("an open socket can be had bare");
+        // The system reads and writes both kinds by the same calls, so one type does for both.
+        let stream = std::net::TcpStream::from(OwnedFd::from(stream));
+        let stream = TcpStream::from_std(stream).expect("it is an open socket");
+        Self::ask(stream, &upgrade_request_with("", headers), &[]).await
+    }
+
+    async fn upgrade(stream: TcpStream, query: &str, first: &[u8]) -> Self {
+        Self::ask(stream, &upgrade_request(query), first).await
+    }
+
+    async fn ask(mut stream: TcpStream, head: &str, first: &[u8]) -> Self {
+        let mut head = head.as_bytes().to_vec();
         head.extend_from_slice(first);
         stream.write_all(&head).await.expect("the server reads");
         let mut connection = Self { stream, unread: Vec::new() };
@@ -204,10 +219,20 @@ impl RawConnection {
 
 /// The request that upgrades at `/api/realtime` followed by `query`.
 pub fn upgrade_request(query: &str) -> String {
+    upgrade_request_with(query, "")
+}
+
+fn upgrade_request_with(query: &str, headers: &str) -> String {
     format!(
         "GET /api/realtime{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{headers}\r\n"
     )
+}
+
+/// Sends small frames at once, as browsers do.
+fn at_once(stream: TcpStream) -> TcpStream {
+    stream.set_nodelay(true).expect("an open socket takes the option");
+    stream
 }
 
 /// A whole, masked text frame.

@@ -4,7 +4,6 @@ mod flags;
 
 pub use flags::Flags;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -15,6 +14,7 @@ use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
 use crate::health::Target;
+use crate::listen::Place;
 
 /// A realtime presence server for browsers and programs, over WebSockets.
 #[derive(Debug, Parser)]
@@ -93,9 +93,14 @@ pub struct Dev {
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Address and port to listen on, such as 0.0.0.0:4600 or [::]:4600
-    #[arg(long, env = "HERENOW_LISTEN", value_name = "ADDR:PORT", hide_env_values = true)]
-    pub listen: SocketAddr,
+    /// Where to listen: an address and a port such as 0.0.0.0:4600 or [::]:4600, or for a proxy on this machine a Unix socket such as unix:/run/herenow.sock; may be given more than once, in the environment with commas
+    #[arg(long, env = "HERENOW_LISTEN", value_name = "PLACE", hide_env_values = true)]
+    #[arg(value_delimiter = ',', required = true)]
+    pub listen: Vec<Place>,
+    /// Permissions of the Unix sockets to listen on, in octal; who may write may connect [default: 660]
+    #[arg(long, env = "HERENOW_UNIX_SOCKET_MODE", value_name = "MODE", hide_env_values = true)]
+    #[arg(value_parser = unix_mode)]
+    pub unix_socket_mode: Option<u32>,
     #[command(flatten)]
     pub server: Server,
 }
@@ -162,6 +167,11 @@ fn rehearsal(text: &str) -> Result<Rehearsal, String> {
     Rehearsal::parse(text).ok_or_else(|| "there is no such fault to rehearse".to_owned())
 }
 
+fn unix_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "write permissions in octal, from 0 to 777, such as 660".to_owned())
+}
+
 fn channel(text: &str) -> Result<ChannelName, String> {
     ChannelName::parse(text).map_err(|error| error.to_string())
 }
@@ -201,7 +211,8 @@ Examples:
 const SERVE_EXAMPLES: &str = "\
 Examples:
   JWT_USER_SECRET_FILE=/run/secrets/jwt herenow serve --listen 0.0.0.0:4600
-  herenow serve --listen 0.0.0.0:4600 --jwks keys.json --issuer https://login.example.com/";
+  herenow serve --listen 0.0.0.0:4600 --jwks keys.json --issuer https://login.example.com/
+  herenow serve --listen unix:/run/herenow/herenow.sock --listen 127.0.0.1:4600";
 
 const DEV_EXAMPLES: &str = "\
 Examples:

@@ -23,6 +23,7 @@ use crate::admission::{Admission, Entrance};
 use crate::auth::{Minter, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
 use crate::config::{Pages, Settings};
+use crate::listener::Listener;
 use crate::loops::Loops;
 use crate::metrics::DoorMetrics;
 
@@ -50,10 +51,10 @@ pub(crate) struct FrontDoor {
 /// Where WebSockets are opened.
 pub const REALTIME_PATH: &str = "/api/realtime";
 
-/// Which listener a connection came in by.
+/// Which listeners a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Port {
-    /// The server's own.
+    /// The server's own, wherever they listen.
     Public,
     /// `metricsListen`: metrics and health alone, whatever happens at the public one.
     Metrics,
@@ -62,10 +63,10 @@ enum Port {
 /// Takes connections of everybody until `closing` changes, and returns when HTTP holds none any more.
 pub(crate) async fn serve(
     door: Arc<FrontDoor>,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     closing: watch::Receiver<bool>,
 ) {
-    accept::serve((door, Port::Public), listener, closing).await;
+    accept::serve((door, Port::Public), listeners, closing).await;
 }
 
 /// The same at the port for metrics and health.
@@ -74,7 +75,7 @@ pub(crate) async fn serve_metrics(
     listener: TcpListener,
     closing: watch::Receiver<bool>,
 ) {
-    accept::serve((door, Port::Metrics), listener, closing).await;
+    accept::serve((door, Port::Metrics), vec![listener.into()], closing).await;
 }
 
 impl FrontDoor {

@@ -13,6 +13,7 @@ mod event_loop;
 pub mod faults;
 pub mod files;
 mod http;
+mod listener;
 pub mod logs;
 pub mod loops;
 mod metrics;
@@ -44,6 +45,8 @@ use loops::{Loops, Order};
 use metrics::DoorMetrics;
 use service_manager::ServiceManager;
 
+pub use listener::Listener;
+
 /// Why the server could not run.
 #[derive(Debug)]
 pub enum RunError {
@@ -72,11 +75,11 @@ const CLOSING_TIME: Duration = Duration::from_secs(7);
 /// How long loops may take to obey new rules before the log names those that have not.
 const LATE_AFTER: Duration = Duration::from_secs(1);
 
-/// Where connections come in. A listener alone is the server's own.
+/// Where connections come in. A TCP listener alone is the server's own.
 #[derive(Debug)]
 pub struct Listeners {
     /// For WebSockets and everything else that users reach.
-    pub public: TcpListener,
+    pub public: Vec<Listener>,
     /// For metrics and health alone.
     pub metrics: Option<TcpListener>,
 }
@@ -213,7 +216,7 @@ async fn until_late(pending: Option<Pending>) -> Order {
 
 impl From<TcpListener> for Listeners {
     fn from(public: TcpListener) -> Self {
-        Self { public, metrics: None }
+        Self { public: vec![public.into()], metrics: None }
     }
 }
 

@@ -1,37 +1,107 @@
-//! What the process listens on, and how many files it may open. Knows addresses and limits; what is
-//! answered there is known to the server.
+//! What the process listens on, and how many files it may open. Knows addresses, paths and limits;
+//! what is answered there is known to the server.
+
+mod error;
+mod place;
+mod unix_socket;
+
+pub use error::ListenError;
+pub use place::Place;
 
 use std::io;
 use std::net::SocketAddr;
 
-use herenow_server::Listeners;
 use herenow_server::config::{Config, Settings};
+use herenow_server::{Listener, Listeners};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::start::StartError;
+use unix_socket::SocketFile;
 
-/// The server's own port, and the one for metrics where the settings ask for it.
-pub fn listen_all(
-    (address, flag): (SocketAddr, &'static str),
-    config: &Config,
-) -> Result<(Listeners, SocketAddr, Option<SocketAddr>), StartError> {
-    let settings = &config.settings;
-    let may_others_read = !settings.metrics_from.is_empty() || config.keys.metrics_token.is_some();
-    let metrics = match settings.metrics_listen {
-        Some(address) if !address.ip().is_loopback() && !may_others_read => {
-            return Err(StartError::MetricsForNobody { address });
-        }
-        Some(address) => Some(listen(address, "--metrics-listen")?),
+/// What to listen on for users.
+pub struct Wanted {
+    /// Each once.
+    pub places: Vec<Place>,
+    /// The flag that chooses them.
+    pub flag: &'static str,
+    /// The permissions of Unix sockets, if the operator chooses them.
+    pub unix_mode: Option<u32>,
+}
+
+/// What the process listens on. Dropping it removes the files of Unix sockets.
+pub struct Listening {
+    pub listeners: Listeners,
+    /// For the log: where users come in, in the order in which the places were given.
+    pub addresses: Vec<Place>,
+    pub metrics: Option<SocketAddr>,
+    pub files: Vec<SocketFile>,
+}
+
+/// Listens wherever users come in, and for metrics where the settings ask for it.
+pub fn listen_all(wanted: &Wanted, config: &Config) -> Result<Listening, ListenError> {
+    let Wanted { places, flag, unix_mode } = wanted;
+    let has_unix = places.iter().any(|place| matches!(place, Place::Unix(_)));
+    if unix_mode.is_some() && !has_unix {
+        return Err(ListenError::ModeForNothing);
+    }
+    if let Some(twice) = places.iter().enumerate().find(|(at, one)| places[..*at].contains(one)) {
+        return Err(ListenError::Twice { place: twice.1.clone() });
+    }
+    if places.len() > MAX_PLACES {
+        return Err(ListenError::TooMany { limit: MAX_PLACES });
+    }
+    let metrics = match config.settings.metrics_listen {
+        Some(address) => Some(listen_for_metrics(address, config)?),
         None => None,
     };
-    let listeners = Listeners { public: listen(address, flag)?, metrics };
-    let address = listeners.public.local_addr().map_err(StartError::System)?;
-    let metrics = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose();
-    Ok((listeners, address, metrics.map_err(StartError::System)?))
+    let (metrics, metrics_address) = metrics.unzip();
+    let mut listening = Listening {
+        listeners: Listeners { public: Vec::new(), metrics },
+        addresses: Vec::new(),
+        metrics: metrics_address,
+        files: Vec::new(),
+    };
+    for place in places {
+        let (listener, address) = match place {
+            Place::Tcp(address) => {
+                let (listener, address) = listen(*address, flag)?;
+                (listener.into(), Place::Tcp(address))
+            }
+            Place::Unix(path) => {
+                let mode = unix_mode.unwrap_or(DEFAULT_UNIX_MODE);
+                let (listener, file) = unix_socket::listen(path, mode)?;
+                listening.files.push(file);
+                (Listener::Unix(listener), place.clone())
+            }
+        };
+        listening.listeners.public.push(listener);
+        listening.addresses.push(address);
+    }
+    Ok(listening)
+}
+
+/// More have no use, and each costs a turn of the accept loop.
+const MAX_PLACES: usize = 16;
+
+/// Its owner and its group may connect: a proxy that runs as another user joins the group.
+const DEFAULT_UNIX_MODE: u32 = 0o660;
+
+fn listen_for_metrics(
+    address: SocketAddr,
+    config: &Config,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let Config { settings, keys, .. } = config;
+    let may_others_read = !settings.metrics_from.is_empty() || keys.metrics_token.is_some();
+    if !address.ip().is_loopback() && !may_others_read {
+        return Err(ListenError::MetricsForNobody { address });
+    }
+    listen(address, "--metrics-listen")
 }
 
 /// The backlog holds a herd of handshakes that come back after a restart.
-fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+fn listen(
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
     let bound = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -39,11 +109,13 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartE
         };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
     };
-    bound().map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortTaken { address, flag },
-        _ => StartError::Listen { address, flag, error },
+    bound().map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => ListenError::PortTaken { address, flag },
+        _ => ListenError::System { place: Place::Tcp(address), flag, error },
     })
 }
 

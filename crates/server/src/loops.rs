@@ -2,7 +2,6 @@
 //! been upgraded, and what it tells of itself. Knows no HTTP.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use herenow_core::Peer;
 use herenow_wire::{DefaultChannel, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
+use socket2::Socket;
 
 use crate::access::{Access, Rules};
 use crate::admission::Newcomer;
@@ -24,8 +24,8 @@ use crate::verification::Verification;
 /// An upgraded socket on its way to a loop.
 #[derive(Debug)]
 pub struct Adopted {
-    /// Nonblocking, with `TCP_NODELAY`.
-    pub stream: TcpStream,
+    /// Nonblocking, and over TCP with `TCP_NODELAY`.
+    pub stream: Socket,
     /// What arrived behind the request's head: the client's first frames.
     pub first_bytes: Vec<u8>,
     /// The channel of messages that name none.

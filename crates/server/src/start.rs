@@ -13,7 +13,7 @@ use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
 use herenow_server::service_manager::ServiceManager;
-use herenow_server::{Listeners, RunError, run_reloading};
+use herenow_server::{RunError, run_reloading};
 
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
@@ -23,7 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::check;
 use crate::cli::{Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token};
 use crate::health::{self, HealthError, Target};
-use crate::listen::{TooFewFiles, fit_to_open_files, listen_all};
+use crate::listen::{
+    ListenError, Listening, Place, TooFewFiles, Wanted, fit_to_open_files, listen_all,
+};
 use crate::loading::{self, LoadError};
 use crate::reload::{self, Running, Trigger};
 use crate::stop::{self, CUT_SHORT_EXIT_CODE};
@@ -41,14 +43,10 @@ pub enum StartError {
     NoKey,
     /// There is no secret to sign with.
     NoSecret,
-    /// Another program has the port.
-    PortTaken { address: SocketAddr, flag: &'static str },
-    /// The address cannot be listened on.
-    Listen { address: SocketAddr, flag: &'static str, error: io::Error },
+    /// What the operator names cannot be listened on.
+    Listen(ListenError),
     /// A rule was asked and does not come back.
     LostRule,
-    /// Others than this machine reach the port for metrics, and none of them may read there.
-    MetricsForNobody { address: SocketAddr },
     /// The token would be refused.
     Token(TokenError),
     /// A server is not healthy, which is what `herenow health` was asked.
@@ -86,15 +84,19 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     let _ = fit_to_open_files(&mut config.settings);
     // Development tokens are given to anybody who asks: never on an address that others reach.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.port));
+    let places = vec![Place::Tcp(address)];
+    let wanted = Wanted { places, flag: "--port", unix_mode: None };
     block_on(async {
-        let (listeners, address, metrics) = listen_all((address, "--port"), &config)?;
+        let listening = listen_all(&wanted, &config).map_err(StartError::Listen)?;
         let signals = Signals::listen(logs)?;
-        if let Some(metrics) = metrics {
+        if let Some(metrics) = listening.metrics {
             tracing::info!(%metrics, "listening for metrics");
         }
-        // A closed standard output is no reason not to serve.
-        let _ = writeln!(io::stdout(), "{}", greeting(address, started));
-        run_until_signal(config, listeners, signals, (running, Trigger::SignalOrChange)).await
+        if let [Place::Tcp(address)] = listening.addresses[..] {
+            // A closed standard output is no reason not to serve.
+            let _ = writeln!(io::stdout(), "{}", greeting(address, started));
+        }
+        run_until_signal(config, listening, signals, (running, Trigger::SignalOrChange)).await
     })
 }
 
@@ -118,12 +120,16 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
              connections: raise the limit (ulimit -n, LimitNOFILE) or lower the setting"
         );
     }
+    let Serve { listen: places, unix_socket_mode: unix_mode, .. } = serve;
+    let wanted = Wanted { places, flag: "--listen", unix_mode };
     block_on(async {
-        let (listeners, address, metrics) = listen_all((serve.listen, "--listen"), &config)?;
+        let listening = listen_all(&wanted, &config).map_err(StartError::Listen)?;
         let signals = Signals::listen(logs)?;
-        let metrics = metrics.map(tracing::field::display);
-        tracing::info!(%address, metrics, loops = config.settings.loops, "listening");
-        run_until_signal(config, listeners, signals, (running, Trigger::Signal)).await
+        let metrics = listening.metrics.map(tracing::field::display);
+        for address in &listening.addresses {
+            tracing::info!(%address, metrics, loops = config.settings.loops, "listening");
+        }
+        run_until_signal(config, listening, signals, (running, Trigger::Signal)).await
     })
 }
 
@@ -266,7 +272,7 @@ impl Signals {
 
 async fn run_until_signal(
     config: Config,
-    listeners: Listeners,
+    listening: Listening,
     signals: Signals,
     (running, trigger): (Running, Trigger),
 ) -> Result<(), StartError> {
@@ -274,7 +280,10 @@ async fn run_until_signal(
     let (reloads, reloaded) = mpsc::channel(1);
     tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
     let shutdown = async move { drop(stopped.await) };
-    run_reloading(config, listeners, reloaded, shutdown).await.map_err(StartError::Run)
+    let Listening { listeners, files, .. } = listening;
+    let ran = run_reloading(config, listeners, reloaded, shutdown).await;
+    drop(files);
+    ran.map_err(StartError::Run)
 }
 
 /// Has everything that is logged from now on written to `logs`.
@@ -337,32 +346,10 @@ impl fmt::Display for StartError {
                  for the server; tokens for the keys of a JWKS file are signed with the private \
                  keys, which the server does not have.",
             ),
-            Self::PortTaken { address, flag } => {
-                let (host, port) = (address.ip(), address.port());
-                let example = match *flag {
-                    "--port" => format!("--port {}", port.wrapping_add(1).max(1024)),
-                    flag => {
-                        format!("{flag} {}", SocketAddr::new(host, port.wrapping_add(1).max(1024)))
-                    }
-                };
-                write!(
-                    f,
-                    "port {port} on {host} is taken by another program. Stop that one, or choose \
-                     another port with `{example}`."
-                )
-            }
-            Self::Listen { address, flag, error } => {
-                write!(f, "cannot listen on {address} ({error}). Choose another with {flag}.")
-            }
+            Self::Listen(error) => error.fmt(f),
             Self::LostRule => f.write_str(
                 "the rule does not come back, and nothing in it can be interrupted. Look for an array \
                  method over a length without bound",
-            ),
-            Self::MetricsForNobody { address } => write!(
-                f,
-                "metricsListen is {address}, which others reach, and none of them may read the \
-                 metrics. Listen on 127.0.0.1, name those who may in metricsFrom, or ask for a \
-                 token with METRICS_TOKEN_FILE."
             ),
             Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
             Self::Health(error) => error.fmt(f),

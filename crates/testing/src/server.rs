@@ -71,8 +71,10 @@ impl Server {
             runtime.expect("a runtime can be built").block_on(async {
                 let listener =
                     |it| tokio::net::TcpListener::from_std(it).expect("it is a listener");
-                let listeners =
-                    Listeners { public: listener(public), metrics: metrics.map(listener) };
+                let listeners = Listeners {
+                    public: vec![listener(public).into()],
+                    metrics: metrics.map(listener),
+                };
                 let stop = async { drop(stopped.await) };
                 let ran = herenow_server::run_reloading(config, listeners, reloaded, stop).await;
                 ran.expect("the server runs");

@@ -3,12 +3,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
 use herenow_core::{Auth, Claim, Peer, Question, Ruling, Verification as Verified};
 use herenow_hub::{Asked, Asker, Io, Purpose, Wrote};
 use herenow_wire::UserId;
-use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
@@ -34,9 +35,10 @@ pub(super) struct Shell {
     pub(super) mailboxes: Arc<[Mailbox]>,
 }
 
-/// An upgraded socket.
+/// An upgraded socket. TCP and Unix sockets are read and written by the same calls of the kernel, so
+/// nothing here tells them apart.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: socket2::Socket,
     /// Counts it towards its address until it has authenticated.
     permit: Option<Newcomer>,
     /// The peer will send no more: a short read is not the end of what there is to see.
@@ -65,17 +67,16 @@ impl Shell {
     /// Watches a socket that was upgraded. Returns its slot.
     pub(super) fn watch(
         &mut self,
-        stream: std::net::TcpStream,
+        stream: socket2::Socket,
         permit: Option<Newcomer>,
         registry: &Registry,
     ) -> io::Result<u32> {
-        // Old kernels lack the option; the send queue then bounds less.
-        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_BYTES);
-        let mut stream = TcpStream::from_std(stream);
+        // Old kernels lack the option, and so do Unix sockets, for which the kernel holds less anyway.
+        let _ = stream.set_tcp_notsent_lowat(NOT_SENT_BYTES);
         let entry = self.sockets.vacant_entry();
         let slot = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut stream, Token(slot), interest)?;
+        registry.register(&mut SourceFd(&stream.as_raw_fd()), Token(slot), interest)?;
         entry.insert(Socket { stream, permit, is_read_closed: false, is_queued: false });
         // A process cannot hold so many descriptors that a slot would not fit.
         Ok(slot as u32)

@@ -1,13 +1,11 @@
-//! Takes connections from a listener and bounds how many HTTP holds. Never waits for a peer: if
+//! Takes connections from listeners and bounds how many HTTP holds. Never waits for a peer: if
 //! there is no room for a connection, an older one gives way, as `places` decides.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,6 +14,7 @@ use super::visit::Visit;
 use super::{FrontDoor, Port, count};
 use crate::admission::{self, Source};
 use crate::client_address::Peer;
+use crate::listener::{self, Arrival, Listener};
 
 /// Connections that HTTP holds at once on the server's port, those whose head has not arrived
 /// included. An HTTP connection costs kilobytes, a WebSocket does not; without a bound a herd of
@@ -38,15 +37,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Takes connections until `closing` changes, and returns when HTTP holds none any more.
 pub(super) async fn serve(
     (door, port): (Arc<FrontDoor>, Port),
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     mut closing: watch::Receiver<bool>,
 ) {
     let mut entrance = Accepting::new(door, port, closing.clone());
     tokio::select! {
-        () = entrance.accept(&listener) => {}
+        () = entrance.accept(&listeners) => {}
         _ = closing.changed() => {}
     }
-    drop(listener);
+    drop(listeners);
     let all_left = async {
         while !entrance.places.is_empty() {
             entrance.places.one_left().await;
@@ -72,18 +71,17 @@ impl Accepting {
         Self { door, port, places, closing, last_complaint: None }
     }
 
-    async fn accept(&mut self, listener: &TcpListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.let_in(stream, peer).await,
+    async fn accept(&mut self, listeners: &[Listener]) {
+        for turn in 0.. {
+            match listener::accept(listeners, turn).await {
+                Ok((arrival, peer)) => self.let_in(arrival, peer).await,
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => self.recover(&error).await,
             }
         }
     }
 
-    async fn let_in(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let peer = Peer::at(peer.ip());
+    async fn let_in(&mut self, arrival: Arrival, peer: Peer) {
         let is_shared = admission::is_shared(&self.door.settings, peer);
         let share = if is_shared { Share::Unlimited } else { Share::Limited };
         let caller = Caller { source: Source::of(peer), share };
@@ -92,7 +90,11 @@ impl Accepting {
             return;
         };
         let visit = Visit { door: Arc::clone(&self.door), port: self.port, peer, place };
-        tokio::spawn(visit.attend(stream, self.closing.clone()));
+        let closing = self.closing.clone();
+        match arrival {
+            Arrival::Tcp(stream) => tokio::spawn(visit.attend(stream, closing)),
+            Arrival::Unix(stream) => tokio::spawn(visit.attend(stream, closing)),
+        };
     }
 
     /// A place for a connection that has been accepted. Waits only while every connection that

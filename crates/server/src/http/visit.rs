@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -24,6 +23,7 @@ use super::{FrontDoor, Port, count};
 use crate::admission::Newcomer;
 use crate::answer::Answer;
 use crate::client_address::Peer;
+use crate::listener::Stream;
 use crate::loops::Adopted;
 
 /// How long a head may take, and how long a kept-alive connection may idle before the next one.
@@ -56,7 +56,7 @@ pub(super) struct Upgraded {
 
 impl Visit {
     /// Answers requests until the connection ends or has become a WebSocket.
-    pub(super) async fn attend(self, stream: TcpStream, mut closing: watch::Receiver<bool>) {
+    pub(super) async fn attend(self, stream: impl Stream, mut closing: watch::Receiver<bool>) {
         let upgraded = OnceLock::new();
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -114,13 +114,10 @@ impl Visit {
         Ok(answer)
     }
 
-    fn hand_over(self, stream: TcpStream, first_bytes: Vec<u8>, upgraded: Upgraded) {
+    fn hand_over(self, stream: impl Stream, first_bytes: Vec<u8>, upgraded: Upgraded) {
         let Upgraded { default_channel, newcomer } = upgraded;
         // A socket that fails here is broken, and was nobody's yet.
-        let Ok(stream) = stream.into_std() else { return };
-        if stream.set_nodelay(true).is_err() {
-            return;
-        }
+        let Ok(stream) = stream.into_socket() else { return };
         let adopted = Adopted { stream, first_bytes, default_channel, newcomer };
         match self.door.loops.adopt(adopted) {
             Ok(()) => count(&self.door.metrics.upgraded),

@@ -8,6 +8,7 @@ mod process;
 
 mod hibernation;
 mod killed;
+mod listening;
 mod logs;
 mod paused;
 mod reload;
