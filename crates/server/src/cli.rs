@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use herenow_server::config::Rehearsal;
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ use crate::listen::Place;
 
 /// A realtime presence server for browsers and programs, over WebSockets.
 #[derive(Debug, Parser)]
-#[command(name = "herenow", version, after_help = EXAMPLES)]
+#[command(name = NAME, version, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -62,10 +63,22 @@ pub enum Command {
     /// Ask a running server whether it is ready; the exit code is 0 if it is, and 1 if it is not
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(Health),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions { shell: Shell },
+    /// Print a manual page
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The command that the page is about [default: all of them, in short]
+        command: Option<String>,
+    },
     /// Reads a configuration for the server that started this process
     #[command(name = LOAD_CONFIG, hide = true)]
     LoadConfig { path: PathBuf },
 }
+
+/// What the binary is called.
+pub const NAME: &str = "herenow";
 
 /// The command that the server gives to a process of its own.
 pub const LOAD_CONFIG: &str = "load-config";
@@ -231,6 +244,17 @@ Examples:
   herenow health
   herenow health --url http://127.0.0.1:4700
   herenow health --url unix:/run/herenow.sock";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  herenow completions bash > ~/.local/share/bash-completion/completions/herenow
+  herenow completions zsh > ~/.zfunc/_herenow
+  herenow completions fish > ~/.config/fish/completions/herenow.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  herenow man | man -l -
+  herenow man serve > /usr/local/share/man/man1/herenow-serve.1";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:

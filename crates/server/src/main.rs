@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod generate;
 mod health;
 mod listen;
 mod loading;

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::check;
 use crate::cli::{Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token};
+use crate::generate::{self, ManualError};
 use crate::health::{self, HealthError, Target};
 use crate::listen::{
     ListenError, Listening, Place, TooFewFiles, Wanted, fit_to_open_files, listen_all,
@@ -51,6 +52,8 @@ pub enum StartError {
     Token(TokenError),
     /// A server is not healthy, which is what `herenow health` was asked.
     Health(HealthError),
+    /// There is no such manual page, or it could not be written.
+    Manual(ManualError),
     /// The system failed.
     System(io::Error),
     /// The server failed.
@@ -65,6 +68,12 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Check(check) => explain(&check),
         Command::Token(token) => print_token(token),
         Command::Health(health) => print_health(health),
+        Command::Completions { shell } => {
+            generate::completions(shell, &mut io::stdout()).map_err(StartError::System)
+        }
+        Command::Man { command } => {
+            generate::manual(command.as_deref(), &mut io::stdout()).map_err(StartError::Manual)
+        }
         Command::LoadConfig { .. } => unreachable!("it is answered before logs are written"),
     }
 }
@@ -325,6 +334,7 @@ impl StartError {
             | Self::Run(_)
             | Self::Checked(_)
             | Self::Health(_)
+            | Self::Manual(ManualError::Write(_))
             | Self::Config(LoadError::System(_)) => 1,
             _ => 2,
         }
@@ -353,6 +363,7 @@ impl fmt::Display for StartError {
             ),
             Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
             Self::Health(error) => error.fmt(f),
+            Self::Manual(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system failed: {error}"),
             Self::Run(error) => error.fmt(f),
         }

@@ -238,6 +238,45 @@ fn health_is_bad_where_something_else_answers_or_says_that_it_is_not_ready() {
 }
 
 #[test]
+fn bash_completes_commands_and_flags() {
+    let binary = env!("CARGO_BIN_EXE_herenow");
+    let complete = |words: &str| {
+        let script = format!(
+            "source <('{binary}' completions bash) && COMP_WORDS=({words}) && \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) && \
+             _herenow herenow \"${{COMP_WORDS[COMP_CWORD]}}\" && echo \"${{COMPREPLY[@]}}\""
+        );
+        let (code, said, errors) = outcome(Command::new("bash").args(["-c", &script]));
+        assert_eq!((code, errors.as_str()), (Some(0), ""));
+        said.trim_end().to_owned()
+    };
+    assert_eq!(complete("herenow se"), "serve");
+    assert_eq!(complete("herenow serve --lis"), "--listen");
+    assert_eq!(complete("herenow load"), "", "a hidden command is completed");
+    assert_eq!(complete("herenow serve --rehea"), "", "a hidden flag is completed");
+}
+
+#[test]
+fn every_shell_has_completions_and_every_command_a_manual_page() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let (code, said, errors) = outcome(&mut herenow(&["completions", shell]));
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{shell}");
+        assert!(said.contains("herenow") && said.contains("serve"), "{said}");
+    }
+    let (code, said, _) = outcome(&mut herenow(&["man"]));
+    assert_eq!(code, Some(0));
+    assert!(said.contains(".TH herenow 1") && said.contains("herenow\\-serve(1)"), "{said}");
+    for command in ["dev", "serve", "check", "token", "health", "completions", "man"] {
+        let (code, said, _) = outcome(&mut herenow(&["man", command]));
+        assert_eq!(code, Some(0), "{command}");
+        assert!(said.contains(&format!(".TH herenow-{command} 1")), "{said}");
+    }
+    let (code, _, errors) = outcome(&mut herenow(&["man", "load-config"]));
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("no such command") && errors.contains("serve"), "{errors}");
+}
+
+#[test]
 fn dev_says_where_it_is_and_stops_on_sigterm_and_sigint() {
     for signal in ["TERM", "INT"] {
         let mut server = herenow(&["dev", "--port", "0", "--log-format", "json"])
