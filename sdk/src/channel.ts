@@ -5,7 +5,7 @@
  * that a component which unmounts and mounts again (React's StrictMode, a change of route) is seen by nobody.
  */
 import { afterTask, Listeners, type Unsubscribe } from "./listeners.js";
-import { type LeaveReason, nameOf, PresenceError, say, type ServerMessage, type State } from "./protocol.js";
+import { type LeaveReason, nameOf, PresenceError, say, type ServerMessage, type Snapshot, type State } from "./protocol.js";
 import { type Outcome, Roster, type User } from "./roster.js";
 
 export type SyncListener<S extends object = State> = (users: readonly User<S>[]) => void;
@@ -31,16 +31,16 @@ export interface ChannelHost {
 
 /**
  * Where this connection stands with the channel: nothing asked; a subscription asked for, alone or by tracking;
- * granted; refused.
+ * granted; refused; kicked, and then nothing is asked for until the time is over.
  */
-type Standing = "none" | "asked" | "asked-by-track" | "granted" | "refused";
-
-/** Refusals that say nothing about the right to be here: the same is asked again after a while. */
-const PASSING_CODES: ReadonlySet<string> = new Set(["SERVER_ERROR", "RATE_LIMITED"]);
+type Standing = "none" | "asked" | "asked-by-track" | "granted" | "refused" | "kicked";
 
 /** The wait before that, random between half of this and this, doubled each time up to the most. In ms. */
 const FIRST_RETRY_MS = 2_000;
 const MAX_RETRY_MS = 30_000;
+
+/** A kick that lasts longer, in ms, is not believed: the server names none. */
+const MAX_KICK_MS = 86_400_000;
 
 export class Channel<S extends object = State> {
   /** `presence:<name>`, as on the wire. */
@@ -53,10 +53,8 @@ export class Channel<S extends object = State> {
   #roster = new Roster<S>();
   /** The state that each handle tracks, as JSON, the newest last: that one is this connection's entry. */
   #tracked = new Map<object, string>();
-  /** Whether the newest state is still to be sent. */
-  #isDue = false;
-  /** Whether this connection has, or asked for, an entry. */
-  #hasEntry = false;
+  /** The state that the server was last sent on this connection, while that may be a member: "" once it was refused. */
+  #sent: string | undefined;
   /** Whether this connection has lost the right to track. */
   #isKicked = false;
   #standing: Standing = "none";
@@ -80,34 +78,34 @@ export class Channel<S extends object = State> {
     return this.#roster.users();
   }
 
-  /** Adds one of the four kinds of listeners that make this client a subscriber. */
-  listen<A extends unknown[]>(listeners: Listeners<A>, call: (...args: A) => void): Unsubscribe {
-    return this.#subscribing(listeners.add(call));
+  /** Listens to the list; told at once, after the present microtask, where one is known. */
+  addSync(call: SyncListener<S>): Unsubscribe {
+    // A list that has just changed is told to all listeners in a moment, this one included.
+    return this.onSync.addLate(call, () => (this.#roster.known && !this.#isSyncDue ? [this.users()] : undefined));
   }
 
-  /** Listens to the list; told at once, after the present microtask, where one is known. */
-  listenSync(call: SyncListener<S>): Unsubscribe {
-    return this.#subscribing(
-      // A list that has just changed is told to all listeners in a moment, this one included.
-      this.onSync.addLate(call, () => (this.#roster.known && !this.#isSyncDue ? [this.users()] : undefined)),
-    );
+  /** One of the four kinds of listeners that make this client a subscriber was added; returns its end. */
+  subscribing(end: Unsubscribe): Unsubscribe {
+    // Who listens anew deserves an answer of its own, be it the same refusal.
+    if (this.#standing === "refused") this.#standing = "none";
+    this.#raiseSoon();
+    return () => {
+      end();
+      this.#lowerLater();
+    };
   }
 
   /** `json` was checked; `owner` is the handle whose state it is. */
   track(owner: object, json: string): void {
     this.#tracked.delete(owner);
     this.#tracked.set(owner, json);
-    this.#isDue = true;
     this.#raiseSoon();
   }
 
   untrack(owner: object): void {
-    const wasNewest = [...this.#tracked.keys()].at(-1) === owner;
     if (!this.#tracked.delete(owner)) return;
-    if (wasNewest && this.#tracked.size > 0) {
-      this.#isDue = true;
-      this.#raiseSoon();
-    }
+    // The state of the handle before it, if there is one.
+    this.#raiseSoon();
     this.#lowerLater();
   }
 
@@ -117,21 +115,21 @@ export class Channel<S extends object = State> {
     this.#retries = 0;
     this.#roster.reconnected();
     this.#standing = "none";
-    this.#hasEntry = this.#isKicked = false;
+    this.#sent = undefined;
+    this.#isKicked = false;
     this.#raise();
   }
 
   /** The same user's new token may open what was refused. */
   refreshed(): void {
-    if (this.#standing === "refused") this.#standing = "none";
+    if (this.#isKeptOut) this.#standing = "none";
     this.#raise();
   }
 
   received(message: ServerMessage): void {
     switch (message.type) {
       case "presence_sync":
-        this.#granted();
-        this.#tell(this.#roster.snapshot(message));
+        this.#synced(message);
         break;
       case "presence_join":
       case "presence_update":
@@ -142,25 +140,28 @@ export class Channel<S extends object = State> {
         this.#granted();
         break;
       case "unsubscribed":
-        if (message.code !== undefined) this.lost(message.code);
+        if (message.code !== undefined) this.lost(message.code, message.retryAfterMs);
         break;
       case "PRESENCE_RESYNC":
-        this.#isDue = true;
+        this.#sent = undefined;
         this.#raise();
         break;
       case "error":
-        this.#refused(message.code, message.message);
+        this.#refused(message.code, message.message, message.retryAfterMs);
         break;
     }
   }
 
   /** The server ended the subscription. What is wanted stays wanted, for a new token or connection. */
-  lost(code: string): void {
+  lost(code: string, kickMs?: number): void {
     if (this.#standing === "refused") return;
+    clearTimeout(this.#retryTimer);
     this.#standing = "refused";
-    this.#hasEntry = false;
+    this.#sent = undefined;
+    this.#isKicked = false;
+    if (kickMs !== undefined) this.#kicked(kickMs);
     this.#tell(this.#roster.lost());
-    this.#fail(code, `The server ended the subscription of ${this.name}.`);
+    this.#fail(code, `The server ended the subscription of ${this.name}.`, kickMs);
   }
 
   /** This connection was found with an entry: taken back, where nobody here tracks. */
@@ -175,18 +176,12 @@ export class Channel<S extends object = State> {
     this.#isOver = true;
   }
 
-  get #isListening(): boolean {
-    return this.onSync.size + this.onJoin.size + this.onUpdate.size + this.onLeave.size > 0;
+  get #isKeptOut(): boolean {
+    return this.#standing === "refused" || this.#standing === "kicked";
   }
 
-  #subscribing(end: Unsubscribe): Unsubscribe {
-    // Who listens anew deserves an answer of its own, be it the same refusal.
-    if (this.#standing === "refused") this.#standing = "none";
-    this.#raiseSoon();
-    return () => {
-      end();
-      this.#lowerLater();
-    };
+  get #isListening(): boolean {
+    return this.onSync.size + this.onJoin.size + this.onUpdate.size + this.onLeave.size > 0;
   }
 
   #raiseSoon(): void {
@@ -195,12 +190,11 @@ export class Channel<S extends object = State> {
 
   /** Says what is wanted and not yet said. Tracking subscribes, and its snapshot then holds the own entry. */
   #raise(): void {
-    if (!this.#host.isOpen) return;
+    if (!this.#host.isOpen || this.#standing === "kicked") return;
     const state = [...this.#tracked.values()].at(-1);
-    if (state !== undefined) {
-      if (this.#hasEntry && !this.#isDue) return;
-      this.#isDue = false;
-      this.#hasEntry = true;
+    if (state) {
+      if (this.#sent === state) return;
+      this.#sent = state;
       if (this.#standing === "none") this.#standing = "asked-by-track";
       this.#host.send(say.track(this.name, state));
     } else if (this.#isListening && this.#standing === "none") {
@@ -222,11 +216,11 @@ export class Channel<S extends object = State> {
     if (this.#isOver) return;
     if (!this.isWanted) {
       clearTimeout(this.#retryTimer);
-      if (this.#standing !== "none" && this.#standing !== "refused") this.#host.unsubscribe(this.name);
+      if (this.#standing !== "none" && !this.#isKeptOut) this.#host.unsubscribe(this.name);
       this.#isOver = true;
       this.#host.forget(this.name);
-    } else if (this.#tracked.size === 0 && this.#hasEntry) {
-      this.#hasEntry = false;
+    } else if (this.#tracked.size === 0 && this.#sent !== undefined) {
+      this.#sent = undefined;
       this.#host.send(say.untrack(this.name));
     }
   }
@@ -236,12 +230,22 @@ export class Channel<S extends object = State> {
     this.#retries = 0;
   }
 
-  #refused(code: string, message: string): void {
+  #synced(message: Snapshot): void {
+    // The first list holds the own member if tracking was the first that was said: else the server has ended it since.
+    const isExpected = this.#standing === "asked-by-track";
+    this.#granted();
+    this.#tell(this.#roster.snapshot(message));
+    if (isExpected && !message.presences.some((row) => row.connectionId === this.#host.connectionId)) this.#ended();
+  }
+
+  #refused(code: string, message: string, kickMs?: number): void {
+    // Should it have been the state, then that is still to be sent, once there is a reason to try again.
+    this.#sent &&= "";
     // The application has heard of the loss.
     if (this.#isKicked && code === "CHANNEL_ACCESS_DENIED") return this.#retryLater();
-    // Should it have been the state, then that is still to be sent, once there is a reason to try again.
-    this.#isDue = true;
-    if (PASSING_CODES.has(code)) {
+    if (kickMs !== undefined) {
+      this.#kicked(kickMs);
+    } else if (code === "SERVER_ERROR" || code === "RATE_LIMITED") {
       this.#retryLater();
     } else if (this.#standing === "asked-by-track") {
       // Who may not appear may still be allowed to watch.
@@ -250,34 +254,40 @@ export class Channel<S extends object = State> {
     } else if (this.#standing === "asked") {
       this.#standing = "refused";
     }
-    this.#fail(code, message);
+    this.#fail(code, message, kickMs);
   }
 
   /**
    * The server ended this connection's own entry, or it is missing from the list: it is tracked again. At once, since
    * this client is evidently alive; after the loss of the right later, and more slowly each time.
    */
-  #ended(reason: LeaveReason): void {
-    this.#hasEntry = false;
+  #ended(reason?: LeaveReason): void {
+    this.#sent = undefined;
     if (reason === "kicked") {
       this.#isKicked = true;
       this.#retryLater();
-    } else if (this.#standing !== "refused") this.#raise();
+      // Soon, since a list that lacks the member may tell it twice.
+    } else if (this.#standing !== "refused") this.#raiseSoon();
   }
 
-  #retryLater(): void {
+  /** A backend keeps this connection out for so long. */
+  #kicked(ms: number): void {
+    this.#standing = "kicked";
+    this.#retryLater(Math.min(ms, MAX_KICK_MS));
+  }
+
+  #retryLater(leastMs = 0): void {
     clearTimeout(this.#retryTimer);
     const most = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#retries);
     this.#retries += 1;
     this.#retryTimer = setTimeout(() => {
       if (this.#standing !== "granted") this.#standing = "none";
-      this.#isDue = true;
       this.#raise();
-    }, most * (0.5 + Math.random() / 2));
+    }, Math.max(leastMs, most * (0.5 + Math.random() / 2)));
   }
 
-  #fail(code: string, message: string): void {
-    this.#host.failed(new PresenceError(code, message, nameOf(this.name)));
+  #fail(code: string, message: string, kickMs?: number): void {
+    this.#host.failed(new PresenceError(code, message, nameOf(this.name), kickMs));
   }
 
   #tell({ events, changed }: Outcome<S>): void {

@@ -1,9 +1,9 @@
 /**
  * One client: one socket, and the channels that use it. Joins the two and holds what concerns all channels.
  */
-import { Channel } from "./channel.js";
+import { Channel, type ChannelHost } from "./channel.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
-import { type ErrorListener, type Presence, presenceOf, type StatusListener } from "./presence.js";
+import { type ErrorListener, type Presence, type PresenceHost, presenceOf, type StatusListener } from "./presence.js";
 import { channelOf, describe, PresenceError, say, type ServerMessage, type Snapshot, type State } from "./protocol.js";
 import { Resume } from "./resume.js";
 import { Socket, type Status, type WebSocketClass } from "./socket.js";
@@ -28,6 +28,11 @@ export interface Client {
   onStatus(listener: StatusListener): Unsubscribe;
   /** All errors, of any channel and of the connection. Without a listener, errors are written to the console. */
   onError(listener: ErrorListener): Unsubscribe;
+  /**
+   * Uses `token`, or asks `getToken` for another one: the application has logged in, or its user's rights have
+   * changed. Connects again after `failed`.
+   */
+  refresh(token?: string): void;
   /** Leaves all channels and disconnects, for good. */
   close(): void;
 }
@@ -37,141 +42,123 @@ export interface Client {
  * the first listener is added or the first state is tracked. Throws `INVALID_URL`.
  */
 export function createClient(url: string | URL, options: ClientOptions = {}): Client {
-  const shared = new SharedClient(url, options);
-  return {
-    realtime: { presence: (name) => presenceOf(name, channelOf(name), shared) },
-    get status() {
-      return shared.status;
+  const channels = new Map<string, Channel>();
+  const onStatus = new Listeners<[status: Status]>();
+  const onError = new Listeners<[error: PresenceError]>();
+  const resume = new Resume(realtimeUrl(url));
+  const tokens = new Tokens(options.token, options.getToken);
+  let leaving = new Leaving();
+  let connectionId: string | undefined;
+
+  const failed = (error: PresenceError): void => {
+    // An error that nobody hears would cost its developer an afternoon.
+    if (onError.size === 0) console.error(`herenow: ${error.code}: ${error.message}`);
+    onError.emit(error);
+  };
+
+  const received = (message: ServerMessage): void => {
+    if ("channel" in message && message.channel) {
+      if (leaving.isLate(message, message.channel)) return;
+      channels.get(message.channel)?.received(message);
+      if (message.type === "presence_sync") settleLater(message);
+    } else if (message.type === "auth_success" || message.type === "auth_refreshed") {
+      if (message.type === "auth_success") connectionId = message.connectionId;
+      // A token may open what was refused before, also to an anonymous observer.
+      for (const channel of channels.values()) {
+        if ("revokedChannels" in message && message.revokedChannels.includes(channel.name)) {
+          channel.lost("CHANNEL_ACCESS_DENIED");
+        } else channel.refreshed();
+      }
+    }
+  };
+
+  /** A connection that was taken over may be, and be seen, where nobody here wants it any more. */
+  const settleLater = ({ channel: name, presences }: Snapshot): void => {
+    const wait = resume.settleMs;
+    if (wait === undefined) return;
+    const isSeen = presences.some((row) => row.connectionId === connectionId);
+    setTimeout(() => {
+      const channel = channels.get(name);
+      if (!channel) host.unsubscribe(name);
+      else if (isSeen) channel.settle();
+    }, wait);
+  };
+
+  const socket = new Socket(
+    { url: resume.url, tokens, resume, WebSocket: options.WebSocket },
+    {
+      opened() {
+        leaving = new Leaving();
+        channels.forEach((channel) => channel.opened());
+      },
+      received,
+      failed,
+      statusChanged: (status) => onStatus.emit(status),
+      isWanted: () => [...channels.values()].some((channel) => channel.isWanted),
     },
-    onStatus: (listener) => shared.onStatus(listener),
-    onError: (listener) => shared.onError(listener),
-    close: () => shared.close(),
+  );
+  const host: ChannelHost & PresenceHost = {
+    get isOpen() {
+      return socket.isOpen;
+    },
+    get connectionId() {
+      return connectionId;
+    },
+    send: (text) => socket.send(text),
+    unsubscribe(name) {
+      leaving.expect(name);
+      socket.send(say.unsubscribe(name));
+    },
+    failed,
+    forget: (name) => void channels.delete(name),
+    channel(name) {
+      socket.start();
+      const channel = channels.get(name) ?? new Channel(name, host);
+      channels.set(name, channel);
+      return channel;
+    },
+    existing: (name) => channels.get(name),
+    onStatus: (listener) => onStatus.addLate(listener, () => [socket.status]),
+    onError: (listener) => onError.add(listener),
+  };
+  return {
+    realtime: { presence: (name) => presenceOf(name, channelOf(name), host) },
+    get status() {
+      return socket.status;
+    },
+    onStatus: host.onStatus,
+    onError: host.onError,
+    refresh(token) {
+      tokens.refused(token);
+      socket.refresh();
+    },
+    close() {
+      for (const channel of channels.values()) channel.stop();
+      channels.clear();
+      socket.close();
+    },
   };
 }
 
-/** What socket, channels and handles have in common; `Client` is the part of it that an application sees. */
-class SharedClient {
-  #channels = new Map<string, Channel>();
+/**
+ * Until the server has confirmed the end of a subscription, what it says of the channel was said to that one: a late
+ * snapshot is no answer to whoever subscribes anew. Each `unsubscribe` is answered once, be it with `NOT_SUBSCRIBED`.
+ * Only `RATE_LIMITED` overtakes other replies, and may be to the newest request.
+ */
+class Leaving {
   /** How many answers to `unsubscribe` are still to come, by channel. */
-  #leaving = new Map<string, number>();
-  #statusListeners = new Listeners<[status: Status]>();
-  #errorListeners = new Listeners<[error: PresenceError]>();
-  #connectionId: string | undefined;
-  #resume: Resume;
-  #socket: Socket;
+  #expected = new Map<string, number>();
 
-  constructor(base: string | URL, { token, getToken, WebSocket }: ClientOptions) {
-    const url = realtimeUrl(base);
-    this.#resume = new Resume(url);
-    this.#socket = new Socket(
-      { url, tokens: new Tokens(token, getToken), resume: this.#resume, WebSocket },
-      {
-        opened: () => {
-          this.#leaving.clear();
-          this.#channels.forEach((channel) => channel.opened());
-        },
-        received: (message) => this.#received(message),
-        failed: (error) => this.failed(error),
-        statusChanged: (status) => this.#statusListeners.emit(status),
-        isWanted: () => [...this.#channels.values()].some((channel) => channel.isWanted),
-      },
-    );
+  expect(name: string): void {
+    this.#expected.set(name, (this.#expected.get(name) ?? 0) + 1);
   }
 
-  get status(): Status {
-    return this.#socket.status;
-  }
-
-  get isOpen(): boolean {
-    return this.#socket.isOpen;
-  }
-
-  get connectionId(): string | undefined {
-    return this.#connectionId;
-  }
-
-  send(text: string): void {
-    this.#socket.send(text);
-  }
-
-  channel(name: string): Channel {
-    this.#socket.start();
-    const channel = this.#channels.get(name) ?? new Channel(name, this);
-    this.#channels.set(name, channel);
-    return channel;
-  }
-
-  existing(name: string): Channel | undefined {
-    return this.#channels.get(name);
-  }
-
-  forget(name: string): void {
-    this.#channels.delete(name);
-  }
-
-  unsubscribe(name: string): void {
-    this.#leaving.set(name, (this.#leaving.get(name) ?? 0) + 1);
-    this.send(say.unsubscribe(name));
-  }
-
-  onStatus(listener: StatusListener): Unsubscribe {
-    return this.#statusListeners.addLate(listener, () => [this.status]);
-  }
-
-  onError(listener: ErrorListener): Unsubscribe {
-    return this.#errorListeners.add(listener);
-  }
-
-  failed(error: PresenceError): void {
-    // An error that nobody hears would cost its developer an afternoon.
-    if (this.#errorListeners.size === 0) console.error(`herenow: ${error.code}: ${error.message}`);
-    this.#errorListeners.emit(error);
-  }
-
-  close(): void {
-    for (const channel of this.#channels.values()) channel.stop();
-    this.#channels.clear();
-    this.#socket.close();
-  }
-
-  #received(message: ServerMessage): void {
-    if ("channel" in message && message.channel !== undefined) {
-      if (this.#isLate(message, message.channel)) return;
-      this.#channels.get(message.channel)?.received(message);
-      if (message.type === "presence_sync") this.#settleLater(message);
-    } else if (message.type === "auth_success") {
-      this.#connectionId = message.connectionId;
-    } else if (message.type === "auth_refreshed") {
-      for (const channel of this.#channels.values()) {
-        if (message.revokedChannels.includes(channel.name)) channel.lost("CHANNEL_ACCESS_DENIED");
-        else channel.refreshed();
-      }
-    }
-  }
-
-  /**
-   * Until the server has confirmed the end of a subscription, what it says of the channel was said to that one: a late
-   * snapshot is no answer to whoever subscribes anew. Each `unsubscribe` is answered once, be it with `NOT_SUBSCRIBED`.
-   * Only `RATE_LIMITED` overtakes other replies, and may be to the newest request.
-   */
-  #isLate(message: ServerMessage, name: string): boolean {
-    const left = this.#leaving.get(name);
-    const code = "code" in message ? message.code : undefined;
+  isLate(message: ServerMessage, name: string): boolean {
+    const left = this.#expected.get(name);
+    const { code } = message as { code?: string };
     if (!left || code === "RATE_LIMITED") return false;
-    if (message.type === "unsubscribed" ? !code : code === "NOT_SUBSCRIBED") this.#leaving.set(name, left - 1);
+    if (message.type === "unsubscribed" ? !code : code === "NOT_SUBSCRIBED") this.#expected.set(name, left - 1);
     return true;
-  }
-
-  /** A connection that was taken over may be, and be seen, where nobody here wants it any more. */
-  #settleLater({ channel: name, presences }: Snapshot): void {
-    const wait = this.#resume.settleMs;
-    if (wait === undefined) return;
-    const isSeen = presences.some(({ connectionId }) => connectionId === this.#connectionId);
-    setTimeout(() => {
-      const channel = this.#channels.get(name);
-      if (!channel) this.unsubscribe(name);
-      else if (isSeen) channel.settle();
-    }, wait);
   }
 }
 

@@ -3,7 +3,7 @@
  * of one name share one subscription, and closing one touches no other.
  */
 import type { Channel, JoinListener, LeaveListener, SyncListener, UpdateListener } from "./channel.js";
-import type { Listeners, Unsubscribe } from "./listeners.js";
+import type { Unsubscribe } from "./listeners.js";
 import { type PresenceError, type State, stateJson } from "./protocol.js";
 import type { User } from "./roster.js";
 import type { Status } from "./socket.js";
@@ -64,12 +64,9 @@ export function presenceOf<S extends object>(name: string, channel: string, host
   // The shape of the states is the application's own claim, made in these two lines.
   const shared = (): Channel<S> => host.channel(channel) as unknown as Channel<S>;
   const existing = (): Channel<S> | undefined => host.existing(channel) as Channel<S> | undefined;
-  const listen = <A extends unknown[]>(
-    of: (channel: Channel<S>) => Listeners<A>,
-    listener: (...args: A) => void,
-  ): Unsubscribe => {
+  const listen = (add: (channel: Channel<S>) => Unsubscribe): Unsubscribe => {
     const channel = shared();
-    return channel.listen(of(channel), listener);
+    return kept(channel.subscribing(add(channel)));
   };
   const concerns = (error: PresenceError): boolean => error.channel === undefined || error.channel === name;
   return {
@@ -79,10 +76,10 @@ export function presenceOf<S extends object>(name: string, channel: string, host
       shared().track(owner, json);
     },
     untrack: () => existing()?.untrack(owner),
-    onSync: (listener) => kept(shared().listenSync(listener)),
-    onJoin: (listener) => kept(listen((channel) => channel.onJoin, listener)),
-    onUpdate: (listener) => kept(listen((channel) => channel.onUpdate, listener)),
-    onLeave: (listener) => kept(listen((channel) => channel.onLeave, listener)),
+    onSync: (listener) => listen((channel) => channel.addSync(listener)),
+    onJoin: (listener) => listen((channel) => channel.onJoin.add(listener)),
+    onUpdate: (listener) => listen((channel) => channel.onUpdate.add(listener)),
+    onLeave: (listener) => listen((channel) => channel.onLeave.add(listener)),
     onError: (listener) => kept(host.onError((error) => concerns(error) && listener(error))),
     onStatus: (listener) => kept(host.onStatus(listener)),
     users: () => existing()?.users() ?? NOBODY,

@@ -63,9 +63,9 @@ export type ServerMessage =
   | { type: "auth_error"; code: string; message: string }
   | { type: "auth_refreshed"; userId: string; revokedChannels: string[] }
   | { type: "subscribed"; channel: string }
-  | { type: "unsubscribed"; channel: string; code?: string }
+  | { type: "unsubscribed"; channel: string; code?: string; retryAfterMs?: number }
   | { type: "PRESENCE_RESYNC"; channel: string }
-  | { type: "error"; code: string; message: string; channel?: string }
+  | { type: "error"; code: string; message: string; channel?: string; retryAfterMs?: number }
   | { type: "pong" | "ack" };
 
 /** Every code that an error of this library can have. A newer server may send others. */
@@ -101,12 +101,15 @@ export class PresenceError extends Error {
   readonly code: ErrorCode;
   /** The name of the channel that it concerns; absent if it concerns the whole connection. */
   readonly channel: string | undefined;
+  /** With `KICKED`: how long the server refuses from then on, in ms. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: ErrorCode, message: string, channel?: string) {
+  constructor(code: ErrorCode, message: string, channel?: string, retryAfterMs?: number) {
     super(message);
     this.name = "PresenceError";
     this.code = code;
     this.channel = channel;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
@@ -118,21 +121,26 @@ export class PresenceError extends Error {
  */
 export type CloseAdvice = "soon" | "later" | "new-token";
 
-const CLOSE_ADVICE: ReadonlyMap<number, CloseAdvice> = new Map([
-  [1002, "later"], // protocol error: ours or a proxy's
-  [1003, "later"], // binary frame
-  [1007, "later"], // bad UTF-8
-  [1009, "later"], // message too big
-  [1013, "later"], // overloaded
-  [4001, "later"], // auth timeout
-  [4002, "new-token"], // auth failed or expired
-  [4003, "later"], // the server has no key configured
-  [4029, "later"], // abuse
-]);
+/** A backend disconnected the user. */
+export const KICKED_CLOSE = 4005;
+
+/** Codes after which the same would likely happen again at once. */
+const LATER_CODES: readonly number[] = [
+  1002, // protocol error: ours or a proxy's
+  1003, // binary frame
+  1007, // bad UTF-8
+  1009, // message too big
+  1013, // overloaded
+  4001, // auth timeout
+  4003, // the server has no key configured
+  4029, // abuse
+];
 
 /** The advice for a close code; 1001, 1006, 1012, 4008 and all unknown ones are `soon`. */
 export function closeAdvice(code: number): CloseAdvice {
-  return CLOSE_ADVICE.get(code) ?? "soon";
+  // Auth failed or expired; a backend disconnected the user.
+  if (code === 4002 || code === KICKED_CLOSE) return "new-token";
+  return LATER_CODES.includes(code) ? "later" : "soon";
 }
 
 /** The delay that a 1012 asks for, in ms, where its reason names one. */
@@ -147,7 +155,7 @@ const MAX_RETRY_AFTER_MS = 300_000;
 /** The messages a client sends, as text. */
 export const say = {
   auth: (token: string, resume?: string): string => JSON.stringify({ type: "auth", token, resume }),
-  ping: (): string => '{"type":"ping"}',
+  ping: (): string => JSON.stringify({ type: "ping" }),
   subscribe: (channel: string): string => inChannel("subscribe", channel),
   unsubscribe: (channel: string): string => inChannel("unsubscribe", channel),
   untrack: (channel: string): string => inChannel("presence_leave", channel),
@@ -160,12 +168,13 @@ const inChannel = (type: string, channel: string): string => JSON.stringify({ ty
 
 /** `game-room` -> `presence:game-room`; throws `INVALID_CHANNEL` for what no server would take. */
 export function channelOf(name: string): string {
-  const invalid = (why: string): never => {
-    throw new PresenceError("INVALID_CHANNEL", `A channel name ${why}.`);
-  };
   const bytes = typeof name === "string" ? utf8Bytes(name) : 0;
-  if (!bytes || bytes > MAX_NAME_BYTES) return invalid(`is a text of 1 to ${MAX_NAME_BYTES} bytes, not of ${bytes}`);
-  if (/[\p{Cc}\p{Cs}]/u.test(name)) return invalid("has no control characters or lone surrogates");
+  if (!bytes || bytes > MAX_NAME_BYTES || /[\p{Cc}\p{Cs}]/u.test(name)) {
+    throw new PresenceError(
+      "INVALID_CHANNEL",
+      `A channel name has 1 to ${MAX_NAME_BYTES} bytes, and no control characters or lone surrogates.`,
+    );
+  }
   return CHANNEL_PREFIX + name;
 }
 
@@ -183,31 +192,24 @@ export function stateJson(state: unknown): string {
   try {
     json = isPlain ? JSON.stringify(state) : undefined;
   } catch (error) {
-    throw new PresenceError("INVALID_STATE", `A presence state is written as JSON: ${describe(error)}`);
+    throw new PresenceError("INVALID_STATE", `A state is written as JSON: ${describe(error)}`);
+  }
+  const bytes = utf8Bytes(json ?? "");
+  if (bytes > MAX_STATE_BYTES) {
+    throw new PresenceError("STATE_TOO_LARGE", `A state has at most ${MAX_STATE_BYTES} bytes as JSON, not ${bytes}.`);
   }
   // A `toJSON` of its own may give anything.
-  if (json?.[0] !== "{") {
-    throw new PresenceError("INVALID_STATE", "A presence state is a plain object, such as { status: 'online' }.");
-  }
-  const bytes = utf8Bytes(json);
-  if (bytes > MAX_STATE_BYTES) {
-    throw new PresenceError(
-      "STATE_TOO_LARGE",
-      `A presence state of ${bytes} bytes as JSON: at most ${MAX_STATE_BYTES} are allowed.`,
-    );
-  }
-  if (depth(json) > MAX_STATE_DEPTH) {
-    throw new PresenceError("INVALID_STATE", `A presence state nests at most ${MAX_STATE_DEPTH} levels deep.`);
+  if (json?.[0] !== "{" || depth(JSON.parse(json)) > MAX_STATE_DEPTH) {
+    throw new PresenceError("INVALID_STATE", `A state is a plain object of at most ${MAX_STATE_DEPTH} levels.`);
   }
   return json;
 }
 
 /** One frame's text as a message, or `undefined` for what this version does not know. */
-export function parse(text: string): ServerMessage | undefined {
+export function parse(text: unknown): ServerMessage | undefined {
   const frame = parseObject(text);
-  const shape = frame && SHAPES.get(frame["type"]);
-  const holds = shape && Object.entries(shape).every(([field, check]) => check(frame[field]));
-  return holds ? (frame as unknown as ServerMessage) : undefined;
+  const fields = frame && FIELDS.get(frame["type"]);
+  return fields && holds(frame, fields) ? (frame as unknown as ServerMessage) : undefined;
 }
 
 /** What an error says, whatever was thrown. */
@@ -222,36 +224,59 @@ const isCount = (value: unknown): value is number => typeof value === "number" &
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const listOf = (item: Check): Check => (value) => Array.isArray(value) && value.every(item);
-const maybe = (check: Check): Check => (value) => value === undefined || check(value);
-const isRow: Check = (row) => isObject(row) && isText(row["userId"]) && isText(row["connectionId"]) && isObject(row["state"]);
 
-type Shape = Readonly<Record<string, Check>>;
+/** A field is of one kind in every message that has it. */
+const KINDS = Object.entries<Check>({
+  channel: isText,
+  userId: isText,
+  connectionId: isText,
+  resume: isText,
+  code: isText,
+  message: isText,
+  reason: isText,
+  epoch: isCount,
+  seq: isCount,
+  retryAfterMs: isCount,
+  state: isObject,
+  presences: listOf((row) => isObject(row) && holds(row, "userId connectionId state")),
+  revokedChannels: listOf(isText),
+});
 
-const CHANNEL: Shape = { channel: isText };
-const DELTA: Shape = { ...CHANNEL, seq: isCount, epoch: maybe(isCount), userId: isText, connectionId: isText };
-const PUT: Shape = { ...DELTA, state: isObject };
-const FAULT: Shape = { code: isText, message: isText };
+const CHANNEL = "channel";
+const DELTA = "channel seq userId connectionId";
+const PUT = DELTA + " state";
+const FAULT = "code message";
 
-/** For each type of message, the fields it must have. Unknown fields are let through and ignored. */
-const SHAPES: ReadonlyMap<unknown, Shape> = new Map([
-  ["presence_sync", { ...CHANNEL, epoch: isCount, seq: isCount, presences: listOf(isRow) }],
-  ["presence_join", PUT],
-  ["presence_update", PUT],
-  ["presence_leave", { ...DELTA, reason: isText }],
-  ["auth_success", { userId: isText, connectionId: isText, resume: maybe(isText) }],
-  ["auth_error", FAULT],
-  ["auth_refreshed", { userId: isText, revokedChannels: listOf(isText) }],
-  ["subscribed", CHANNEL],
-  ["unsubscribed", { ...CHANNEL, code: maybe(isText) }],
-  ["PRESENCE_RESYNC", CHANNEL],
-  ["error", { ...FAULT, channel: maybe(isText) }],
-  ["pong", {}],
-  ["ack", {}],
-]);
+/** For each type of message, the fields it must have. It may have more. */
+const FIELDS: ReadonlyMap<unknown, string> = new Map(
+  Object.entries({
+    presence_sync: "channel epoch seq presences",
+    presence_join: PUT,
+    presence_update: PUT,
+    presence_leave: DELTA + " reason",
+    auth_success: "userId connectionId",
+    auth_error: FAULT,
+    auth_refreshed: "userId revokedChannels",
+    subscribed: CHANNEL,
+    unsubscribed: CHANNEL,
+    PRESENCE_RESYNC: CHANNEL,
+    error: FAULT,
+    pong: "type",
+    ack: "type",
+  }),
+);
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+/** Whether an object has these fields, and each known field of its kind. */
+function holds(value: Record<string, unknown>, fields: string): boolean {
+  return (
+    fields.split(" ").every((field) => value[field] !== undefined) &&
+    KINDS.every(([field, isKind]) => value[field] === undefined || isKind(value[field]))
+  );
+}
+
+function parseObject(text: unknown): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(text as string);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;
@@ -264,13 +289,7 @@ function utf8Bytes(text: string): number {
   return encoder.encode(text).length;
 }
 
-/** How deep a JSON text nests; brackets inside of strings do not count. */
-function depth(json: string): number {
-  let level = 0;
-  let deepest = 0;
-  for (const mark of json.replace(/"(?:[^"\\]|\\.)*"/g, "")) {
-    if (mark === "{" || mark === "[") deepest = Math.max(deepest, ++level);
-    else if (mark === "}" || mark === "]") level--;
-  }
-  return deepest;
+/** How deep a value nests, of which the size is known to be small. */
+function depth(value: unknown): number {
+  return value instanceof Object ? 1 + Math.max(0, ...Object.values(value).map(depth)) : 0;
 }

@@ -15,16 +15,16 @@ export class Resume {
   settleMs: number | undefined;
   /** The newest token, until it is used up or refused. */
   held: string | undefined;
-  #url: string;
+  readonly url: string;
   #key = "";
 
   constructor(url: string) {
-    this.#url = url;
+    this.url = url;
   }
 
   /** What goes with the first `token` of a new socket. What the page before this one left is newer than any other. */
   offer(token: string): string | undefined {
-    this.#key = `herenow:${this.#url}:${claimOf(token, "sub")}`;
+    this.#key = `herenow:${this.url}:${claimOf(token, "sub")}`;
     const left = inStorage((storage) => {
       const found = storage.getItem(this.#key);
       storage.removeItem(this.#key);

@@ -83,8 +83,7 @@ export class Roster<S extends object = State> {
     const next = groupByUser<S>(snapshot.presences);
     const wasKnown = this.#known;
     this.#known = true;
-    const events = this.#joinsAndUpdates(snapshot.presences);
-    events.push(...this.#leavesOfAllBut(next));
+    const events = [...this.#joinsAndUpdates(snapshot.presences), ...this.#leavesOfAllBut(next)];
     const reordered = this.#order(next);
     return { events: wasKnown ? events : [], changed: !wasKnown || events.length > 0 || reordered };
   }
@@ -157,10 +156,8 @@ export class Roster<S extends object = State> {
     let reordered = false;
     for (const [userId, seat] of this.#seats) {
       const connections = next.get(userId);
-      if (!connections) continue;
-      const ids = [...seat.connections.keys()];
-      if ([...connections.keys()].every((id, place) => id === ids[place])) continue;
-      seat.connections = new Map(Array.from(connections.keys(), (id) => [id, seat.connections.get(id) as S]));
+      if (!connections || idsOf(connections) === idsOf(seat.connections)) continue;
+      seat.connections = connections;
       this.#touch(seat);
       reordered = true;
     }
@@ -209,11 +206,15 @@ function groupByUser<S extends object>(rows: Snapshot["presences"]): Grouped<S> 
   return users;
 }
 
+function idsOf(connections: Map<string, unknown>): string {
+  return JSON.stringify([...connections.keys()]);
+}
+
 function rowOf<S extends object>(userId: string, seat: Seat<S>): User<S> {
   const connections = Array.from(seat.connections, ([connectionId, state]) => ({ connectionId, state }));
-  const newest = connections.at(-1);
-  if (!newest) throw new Error("a seat is never empty");
-  return { userId, state: newest.state, connections };
+  // A seat is never empty.
+  const { state } = connections.at(-1) as Connection<S>;
+  return { userId, state, connections };
 }
 
 /** The server writes a state the same way each time, so equal states have equal text. */

@@ -6,14 +6,15 @@
  */
 import { Heartbeat } from "./heartbeat.js";
 import { watchPage } from "./page.js";
-import { closeAdvice, describe, parse, PresenceError, retryAfterMs, say } from "./protocol.js";
+import { closeAdvice, describe, KICKED_CLOSE, parse, PresenceError, retryAfterMs, say } from "./protocol.js";
 import type { CloseAdvice, ServerMessage } from "./protocol.js";
 import type { Resume } from "./resume.js";
 import { expiresAt, type Tokens } from "./token.js";
 
 /**
  * `idle`: nothing is asked for yet. `connecting`: for the first time. `reconnecting`: after it stood.
- * `closed`: by `close()`, for good. `failed`: the token was refused and there is no way to get another; for good.
+ * `closed`: by `close()`, for good. `failed`: the token was refused and there is no way to get another, or a backend
+ * disconnected the user; until `refresh()`.
  */
 export type Status = "idle" | "connecting" | "connected" | "reconnecting" | "closed" | "failed";
 
@@ -64,7 +65,7 @@ const STABLE_MS = 10_000;
 const REFRESH_AHEAD_MS = 60_000;
 const MIN_REFRESH_WAIT_MS = 30_000;
 
-/** What setTimeout can hold, in ms; beyond it, timers fire at once. */
+/** What setTimeout can hold, in ms: beyond it, timers fire at once. A token that lives longer is renewed sooner. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class Socket {
@@ -108,11 +109,26 @@ export class Socket {
 
   /** Connects, where nothing did yet. Throws `NO_WEBSOCKET`. */
   start(): void {
-    if (this.#status !== "idle") return;
+    if (this.#status === "idle") this.#begin();
+  }
+
+  /** Uses the token of now: on the connection that stands, or on a new one. */
+  refresh(): void {
+    if (this.#isOpen) {
+      void this.#refresh(this.#options.tokens.usable());
+    } else if (this.#status !== "closed" && this.#told.isWanted()) {
+      const ws = this.#ws;
+      this.#release();
+      ws?.close();
+      this.#begin();
+    } else if (this.#status === "failed") this.#setStatus("idle");
+  }
+
+  #begin(): void {
     if (!this.#webSocket()) {
       throw new PresenceError(
         "NO_WEBSOCKET",
-        "There is no global WebSocket: pass that of the package ws, createClient(url, { WebSocket }).",
+        "There is no global WebSocket: pass one, createClient(url, { WebSocket }).",
       );
     }
     this.#endWatch ??= watchPage({
@@ -186,11 +202,12 @@ export class Socket {
 
   #received(data: unknown): void {
     this.#heartbeat.heard();
-    const message = typeof data === "string" ? parse(data) : undefined;
+    const message = parse(data);
     if (!message) return;
     switch (message.type) {
       case "auth_success":
         this.#options.resume.held = message.resume;
+        this.#token = this.#offered ?? this.#token;
         this.#closeOld();
         this.#stands();
         break;
@@ -204,7 +221,7 @@ export class Socket {
         return;
       case "error":
         if (message.channel === undefined) {
-          this.#failed(new PresenceError(message.code, message.message));
+          this.#failed(new PresenceError(message.code, message.message, undefined, message.retryAfterMs));
           return;
         }
         break;
@@ -213,7 +230,7 @@ export class Socket {
   }
 
   #failed(error: PresenceError): void {
-    if (error.code === "AUTH_EXPIRED") {
+    if (error.code === "AUTH_EXPIRED" || error.code === "KICKED") {
       // Told at the close that follows, which decides whether it is the end.
       this.#refusal = error;
       return;
@@ -241,12 +258,14 @@ export class Socket {
 
   #ended(code: number, reason: string): void {
     const advice: CloseAdvice = this.#refusal ? "new-token" : closeAdvice(code);
-    if (this.#connectedAt && Date.now() - this.#connectedAt >= STABLE_MS) this.#failures = 0;
-    const refusal = this.#refusal ?? new PresenceError("AUTH_FAILED", "The server refused the token.");
+    if (this.#connectedAt > 0 && Date.now() - this.#connectedAt >= STABLE_MS) this.#failures = 0;
+    const refusal =
+      this.#refusal ?? new PresenceError(code === KICKED_CLOSE ? "KICKED" : "AUTH_FAILED", "The server refused the token.");
     this.#release();
     if (advice === "new-token") {
       this.#options.tokens.refused();
-      if (!this.#options.tokens.isRenewable) this.#stop("failed");
+      // A kicked user's next token would be refused as well: the application decides when to ask.
+      if (refusal.code === "KICKED" || !this.#options.tokens.isRenewable) this.#stop("failed");
       this.#told.failed(refusal);
       if (this.#status === "failed") return;
     }
@@ -279,7 +298,7 @@ export class Socket {
 
   #stop(status: "closed" | "failed"): void {
     this.#farewell();
-    this.#endWatch?.();
+    this.#endWatch = void this.#endWatch?.();
     this.#setStatus(status);
   }
 
@@ -326,16 +345,14 @@ export class Socket {
     if (ends === undefined || !this.#options.tokens.isRenewable) return;
     const remaining = ends - Date.now();
     const wait = Math.max(MIN_REFRESH_WAIT_MS, remaining - Math.min(REFRESH_AHEAD_MS, remaining / 2));
-    this.#timer = setTimeout(
-      () => (wait > MAX_TIMER_MS ? this.#scheduleRefresh() : void this.#refresh()),
-      Math.min(wait, MAX_TIMER_MS),
-    );
+    const refresh = (): void => void this.#refresh(this.#options.tokens.renew());
+    this.#timer = setTimeout(refresh, Math.min(wait, MAX_TIMER_MS));
   }
 
-  async #refresh(): Promise<void> {
+  async #refresh(next: Promise<string | undefined>): Promise<void> {
     const attempt = this.#attempt;
     try {
-      const token = await this.#options.tokens.renew();
+      const token = await next;
       if (attempt !== this.#attempt) return;
       if (token === undefined || token === this.#token) return this.#scheduleRefresh();
       this.#offered = token;

@@ -50,9 +50,9 @@ export class Tokens {
     }
   }
 
-  /** The server refused the held token: the next connection asks for another. */
-  refused(): void {
-    if (this.#getToken) this.#held = undefined;
+  /** The held token is of no more use: the next one is this, or is asked for. */
+  refused(next?: string): void {
+    if (next || this.#getToken) this.#held = next;
   }
 }
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Client, type Presence, PresenceError } from "../src/index.js";
-import { CHANNEL, entry, error, FakeServer, join, leave, settle, sync, update } from "./fake.js";
+import { CHANNEL, entry, error, FakeServer, type Frame, join, leave, settle, sync, update } from "./fake.js";
 
 let server: FakeServer;
 let client: Client;
@@ -29,10 +29,12 @@ const track = (state: object): object => ({ type: "presence_join", channel: CHAN
 const afterAuth = (): object[] => server.socket.take().filter((frame) => frame["type"] !== "auth");
 
 /** Every frame so far answered: subscribed, with this list. */
+/** The first list, which holds the own member where it was tracked, as a server's does. */
 async function live(...presences: Record<string, unknown>[]): Promise<void> {
   const socket = await server.accept();
-  socket.take();
-  socket.say(sync(1, ...presences));
+  const own = socket.take().find((frame) => frame["type"] === "presence_join" && frame["channel"] === CHANNEL);
+  const isMissing = own && !presences.some((row) => row["connectionId"] === "me");
+  socket.say(sync(1, ...(isMissing ? [entry("jane", "me", own["state"] as Frame)] : []), ...presences));
   await settle();
 }
 
@@ -155,7 +157,7 @@ describe("wanting", () => {
     unmount();
     mount();
     await settle();
-    expect(server.socket.take()).toEqual([track({ n: 1 })]);
+    expect(server.socket.take()).toEqual([]);
   });
 
   it("subscribes anew after it unsubscribed, and starts from a list it does not know", async () => {
@@ -209,7 +211,10 @@ describe("sharing", () => {
     expect(server.socket.take()).toEqual([UNTRACK]);
     server.socket.say(join(2, "bob", "b1"));
     await settle();
-    expect(heard).toHaveBeenLastCalledWith([expect.objectContaining({ userId: "bob" })]);
+    expect(heard).toHaveBeenLastCalledWith([
+      expect.objectContaining({ userId: "jane" }),
+      expect.objectContaining({ userId: "bob" }),
+    ]);
   });
 
   it("does not untrack what another handle tracks, and falls back to its state", async () => {
@@ -372,7 +377,7 @@ describe("states and names", () => {
     presence.track(ofBytes(1024) as never);
     const thrown = caught(() => presence.track(ofBytes(1025) as never));
     expect(thrown.code).toBe("STATE_TOO_LARGE");
-    expect(thrown.message).toMatch(/1025 .*1024/);
+    expect(thrown.message).toMatch(/1024 .*1025/);
     expect(caught(() => presence.track({ s: "é".repeat(600) })).message).toContain("1208");
   });
 
@@ -541,6 +546,7 @@ describe("the own entry", () => {
     server.socket.say(leave(2, "bob", "b1", reason));
     expect(server.socket.take()).toEqual([]);
     server.socket.say(leave(3, "jane", "me", reason));
+    await settle();
     expect(server.socket.take()).toEqual([track({ n: 1 })]);
     // Once: nothing more follows by itself.
     await vi.advanceTimersByTimeAsync(20_000);
@@ -552,9 +558,65 @@ describe("the own entry", () => {
     presence.track({ n: 1 });
     await live(entry("jane", "me"));
     server.socket.say(sync(2, entry("bob", "b1")));
+    await settle();
     expect(server.socket.take()).toEqual([track({ n: 1 })]);
     server.socket.say(sync(3, entry("bob", "b1")));
+    await settle();
     expect(server.socket.take()).toEqual([]);
+  });
+
+  // P11.8
+  it("is tracked again once when the first list lacks it, on the first connection and on the next", async () => {
+    presence.onSync(() => {});
+    presence.track({ n: 1 });
+    for (const end of [() => server.socket.end(1006), () => {}]) {
+      const socket = await server.accept();
+      expect(socket.take()).toContainEqual(track({ n: 1 }));
+      socket.say(sync(1, entry("bob", "b1")));
+      await settle();
+      expect(socket.take()).toEqual([track({ n: 1 })]);
+      socket.say(sync(2, entry("bob", "b1")));
+      await settle();
+      expect(socket.take()).toEqual([]);
+      end();
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+  });
+
+  // P11.8
+  it("is tracked again once when the connection was taken over and its list lacks it", async () => {
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    server.socket.end(1006);
+    await vi.advanceTimersByTimeAsync(1_000);
+    const socket = await server.accept();
+    socket.take();
+    socket.say(sync(2, entry("bob", "b1")));
+    await settle();
+    expect(socket.take()).toEqual([track({ n: 1 })]);
+  });
+
+  // P11.8
+  it("is not looked for in a list that came before it was tracked, or was refused", async () => {
+    presence.onSync(() => {});
+    const socket = await server.accept();
+    socket.take();
+    presence.track({ n: 1 });
+    await settle();
+    expect(socket.take()).toEqual([track({ n: 1 })]);
+    socket.say(sync(1, entry("bob", "b1")));
+    await settle();
+    expect(socket.take()).toEqual([]);
+    const lobby = client.realtime.presence("lobby");
+    lobby.onSync(() => {});
+    lobby.track({ n: 2 });
+    await settle();
+    socket.take();
+    socket.say(error("MEMBER_LIMIT", "presence:lobby"));
+    expect(socket.take()).toEqual([{ type: "subscribe", channel: "presence:lobby" }]);
+    socket.say({ ...sync(1, entry("bob", "b1")), channel: "presence:lobby" });
+    await settle();
+    expect(socket.take()).toEqual([]);
   });
 
   // P11.8
@@ -593,6 +655,92 @@ describe("the own entry", () => {
     presence.untrack();
     await vi.advanceTimersByTimeAsync(40_000);
     expect(server.socket.take().filter((frame) => frame["type"] === "presence_join")).toEqual([]);
+  });
+});
+
+describe("a kick", () => {
+  const KICKS: [string, (retryAfterMs: number) => Frame][] = [
+    ["unsubscribed", (retryAfterMs) => ({ type: "unsubscribed", channel: CHANNEL, code: "KICKED", retryAfterMs })],
+    ["error", (retryAfterMs) => ({ ...error("KICKED", CHANNEL), retryAfterMs })],
+  ];
+  const tracks = (): Frame[] => server.socket.take().filter((frame) => frame["type"] !== "ping");
+
+  // P11.9
+  it.each(KICKS)("told by %s is obeyed until it is over", async (_, kick) => {
+    const heard: unknown[] = [];
+    presence.onError(({ code, channel, retryAfterMs }) => heard.push({ code, channel, retryAfterMs }));
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    server.socket.say(leave(2, "jane", "me", "kicked"), kick(60_000));
+    expect(heard).toEqual([{ code: "KICKED", channel: "game-room", retryAfterMs: 60_000 }]);
+    // Neither a new state nor a new listener asks.
+    presence.track({ n: 2 });
+    presence.onSync(() => {});
+    for (let second = 0; second < 59; second++) {
+      await vi.advanceTimersByTimeAsync(1_000);
+      server.socket.say({ type: "pong" });
+    }
+    expect(tracks()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(tracks()).toEqual([track({ n: 2 })]);
+  });
+
+  // P11.9
+  it.each(KICKS)("told by %s that is over at once is not answered at once", async (_, kick) => {
+    vi.spyOn(Math, "random").mockReturnValue(0);
+    presence.onError(() => {});
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    server.socket.say(kick(0));
+    await vi.advanceTimersByTimeAsync(999);
+    expect(tracks()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(tracks()).toEqual([track({ n: 1 })]);
+  });
+
+  // P11.9
+  it("ends the list with leaves, and asks sooner with a new token or on a new connection", async () => {
+    const heard: unknown[] = [];
+    presence.onError(() => {});
+    presence.onLeave((...args) => heard.push(args));
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"), entry("bob", "b1"));
+    server.socket.say({ type: "unsubscribed", channel: CHANNEL, code: "KICKED", retryAfterMs: 60_000 });
+    expect(presence.users()).toEqual([]);
+    expect(heard).toMatchObject([
+      ["jane", "me", { reason: "unknown" }],
+      ["bob", "b1", { reason: "unknown" }],
+    ]);
+    expect(tracks()).toEqual([]);
+    server.socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [] });
+    expect(tracks()).toEqual([track({ n: 1 })]);
+    server.socket.say({ ...error("KICKED", CHANNEL), retryAfterMs: 50_000 });
+    server.socket.end(1006);
+    await vi.advanceTimersByTimeAsync(1_000);
+    await server.accept();
+    expect(tracks()).toContainEqual(track({ n: 1 }));
+  });
+
+  // P11.9
+  it("is not followed by anything that nobody wants any more", async () => {
+    presence.onError(() => {});
+    presence.track({ n: 1 });
+    await live(entry("jane", "me"));
+    server.socket.say({ type: "unsubscribed", channel: CHANNEL, code: "KICKED", retryAfterMs: 5_000 });
+    presence.untrack();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(tracks()).toEqual([]);
+  });
+
+  // P11.9
+  it("that says a time beyond all reason is believed for a day", async () => {
+    presence.onError(() => {});
+    presence.track({ n: 1 });
+    const socket = await server.accept();
+    socket.take();
+    socket.raw(`{"type":"error","code":"KICKED","message":"m","channel":"${CHANNEL}","retryAfterMs":1e999}`);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(tracks()).toEqual([]);
   });
 });
 

@@ -276,6 +276,69 @@ describe("reconnecting", () => {
     expect([1001, 1006, 1012, 4008, 4999].map(closeAdvice)).toEqual(Array(5).fill("soon"));
   });
 
+  describe("disconnected by a backend", () => {
+    const KICKED = { ...error("KICKED"), retryAfterMs: 60_000 };
+
+    // P11.10
+    it.each([
+      ["with its error", [KICKED]],
+      ["without a word", []],
+    ])("fails, %s, and comes back with another token alone", async (_, words) => {
+      const tokens = [tokenFor(3_600_000, "a"), tokenFor(3_600_000, "b")];
+      const getToken = vi.fn(() => tokens.shift());
+      use({ getToken });
+      const waits: unknown[] = [];
+      client.onError((problem) => waits.push(problem.retryAfterMs));
+      presence.onSync(() => {});
+      presence.track({ n: 1 });
+      await live(entry("jane", "me"));
+      server.socket.say(...words);
+      server.socket.end(4005);
+      expect(client.status).toBe("failed");
+      expect(problems).toEqual(["KICKED"]);
+      expect(waits).toEqual([words.length ? 60_000 : undefined]);
+      presence.track({ n: 2 });
+      await pass(120_000);
+      expect(server.sockets).toHaveLength(1);
+      expect(getToken).toHaveBeenCalledTimes(1);
+
+      client.refresh();
+      await server.accept("again");
+      expect(server.sockets).toHaveLength(2);
+      expect(getToken).toHaveBeenCalledTimes(2);
+      expect(client.status).toBe("connected");
+      expect(server.socket.take()).toContainEqual(track({ n: 2 }));
+      server.socket.end(1006);
+      await pass(1_000);
+      expect(server.sockets).toHaveLength(3);
+    });
+
+    // P11.10
+    it("fails as well while it authenticates", async () => {
+      use({ getToken: () => tokenFor(3_600_000) });
+      presence.onSync(() => {});
+      await settle();
+      server.socket.open();
+      server.socket.say(KICKED);
+      server.socket.end(4005);
+      await pass(60_000);
+      expect(client.status).toBe("failed");
+      expect(server.sockets).toHaveLength(1);
+    });
+
+    // P11.10
+    it("fails although the close frame was lost", async () => {
+      use({ getToken: () => tokenFor(3_600_000) });
+      presence.onSync(() => {});
+      await live();
+      server.socket.say(KICKED);
+      server.socket.end(1006);
+      await pass(60_000);
+      expect(client.status).toBe("failed");
+      expect(server.sockets).toHaveLength(1);
+    });
+  });
+
   it("gives up a connection that is not authenticated in ten seconds", async () => {
     presence.onSync(() => {});
     await settle();
@@ -634,3 +697,91 @@ async function alive(ms: number): Promise<void> {
     server.socket.say({ type: "pong" });
   }
 }
+
+describe("refresh()", () => {
+  it("sends a new token on the connection that stands, and asks for what was refused", async () => {
+    const tokens = [tokenFor(3_600_000, "a"), tokenFor(3_600_000, "b")];
+    use({ getToken: () => tokens.shift() });
+    presence.onSync(() => {});
+    const socket = await server.accept();
+    socket.say(error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    const next = tokens[0] ?? "";
+    socket.take();
+    client.refresh();
+    await settle();
+    expect(socket.take()).toEqual([auth(next)]);
+    socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [] });
+    expect(socket.take()).toEqual([SUBSCRIBE]);
+  });
+
+  it("authenticates an observer, and asks for what it was refused", async () => {
+    use({});
+    presence.onSync(() => {});
+    await settle();
+    const { socket } = server;
+    socket.open();
+    socket.say(error("NOT_AUTHENTICATED", CHANNEL));
+    socket.take();
+    client.refresh("another");
+    await settle();
+    expect(socket.take()).toEqual([auth("another")]);
+    socket.say({ type: "auth_success", userId: "jane", connectionId: "me" });
+    expect(socket.take()).toEqual([SUBSCRIBE]);
+  });
+
+  it("connects again after a refused token, with the given one, and watches the page again", async () => {
+    const page = new EventTarget();
+    vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
+    use({ token: "bad" });
+    presence.onSync(() => {});
+    await settle();
+    server.socket.open();
+    server.socket.say({ type: "auth_error", code: "AUTH_FAILED", message: "no" });
+    server.socket.end(4002);
+    expect(client.status).toBe("failed");
+    client.refresh("good");
+    await settle();
+    server.socket.open();
+    expect(server.socket.take()).toEqual([auth("good"), SUBSCRIBE]);
+    server.socket.end(1006);
+    page.dispatchEvent(new Event("online"));
+    await settle();
+    expect(server.sockets).toHaveLength(3);
+  });
+
+  it("replaces an attempt that has begun with the old token", async () => {
+    use({ token: "old" });
+    presence.onSync(() => {});
+    await settle();
+    const first = server.socket;
+    client.refresh("new");
+    await settle();
+    expect(first.closedWith).toBeDefined();
+    expect(server.sockets).toHaveLength(2);
+    server.socket.open();
+    expect(server.socket.take()[0]).toEqual(auth("new"));
+  });
+
+  it("does not wait for the next attempt", async () => {
+    use({ token: "fixed" });
+    presence.onSync(() => {});
+    await live();
+    server.socket.end(1013);
+    client.refresh();
+    await settle();
+    expect(server.sockets).toHaveLength(2);
+  });
+
+  it("connects nothing that nobody wants, and not after close()", async () => {
+    client.refresh("new");
+    await settle();
+    expect(server.sockets).toHaveLength(0);
+    presence.onSync(() => {});
+    await live();
+    client.close();
+    client.refresh("newer");
+    await pass(60_000);
+    expect(server.sockets).toHaveLength(1);
+    expect(client.status).toBe("closed");
+  });
+});
