@@ -13,7 +13,7 @@ use herenow_core::{
 };
 use herenow_hub::{
     Asked, Asker, ChannelSettings, Config, End, Event, Holdings, Hub, Io, Mail, Patterns, Policy,
-    Purpose, Wrote,
+    Purpose, QueryId, Response, Wrote,
 };
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
 
@@ -393,6 +393,8 @@ impl Io for Side {
     fn takes_reviews(&mut self) -> bool {
         self.late.len() < SOCKETS
     }
+
+    fn respond(&mut self, _: QueryId, _: Response) {}
 
     fn resume_token(&mut self, claim: Claim, _: &UserId) -> Box<str> {
         let id = u128::from_be_bytes(*claim.connection.as_bytes());

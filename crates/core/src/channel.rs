@@ -3,6 +3,7 @@
 //! nothing of who is sent it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
 
@@ -10,6 +11,7 @@ use crate::change::{Change, Member, Op, Owner, Snapshot};
 use crate::command::Connectivity;
 use crate::hash::ById;
 use crate::oldest_first::OldestFirst;
+use crate::since::Since;
 
 /// Who is present in a channel, and which changes are pending.
 #[derive(Debug, Default)]
@@ -27,6 +29,7 @@ pub struct Channel {
 #[derive(Debug)]
 struct Tracked {
     member: Member,
+    since: Since,
     /// Index into `pending` of the change that a next update replaces, or `NOT_PENDING`.
     pending: u32,
 }
@@ -174,6 +177,32 @@ impl Channel {
         }
     }
 
+    /// Notes since when a member is here, where it has just joined.
+    pub(crate) fn note_since(&mut self, connection: ConnectionId, since: Since) {
+        if let Some(tracked) = self.members.get_mut(&connection) {
+            tracked.since = since;
+        }
+    }
+
+    /// Everybody who is here, in no order, and since when.
+    pub fn members(&self) -> impl Iterator<Item = (&Member, Since)> {
+        self.members.values().map(|tracked| (&tracked.member, tracked.since))
+    }
+
+    /// One member, and since when it is here.
+    pub fn member(&self, connection: ConnectionId) -> Option<(&Member, Since)> {
+        self.members.get(&connection).map(|tracked| (&tracked.member, tracked.since))
+    }
+
+    /// How many users are here: a user has as many members as connections.
+    pub fn users(&self) -> usize {
+        let mut hashes: Vec<u64> =
+            self.members.values().map(|tracked| hash(&tracked.member.user)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.len()
+    }
+
     /// Makes it so. The only way in which a channel changes.
     pub fn apply(&mut self, change: Change) {
         debug_assert_eq!(change.epoch, self.epoch, "a change belongs to one life of the map");
@@ -274,18 +303,41 @@ impl Channel {
         let first_old = match self.members.get_mut(&new.connection) {
             Some(tracked) => {
                 let merged = self.pending.get_mut(tracked.pending as usize).and_then(Option::take);
-                *tracked = Tracked { member: new.clone(), pending: next };
+                *tracked = Tracked { member: new.clone(), since: tracked.since, pending: next };
                 match merged {
                     Some(Op::Put { old, .. }) => old,
                     _ => old,
                 }
             }
             None => {
-                let tracked = Tracked { member: new.clone(), pending: next };
+                let since = Since::default();
+                let tracked = Tracked { member: new.clone(), since, pending: next };
                 self.members.insert(new.connection, tracked);
                 old
             }
         };
         self.pending.push(Some(Op::Put { old: first_old, new }));
+    }
+}
+
+/// Two users of one channel with the same 64 bits would be counted as one.
+fn hash(user: &UserId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    user.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+
+    /// What a member took when the memory of a million was stated.
+    const STATED_BYTES: usize = 72;
+
+    #[test]
+    fn a_member_is_no_larger_than_stated() {
+        assert!(size_of::<Tracked>() <= STATED_BYTES, "{} bytes", size_of::<Tracked>());
     }
 }

@@ -11,36 +11,57 @@ use crate::channel::{Channel, Put};
 use crate::command::Connectivity;
 use crate::hash::ById;
 use crate::oldest_first::OldestFirst;
+use crate::since::Since;
 use crate::time::Instant;
 
 /// How long a channel waits for the clients that were in its lost map.
 pub const COLLECT_FOR: Duration = Duration::from_secs(2);
 
-/// Who was in a lost map, and who vouched for them.
-pub(crate) type Trackers = HashMap<ConnectionId, Owner, ById>;
+/// Who was in a lost map.
+pub(crate) type Trackers = HashMap<ConnectionId, Tracker, ById>;
+
+/// What is known of a member of a lost map: who vouched for it, and since when it was there. The
+/// default where nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tracker {
+    pub(crate) owner: Owner,
+    pub(crate) since: Since,
+}
+
+/// What was sent again, with its place in the order of sending.
+#[derive(Debug)]
+struct Sent {
+    order: u64,
+    put: Put,
+    since: Since,
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Collecting {
     awaited: Trackers,
-    /// What was sent again, with its place in the order of sending.
-    held: HashMap<ConnectionId, (u64, Put), ById>,
+    held: HashMap<ConnectionId, Sent, ById>,
     /// Those of `held` whose connection has no socket at present.
     detached: OldestFirst,
     sent: u64,
     until: Instant,
+    /// How many users were in the map when it was freed.
+    users: usize,
 }
 
 /// Everybody who is in a channel.
 pub(crate) fn trackers_in(channel: &Channel) -> Trackers {
-    channel.snapshot().members.iter().map(|member| (member.connection, member.owner)).collect()
+    let members = channel.members();
+    members
+        .map(|(member, since)| (member.connection, Tracker { owner: member.owner, since }))
+        .collect()
 }
 
 /// The connections that `owner` vouches for, in a fixed order.
 pub(crate) fn owned_by(trackers: &Trackers, owner: Owner) -> Vec<ConnectionId> {
     let mut owned: Vec<ConnectionId> = trackers
         .iter()
-        .filter(|(_, of)| **of == owner)
+        .filter(|(_, tracker)| tracker.owner == owner)
         .map(|(connection, _)| *connection)
         .collect();
     owned.sort_unstable();
@@ -48,20 +69,25 @@ pub(crate) fn owned_by(trackers: &Trackers, owner: Owner) -> Vec<ConnectionId> {
 }
 
 impl Collecting {
-    pub(crate) fn new(awaited: Trackers, now: Instant) -> Self {
+    pub(crate) fn new(awaited: Trackers, users: usize, now: Instant) -> Self {
         Self {
             awaited,
             held: HashMap::default(),
             detached: OldestFirst::default(),
             sent: 0,
             until: now + COLLECT_FOR,
+            users,
         }
     }
 
     /// More who were in the lost map. Who has answered already is not waited for again.
     pub(crate) fn await_also(&mut self, more: Vec<(ConnectionId, Owner)>) {
-        let unanswered = more.into_iter().filter(|(id, _)| !self.held.contains_key(id));
-        self.awaited.extend(unanswered);
+        for (id, owner) in more {
+            if !self.held.contains_key(&id) {
+                let unknown = Tracker { owner, since: Since::default() };
+                self.awaited.entry(id).or_insert(unknown).owner = owner;
+            }
+        }
     }
 
     /// Keeps what a connection shows, its newest. False if a connection that was not in it would take the map above
@@ -74,8 +100,9 @@ impl Collecting {
         connectivity: Connectivity,
     ) -> bool {
         let connection = put.connection;
-        let was_here = self.awaited.remove(&connection).is_some();
-        if !was_here && !self.held.contains_key(&connection) {
+        let awaited = self.awaited.remove(&connection).map(|tracker| tracker.since);
+        let since = awaited.or_else(|| self.held.get(&connection).map(|sent| sent.since));
+        if since.is_none() {
             let is_full = |one: &Self| one.awaited.len() + one.held.len() >= max_members;
             while connectivity == Connectivity::Connected
                 && is_full(self)
@@ -89,7 +116,8 @@ impl Collecting {
             }
         }
         self.sent += 1;
-        self.held.insert(connection, (self.sent, put));
+        let sent = Sent { order: self.sent, put, since: since.unwrap_or_default() };
+        self.held.insert(connection, sent);
         match connectivity {
             Connectivity::Connected => self.detached.remove(connection),
             Connectivity::Detached => self.detached.add(connection),
@@ -99,17 +127,17 @@ impl Collecting {
 
     /// The connection has lost its socket.
     pub(crate) fn detach(&mut self, connection: ConnectionId, owner: Owner) {
-        if self.held.get(&connection).is_some_and(|(_, put)| put.owner == owner) {
+        if self.held.get(&connection).is_some_and(|sent| sent.put.owner == owner) {
             self.detached.add(connection);
         }
     }
 
     /// The connection is gone, or shows nothing any more.
     pub(crate) fn forget(&mut self, connection: ConnectionId, owner: Owner) {
-        if self.awaited.get(&connection) == Some(&owner) {
+        if self.awaited.get(&connection).is_some_and(|tracker| tracker.owner == owner) {
             self.awaited.remove(&connection);
         }
-        if self.held.get(&connection).is_some_and(|(_, put)| put.owner == owner) {
+        if self.held.get(&connection).is_some_and(|sent| sent.put.owner == owner) {
             self.held.remove(&connection);
             self.detached.remove(connection);
         }
@@ -129,24 +157,37 @@ impl Collecting {
 
     /// Who counts as having been in the map, should it be lost once more.
     pub(crate) fn trackers(&self) -> Trackers {
-        let held = self.held.values().map(|(_, put)| (put.connection, put.owner));
-        self.awaited.iter().map(|(connection, owner)| (*connection, *owner)).chain(held).collect()
+        let held = self.held.values().map(|Sent { put, since, .. }| {
+            (put.connection, Tracker { owner: put.owner, since: *since })
+        });
+        self.awaited.iter().map(|(id, tracker)| (*id, *tracker)).chain(held).collect()
     }
 
     /// Those of what was sent again whose connection has no socket, and who vouches for them.
     pub(crate) fn detached(&self) -> Vec<(ConnectionId, Owner)> {
-        let owner_of = |id: ConnectionId| self.held.get(&id).map(|(_, put)| (id, put.owner));
+        let owner_of = |id: ConnectionId| self.held.get(&id).map(|sent| (id, sent.put.owner));
         self.detached.iter().filter_map(owner_of).collect()
     }
 
-    /// What was sent again, the one sent longest ago first.
-    pub(crate) fn finish(&mut self) -> Snapshot {
-        let mut held: Vec<(u64, Put)> = std::mem::take(&mut self.held).into_values().collect();
-        held.sort_unstable_by_key(|(order, _)| *order);
-        let members = held.into_iter().map(|(_, put)| {
-            let Put { connection, owner, user, state } = put;
+    /// How many users were in the map when it was freed.
+    pub(crate) fn users(&self) -> usize {
+        self.users
+    }
+
+    /// How many members it will have at most.
+    pub(crate) fn len(&self) -> usize {
+        self.awaited.len() + self.held.len()
+    }
+
+    /// What was sent again, the one sent longest ago first; and since when each was in the lost map.
+    pub(crate) fn finish(&mut self) -> (Snapshot, Vec<(ConnectionId, Since)>) {
+        let mut held: Vec<Sent> = std::mem::take(&mut self.held).into_values().collect();
+        held.sort_unstable_by_key(|sent| sent.order);
+        let since = held.iter().map(|sent| (sent.put.connection, sent.since)).collect();
+        let members = held.into_iter().map(|sent| {
+            let Put { connection, owner, user, state } = sent.put;
             Member { connection, owner, user, state, seq: 0 }
         });
-        Snapshot { epoch: 0, seq: 0, members: members.collect() }
+        (Snapshot { epoch: 0, seq: 0, members: members.collect() }, since)
     }
 }

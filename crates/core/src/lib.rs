@@ -11,6 +11,7 @@ mod channel;
 mod collecting;
 mod command;
 mod hash;
+mod kicks;
 mod lease;
 mod oldest_first;
 mod pace;
@@ -19,6 +20,7 @@ mod policy;
 mod rate;
 mod session;
 mod shard;
+mod since;
 mod snapshot_requests;
 mod time;
 
@@ -30,6 +32,7 @@ pub use collecting::COLLECT_FOR;
 pub use command::{
     Asker, Command, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
+pub use kicks::{Kicks, Target, TooManyKicks};
 pub use lease::{Due, Leases, SCAN_EVERY};
 pub use oldest_first::OldestFirst;
 pub use pace::Pace;
@@ -40,6 +43,7 @@ pub use session::{
     AuthRefusal, Claim, Context, Input, Limits, Question, Right, Ruling, Session, SessionEffect,
     Verification,
 };
-pub use shard::Shard;
+pub use shard::{Contents, Shard};
+pub use since::Since;
 pub use snapshot_requests::{Cause, SnapshotRequests, When};
 pub use time::Instant;

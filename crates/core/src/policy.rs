@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use herenow_wire::ChannelName;
 
+use crate::kicks::Kicks;
 use crate::patterns::Patterns;
 
 /// What holds in one channel.
@@ -99,6 +100,8 @@ pub struct CurrentPolicy {
     policy: Arc<Policy>,
     /// Which one it is. Never 0, which no row was found in.
     version: u16,
+    /// Whom a backend keeps out.
+    kicks: Kicks,
 }
 
 /// Where the settings of one channel stand in a [`CurrentPolicy`], once they have been looked for.
@@ -112,13 +115,23 @@ pub struct Row {
 impl CurrentPolicy {
     /// The first one.
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, version: 1 }
+        Self { policy, version: 1, kicks: Kicks::default() }
     }
 
     /// Another policy holds from here on.
     pub fn replace(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
         self.version = self.version.checked_add(1).unwrap_or(1);
+    }
+
+    /// Whom a backend keeps out.
+    pub fn kicks(&self) -> &Kicks {
+        &self.kicks
+    }
+
+    /// The same, to keep others out.
+    pub fn kicks_mut(&mut self) -> &mut Kicks {
+        &mut self.kicks
     }
 
     /// What holds in a channel.

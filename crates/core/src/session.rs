@@ -8,6 +8,7 @@ mod access;
 mod admission;
 mod authentication;
 mod input;
+mod kick;
 mod resume;
 mod stage;
 mod subscription;
@@ -124,6 +125,8 @@ impl Session {
                 self.end(LeaveReason::Timeout, out);
                 out.push(SessionEffect::Close { code: CloseCode::PresenceTimeout });
             }
+            Input::Kicked { channel, time } => self.kicked(channel, time, context, out),
+            Input::Disconnected { time } => self.disconnected(time, out),
             Input::Closed => self.end(LeaveReason::Disconnect, out),
             Input::SocketLost => self.detach(context, out),
             Input::Claimed { by } => self.hand_over(by, out),

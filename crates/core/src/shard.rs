@@ -2,6 +2,7 @@
 //! what, who wants to know) and answers with effects; it never sees a socket, a token or a rule.
 //! What a flush sends is worked out here, once for all receivers.
 
+mod contents;
 mod rebuild;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,10 @@ use crate::command::{
     Command, Connectivity, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
 use crate::pace::ENOUGH_CHANGES;
+use crate::since::Since;
 use crate::time::Instant;
+
+pub use self::contents::Contents;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,10 +50,18 @@ struct Slot {
 #[derive(Debug)]
 enum Map {
     Live(Channel),
-    /// Freed after a long silence; who was in it is all that is known.
-    Hibernating(Trackers),
+    /// Freed after a long silence.
+    Hibernating(Hibernating),
     /// Lost, and being rebuilt from what the clients send again.
     Collecting(Box<Collecting>),
+}
+
+/// All that is known of a map that was freed.
+#[derive(Debug, Default)]
+struct Hibernating {
+    trackers: Trackers,
+    /// How many users were in it. Stays right: the map wakes before any of them leaves.
+    users: usize,
 }
 
 #[derive(Debug)]
@@ -152,7 +164,7 @@ impl Shard {
         for (name, slot) in &self.channels {
             let connections = match &slot.map {
                 Map::Live(channel) => channel.owned_by(owner),
-                Map::Hibernating(trackers) => owned_by(trackers, owner),
+                Map::Hibernating(freed) => owned_by(&freed.trackers, owner),
                 Map::Collecting(collecting) => owned_by(&collecting.trackers(), owner),
             };
             gone.extend(connections.into_iter().map(|connection| (name.clone(), connection)));
@@ -225,7 +237,10 @@ impl Shard {
                         self.seq += 1;
                         let before = channel.len();
                         channel.apply(change);
-                        self.members += channel.len() - before;
+                        if channel.len() > before {
+                            self.members += 1;
+                            channel.note_since(connection, Since::at(now));
+                        }
                         channel.set_connectivity(connection, owner, connectivity);
                     }
                 }
@@ -253,7 +268,7 @@ impl Shard {
         match self.channels.get(name).map(|slot| &slot.map) {
             None => return,
             // Only a loss that subscribers must hear of is worth waking them for.
-            Some(Map::Hibernating(trackers)) if trackers.get(&connection) != Some(&owner) => return,
+            Some(Map::Hibernating(freed)) if !freed.has(connection, owner) => return,
             Some(_) => self.wake(name, now, out),
         }
         let Some(slot) = self.channels.get_mut(name) else { return };
@@ -333,7 +348,7 @@ impl Shard {
         let Some(slot) = self.channels.get(name) else { return };
         let is_empty = match &slot.map {
             Map::Live(channel) => channel.is_empty(),
-            Map::Hibernating(trackers) => trackers.is_empty(),
+            Map::Hibernating(freed) => freed.trackers.is_empty(),
             Map::Collecting(collecting) => collecting.is_empty(),
         };
         if is_empty && slot.peers.is_empty() {
@@ -342,6 +357,12 @@ impl Shard {
             }
             self.channels.remove(name);
         }
+    }
+}
+
+impl Hibernating {
+    fn has(&self, connection: ConnectionId, owner: Owner) -> bool {
+        self.trackers.get(&connection).is_some_and(|tracker| tracker.owner == owner)
     }
 }
 

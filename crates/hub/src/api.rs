@@ -11,6 +11,7 @@ use crate::deadline::Deadline;
 use crate::hub::Hub;
 use crate::mail::Mail;
 use crate::reading::TurnBudget;
+use crate::requests::{QueryId, Request, Response};
 use crate::work::Work;
 
 /// An event for a hub.
@@ -65,6 +66,13 @@ pub enum Event<'a> {
     EvictDetached,
     /// A batch from another hub.
     Mail(Vec<Mail>),
+    /// A backend asks.
+    Request {
+        /// The shell's number for it.
+        id: QueryId,
+        /// What.
+        request: Request,
+    },
     /// The rules or settings of channels are others from here on.
     Reload(Arc<Policy>),
     /// Close every connection, and end when they are gone or the time is over.
@@ -137,6 +145,8 @@ pub trait Io {
     fn takes_reviews(&mut self) -> bool;
     /// The token with which `user` may take a connection over.
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str>;
+    /// The answer to [`Event::Request`].
+    fn respond(&mut self, id: QueryId, response: Response);
     /// A fault was contained: the shard's channels are rebuilt.
     fn shard_lost(&mut self, shard: u16);
 }
@@ -154,6 +164,7 @@ impl Hub {
             Event::Ruling { asker, channel, ruling } => work.handle_ruling(asker, channel, ruling),
             Event::EvictDetached => work.end_oldest_detached(),
             Event::Mail(batch) => work.take_mail(batch),
+            Event::Request { id, request } => work.take_request(id, request),
             Event::Reload(policy) => work.reload(policy),
             Event::ShutDown { within, connections } => work.begin_shutdown(within, connections),
         }
@@ -172,6 +183,7 @@ impl Hub {
         work.end_broken();
         work.request_snapshots();
         work.flush_channels();
+        work.answer_requests();
         work.send_replies();
         work.send_mail();
         work.close_dead();

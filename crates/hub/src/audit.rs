@@ -36,6 +36,12 @@ pub struct Holdings {
     pub channel_leases: usize,
     /// Sessions whose rights are to be asked again.
     pub reviews: usize,
+    /// What backends have asked and is not answered.
+    pub requests: usize,
+    /// Members that have no connection.
+    pub keyed_members: usize,
+    /// Users and connections that a backend keeps out.
+    pub kicks: usize,
     /// Connections of which something was read and not looked at.
     pub unread: usize,
     /// Connections that wait for a snapshot, or have been sent many of late.
@@ -98,6 +104,9 @@ impl Hub {
             deliveries: self.deliveries.len(),
             channel_leases: self.channel_leases.len(),
             reviews: self.reviews.len(),
+            requests: self.requests.len(),
+            keyed_members: self.keyed_members.len(),
+            kicks: self.policy.kicks().len(),
             unread: self.unread.len(),
             snapshot_requests: self.snapshot_requests.len(),
             mail: self.outgoing.len(),

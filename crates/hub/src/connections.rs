@@ -82,6 +82,11 @@ impl Connections {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
+    /// The first slot above all that were used.
+    pub(crate) fn slots_end(&self) -> usize {
+        self.slots.len()
+    }
+
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.slots.iter().flatten()

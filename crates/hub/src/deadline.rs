@@ -99,6 +99,8 @@ impl<I: Io> Work<'_, I> {
         self.hub.dues = dues;
         self.scan_channel_leases();
         self.make_room();
+        self.end_keyed_members();
+        self.hub.policy.kicks_mut().forget_ended(self.now);
         self.hub.reviews.retry();
         let hibernate_after = self.hub.config.hibernate_after;
         self.hub.shards.handle_timeout(self.now, hibernate_after, &mut self.hub.shard_effects);
@@ -110,6 +112,7 @@ impl<I: Io> Work<'_, I> {
         let pause = self.hub.leases.pause(self.now);
         if !pause.is_zero() {
             self.extend_graces(pause);
+            self.hub.keyed_members.extend(pause);
         }
     }
 

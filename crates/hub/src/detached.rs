@@ -143,7 +143,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Tells a session without a socket something and carries out what follows from it.
-    fn dispatch_detached(&mut self, id: ConnectionId, input: Input) {
+    pub(crate) fn dispatch_detached(&mut self, id: ConnectionId, input: Input) {
         let Some((mut session, since)) = self.hub.detached.remove(id) else { return };
         let detachment = self.detachment(&session);
         self.handle_detached_input(&mut session, input);

@@ -10,6 +10,7 @@ use herenow_core::{
 };
 use herenow_wire::ChannelName;
 
+use crate::answers::Requests;
 use crate::channel_leases::ChannelLeases;
 use crate::connections::Connections;
 use crate::counters::Counters;
@@ -18,6 +19,7 @@ use crate::deliver::{Deliveries, Scratch};
 use crate::detached::DetachedSessions;
 use crate::detached_users::DetachedUsers;
 use crate::held::Held;
+use crate::keyed_members::KeyedMembers;
 use crate::mail::Outgoing;
 use crate::reading::TurnBudget;
 use crate::replies::Replies;
@@ -88,6 +90,10 @@ pub struct Hub {
     pub(crate) shutdown_deadline: Option<Instant>,
 
     pub(crate) shards: Shards,
+    /// Members that have no connection.
+    pub(crate) keyed_members: KeyedMembers,
+    /// What backends have asked.
+    pub(crate) requests: Requests,
     pub(crate) pace: Pace,
     pub(crate) audience: Audience,
     pub(crate) deliveries: Deliveries,
@@ -124,6 +130,8 @@ impl Hub {
             review_cost: 0,
             shutdown_deadline: None,
             shards: Shards::new(&config),
+            keyed_members: KeyedMembers::default(),
+            requests: Requests::default(),
             pace: config.flush_delay.map_or_else(Pace::default, Pace::fixed),
             audience: Audience::default(),
             deliveries: Deliveries::default(),
@@ -185,6 +193,7 @@ impl Hub {
             || !self.deliveries.is_empty()
             || !self.shard_effects.is_empty()
             || self.shards.has_lost()
+            || self.requests.has_work()
             || self.snapshot_requests.is_ready()
     }
 }

@@ -5,6 +5,7 @@
 //! verdicts come in through [`Hub::handle`] and [`Hub::turn`]; what is to be done goes out through
 //! [`Io`]. The event loop of the server and the simulation drive the same hub.
 
+mod answers;
 mod api;
 mod audit;
 mod channel_leases;
@@ -18,11 +19,14 @@ mod detached_users;
 mod fault;
 mod held;
 mod hub;
+mod keyed_members;
+mod kicking;
 mod mail;
 mod reading;
 mod receive;
 mod recovery;
 mod replies;
+mod requests;
 mod resume;
 mod reviews;
 mod send_queue;
@@ -36,8 +40,12 @@ pub use audit::{Holdings, Steps};
 pub use counters::Counters;
 pub use detached_users::Detachment;
 pub use fault::{Fault, contain, is_contained};
-pub use herenow_core::{Asker, ChannelSettings, Overrides, Pattern, Patterns, Policy, Unmatched};
+pub use herenow_core::{
+    Asker, ChannelSettings, Overrides, Pattern, Patterns, Policy, Target, Unmatched,
+};
 pub use hub::{Config, Hub};
+pub use keyed_members::MemberKey;
 pub use mail::{Delivery, LostShard, Mail};
 pub use reading::READ_BYTES;
+pub use requests::{ChannelCount, ListedMember, MemberPage, PutMember, QueryId, Request, Response};
 pub use send_queue::MAX_PARTS;

@@ -101,7 +101,8 @@ impl<I: Io> Work<'_, I> {
         });
         let taken_over = self.hub.taken_over.iter().filter_map(|slot| connections.get(*slot));
         let connected = taken_over.filter_map(|c| shown_by(&c.session, channel));
-        let connected: Vec<Put> = connected.collect();
+        let keyed = self.hub.keyed_members.in_channel(channel);
+        let connected: Vec<Put> = connected.chain(keyed).collect();
         let detached = self.hub.detached.in_channel(channel);
         let detached: Vec<Put> = detached.filter_map(|one| shown_by(one, channel)).collect();
         for put in connected {
@@ -122,7 +123,8 @@ impl<I: Io> Work<'_, I> {
         let connected = slots.filter_map(|slot| self.hub.connections.get(*slot));
         let shown =
             connected.flat_map(|c| c.session.tracked_without_listening().map(|(name, _)| name));
-        let all = shown.chain(self.hub.detached.channels());
+        let keyed = self.hub.keyed_members.channels();
+        let all = shown.chain(self.hub.detached.channels()).chain(keyed);
         let mut channels: Vec<ChannelName> =
             all.filter(|name| name.shard() == shard).cloned().collect();
         channels.sort_unstable();

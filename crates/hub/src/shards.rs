@@ -3,9 +3,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Command, Effect, Flush, Instant, Peer, Shard};
+use herenow_core::{Command, Contents, Effect, Flush, Instant, Peer, Shard};
 use herenow_wire::{ChannelName, SHARDS};
 
 use crate::fault::contain;
@@ -112,6 +113,40 @@ impl Shards {
         self.with(at, |shard| shard.flush(channel, now, out));
     }
 
+    /// What this hub's shard holds of a channel.
+    pub(crate) fn contents(&self, channel: &ChannelName) -> Contents<'_> {
+        self.shards[self.at(channel)].contents(channel)
+    }
+
+    /// See [`Shard::wake_to_look`].
+    pub(crate) fn wake_to_look(
+        &mut self,
+        channel: &ChannelName,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let at = self.at(channel);
+        self.with(at, |shard| shard.wake_to_look(channel, now, out));
+    }
+
+    /// The channels of this hub that begin with `prefix`, by name, from the first after `after`.
+    pub(crate) fn channels_after<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a ChannelName> {
+        // What begins with the prefix stands together, and begins with the prefix itself.
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let parts = self.shards.iter().map(move |shard| {
+            let names = shard.channels_after(from);
+            names.take_while(move |name| name.as_str().starts_with(prefix))
+        });
+        merge(parts)
+    }
+
     /// Ends collections whose time is over, and lets silent channels hibernate.
     pub(crate) fn handle_timeout(
         &mut self,
@@ -206,4 +241,18 @@ impl Shards {
         self.counts.members += shard.members();
         self.counts.channels += shard.channels();
     }
+}
+
+/// What several sorted iterators give, sorted.
+fn merge<'a>(
+    parts: impl Iterator<Item = impl Iterator<Item = &'a ChannelName>>,
+) -> impl Iterator<Item = &'a ChannelName> {
+    let mut parts: Vec<_> = parts.collect();
+    let next_of = |(at, part): (usize, &mut _)| Some(Reverse((Iterator::next(part)?, at)));
+    let mut heads: BinaryHeap<_> = parts.iter_mut().enumerate().filter_map(next_of).collect();
+    std::iter::from_fn(move || {
+        let Reverse((name, at)) = heads.pop()?;
+        heads.extend(next_of((at, &mut parts[at])));
+        Some(name)
+    })
 }

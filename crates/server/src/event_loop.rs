@@ -87,6 +87,7 @@ impl EventLoop {
             shell: Shell {
                 me: Peer(parts.index),
                 sockets: slab::Slab::new(),
+                requests: slab::Slab::new(),
                 readable: VecDeque::new(),
                 rehearsals: parts.settings.rehearsals.clone(),
                 access,
@@ -190,6 +191,11 @@ impl EventLoop {
                     self.tell(Event::Ruling { asker, channel, ruling });
                 }
                 Mail::Verified(verdict) => self.verdicts.push_back(verdict),
+                Mail::Request(request) => {
+                    let (request, answer) = *request;
+                    let id = self.shell.await_response(answer);
+                    self.tell(Event::Request { id, request });
+                }
                 Mail::EndOldestDetached => self.tell(Event::EvictDetached),
             }
         }

@@ -5,6 +5,7 @@ pub mod access;
 pub mod admission;
 mod answer;
 pub mod auth;
+mod backend;
 pub mod client_address;
 pub mod clock;
 pub mod config;

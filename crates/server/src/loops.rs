@@ -8,13 +8,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use herenow_core::Peer;
-use herenow_wire::{DefaultChannel, ErrorCode, SHARDS};
+use herenow_hub::{Request, Response};
+use herenow_wire::{ChannelName, DefaultChannel, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
 use socket2::Socket;
+use tokio::sync::oneshot;
 
 use crate::access::{Access, Rules};
 use crate::admission::Newcomer;
 use crate::auth::{ResumeKey, Verifier};
+use crate::backend::Unavailable;
 use crate::clock;
 use crate::config::Settings;
 use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
@@ -158,6 +161,28 @@ impl Loops {
     pub fn reload(&self, rules: Rules) -> Order {
         let access = Access::new(rules, &self.settings, self.mailboxes.clone());
         Order(self.orders.put_in_force(access))
+    }
+
+    /// The loop whose shard a channel belongs to.
+    pub(crate) fn home(&self, channel: &ChannelName) -> Peer {
+        Peer(channel.shard() % self.mailboxes.len() as u16)
+    }
+
+    /// Every loop.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = Peer> {
+        (0..self.mailboxes.len() as u16).map(Peer)
+    }
+
+    /// Asks a loop something for a backend. Fails if the loop has no room for more mail.
+    pub(crate) fn request(
+        &self,
+        peer: Peer,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Response>, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let mail = vec![Mail::Request(Box::new((request, answer)))];
+        self.mailboxes[usize::from(peer.0)].send(mail).map_err(|_| Unavailable)?;
+        Ok(answered)
     }
 
     /// Waits until every loop has taken the rules of this order, or newer ones.

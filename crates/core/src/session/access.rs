@@ -8,7 +8,7 @@ use super::authentication::Verified;
 use super::input::{Context, Question, Right, Ruling, SessionEffect};
 use super::stage::Stage;
 use super::waiting::Join;
-use super::{Session, Subscription, fail};
+use super::{Session, Subscription, fail, kick};
 use crate::time::Instant;
 
 /// A request that waits for a decision or for the verification of a token. The channel comes back with the decision, as the loop
@@ -59,6 +59,14 @@ impl Pending {
     }
 }
 
+impl Review {
+    pub(super) fn subscription_removed(&mut self, place: usize) {
+        if place < self.at {
+            self.at -= 1;
+        }
+    }
+}
+
 impl Session {
     pub(super) fn subscribe(
         &mut self,
@@ -67,6 +75,9 @@ impl Session {
         context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
+        if let Some(time) = self.kept_out_of(&channel, context) {
+            return kick::refuse(channel, time, reference, out);
+        }
         match self.subscription(&channel).map(|subscription| subscription.is_listening) {
             Some(true) => {
                 let reply = Reply::Subscribed { channel: channel.clone() };
@@ -93,6 +104,9 @@ impl Session {
             let message = "Only an authenticated connection may track. Send `auth` first.";
             let Join { channel, reference, .. } = join;
             return fail(ErrorCode::NotAuthenticated, message, Some(channel), reference, out);
+        }
+        if let Some(time) = self.kept_out_of(&join.channel, context) {
+            return kick::refuse(join.channel, time, join.reference, out);
         }
         match self.subscription(&join.channel).map(|subscription| subscription.may_track) {
             Some(true) => self.show(join, context, out),
@@ -121,7 +135,16 @@ impl Session {
         out: &mut Vec<SessionEffect>,
     ) {
         let Some(pending) = self.take_pending(Pending::awaits_a_rule) else { return };
+        let kept_out = self.kept_out_of(&channel, context);
         match pending {
+            // Kicked while the rules were asked.
+            Pending::Subscribe { reference }
+            | Pending::SubscribeToTrack { reference, .. }
+            | Pending::Track { reference, .. }
+                if kept_out.is_some() =>
+            {
+                kick::refuse(channel, kept_out.unwrap_or_default(), reference, out);
+            }
             Pending::Subscribe { reference } => match ruling {
                 Ruling::Granted => {
                     let reply = Reply::Subscribed { channel: channel.clone() };
@@ -145,7 +168,9 @@ impl Session {
                 refused => self.refuse(channel, refused, reference, out),
             },
             Pending::Verification { .. } | Pending::TakeOver { .. } => {}
-            Pending::Review(review) => self.reviewed(review, ruling, context, out),
+            Pending::Review(review) => {
+                self.reviewed(review, (channel, ruling), context, out);
+            }
         }
         self.resume(context, out);
     }
@@ -174,10 +199,21 @@ impl Session {
     fn reviewed(
         &mut self,
         mut review: Review,
-        ruling: Ruling,
+        (channel, ruling): (ChannelName, Ruling),
         context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
+        if self.subscriptions.get(review.at).is_none_or(|s| s.channel != channel) {
+            // Kicked while the rules were asked: another subscription has its place.
+            review.right = Right::Subscribe;
+            return self.continue_review(review, out);
+        }
+        if let Some(time) = self.kept_out_of(&channel, context) {
+            // Kicked while the session was on its way from one hub to another.
+            review.right = Right::Subscribe;
+            self.kicked(channel, time, context, out);
+            return self.continue_review(review, out);
+        }
         // What cannot be decided stays as it was granted.
         review.is_complete &= ruling != Ruling::Unavailable;
         let next_is_track = match (review.right, ruling) {

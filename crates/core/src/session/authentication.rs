@@ -43,8 +43,8 @@ impl Session {
             (Ok(auth), claim) => {
                 let verified = Verified::new(auth, unix_ms, context);
                 match claim {
-                    Some(claim) => self.claim(verified, *claim, reference, out),
-                    None => self.authenticate(verified, reference, out),
+                    Some(claim) => self.claim(verified, (*claim, reference), context, out),
+                    None => self.authenticate(verified, reference, context, out),
                 }
             }
             (Err(refusal), _) => self.refuse_token(refusal, reference, out),
@@ -61,9 +61,13 @@ impl Session {
         &mut self,
         verified: Verified,
         reference: Option<Ref>,
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         let user = verified.auth.user.clone();
+        if let Some(time) = context.policy.kicks().of_server(&user, context.now) {
+            return self.disconnected(time, out);
+        }
         match self.auth() {
             None => {
                 self.set_auth(verified);

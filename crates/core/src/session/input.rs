@@ -111,6 +111,18 @@ pub enum Input {
         /// The claimed session, if there still is one. If not, this is a new connection.
         claimed: Option<Box<Session>>,
     },
+    /// A backend removes the connection from a channel, and keeps it out for a time.
+    Kicked {
+        /// From which.
+        channel: ChannelName,
+        /// For how long.
+        time: Duration,
+    },
+    /// A backend disconnects the user, and keeps it out for a time.
+    Disconnected {
+        /// For how long.
+        time: Duration,
+    },
     /// The process was paused for so long: no client could come back meanwhile.
     Paused {
         /// For how long.

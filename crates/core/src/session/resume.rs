@@ -94,13 +94,13 @@ impl Session {
     pub(super) fn claim(
         &mut self,
         verified: Verified,
-        claim: Claim,
-        reference: Option<Ref>,
+        (claim, reference): (Claim, Option<Ref>),
+        context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
         // A connection that is already authenticated or subscribed keeps its id.
         if self.auth().is_some() || !self.subscriptions.is_empty() {
-            return self.authenticate(verified, reference, out);
+            return self.authenticate(verified, reference, context, out);
         }
         // The token has come in time, however long it takes to find the session.
         self.stage = Stage::Unauthenticated { until: verified.until };
@@ -132,7 +132,7 @@ impl Session {
                 subscription.row = Row::default();
             }
         }
-        self.authenticate(verified, reference, out);
+        self.authenticate(verified, reference, context, out);
         self.resume(context, out);
     }
 

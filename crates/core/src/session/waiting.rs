@@ -76,6 +76,13 @@ impl Waiting {
         matches!(&self.pending, Some(Pending::Review(review)) if matches!(review.cause, Cause::Rules))
     }
 
+    /// The subscription at this place is gone: a review that is beyond it goes on with the same one.
+    pub(super) fn subscription_removed(&mut self, place: usize) {
+        if let Some(Pending::Review(review)) = &mut self.pending {
+            review.subscription_removed(place);
+        }
+    }
+
     pub(super) fn verifying_since(&self) -> Option<Instant> {
         match self.pending {
             Some(Pending::Verification { since, .. }) => Some(since),

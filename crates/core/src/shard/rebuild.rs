@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::{Map, NextFlush, PeerSubscription, Shard};
+use super::{Hibernating, Map, NextFlush, PeerSubscription, Shard};
 use crate::change::Owner;
 use crate::channel::Channel;
-use crate::collecting::{Collecting, Trackers, trackers_in};
+use crate::collecting::{Collecting, Tracker, trackers_in};
 use crate::command::{Connectivity, Effect};
+use crate::since::Since;
 use crate::time::Instant;
 
 impl Shard {
@@ -101,27 +102,29 @@ impl Shard {
         }
         self.hibernate(name);
         if let Some(slot) = self.channels.get_mut(name)
-            && let Map::Hibernating(trackers) = &mut slot.map
+            && let Map::Hibernating(hibernating) = &mut slot.map
         {
-            trackers.extend(more);
+            let since = Since::default();
+            let more = more.into_iter().map(|(id, owner)| (id, Tracker { owner, since }));
+            hibernating.trackers.extend(more);
         }
     }
 
     /// Frees a channel's map. Who is subscribed and who tracked stays known.
     fn hibernate(&mut self, name: &ChannelName) {
         let Some(slot) = self.channels.get_mut(name) else { return };
-        let trackers = match &slot.map {
+        let (trackers, users) = match &slot.map {
             Map::Live(channel) => {
                 self.members -= channel.len();
-                trackers_in(channel)
+                (trackers_in(channel), channel.users())
             }
             Map::Hibernating(_) => return,
             Map::Collecting(collecting) => {
                 self.collecting -= 1;
-                collecting.trackers()
+                (collecting.trackers(), collecting.users())
             }
         };
-        slot.map = Map::Hibernating(trackers);
+        slot.map = Map::Hibernating(Hibernating { trackers, users });
         slot.announced = false;
         self.free_if_unused(name);
     }
@@ -131,14 +134,14 @@ impl Shard {
         if self.awaits_reports && !self.channels.contains_key(name) {
             // It may have been full before the fault: to begin it empty would be a lie.
             let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
-            slot.map = Map::Hibernating(Trackers::default());
+            slot.map = Map::Hibernating(Hibernating::default());
         }
         let Some(slot) = self.channels.get_mut(name) else { return };
         slot.heard_at = now;
-        let Map::Hibernating(trackers) = &mut slot.map else { return };
+        let Map::Hibernating(Hibernating { trackers, users }) = &mut slot.map else { return };
         // A new life begins: no pair of the old one is ever repeated.
         self.epoch += 1;
-        let collecting = Collecting::new(std::mem::take(trackers), now);
+        let collecting = Collecting::new(std::mem::take(trackers), *users, now);
         slot.map = Map::Collecting(Box::new(collecting));
         self.collecting += 1;
         for subscription in &mut slot.peers {
@@ -168,7 +171,7 @@ impl Shard {
         let Some(slot) = self.channels.get_mut(name) else { return };
         let Map::Collecting(collecting) = &mut slot.map else { return };
         let detached = collecting.detached();
-        let snapshot = collecting.finish();
+        let (snapshot, since) = collecting.finish();
         self.collecting -= 1;
         let mut channel = Channel::new(self.epoch, self.seq);
         let seq = &mut self.seq;
@@ -176,6 +179,11 @@ impl Shard {
             *seq += 1;
             *seq
         });
+        let unknown = Since::default();
+        for (connection, since) in since {
+            let since = if since == unknown { Since::at(now) } else { since };
+            channel.note_since(connection, since);
+        }
         for (connection, owner) in detached {
             channel.set_connectivity(connection, owner, Connectivity::Detached);
         }

@@ -13,7 +13,8 @@ use herenow_core::{
     RateLimit, Ruling, Verification,
 };
 use herenow_hub::{
-    Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, Steps, Wrote,
+    Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, QueryId, Response,
+    Steps, Wrote,
 };
 use herenow_wire::{ConnectionId, DefaultChannel, UserId};
 
@@ -53,6 +54,8 @@ struct Counting {
     claim: Option<Claim>,
     /// What the last resume token was given for.
     claimable: Option<Claim>,
+    /// Answers to requests.
+    responses: Vec<(QueryId, Response)>,
 }
 
 const MAX_MEMBERS: u32 = 100_000;
@@ -184,6 +187,11 @@ impl OneHub {
         self.hub.handle(event, self.now, &mut self.outside);
     }
 
+    /// Answers to requests since this was last asked.
+    pub fn take_responses(&mut self) -> Vec<(QueryId, Response)> {
+        std::mem::take(&mut self.outside.responses)
+    }
+
     /// The rules answer no question from here on.
     pub fn silence_rules(&mut self) {
         self.outside.are_rules_silent = true;
@@ -259,6 +267,10 @@ impl Io for Counting {
     fn resume_token(&mut self, claim: Claim, _: &UserId) -> Box<str> {
         self.claimable = Some(claim);
         "r".into()
+    }
+
+    fn respond(&mut self, id: QueryId, response: Response) {
+        self.responses.push((id, response));
     }
 
     fn shard_lost(&mut self, _: u16) {}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use herenow_core::{
     Auth, AuthRefusal, Claim, Instant, Peer, Question, Right, Ruling, SCAN_EVERY, Verification,
 };
-use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, Wrote};
+use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, QueryId, Response, Wrote};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel, UserId};
 
 use crate::bounds::SnapshotWaits;
@@ -506,6 +506,8 @@ impl Io for Outside<'_> {
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str> {
         resume_token(claim, user)
     }
+
+    fn respond(&mut self, _: QueryId, _: Response) {}
 
     fn shard_lost(&mut self, _: u16) {
         self.stage.tally.faults += 1;

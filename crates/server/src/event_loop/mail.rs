@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use herenow_core::Ruling;
-use herenow_hub::Asker;
+use herenow_hub::{Asker, Request, Response};
 use herenow_wire::ChannelName;
 use mio::Waker;
+use tokio::sync::oneshot;
 
 use crate::loops::Adopted;
 use crate::verification::Verdict;
@@ -24,6 +25,8 @@ pub(crate) enum Mail {
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
     /// What came of a token of one of the receiving loop's connections.
     Verified(Box<Verdict>),
+    /// What a backend asks of the receiving loop's hub, and where the answer goes.
+    Request(Box<(Request, oneshot::Sender<Response>)>),
     /// A new connection needs a place: the oldest detached session of the receiving loop is to end.
     EndOldestDetached,
 }

@@ -7,11 +7,12 @@ use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
 use herenow_core::{Auth, Claim, Peer, Question, Ruling, Verification as Verified};
-use herenow_hub::{Asked, Asker, Io, Purpose, Wrote};
+use herenow_hub::{Asked, Asker, Io, Purpose, QueryId, Response, Wrote};
 use herenow_wire::UserId;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
+use tokio::sync::oneshot;
 
 use super::mail::{Mail, Mailbox};
 use crate::access::Access;
@@ -25,6 +26,8 @@ use crate::verification::{Job, Verdict, Verification};
 pub(super) struct Shell {
     pub(super) me: Peer,
     pub(super) sockets: Slab<Socket>,
+    /// Where the answers to what backends have asked go.
+    pub(super) requests: Slab<oneshot::Sender<Response>>,
     /// Sockets that may have something to read, each once, in the order of their turns.
     pub(super) readable: VecDeque<u32>,
     pub(super) access: Access,
@@ -80,6 +83,11 @@ impl Shell {
         entry.insert(Socket { stream, permit, is_read_closed: false, is_queued: false });
         // A process cannot hold so many descriptors that a slot would not fit.
         Ok(slot as u32)
+    }
+
+    /// Somebody waits for the answer to a request. Returns its number.
+    pub(super) fn await_response(&mut self, answer: oneshot::Sender<Response>) -> QueryId {
+        self.requests.insert(answer) as QueryId
     }
 
     /// An event says that there is something to read, or that nothing more will come.
@@ -253,6 +261,13 @@ impl Io for Shell {
 
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str> {
         self.resume_key.sign(claim, user)
+    }
+
+    fn respond(&mut self, id: QueryId, response: Response) {
+        if let Some(answer) = self.requests.try_remove(id as usize) {
+            // Who asked may have gone.
+            let _ = answer.send(response);
+        }
     }
 
     fn shard_lost(&mut self, shard: u16) {

@@ -1,0 +1,61 @@
+//! Looking into a shard without changing it: for those who ask and do not subscribe.
+
+use std::ops::Bound;
+
+use herenow_wire::ChannelName;
+
+use super::{Map, Shard};
+use crate::channel::Channel;
+use crate::command::Effect;
+use crate::time::Instant;
+
+/// What a shard holds of a channel.
+#[derive(Debug)]
+pub enum Contents<'a> {
+    /// Nobody uses it.
+    Nothing,
+    /// Its map.
+    Live(&'a Channel),
+    /// Its map hibernates, or is being rebuilt: the numbers of before.
+    Freed {
+        /// How many users were in it.
+        users: usize,
+        /// How many connections were in it.
+        connections: usize,
+    },
+}
+
+impl Shard {
+    /// Has the map of a channel rebuilt, if it hibernates: somebody wants to look into it.
+    pub fn wake_to_look(&mut self, channel: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
+        if self.channels.contains_key(channel) {
+            self.wake(channel, now, out);
+        }
+    }
+
+    /// What it holds of `channel`.
+    pub fn contents(&self, channel: &ChannelName) -> Contents<'_> {
+        match self.channels.get(channel).map(|slot| &slot.map) {
+            None => Contents::Nothing,
+            Some(Map::Live(live)) => Contents::Live(live),
+            Some(Map::Hibernating(freed)) => {
+                Contents::Freed { users: freed.users, connections: freed.trackers.len() }
+            }
+            Some(Map::Collecting(collecting)) => {
+                let connections = collecting.len();
+                // After a fault nobody knows; a user has at least one connection.
+                let known = Some(collecting.users()).filter(|users| *users > 0);
+                Contents::Freed {
+                    users: known.unwrap_or(connections).min(connections),
+                    connections,
+                }
+            }
+        }
+    }
+
+    /// Its channels by name, from the first after `after`.
+    pub fn channels_after(&self, after: Bound<&str>) -> impl Iterator<Item = &ChannelName> {
+        let range = self.channels.range::<str, _>((after, Bound::Unbounded));
+        range.map(|(name, _)| name)
+    }
+}

@@ -1,0 +1,380 @@
+//! Answering what a backend asks: the same truth that subscribers are told, at the same
+//! `(epoch, seq)`. A turn spends a bounded amount on it; what is left is done in the next.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use herenow_core::{Channel, Contents, Member, Since};
+use herenow_wire::{ChannelName, UserId};
+
+use crate::api::Io;
+use crate::requests::{ChannelCount, ListedMember, MemberPage, QueryId, Request, Response};
+use crate::work::Work;
+
+/// Requests that are not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    waiting: VecDeque<(QueryId, Request)>,
+    /// Those that wait for a channel's map to be rebuilt, which has its own time.
+    rebuilding: Vec<(QueryId, Request)>,
+    /// How far the one at the front has come.
+    progress: Progress,
+}
+
+/// What a request that is not finished in one turn has found so far.
+#[derive(Debug, Default)]
+struct Progress {
+    /// What is looked at next: the index of a channel in the request, or a slot.
+    next: usize,
+    counts: Vec<usize>,
+    channels: Vec<ChannelCount>,
+    members: Vec<(ChannelName, Vec<ListedMember>)>,
+    names: BTreeSet<ChannelName>,
+}
+
+/// What a step of a request has come to.
+enum Step {
+    Done(Response),
+    /// The turn has done enough, or a flush comes first.
+    Later,
+    /// A channel's map is being rebuilt.
+    Rebuilding,
+}
+
+/// What a request may still look at in this turn: members and connections.
+struct Looks(usize);
+
+/// A millisecond's worth. A channel is looked at whole, so a turn may go beyond it by one channel.
+const LOOKS_PER_TURN: usize = 16 * 1024;
+/// What a look at a channel costs beside its members, in the same measure.
+const LOOKS_PER_CHANNEL: usize = 8;
+
+impl Looks {
+    fn spend(&mut self, looks: usize) {
+        self.0 = self.0.saturating_sub(looks);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Requests {
+    /// Whether something is to be done whatever the time.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.rebuilding.len()
+    }
+}
+
+impl<I: Io> Work<'_, I> {
+    /// A backend asks. The answer comes with [`Io::respond`], in this turn or a later one.
+    pub(crate) fn take_request(&mut self, id: QueryId, request: Request) {
+        match request {
+            Request::PutMember(member) => {
+                let response = self.put_member(member);
+                self.io.respond(id, response);
+            }
+            Request::RemoveMember { channel, key } => {
+                let response = self.remove_member(channel, key);
+                self.io.respond(id, response);
+            }
+            Request::Kick { channel, target, time } => {
+                let response = self.kick(channel, target, time);
+                self.io.respond(id, response);
+            }
+            Request::Disconnect { user, time } => {
+                let response = self.disconnect(user, time);
+                self.io.respond(id, response);
+            }
+            reading => self.hub.requests.waiting.push_back((id, reading)),
+        }
+    }
+
+    /// Answers requests, as far as one turn allows. After the flushes: a list shows what
+    /// subscribers have been told.
+    pub(crate) fn answer_requests(&mut self) {
+        self.retry_rebuilt();
+        let mut looks = Looks(LOOKS_PER_TURN);
+        while !looks.is_spent()
+            && let Some((id, request)) = self.hub.requests.waiting.pop_front()
+        {
+            let mut progress = std::mem::take(&mut self.hub.requests.progress);
+            match self.advance(&request, &mut progress, &mut looks) {
+                Step::Done(response) => self.io.respond(id, response),
+                Step::Rebuilding => self.hub.requests.rebuilding.push((id, request)),
+                Step::Later => {
+                    self.hub.requests.progress = progress;
+                    self.hub.requests.waiting.push_front((id, request));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Requests whose channels have been rebuilt wait for their turn again.
+    fn retry_rebuilt(&mut self) {
+        let shards = &self.hub.shards;
+        let is_rebuilding = |(_, request): &mut (QueryId, Request)| {
+            let is_freed = |name| matches!(shards.contents(name), Contents::Freed { .. });
+            request.looks_into().iter().any(is_freed)
+        };
+        let requests = &mut self.hub.requests;
+        let rebuilt = requests.rebuilding.extract_if(.., |waiting| !is_rebuilding(waiting));
+        requests.waiting.extend(rebuilt);
+    }
+
+    fn advance(&mut self, request: &Request, at: &mut Progress, looks: &mut Looks) -> Step {
+        if self.wakes_freed(request.looks_into()) {
+            return Step::Rebuilding;
+        }
+        match request {
+            Request::ListChannels { prefix, after, limit } => {
+                if at.channels.is_empty() && at.names.is_empty() {
+                    let after = after.as_ref().map(ChannelName::as_str);
+                    let names = self.hub.shards.channels_after(prefix, after);
+                    at.names = names.take(*limit).cloned().collect();
+                }
+                while let Some(name) = at.names.pop_first() {
+                    at.channels.push(self.count_members(&name, looks));
+                    if looks.is_spent() && !at.names.is_empty() {
+                        return Step::Later;
+                    }
+                }
+                Step::Done(Response::Channels(std::mem::take(&mut at.channels)))
+            }
+            Request::CountMembers { channels } => {
+                for name in &channels[at.next..] {
+                    if looks.is_spent() {
+                        return Step::Later;
+                    }
+                    at.channels.push(self.count_members(name, looks));
+                    at.next += 1;
+                }
+                Step::Done(Response::Channels(std::mem::take(&mut at.channels)))
+            }
+            Request::CountSubscribers { channels } => {
+                looks.spend(channels.len());
+                let audience = &mut self.hub.audience;
+                let counts = channels.iter().map(|channel| audience.subscribers(channel).len());
+                Step::Done(Response::Counts(counts.collect()))
+            }
+            Request::ListMembers { channel, after, limit } => {
+                self.list_members(channel, (*after, *limit), looks)
+            }
+            Request::FindUser { user } => self.find_user(user, at, looks),
+            Request::ListUser { user, channels } => self.list_user((user, channels), at, looks),
+            Request::CountUsers { users, channel: Some(channel) } => {
+                self.count_users_in(channel, users, looks)
+            }
+            Request::CountUsers { users, channel: None } => self.count_users(users, at, looks),
+            // Answered when they came.
+            Request::PutMember(_)
+            | Request::RemoveMember { .. }
+            | Request::Kick { .. }
+            | Request::Disconnect { .. } => Step::Done(Response::NotFound),
+        }
+    }
+
+    /// Has the maps rebuilt of those of the channels that hibernate. Whether there are any.
+    fn wakes_freed(&mut self, channels: &[ChannelName]) -> bool {
+        let mut is_freed = false;
+        for channel in channels {
+            if let Contents::Freed { .. } = self.hub.shards.contents(channel) {
+                let effects = &mut self.hub.shard_effects;
+                self.hub.shards.wake_to_look(channel, self.now, effects);
+                is_freed = true;
+            }
+        }
+        if is_freed {
+            self.apply_shard_effects();
+        }
+        is_freed
+    }
+
+    fn count_members(&self, channel: &ChannelName, looks: &mut Looks) -> ChannelCount {
+        let (users, connections) = match self.hub.shards.contents(channel) {
+            Contents::Nothing => (0, 0),
+            Contents::Live(live) => {
+                looks.spend(live.len());
+                (live.users(), live.len())
+            }
+            Contents::Freed { users, connections } => (users, connections),
+        };
+        looks.spend(LOOKS_PER_CHANNEL);
+        ChannelCount { channel: channel.clone(), users, connections }
+    }
+
+    fn list_members(
+        &mut self,
+        channel: &ChannelName,
+        (after, limit): (Option<u64>, usize),
+        looks: &mut Looks,
+    ) -> Step {
+        let Contents::Live(live) = self.hub.shards.contents(channel) else {
+            return Step::Done(Response::Members(MemberPage::default()));
+        };
+        if !live.has_no_pending() {
+            let channel = channel.clone();
+            self.hub.shards.plan(channel, self.now);
+            return Step::Later;
+        }
+        looks.spend(2 * live.len() + LOOKS_PER_CHANNEL);
+        Step::Done(Response::Members(page_of(live, after, limit)))
+    }
+
+    /// Where connections, detached sessions and keyed members of this hub show a user.
+    fn find_user(&mut self, user: &UserId, at: &mut Progress, looks: &mut Looks) -> Step {
+        while at.next < self.hub.connections.slots_end() {
+            if looks.is_spent() {
+                return Step::Later;
+            }
+            looks.spend(1);
+            let connection = self.hub.connections.get(at.next as u32);
+            at.next += 1;
+            if let Some(session) = connection.map(|c| &c.session)
+                && session.auth().is_some_and(|auth| auth.user == *user)
+            {
+                at.names.extend(session.tracked().cloned());
+            }
+        }
+        let detached = self.hub.detached.sessions();
+        let theirs = detached.filter(|s| s.auth().is_some_and(|auth| auth.user == *user));
+        at.names.extend(theirs.flat_map(|session| session.tracked().cloned()));
+        let keyed = self.hub.keyed_members.iter().filter(|(_, member)| member.user == *user);
+        at.names.extend(keyed.map(|((channel, _), _)| channel.clone()));
+        Step::Done(Response::ChannelNames(std::mem::take(&mut at.names).into_iter().collect()))
+    }
+
+    fn list_user(
+        &self,
+        (user, channels): (&UserId, &[ChannelName]),
+        at: &mut Progress,
+        looks: &mut Looks,
+    ) -> Step {
+        for channel in &channels[at.next..] {
+            if looks.is_spent() {
+                return Step::Later;
+            }
+            at.next += 1;
+            looks.spend(LOOKS_PER_CHANNEL);
+            if let Contents::Live(live) = self.hub.shards.contents(channel) {
+                looks.spend(live.len());
+                let theirs = live.members().filter(|(member, _)| member.user == *user);
+                let mut members: Vec<ListedMember> = theirs.map(ListedMember::of).collect();
+                members.sort_unstable_by_key(|member| member.seq);
+                if !members.is_empty() {
+                    at.members.push((channel.clone(), members));
+                }
+            }
+        }
+        Step::Done(Response::UserMembers(std::mem::take(&mut at.members)))
+    }
+
+    fn count_users_in(&self, channel: &ChannelName, users: &[UserId], looks: &mut Looks) -> Step {
+        let mut counts = Counting::new(users);
+        if let Contents::Live(live) = self.hub.shards.contents(channel) {
+            looks.spend(live.len());
+            for (member, _) in live.members() {
+                counts.count(&member.user);
+            }
+        }
+        Step::Done(Response::Counts(counts.counts))
+    }
+
+    /// Connections, detached sessions and keyed members of this hub that show a user somewhere.
+    fn count_users(&self, users: &[UserId], at: &mut Progress, looks: &mut Looks) -> Step {
+        let counted = std::mem::take(&mut at.counts);
+        let mut counts = Counting::new(users);
+        if !counted.is_empty() {
+            counts.counts = counted;
+        }
+        looks.spend(users.len());
+        while at.next < self.hub.connections.slots_end() {
+            if looks.is_spent() {
+                at.counts = counts.counts;
+                return Step::Later;
+            }
+            looks.spend(1);
+            let connection = self.hub.connections.get(at.next as u32);
+            at.next += 1;
+            if let Some(session) = connection.map(|c| &c.session)
+                && let Some(auth) = session.auth()
+                && session.tracked().next().is_some()
+            {
+                counts.count(&auth.user);
+            }
+        }
+        for session in self.hub.detached.sessions() {
+            if let Some(auth) = session.auth() {
+                counts.count(&auth.user);
+            }
+        }
+        for (_, member) in self.hub.keyed_members.iter() {
+            counts.count(&member.user);
+        }
+        Step::Done(Response::Counts(counts.counts))
+    }
+}
+
+impl Request {
+    /// The channels of this hub whose maps must be there for the answer.
+    fn looks_into(&self) -> &[ChannelName] {
+        match self {
+            Self::ListMembers { channel, .. } | Self::CountUsers { channel: Some(channel), .. } => {
+                std::slice::from_ref(channel)
+            }
+            Self::ListUser { channels, .. } => channels,
+            _ => &[],
+        }
+    }
+}
+
+impl ListedMember {
+    fn of((member, since): (&Member, Since)) -> Self {
+        let Member { connection, user, state, seq, .. } = member.clone();
+        Self { user, connection, state, since, seq }
+    }
+}
+
+/// How often each of some users was met.
+struct Counting<'a> {
+    places: HashMap<&'a UserId, usize>,
+    counts: Vec<usize>,
+}
+
+impl<'a> Counting<'a> {
+    fn new(users: &'a [UserId]) -> Self {
+        let places = users.iter().enumerate().map(|(place, user)| (user, place)).collect();
+        Self { places, counts: vec![0; users.len()] }
+    }
+
+    fn count(&mut self, user: &UserId) {
+        if let Some(place) = self.places.get(user) {
+            self.counts[*place] += 1;
+        }
+    }
+}
+
+fn page_of(live: &Channel, after: Option<u64>, limit: usize) -> MemberPage {
+    let is_after = |member: &Member| after.is_none_or(|after| member.seq > after);
+    let mut found: Vec<(&Member, Since)> = match limit {
+        0 => Vec::new(),
+        _ => live.members().filter(|(member, _)| is_after(member)).collect(),
+    };
+    let has_more = limit < found.len();
+    if has_more {
+        found.select_nth_unstable_by_key(limit, |(member, _)| member.seq);
+        found.truncate(limit);
+    }
+    found.sort_unstable_by_key(|(member, _)| member.seq);
+    MemberPage {
+        position: Some((live.epoch(), live.seq())),
+        users: live.users(),
+        connections: live.len(),
+        members: found.into_iter().map(ListedMember::of).collect(),
+        has_more,
+    }
+}

@@ -1,0 +1,199 @@
+//! Members that have no connection: a backend shows them under keys of its own, each for a time. They
+//! live on the hub of their channel's shard, which alone knows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use herenow_core::{Asker, Command, Effect, Instant, Put, PutResult, Target};
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
+
+use crate::api::Io;
+use crate::requests::{PutMember, Response};
+use crate::sessions::{NO_SLOT, OWNER};
+use crate::work::Work;
+
+/// A backend's name for a member: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MemberKey(Box<str>);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct KeyedMembers {
+    members: BTreeMap<(ChannelName, MemberKey), KeyedMember>,
+    by_end: BTreeSet<(Instant, ChannelName, MemberKey)>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct KeyedMember {
+    pub(crate) connection: ConnectionId,
+    pub(crate) user: UserId,
+    state: State,
+    until: Instant,
+}
+
+/// Such members of one hub: some 40 MB at most.
+const MAX_KEYED_MEMBERS: usize = 100_000;
+
+impl MemberKey {
+    /// The most bytes that a key may have.
+    pub const MAX_BYTES: usize = 64;
+
+    /// `None` where the text is no key.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let has_length = (1..=Self::MAX_BYTES).contains(&text.len());
+        (has_length && text.bytes().all(is_valid)).then(|| Self(text.into()))
+    }
+}
+
+impl KeyedMembers {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&(ChannelName, MemberKey), &KeyedMember)> {
+        self.members.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// What they show in a channel.
+    pub(crate) fn in_channel(&self, channel: &ChannelName) -> impl Iterator<Item = Put> {
+        self.here(channel).map(|(_, member)| member.put())
+    }
+
+    fn here(
+        &self,
+        channel: &ChannelName,
+    ) -> impl Iterator<Item = (&(ChannelName, MemberKey), &KeyedMember)> {
+        let from = (channel.clone(), MemberKey("".into()));
+        self.members.range(from..).take_while(move |((at, _), _)| at == channel)
+    }
+
+    /// The channels in which they are, each once for every member.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.members.keys().map(|(channel, _)| channel)
+    }
+
+    fn insert(&mut self, at: (ChannelName, MemberKey), member: KeyedMember) {
+        self.remove(&at);
+        self.by_end.insert((member.until, at.0.clone(), at.1.clone()));
+        self.members.insert(at, member);
+    }
+
+    fn remove(&mut self, at: &(ChannelName, MemberKey)) -> Option<KeyedMember> {
+        let member = self.members.remove(at)?;
+        self.by_end.remove(&(member.until, at.0.clone(), at.1.clone()));
+        Some(member)
+    }
+
+    fn next_over(&self, now: Instant) -> Option<(ChannelName, MemberKey)> {
+        let (_, channel, key) = self.by_end.first().filter(|(until, ..)| *until <= now)?;
+        Some((channel.clone(), key.clone()))
+    }
+
+    /// Nobody could renew them while the process stood still.
+    pub(crate) fn extend(&mut self, pause: Duration) {
+        self.by_end.clear();
+        for ((channel, key), member) in &mut self.members {
+            member.until = member.until + pause;
+            self.by_end.insert((member.until, channel.clone(), key.clone()));
+        }
+    }
+}
+
+impl KeyedMember {
+    fn put(&self) -> Put {
+        let (user, state) = (self.user.clone(), self.state.clone());
+        Put { connection: self.connection, owner: OWNER, user, state }
+    }
+}
+
+impl<I: Io> Work<'_, I> {
+    /// Shows a member, or renews it. What it was before stays if there is no room.
+    pub(crate) fn put_member(&mut self, wanted: PutMember) -> Response {
+        let PutMember { channel, key, user, state, ttl, connection } = wanted;
+        let at = (channel, key);
+        let keyed = &self.hub.keyed_members;
+        let known = keyed.members.get(&at).map(|member| member.connection);
+        if known.is_none() && keyed.len() >= MAX_KEYED_MEMBERS {
+            return Response::Full;
+        }
+        let connection = known.unwrap_or(connection);
+        let member = KeyedMember { connection, user, state, until: self.now + ttl };
+        if self.show_keyed(&at.0, member.put()) == PutResult::Full {
+            self.hub.keyed_members.remove(&at);
+            return Response::Full;
+        }
+        self.hub.keyed_members.insert(at, member);
+        self.apply_shard_effects();
+        Response::Put { connection, is_new: known.is_none() }
+    }
+
+    /// Takes a member away.
+    pub(crate) fn remove_member(&mut self, channel: ChannelName, key: MemberKey) -> Response {
+        match self.end_keyed(&(channel, key), LeaveReason::Leave) {
+            true => Response::Removed,
+            false => Response::NotFound,
+        }
+    }
+
+    /// Removes members of a channel that a backend kicks. Returns how many.
+    pub(crate) fn kick_keyed(&mut self, channel: &ChannelName, target: &Target) -> usize {
+        let is_meant = |member: &KeyedMember| match target {
+            Target::User(user) => member.user == *user,
+            Target::Connection(connection) => member.connection == *connection,
+        };
+        let here = self.hub.keyed_members.here(channel).filter(|(_, member)| is_meant(member));
+        let meant: Vec<_> = here.map(|(at, _)| at.clone()).collect();
+        for at in &meant {
+            self.end_keyed(at, LeaveReason::Kicked);
+        }
+        meant.len()
+    }
+
+    /// Lets the members go whose time is over.
+    pub(crate) fn end_keyed_members(&mut self) {
+        while let Some(at) = self.hub.keyed_members.next_over(self.now) {
+            self.end_keyed(&at, LeaveReason::Timeout);
+        }
+    }
+
+    fn end_keyed(&mut self, at: &(ChannelName, MemberKey), reason: LeaveReason) -> bool {
+        let Some(member) = self.hub.keyed_members.remove(at) else { return false };
+        let (channel, connection) = (at.0.clone(), member.connection);
+        self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+        self.apply_shard_effects();
+        true
+    }
+
+    /// The channel is on this hub, so the answer is there at once.
+    fn show_keyed(&mut self, channel: &ChannelName, put: Put) -> PutResult {
+        self.apply_shard_effects();
+        let max_members = self.hub.policy.settings_for(channel).max_members;
+        let (peer, connection) = (self.hub.config.me, put.connection);
+        let asker = Asker { peer, slot: NO_SLOT, connection, generation: 0 };
+        let channel = channel.clone();
+        self.command(Command::Put { channel, put, max_members, asker, reference: None });
+        let is_full = |effect: &Effect| matches!(effect, Effect::Answer { asker: to, result: PutResult::Full, .. } if *to == asker);
+        match self.hub.shard_effects.iter().any(is_full) {
+            true => PutResult::Full,
+            false => PutResult::Done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_up_to_64_letters_digits_dots_underscores_and_dashes() {
+        let longest = "k".repeat(MemberKey::MAX_BYTES);
+        for key in ["a", "Bot-7", "device_1.a", &longest] {
+            assert!(MemberKey::parse(key).is_some(), "{key}");
+        }
+        for text in ["", "a b", "a/b", "\u{e9}", "a\n", &format!("{longest}k")] {
+            assert!(MemberKey::parse(text).is_none(), "{text}");
+        }
+    }
+}

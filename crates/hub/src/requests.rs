@@ -1,0 +1,177 @@
+//! What a backend asks of a hub, and the answers, as plain data.
+
+use std::time::Duration;
+
+use herenow_core::{Since, Target};
+use herenow_wire::{ChannelName, ConnectionId, State, UserId};
+
+use crate::keyed_members::MemberKey;
+
+/// What a backend asks of one hub. Nobody asks but the server itself, which bounds how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The channels of this hub's shards, by name.
+    ListChannels {
+        /// What their bare names begin with.
+        prefix: Box<str>,
+        /// The last one that is known.
+        after: Option<ChannelName>,
+        /// How many are wanted at most.
+        limit: usize,
+    },
+    /// What these channels of this hub's shards hold.
+    CountMembers {
+        /// Which.
+        channels: Vec<ChannelName>,
+    },
+    /// How many of this hub's connections subscribe to each of these channels.
+    CountSubscribers {
+        /// Which.
+        channels: Vec<ChannelName>,
+    },
+    /// The members of a channel of this hub's shards, in the order of a snapshot.
+    ListMembers {
+        /// Which channel.
+        channel: ChannelName,
+        /// The `seq` of the last one that is known.
+        after: Option<u64>,
+        /// How many are wanted at most. With 0 only the position and the numbers are.
+        limit: usize,
+    },
+    /// The channels in which connections of this hub, or members of its shards that have no
+    /// connection, show a user.
+    FindUser {
+        /// Who.
+        user: UserId,
+    },
+    /// What a user shows in channels of this hub's shards.
+    ListUser {
+        /// Who.
+        user: UserId,
+        /// Where.
+        channels: Vec<ChannelName>,
+    },
+    /// How many connections show each of these users: in a channel of this hub's shards, or of
+    /// this hub's connections anywhere.
+    CountUsers {
+        /// Who.
+        users: Vec<UserId>,
+        /// Where.
+        channel: Option<ChannelName>,
+    },
+    /// Shows a member that has no connection, in a channel of this hub's shards.
+    PutMember(PutMember),
+    /// Takes such a member away.
+    RemoveMember {
+        /// Where.
+        channel: ChannelName,
+        /// Which.
+        key: MemberKey,
+    },
+    /// Removes a user or a connection from a channel, wherever it is, and keeps it out.
+    Kick {
+        /// From which.
+        channel: ChannelName,
+        /// Whom.
+        target: Target,
+        /// For how long it is kept out.
+        time: Duration,
+    },
+    /// Closes all connections of a user, and keeps it out.
+    Disconnect {
+        /// Whom.
+        user: UserId,
+        /// For how long.
+        time: Duration,
+    },
+}
+
+/// A member that has no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutMember {
+    /// Where.
+    pub channel: ChannelName,
+    /// The backend's name for it.
+    pub key: MemberKey,
+    /// Whom it shows.
+    pub user: UserId,
+    /// What it shows.
+    pub state: State,
+    /// For how long, unless it is put again.
+    pub ttl: Duration,
+    /// Its id on the wire, if the key is not in use yet.
+    pub connection: ConnectionId,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// To [`Request::ListChannels`] and [`Request::CountMembers`].
+    Channels(Vec<ChannelCount>),
+    /// To [`Request::CountSubscribers`] and [`Request::CountUsers`], in the order of the request;
+    /// to [`Request::Kick`] and [`Request::Disconnect`], how many connections it concerned.
+    Counts(Vec<usize>),
+    /// To [`Request::ListMembers`].
+    Members(MemberPage),
+    /// To [`Request::FindUser`], sorted.
+    ChannelNames(Vec<ChannelName>),
+    /// To [`Request::ListUser`]: the channels where the user is, in the order of the request.
+    UserMembers(Vec<(ChannelName, Vec<ListedMember>)>),
+    /// The member is shown.
+    Put {
+        /// Its id on the wire.
+        connection: ConnectionId,
+        /// Whether it was not there before.
+        is_new: bool,
+    },
+    /// The channel, or the table of such members or kicks, holds as many as it may.
+    Full,
+    /// The member has left.
+    Removed,
+    /// There is none.
+    NotFound,
+}
+
+/// How many are in a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelCount {
+    /// Which.
+    pub channel: ChannelName,
+    /// Different users.
+    pub users: usize,
+    /// Members.
+    pub connections: usize,
+}
+
+/// Some members of a channel at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberPage {
+    /// The `epoch` and `seq` of the moment; `None` where nobody uses the channel.
+    pub position: Option<(u64, u64)>,
+    /// Different users in the whole channel.
+    pub users: usize,
+    /// Members of the whole channel.
+    pub connections: usize,
+    /// In the order of a snapshot.
+    pub members: Vec<ListedMember>,
+    /// Whether more follow.
+    pub has_more: bool,
+}
+
+/// One member of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedMember {
+    /// Whom it shows.
+    pub user: UserId,
+    /// Its id on the wire.
+    pub connection: ConnectionId,
+    /// What it shows.
+    pub state: State,
+    /// Since when it is in the channel.
+    pub since: Since,
+    /// The change that last set the state.
+    pub seq: u64,
+}
+
+/// The shell's number for a request.
+pub type QueryId = u64;

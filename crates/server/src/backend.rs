@@ -1,0 +1,299 @@
+//! What backends ask, put to the loops that know: each channel's numbers and members come from the
+//! loop of its shard, connections and subscriptions from all. Knows no HTTP.
+
+#![expect(dead_code, reason = "the HTTP paths that ask come with the next change")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use herenow_core::Peer;
+use herenow_hub::{
+    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, Request, Response, Target,
+};
+use herenow_wire::{ChannelName, UserId};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::loops::Loops;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Backend {
+    loops: Loops,
+    /// When the clock of the loops was zero.
+    started_at_unix_ms: u64,
+}
+
+/// A loop was too busy to be asked, or did not answer in time. To be asked again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unavailable;
+
+/// How many use a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelUse {
+    pub(crate) channel: ChannelName,
+    /// Different users who are members.
+    pub(crate) users: usize,
+    /// Members.
+    pub(crate) connections: usize,
+    /// Connections that subscribe.
+    pub(crate) subscribers: usize,
+}
+
+/// Some of what was asked for, and whether there is more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) has_more: bool,
+}
+
+/// What became of a member that was to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// It is shown.
+    Yes {
+        connection: herenow_wire::ConnectionId,
+        /// Whether it was not there before.
+        is_new: bool,
+    },
+    /// There is no room for it.
+    Full,
+}
+
+/// How long loops may take to answer: a channel's map that hibernates is rebuilt first.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Backend {
+    pub(crate) fn new(loops: Loops, started_at_unix_ms: u64) -> Self {
+        Self { loops, started_at_unix_ms }
+    }
+
+    /// A moment on the clock of the loops, in milliseconds since the Unix epoch.
+    pub(crate) fn unix_ms(&self, since: herenow_core::Since) -> u64 {
+        self.started_at_unix_ms + since.instant().as_millis()
+    }
+
+    /// Channels in use, by name.
+    pub(crate) async fn channels(
+        &self,
+        prefix: &str,
+        after: Option<ChannelName>,
+        limit: usize,
+    ) -> Result<Page<ChannelUse>, Unavailable> {
+        // One more says whether there are more.
+        let request = Request::ListChannels { prefix: prefix.into(), after, limit: limit + 1 };
+        let mut all: Vec<ChannelCount> =
+            self.ask_all(request).await?.into_iter().flat_map(channels_of).collect();
+        all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
+        let has_more = all.len() > limit;
+        all.truncate(limit);
+        Ok(Page { items: self.with_subscribers(all).await?, has_more })
+    }
+
+    /// The same of these channels, in the order asked.
+    pub(crate) async fn count_channels(
+        &self,
+        channels: Vec<ChannelName>,
+    ) -> Result<Vec<ChannelUse>, Unavailable> {
+        let mut by_loop: BTreeMap<u16, Vec<ChannelName>> = BTreeMap::new();
+        for channel in &channels {
+            by_loop.entry(self.loops.home(channel).0).or_default().push(channel.clone());
+        }
+        let mut asked = Vec::new();
+        for (index, channels) in by_loop {
+            asked.push(self.loops.request(Peer(index), Request::CountMembers { channels })?);
+        }
+        let mut counts: BTreeMap<ChannelName, ChannelCount> = BTreeMap::new();
+        for answer in asked {
+            let found = channels_of(answered(answer).await?);
+            counts.extend(found.into_iter().map(|count| (count.channel.clone(), count)));
+        }
+        let in_order = channels.into_iter().filter_map(|channel| counts.get(&channel).cloned());
+        self.with_subscribers(in_order.collect()).await
+    }
+
+    /// Some members of a channel, in the order of a snapshot, and how many use it.
+    pub(crate) async fn members(
+        &self,
+        channel: ChannelName,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<MemberPage, Unavailable> {
+        let home = self.loops.home(&channel);
+        match self.ask(home, Request::ListMembers { channel, after, limit }).await? {
+            Response::Members(page) => Ok(page),
+            _ => Err(Unavailable),
+        }
+    }
+
+    /// How many subscribe to a channel.
+    pub(crate) async fn subscribers(&self, channel: ChannelName) -> Result<usize, Unavailable> {
+        Ok(self.count_subscribers(vec![channel]).await?.into_iter().sum())
+    }
+
+    /// Where a user is, by the name of the channel.
+    pub(crate) async fn user(
+        &self,
+        user: UserId,
+        after: Option<ChannelName>,
+        limit: usize,
+    ) -> Result<Page<(ChannelName, Vec<ListedMember>)>, Unavailable> {
+        let found = self.ask_all(Request::FindUser { user: user.clone() }).await?;
+        let mut names: Vec<ChannelName> = found.into_iter().flat_map(names_of).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| after.as_ref().is_none_or(|after| name > after));
+        let has_more = names.len() > limit;
+        names.truncate(limit);
+        let mut by_loop: BTreeMap<u16, Vec<ChannelName>> = BTreeMap::new();
+        for name in names {
+            by_loop.entry(self.loops.home(&name).0).or_default().push(name);
+        }
+        let mut asked = Vec::new();
+        for (index, channels) in by_loop {
+            let request = Request::ListUser { user: user.clone(), channels };
+            asked.push(self.loops.request(Peer(index), request)?);
+        }
+        let mut items = Vec::new();
+        for answer in asked {
+            if let Response::UserMembers(members) = answered(answer).await? {
+                items.extend(members);
+            }
+        }
+        items.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(Page { items, has_more })
+    }
+
+    /// How many connections show each of these users, in a channel or anywhere.
+    pub(crate) async fn count_users(
+        &self,
+        users: Vec<UserId>,
+        channel: Option<ChannelName>,
+    ) -> Result<Vec<usize>, Unavailable> {
+        let count = users.len();
+        let home = channel.as_ref().map(|channel| self.loops.home(channel));
+        let request = Request::CountUsers { users, channel };
+        let counts = match home {
+            Some(home) => vec![self.ask(home, request).await?],
+            None => self.ask_all(request).await?,
+        };
+        Ok(sum(count, counts))
+    }
+
+    /// Shows a member that has no connection.
+    pub(crate) async fn put_member(&self, member: PutMember) -> Result<Shown, Unavailable> {
+        let home = self.loops.home(&member.channel);
+        match self.ask(home, Request::PutMember(member)).await? {
+            Response::Put { connection, is_new } => Ok(Shown::Yes { connection, is_new }),
+            Response::Full => Ok(Shown::Full),
+            _ => Err(Unavailable),
+        }
+    }
+
+    /// Takes it away. Whether it was there.
+    pub(crate) async fn remove_member(
+        &self,
+        channel: ChannelName,
+        key: MemberKey,
+    ) -> Result<bool, Unavailable> {
+        let home = self.loops.home(&channel);
+        let answer = self.ask(home, Request::RemoveMember { channel, key }).await?;
+        Ok(answer == Response::Removed)
+    }
+
+    /// Removes a user or a connection from a channel and keeps it out. How many connections that
+    /// were, or `None` where too many are kept out already. Every loop has been told.
+    pub(crate) async fn kick(
+        &self,
+        channel: ChannelName,
+        target: Target,
+        time: Duration,
+    ) -> Result<Option<usize>, Unavailable> {
+        Ok(kicked(self.ask_all(Request::Kick { channel, target, time }).await?))
+    }
+
+    /// The same with all connections of a user and the whole server.
+    pub(crate) async fn disconnect(
+        &self,
+        user: UserId,
+        time: Duration,
+    ) -> Result<Option<usize>, Unavailable> {
+        Ok(kicked(self.ask_all(Request::Disconnect { user, time }).await?))
+    }
+
+    async fn with_subscribers(
+        &self,
+        counts: Vec<ChannelCount>,
+    ) -> Result<Vec<ChannelUse>, Unavailable> {
+        let names = counts.iter().map(|count| count.channel.clone()).collect();
+        let subscribers = self.count_subscribers(names).await?;
+        let both = counts.into_iter().zip(subscribers);
+        let uses = both.map(|(ChannelCount { channel, users, connections }, subscribers)| {
+            ChannelUse { channel, users, connections, subscribers }
+        });
+        Ok(uses.collect())
+    }
+
+    async fn count_subscribers(
+        &self,
+        channels: Vec<ChannelName>,
+    ) -> Result<Vec<usize>, Unavailable> {
+        let count = channels.len();
+        Ok(sum(count, self.ask_all(Request::CountSubscribers { channels }).await?))
+    }
+
+    async fn ask(&self, peer: Peer, request: Request) -> Result<Response, Unavailable> {
+        answered(self.loops.request(peer, request)?).await
+    }
+
+    /// Asks all loops at once.
+    async fn ask_all(&self, request: Request) -> Result<Vec<Response>, Unavailable> {
+        let mut asked = Vec::new();
+        for peer in self.loops.peers() {
+            asked.push(self.loops.request(peer, request.clone())?);
+        }
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.push(answered(answer).await?);
+        }
+        Ok(answers)
+    }
+}
+
+async fn answered(answer: oneshot::Receiver<Response>) -> Result<Response, Unavailable> {
+    match timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(_)) | Err(_) => Err(Unavailable),
+    }
+}
+
+fn channels_of(response: Response) -> Vec<ChannelCount> {
+    match response {
+        Response::Channels(channels) => channels,
+        _ => Vec::new(),
+    }
+}
+
+fn names_of(response: Response) -> Vec<ChannelName> {
+    match response {
+        Response::ChannelNames(names) => names,
+        _ => Vec::new(),
+    }
+}
+
+fn sum(count: usize, responses: Vec<Response>) -> Vec<usize> {
+    let mut sums = vec![0; count];
+    for response in responses {
+        if let Response::Counts(counts) = response {
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum += count;
+            }
+        }
+    }
+    sums
+}
+
+fn kicked(responses: Vec<Response>) -> Option<usize> {
+    let has_room = !responses.contains(&Response::Full);
+    has_room.then(|| sum(1, responses)[0])
+}
