@@ -111,7 +111,7 @@ struct Socket {
 }
 
 enum Late {
-    Verdict(Asker, Verification),
+    Verification(Asker, Verification),
     Ruling(Asker, ChannelName),
 }
 
@@ -248,7 +248,9 @@ impl World {
     fn answer(&mut self, at: usize, granted: Granted) {
         let event = match self.sides[at].late.pop_front() {
             None => return,
-            Some(Late::Verdict(asker, verification)) => Event::Verified { asker, verification },
+            Some(Late::Verification(asker, verification)) => {
+                Event::Verified { asker, verification }
+            }
             Some(Late::Ruling(asker, channel)) => {
                 let ruling = if granted == Granted::Yes { Ruling::Granted } else { Ruling::Denied };
                 Event::Ruling { asker, channel, ruling }
@@ -365,15 +367,15 @@ impl Io for Side {
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification> {
-        let verdict = UserId::parse(token).map_err(|_| AuthRefusal::NoKey);
-        let verdict =
-            verdict.map(|user| Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() });
+        let result = UserId::parse(token).map_err(|_| AuthRefusal::NoKey);
+        let result =
+            result.map(|user| Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() });
         let claim = resume.and_then(claim_of);
-        let verification = Verification { verdict, claim: claim.map(Box::new), unix_ms: 0 };
+        let verification = Verification { result, claim: claim.map(Box::new), unix_ms: 0 };
         if !self.is_late {
             return Asked::Now(verification);
         }
-        self.late.push_back(Late::Verdict(asker, verification));
+        self.late.push_back(Late::Verification(asker, verification));
         Asked::Later
     }
 

@@ -83,7 +83,7 @@ fn session(slot: u64) -> Session {
     let mut tell = |input| session.handle(input, &context, &mut out);
     tell(message(r#"{"type":"auth","token":"t"}"#));
     let auth = Auth { user: user(slot), expires_at_unix_ms: u64::MAX, claims: "{}".into() };
-    tell(Input::Verified(Verification { verdict: Ok(auth), claim: None, unix_ms: 0 }));
+    tell(Input::Verified(Verification { result: Ok(auth), claim: None, unix_ms: 0 }));
     for number in [0, 1].map(|which| (slot + which) % CHANNELS) {
         tell(message(&track_text(number, 0)));
         for _ in [Right::Subscribe, Right::Track] {

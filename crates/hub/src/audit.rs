@@ -134,13 +134,13 @@ impl Hub {
         self.connections.get(slot).into_iter().flat_map(|one| one.session.tracked())
     }
 
-    /// The connections whose sockets take bytes and that are owed a snapshot all the same, and of
+    /// The connections whose sockets take bytes and that wait for a snapshot all the same, and of
     /// which channel. Walks all subscriptions.
     pub fn awaiting_snapshot(&self) -> impl Iterator<Item = (u32, &ChannelName)> {
         let takes_bytes = |slot| {
             self.connections.get(slot).is_some_and(|one| one.is_open() && !one.has_send_queue())
         };
-        let owed = self.audience.awaiting_snapshot().filter(move |(_, slot)| takes_bytes(*slot));
-        owed.map(|(channel, slot)| (slot, channel))
+        let waiting = self.audience.awaiting_snapshot().filter(move |(_, slot)| takes_bytes(*slot));
+        waiting.map(|(channel, slot)| (slot, channel))
     }
 }

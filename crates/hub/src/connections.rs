@@ -67,7 +67,7 @@ impl Connections {
         self.by_default_channel.get(channel).into_iter().flatten().copied()
     }
 
-    /// How many channels are somebody's default.
+    /// How many channels are the default of a connection.
     pub(crate) fn named_channels(&self) -> usize {
         self.by_default_channel.len()
     }

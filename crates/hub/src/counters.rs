@@ -1,4 +1,4 @@
-//! What a hub counts. Plain numbers: whoever drives the hub publishes them.
+//! What a hub counts. Plain numbers, which the shell publishes.
 
 use herenow_core::Instant;
 use herenow_wire::ErrorCode;
@@ -22,7 +22,7 @@ pub struct Counters {
     pub connections_accepted: usize,
     /// Whole frames that came.
     pub frames_in: usize,
-    /// Writes. Each carries all that a socket is owed at the time.
+    /// Writes. Each carries all that waits for a socket at the time.
     pub writes: usize,
     /// Bytes that came.
     pub bytes_in: usize,

@@ -42,7 +42,7 @@ struct Running {
     recipients: Option<Vec<Recipient>>,
 }
 
-/// A subscriber, and what it is owed of a delivery.
+/// A subscriber, and the part of a delivery that it gets.
 #[derive(Debug, Clone, Copy)]
 struct Recipient {
     slot: u32,
@@ -193,7 +193,7 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
-    /// Writes deltas or snapshot to every subscriber here, each as it is owed.
+    /// Writes deltas or snapshot to every subscriber here.
     fn deliver_at_once<'a>(
         &mut self,
         channel: &ChannelName,
@@ -231,7 +231,7 @@ impl<I: Io> Work<'_, I> {
             let part = recipients.split_off(recipients.len().saturating_sub(left));
             left -= part.len();
             let mut shared = (Shared::of(&delivery.deltas), Shared::of(&delivery.snapshot));
-            // Back in its place first: what is written may show that somebody lags, who is then
+            // Back in its place first: a write may show that a subscriber lags, which is then
             // to be taken off what is left.
             let channel = delivery.channel.clone();
             let is_done = recipients.is_empty();
@@ -321,7 +321,8 @@ impl<I: Io> Work<'_, I> {
         self.lag_unsent(channel, snapshot.bytes().len());
     }
 
-    /// Who was not sent its part is owed a snapshot, once its socket has drained or there is room.
+    /// A subscriber that was not sent its part gets a snapshot once its socket has drained or there
+    /// is room.
     fn lag_unsent(&mut self, channel: &ChannelName, snapshot_bytes: usize) {
         while let Some((slot, why)) = self.hub.scratch.unsent.pop() {
             self.lag(channel, slot);

@@ -12,7 +12,7 @@ use herenow_wire::ChannelName;
 use herenow_wire::encode::Position;
 
 /// Bytes that many sockets are sent. The box is apart from the count of its owners, so that its
-/// memory goes with the last of them, whoever still remembers that it was there.
+/// memory goes with the last of them, even if a weak reference is left.
 #[derive(Debug)]
 pub struct Encoded(Box<[u8]>);
 

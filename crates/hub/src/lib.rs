@@ -2,7 +2,7 @@
 //! over byte streams.
 //!
 //! A [`Hub`] has no socket, clock, thread, file, randomness or cryptography. Bytes, time, ids and
-//! verdicts come in through [`Hub::handle`] and [`Hub::turn`]; what is to be done goes out through
+//! results come in through [`Hub::handle`] and [`Hub::turn`]; what is to be done goes out through
 //! [`Io`]. The event loop of the server and the simulation drive the same hub.
 
 mod answers;

@@ -34,7 +34,7 @@ impl<I: Io> Work<'_, I> {
         if let Some(connection) = self.hub.connections.get_mut(slot)
             && connection.reader.has_unread()
         {
-            // It comes after what was read before, whoever did not ask `Hub::read_limit`.
+            // It comes after what was read before: the shell did not ask `Hub::read_limit`.
             let mut all = connection.reader.take_unread();
             all.extend_from_slice(bytes);
             return connection.reader.keep_unread(&Chunk::new(&mut all));
@@ -154,7 +154,7 @@ impl<I: Io> Work<'_, I> {
                     }
                     None => write_header(reply, Opcode::Close, 0),
                 }
-                // A page that is left or loaded again says "going away": that is no farewell.
+                // A page that is left or loaded again says "going away": it may come back.
                 match frame {
                     Some(frame) if frame.code == CloseCode::GoingAway.number() => {
                         self.socket_lost(slot);

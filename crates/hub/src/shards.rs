@@ -107,7 +107,7 @@ impl Shards {
         None
     }
 
-    /// Moves what a channel owes into `out`.
+    /// Moves the pending changes of a channel into `out`.
     pub(crate) fn flush(&mut self, channel: &ChannelName, now: Instant, out: &mut Flush) {
         let at = self.at(channel);
         self.with(at, |shard| shard.flush(channel, now, out));

@@ -1,4 +1,4 @@
-//! Asking for the snapshots that this loop's connections are owed, each when its socket takes it
+//! Requesting the snapshots that this loop's connections wait for, each when its socket takes it
 //! and its budget lets it through.
 
 use herenow_core::{Cause, Command, Input, When};
@@ -9,7 +9,7 @@ use crate::connection::Connection;
 use crate::work::Work;
 
 impl<I: Io> Work<'_, I> {
-    /// The connection subscribes from now on, and is owed a snapshot.
+    /// The connection subscribes from now on, a snapshot first.
     pub(crate) fn listen(&mut self, slot: u32, channel: ChannelName) {
         let request_id = self.hub.audience.listen(&channel, slot);
         if self.may_request(slot, &channel, Cause::Subscription) {

@@ -30,19 +30,19 @@ pub struct Admission {
 /// One connection that has neither authenticated nor joined a public channel. Dropping it makes
 /// room for the next of its address.
 #[derive(Debug)]
-pub struct Newcomer {
+pub struct UnauthenticatedPermit {
     counted: Arc<Count>,
 }
 
 /// What the address of a client allows.
 #[derive(Debug)]
-pub enum Entrance {
+pub enum AdmissionDecision {
     /// It is this machine, and is not counted.
     Uncounted,
     /// Counted until the guard is dropped.
-    Counted(Newcomer),
+    Counted(UnauthenticatedPermit),
     /// The address holds as many unauthenticated connections as it may: an upgrade is answered 429.
-    NoMoreNewcomers,
+    AddressFull,
 }
 
 /// How many times as much as a /64 the /48 around it may hold. A provider gives a /48 to one
@@ -90,19 +90,19 @@ impl Admission {
 
     /// Counts a client that asks for a WebSocket. This machine itself is not counted: a proxy on it
     /// that is not trusted looks the same, and stands for many.
-    pub fn admit(&mut self, client: Client) -> Entrance {
+    pub fn admit(&mut self, client: Client) -> AdmissionDecision {
         if client.naming == Naming::Direct && client.peer.is_loopback() {
-            return Entrance::Uncounted;
+            return AdmissionDecision::Uncounted;
         }
         let subnet = self.counts.of(Source::of(client.peer));
-        match Newcomer::count(subnet, self.settings.max_unauthenticated_per_address) {
-            Some(newcomer) => Entrance::Counted(newcomer),
-            None => Entrance::NoMoreNewcomers,
+        match UnauthenticatedPermit::count(subnet, self.settings.max_unauthenticated_per_address) {
+            Some(permit) => AdmissionDecision::Counted(permit),
+            None => AdmissionDecision::AddressFull,
         }
     }
 }
 
-impl Newcomer {
+impl UnauthenticatedPermit {
     /// One more, unless the subnet holds `limit`, or the site its multiple. Nothing else adds, so
     /// what was below the limit a moment ago still is.
     fn count(subnet: &Arc<Count>, limit: usize) -> Option<Self> {
@@ -117,7 +117,7 @@ impl Newcomer {
     }
 }
 
-impl Drop for Newcomer {
+impl Drop for UnauthenticatedPermit {
     fn drop(&mut self) {
         let Count { held, site } = &*self.counted;
         held.fetch_sub(1, Ordering::Relaxed);
@@ -199,12 +199,12 @@ mod tests {
     }
 
     fn is_full(admission: &mut Admission, peer: &str) -> bool {
-        matches!(admission.admit(ip(peer)), Entrance::NoMoreNewcomers)
+        matches!(admission.admit(ip(peer)), AdmissionDecision::AddressFull)
     }
 
-    fn counted(entrance: Entrance) -> Newcomer {
-        match entrance {
-            Entrance::Counted(newcomer) => newcomer,
+    fn counted(decision: AdmissionDecision) -> UnauthenticatedPermit {
+        match decision {
+            AdmissionDecision::Counted(permit) => permit,
             other => panic!("expected a counted connection, got {other:?}"),
         }
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn all_subnets_of_a_48_share_eight_times_the_limit() {
         let mut admission = admission(2);
-        let mut held: Vec<Newcomer> = (0..2 * SUBNETS_PER_SITE)
+        let mut held: Vec<UnauthenticatedPermit> = (0..2 * SUBNETS_PER_SITE)
             .map(|subnet| counted(admission.admit(ip(&format!("2001:db8:0:{subnet:x}::1")))))
             .collect();
         assert!(is_full(&mut admission, "2001:db8:0:ffff::1"));
@@ -247,14 +247,14 @@ mod tests {
     fn only_this_machine_that_connects_itself_is_not_counted() {
         let mut admission = admission(0);
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            let entrance = admission.admit(ip(peer));
-            assert!(matches!(entrance, Entrance::Uncounted), "{peer}");
+            let decision = admission.admit(ip(peer));
+            assert!(matches!(decision, AdmissionDecision::Uncounted), "{peer}");
         }
         assert!(is_full(&mut admission, "10.1.2.3"));
         for naming in [Naming::Proxies, Naming::Unknown(Unnamed::NoHeader)] {
             let forwarded = Client { naming, ..ip("127.0.0.1") };
-            let entrance = admission.admit(forwarded);
-            assert!(matches!(entrance, Entrance::NoMoreNewcomers), "{naming:?}");
+            let decision = admission.admit(forwarded);
+            assert!(matches!(decision, AdmissionDecision::AddressFull), "{naming:?}");
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
         let naming = Naming::Unknown(Unnamed::NoHeader);
         let unnamed = Client { peer: Peer::Unix, naming };
         let first = counted(admission.admit(unnamed));
-        assert!(matches!(admission.admit(unnamed), Entrance::NoMoreNewcomers));
+        assert!(matches!(admission.admit(unnamed), AdmissionDecision::AddressFull));
         let _other = counted(admission.admit(ip("192.0.2.1")));
         drop(first);
         counted(admission.admit(unnamed));
@@ -274,7 +274,7 @@ mod tests {
     fn addresses_without_connections_are_forgotten_and_a_site_keeps_its_count() {
         let mut admission = admission(1);
         let kept = counted(admission.admit(ip("192.0.2.1")));
-        let site: Vec<Newcomer> = (0..SUBNETS_PER_SITE)
+        let site: Vec<UnauthenticatedPermit> = (0..SUBNETS_PER_SITE)
             .map(|subnet| counted(admission.admit(ip(&format!("2001:db8:0:{subnet:x}::1")))))
             .collect();
         for host in 0..5_000_u32 {

@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 /// Every answer is short and known as a whole.
 pub type Answer = Response<Full<Bytes>>;
 
-/// A sentence for whoever asks with curl.
+/// A sentence for a person who asks with curl.
 pub fn text(status: StatusCode, text: &'static str) -> Answer {
     body(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
 }

@@ -32,7 +32,7 @@ use subtle::ConstantTimeEq as _;
 use header::Header;
 use key::Key;
 
-/// A secret shared with whoever makes the tokens. Never shown.
+/// A secret shared with the backend that makes the tokens. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
@@ -77,7 +77,7 @@ impl Secret {
         (!bytes.is_empty()).then(|| Self(bytes.into()))
     }
 
-    /// Whether somebody knows it. Takes as long for a guess that is nearly right as for any other.
+    /// Whether a guess is right. Takes as long for a guess that is nearly right as for any other.
     pub fn is(&self, shown: &[u8]) -> bool {
         self.0.ct_eq(shown).into()
     }
@@ -111,7 +111,7 @@ impl Verifier {
         }
     }
 
-    /// Puts other public keys in force. Who has signed in stays until their token expires.
+    /// Puts other public keys in force. A connection that has authenticated stays until its token expires.
     pub fn replace(&self, jwks: &Jwks) {
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = jwks.keys();
     }

@@ -33,7 +33,7 @@ use crate::service_manager::ServiceManager;
 /// Everything `run` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What loops, sessions and the front door obey.
+    /// The settings of loops, sessions and the front door.
     pub settings: Settings,
     /// What tokens are checked against.
     pub keys: Keys,

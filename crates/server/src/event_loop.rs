@@ -23,16 +23,16 @@ pub(crate) use self::metrics::Metrics;
 use self::shell::{Got, Shell};
 use crate::auth::ResumeKey;
 use crate::config::Settings;
-use crate::loops::Adopted;
-use crate::orders::{Ending, Orders};
-use crate::verification::{Verdict, Verification};
+use crate::control::{LoopControl, Shutdown};
+use crate::loops::AcceptedSocket;
+use crate::verification::{Verification, VerifiedToken};
 
 /// What a loop is made of.
 pub(crate) struct Parts {
     pub(crate) index: u16,
     pub(crate) settings: Arc<Settings>,
     pub(crate) verification: Verification,
-    pub(crate) orders: Arc<Orders>,
+    pub(crate) control: Arc<LoopControl>,
     pub(crate) poll: Poll,
     pub(crate) inbox: Inbox,
     /// To every loop, this one included, by index.
@@ -51,11 +51,11 @@ pub(crate) struct EventLoop {
     shell: Shell,
     poll: Poll,
     inbox: Inbox,
-    orders: Arc<Orders>,
-    /// The version of the orders that it has obeyed.
-    obeyed: u64,
-    /// Verdicts on tokens that have come and are not told yet.
-    verdicts: VecDeque<Box<Verdict>>,
+    control: Arc<LoopControl>,
+    /// The version of the control state that it has applied.
+    applied: u64,
+    /// Verified tokens that the hub has not been handed yet.
+    verified_tokens: VecDeque<Box<VerifiedToken>>,
     metrics: Arc<Metrics>,
     read_buffer: Vec<u8>,
     started: Wall,
@@ -67,9 +67,9 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Verdicts told in one turn: half a millisecond, most of it the writing of the answers. When
+/// Verified tokens that are handed to the hub in one turn: half a millisecond, most of it the writing of the answers. When
 /// thousands authenticate at once, flushes to everybody else come in between.
-const VERDICTS_PER_TURN: usize = 32;
+const VERIFIED_PER_TURN: usize = 32;
 /// Batches of mail taken in one turn.
 const BATCHES_PER_TURN: usize = 256;
 /// The longest sleep: a wake that was missed costs no more.
@@ -80,7 +80,7 @@ impl EventLoop {
         let started = parts.started;
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
         let config = config(&parts);
-        let access = parts.orders.standing().access;
+        let access = parts.control.state().access;
         Self {
             me: config.me,
             hub: Hub::new(config, access.policy(), now),
@@ -97,10 +97,10 @@ impl EventLoop {
             },
             poll: parts.poll,
             inbox: parts.inbox,
-            orders: parts.orders,
-            // Whatever has been ordered before the first turn is obeyed in it.
-            obeyed: 0,
-            verdicts: VecDeque::new(),
+            control: parts.control,
+            // The first turn applies whatever has changed before it.
+            applied: 0,
+            verified_tokens: VecDeque::new(),
             metrics: parts.metrics,
             read_buffer: vec![0; herenow_hub::READ_BYTES],
             started,
@@ -139,8 +139,8 @@ impl EventLoop {
             let Some(mail) = self.inbox.take() else { break };
             self.accept(mail);
         }
-        self.tell_verdicts();
-        self.obey_orders();
+        self.deliver_verified();
+        self.apply_control();
         self.read_sockets();
         // Before anybody is told, so that who has heard of a change finds it counted.
         self.metrics.publish(&self.hub.counters());
@@ -156,7 +156,7 @@ impl EventLoop {
             if let Some(mail) = self.inbox.take() {
                 self.accept(mail);
                 timeout = Duration::ZERO;
-            } else if self.orders.newer_than(self.obeyed).is_some() {
+            } else if self.control.newer_than(self.applied).is_some() {
                 timeout = Duration::ZERO;
             }
         }
@@ -169,7 +169,7 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Duration {
-        let has_work = !self.verdicts.is_empty()
+        let has_work = !self.verified_tokens.is_empty()
             || (self.shell.has_readable() && !self.hub.is_backpressured())
             || (self.hub.has_reviews() && self.shell.access.takes_reviews(self.me));
         if has_work {
@@ -185,12 +185,12 @@ impl EventLoop {
     fn accept(&mut self, batch: Vec<Mail>) {
         for mail in batch {
             match mail {
-                Mail::Adopt(adopted) => self.adopt(*adopted),
+                Mail::Accepted(accepted) => self.open(*accepted),
                 Mail::Hub(batch) => self.tell(Event::Mail(batch)),
                 Mail::Decision { asker, channel, ruling } => {
                     self.tell(Event::Ruling { asker, channel, ruling });
                 }
-                Mail::Verified(verdict) => self.verdicts.push_back(verdict),
+                Mail::Verified(token) => self.verified_tokens.push_back(token),
                 Mail::Request(request) => {
                     let (request, answer) = *request;
                     let id = self.shell.await_response(answer);
@@ -201,25 +201,25 @@ impl EventLoop {
         }
     }
 
-    /// Tells the verdicts that have come, those that came first, as far as one turn allows.
-    fn tell_verdicts(&mut self) {
-        for _ in 0..VERDICTS_PER_TURN {
-            let Some(verdict) = self.verdicts.pop_front() else { break };
-            let asker = verdict.asker;
-            let verification = self.shell.verified(*verdict);
+    /// Hands verified tokens to the hub, the oldest first, as far as one turn allows.
+    fn deliver_verified(&mut self) {
+        for _ in 0..VERIFIED_PER_TURN {
+            let Some(token) = self.verified_tokens.pop_front() else { break };
+            let asker = token.asker;
+            let verification = self.shell.verified(*token);
             self.tell(Event::Verified { asker, verification });
         }
-        if self.verdicts.is_empty() && self.verdicts.capacity() > VERDICTS_PER_TURN {
+        if self.verified_tokens.is_empty() && self.verified_tokens.capacity() > VERIFIED_PER_TURN {
             // What a herd has left behind.
-            self.verdicts = VecDeque::new();
+            self.verified_tokens = VecDeque::new();
         }
     }
 
     /// Takes over a socket that was upgraded.
-    fn adopt(&mut self, adopted: Adopted) {
-        let Adopted { stream, mut first_bytes, default_channel, newcomer } = adopted;
+    fn open(&mut self, accepted: AcceptedSocket) {
+        let AcceptedSocket { stream, mut first_bytes, default_channel, permit } = accepted;
         let Some(id) = random_id() else { return };
-        let slot = match self.shell.watch(stream, newcomer, self.poll.registry()) {
+        let slot = match self.shell.watch(stream, permit, self.poll.registry()) {
             Ok(slot) => slot,
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be watched and was dropped");
@@ -263,21 +263,21 @@ impl EventLoop {
         }
     }
 
-    /// Does what it is ordered since it last looked.
-    fn obey_orders(&mut self) {
-        let Some(orders) = self.orders.newer_than(self.obeyed) else { return };
-        self.obeyed = orders.version;
-        match orders.ending {
+    /// Applies the control state, if it has changed since the last turn.
+    fn apply_control(&mut self) {
+        let Some(state) = self.control.newer_than(self.applied) else { return };
+        self.applied = state.version;
+        match state.shutdown {
             None => {
-                self.shell.access = orders.access;
+                self.shell.access = state.access;
                 self.tell(Event::Reload(self.shell.access.policy()));
             }
-            Some(Ending { at, connections }) => {
+            Some(Shutdown { at, connections }) => {
                 let within = at.saturating_duration_since(Wall::now());
                 self.tell(Event::ShutDown { within, connections });
             }
         }
-        self.orders.obeyed(self.me, orders.version);
+        self.control.applied(self.me, state.version);
     }
 
     fn has_ended(&self) -> bool {

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::admission::{Admission, Entrance};
+use crate::admission::{Admission, AdmissionDecision};
 use crate::auth::{Minter, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
 use crate::config::{Pages, Settings};
@@ -39,7 +39,7 @@ pub(crate) struct FrontDoor {
     pub pages: Pages,
     /// What development tokens are signed with.
     pub minter: Option<Minter>,
-    /// What opens the metrics to whoever shows it.
+    /// The token that opens the metrics.
     pub metrics_token: Option<Secret>,
     pub metrics: DoorMetrics,
     /// When the server started; times of connections are counted from it.
@@ -80,7 +80,7 @@ pub(crate) async fn serve_metrics(
 
 impl FrontDoor {
     /// Counts a client that asks for a WebSocket towards its address.
-    fn admit(&self, client: Client) -> Entrance {
+    fn admit(&self, client: Client) -> AdmissionDecision {
         if let Naming::Unknown(why) = client.naming {
             self.report_unnamed(client, why);
         }

@@ -9,6 +9,7 @@ mod backend;
 pub mod client_address;
 pub mod clock;
 pub mod config;
+mod control;
 mod dev;
 mod event_loop;
 pub mod faults;
@@ -18,7 +19,6 @@ mod listener;
 pub mod logs;
 pub mod loops;
 mod metrics;
-mod orders;
 pub mod service_manager;
 mod spare_memory;
 mod strict_json;
@@ -42,7 +42,7 @@ use admission::Admission;
 use auth::{Minter, Verifier};
 use config::Config;
 use http::FrontDoor;
-use loops::{Loops, Order};
+use loops::{ControlVersion, Loops};
 use metrics::DoorMetrics;
 use service_manager::ServiceManager;
 
@@ -73,7 +73,7 @@ pub enum RunError {
 /// How long connections may take to close at the end. With what HTTP may take before, a stop
 /// stays below the ten seconds that supervisors commonly wait.
 const CLOSING_TIME: Duration = Duration::from_secs(7);
-/// How long loops may take to obey new rules before the log names those that have not.
+/// How long loops may take to apply new rules before the log names those that have not.
 const LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// Where connections come in. A TCP listener alone is the server's own.
@@ -165,7 +165,7 @@ pub async fn run_reloading(
 /// New rules that not every loop has taken yet.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
-    order: Order,
+    version: ControlVersion,
     patterns: usize,
     /// When to name the loops that are late, unless that has been done.
     late_at: Option<Instant>,
@@ -183,16 +183,16 @@ async fn put_in_force(
             Some(rules) = reloads.recv() => {
                 let late_at = pending.map_or(Some(Instant::now() + LATE_AFTER), |p| p.late_at);
                 let patterns = rules.rows().len();
-                pending = Some(Pending { order: loops.reload(rules), patterns, late_at });
+                pending = Some(Pending { version: loops.reload(rules), patterns, late_at });
             }
             patterns = until_in_force(loops, pending) => {
                 pending = None;
                 tracing::info!(patterns, "new rules are in force");
                 service_manager.ready();
             }
-            order = until_late(pending) => {
+            version = until_late(pending) => {
                 pending = pending.map(|pending| Pending { late_at: None, ..pending });
-                let loops = format!("{:?}", loops.behind(order));
+                let loops = format!("{:?}", loops.behind(version));
                 tracing::warn!(loops, "new rules are not in force yet: these loops are busy");
             }
         }
@@ -200,16 +200,16 @@ async fn put_in_force(
 }
 
 async fn until_in_force(loops: &Loops, pending: Option<Pending>) -> usize {
-    let Some(Pending { order, patterns, .. }) = pending else { return future::pending().await };
-    loops.until_obeyed(order).await;
+    let Some(Pending { version, patterns, .. }) = pending else { return future::pending().await };
+    loops.until_applied(version).await;
     patterns
 }
 
-async fn until_late(pending: Option<Pending>) -> Order {
+async fn until_late(pending: Option<Pending>) -> ControlVersion {
     match pending {
-        Some(Pending { order, late_at: Some(at), .. }) => {
+        Some(Pending { version, late_at: Some(at), .. }) => {
             sleep_until(at).await;
-            order
+            version
         }
         _ => future::pending().await,
     }

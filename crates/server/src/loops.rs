@@ -15,26 +15,26 @@ use socket2::Socket;
 use tokio::sync::oneshot;
 
 use crate::access::{Access, Rules};
-use crate::admission::Newcomer;
+use crate::admission::UnauthenticatedPermit;
 use crate::auth::{ResumeKey, Verifier};
 use crate::backend::Unavailable;
 use crate::clock;
 use crate::config::Settings;
+use crate::control::{LoopControl, LoopFailure, Shutdown};
 use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
-use crate::orders::{Ending, LoopFailure, Orders};
 use crate::verification::Verification;
 
 /// An upgraded socket on its way to a loop.
 #[derive(Debug)]
-pub struct Adopted {
+pub struct AcceptedSocket {
     /// Nonblocking, and over TCP with `TCP_NODELAY`.
     pub stream: Socket,
     /// What arrived behind the request's head: the client's first frames.
     pub first_bytes: Vec<u8>,
     /// The channel of messages that name none.
     pub default_channel: DefaultChannel,
-    /// Dropped as soon as the connection signs in, joins a public channel, or ends.
-    pub newcomer: Option<Newcomer>,
+    /// Dropped as soon as the connection authenticates, joins a public channel, or ends.
+    pub permit: Option<UnauthenticatedPermit>,
 }
 
 /// The running loops. Clones speak to the same loops.
@@ -42,7 +42,7 @@ pub struct Adopted {
 pub struct Loops {
     settings: Arc<Settings>,
     mailboxes: Arc<[Mailbox]>,
-    orders: Arc<Orders>,
+    control: Arc<LoopControl>,
     metrics: Arc<[Arc<Metrics>]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     next: Arc<AtomicUsize>,
@@ -57,17 +57,17 @@ pub struct LoopsMetrics {
     pub connections: u64,
     /// Sessions now that have lost their socket and may come back.
     pub detached_sessions: u64,
-    /// Entries now.
+    /// Members now.
     pub members: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
-    /// Channels now that somebody subscribes to or tracks in.
+    /// Channels now with a subscriber or a member.
     pub channels: u64,
     /// Connections that loops took over.
     pub connections_accepted: u64,
     /// Whole frames read.
     pub frames_in: u64,
-    /// Writes to sockets. Each carries all that a socket is owed at the time.
+    /// Writes to sockets. Each carries all that waits for a socket at the time.
     pub writes: u64,
     /// Bytes read.
     pub bytes_in: u64,
@@ -77,7 +77,7 @@ pub struct LoopsMetrics {
     pub flushes: u64,
     /// Flushes handed to another loop that has subscribers of the channel.
     pub flushes_forwarded: u64,
-    /// Updates that a newer one of the same entry replaced before anybody was told.
+    /// Updates that a newer one of the same member replaced before they were flushed.
     pub updates_merged: u64,
     /// Times a slow subscriber's deltas were dropped for one snapshot.
     pub slow_subscriber_drops: u64,
@@ -103,7 +103,7 @@ impl Loops {
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let access = Access::new(settings.rules.clone(), &settings, mailboxes.clone());
-        let orders = Arc::new(Orders::new(access, mailboxes.clone()));
+        let control = Arc::new(LoopControl::new(access, mailboxes.clone()));
         let verification = Verification::start(verifier, mailboxes.clone())?;
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
@@ -112,7 +112,7 @@ impl Loops {
                 index,
                 settings: settings.clone(),
                 verification: verification.clone(),
-                orders: orders.clone(),
+                control: control.clone(),
                 poll,
                 inbox,
                 mailboxes: mailboxes.clone(),
@@ -128,7 +128,7 @@ impl Loops {
         Ok(Self {
             settings,
             mailboxes,
-            orders,
+            control,
             metrics: metrics.into(),
             threads: Arc::new(Mutex::new(threads)),
             next: Arc::default(),
@@ -140,10 +140,10 @@ impl Loops {
     /// back when all are.
     // The refused socket is the error: boxing it would cost every adoption an allocation.
     #[allow(clippy::result_large_err)]
-    pub fn adopt(&self, adopted: Adopted) -> Result<(), Adopted> {
+    pub fn accept(&self, accepted: AcceptedSocket) -> Result<(), AcceptedSocket> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let (before, from) = self.mailboxes.split_at(turn);
-        let mut batch = vec![Mail::Adopt(Box::new(adopted))];
+        let mut batch = vec![Mail::Accepted(Box::new(accepted))];
         for mailbox in from.iter().chain(before) {
             match mailbox.send(batch) {
                 Ok(()) => return Ok(()),
@@ -151,16 +151,16 @@ impl Loops {
             }
         }
         match batch.pop() {
-            Some(Mail::Adopt(adopted)) => Err(*adopted),
+            Some(Mail::Accepted(accepted)) => Err(*accepted),
             _ => unreachable!("the batch comes back as it was sent"),
         }
     }
 
     /// Puts new rules in force, and has everything that was granted asked again. A loop takes them
-    /// when it turns; returns what [`Loops::until_obeyed`] waits for.
-    pub fn reload(&self, rules: Rules) -> Order {
+    /// when it turns; returns what [`Loops::until_applied`] waits for.
+    pub fn reload(&self, rules: Rules) -> ControlVersion {
         let access = Access::new(rules, &self.settings, self.mailboxes.clone());
-        Order(self.orders.put_in_force(access))
+        ControlVersion(self.control.set_access(access))
     }
 
     /// The loop whose shard a channel belongs to.
@@ -186,18 +186,18 @@ impl Loops {
     }
 
     /// Waits until every loop has taken the rules of this order, or newer ones.
-    pub async fn until_obeyed(&self, order: Order) {
-        self.orders.until_obeyed(order.0).await;
+    pub async fn until_applied(&self, version: ControlVersion) {
+        self.control.until_applied(version.0).await;
     }
 
     /// The loops that have not, by index.
-    pub fn behind(&self, order: Order) -> Vec<usize> {
-        self.orders.behind(order.0)
+    pub fn behind(&self, version: ControlVersion) -> Vec<usize> {
+        self.control.behind(version.0)
     }
 
     /// Waits until a loop ends that should not have. Says which, and why.
     pub async fn until_failed(&self) -> (usize, io::Error) {
-        let LoopFailure { peer, error } = self.orders.until_failed().await;
+        let LoopFailure { peer, error } = self.control.until_failed().await;
         (usize::from(peer.0), io::Error::new(error.kind(), error.to_string()))
     }
 
@@ -246,7 +246,7 @@ impl Loops {
     /// the loops that have not ended by then, by index. Blocks.
     pub fn shut_down(&self, within: Duration) -> Vec<usize> {
         let at = Instant::now() + within;
-        self.orders.end(Ending { at, connections: self.connections() });
+        self.control.shut_down(Shutdown { at, connections: self.connections() });
         let Ok(threads) = self.threads.lock() else { return Vec::new() };
         loop {
             let running = threads.iter().enumerate().filter(|(_, thread)| !thread.is_finished());
@@ -261,7 +261,7 @@ impl Loops {
 
 /// An order to the loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Order(u64);
+pub struct ControlVersion(u64);
 
 /// How long a loop may take to end when its time is over.
 const LAST_TURN: Duration = Duration::from_millis(500);
@@ -270,23 +270,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What the thread of a loop does. However it ends, others learn of it.
 fn run(parts: Parts) {
-    let fate = Fate { peer: Peer(parts.index), orders: parts.orders.clone() };
+    let fate = Fate { peer: Peer(parts.index), control: parts.control.clone() };
     if let Err(error) = EventLoop::new(parts).run() {
-        fate.orders.fail(LoopFailure { peer: fate.peer, error });
+        fate.control.fail(LoopFailure { peer: fate.peer, error });
     }
 }
 
 /// Reports a panic of the loop's thread.
 struct Fate {
     peer: Peer,
-    orders: Arc<Orders>,
+    control: Arc<LoopControl>,
 }
 
 impl Drop for Fate {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let error = io::Error::other("a fault in the server");
-            self.orders.fail(LoopFailure { peer: self.peer, error });
+            self.control.fail(LoopFailure { peer: self.peer, error });
         }
     }
 }

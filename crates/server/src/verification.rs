@@ -34,9 +34,9 @@ pub(crate) struct Job {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct VerifiedToken {
     pub(crate) asker: Asker,
-    pub(crate) verdict: Result<Auth, AuthRefusal>,
+    pub(crate) result: Result<Auth, AuthRefusal>,
     pub(crate) resume: Option<Box<str>>,
 }
 
@@ -60,13 +60,13 @@ struct Queue {
 
 /// What all tokens that wait may use: 20,000 connections with common tokens that come at once.
 const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
-/// Tokens that one thread takes at a time. The verdicts go out together, after about a millisecond.
+/// Tokens that one thread takes at a time. The results go out together, after about a millisecond.
 const BATCH_JOBS: usize = 8;
 /// Threads at most. Of few cores half are used: the loops need the others.
 const MAX_THREADS: usize = 4;
 
 impl Verification {
-    /// Verdicts go to `mailboxes`, which are those of all loops by index.
+    /// Results go to `mailboxes`, which are those of all loops by index.
     pub(crate) fn start(verifier: Arc<Verifier>, mailboxes: Arc<[Mailbox]>) -> io::Result<Self> {
         if !verifier.has_public_keys() {
             return Ok(Self { verifier, pool: None });
@@ -86,25 +86,25 @@ impl Verification {
         Ok(Self { verifier, pool: Some(Arc::new(pool)) })
     }
 
-    /// The verdict, if it is quick to find; otherwise it comes as mail. Fails if too many tokens
+    /// The result, if it is quick to find; otherwise it comes as mail. Fails if too many tokens
     /// wait.
-    pub(crate) fn verify(&self, job: Job) -> Option<Verdict> {
+    pub(crate) fn verify(&self, job: Job) -> Option<VerifiedToken> {
         match &self.pool {
             Some(pool) if self.verifier.is_costly(&job.token) => match pool.0.push(job) {
                 Ok(()) => None,
                 Err(job) => Some(job.with(Err(AuthRefusal::Unavailable))),
             },
             _ => {
-                let verdict = judge(&self.verifier, &job.token);
-                Some(job.with(verdict))
+                let result = verify_token(&self.verifier, &job.token);
+                Some(job.with(result))
             }
         }
     }
 }
 
 impl Job {
-    fn with(self, verdict: Result<Auth, AuthRefusal>) -> Verdict {
-        Verdict { asker: self.asker, verdict, resume: self.resume }
+    fn with(self, result: Result<Auth, AuthRefusal>) -> VerifiedToken {
+        VerifiedToken { asker: self.asker, result, resume: self.resume }
     }
 
     fn bytes(&self) -> usize {
@@ -149,13 +149,13 @@ impl Shared {
         while let Some(jobs) = self.take() {
             let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
             for job in jobs {
-                let judged = contain(|| judge(&self.verifier, &job.token));
-                let verdict = judged.unwrap_or_else(|_| {
+                let result = contain(|| verify_token(&self.verifier, &job.token));
+                let result = result.unwrap_or_else(|_| {
                     tracing::error!("a fault in the verification of a token");
                     Err(AuthRefusal::Unavailable)
                 });
                 if let Some(batch) = batches.get_mut(usize::from(job.asker.peer.0)) {
-                    batch.push(Mail::Verified(Box::new(job.with(verdict))));
+                    batch.push(Mail::Verified(Box::new(job.with(result))));
                 }
             }
             for (mailbox, batch) in self.mailboxes.iter().zip(batches) {
@@ -179,7 +179,7 @@ impl Drop for Pool {
     }
 }
 
-fn judge(verifier: &Verifier, token: &str) -> Result<Auth, AuthRefusal> {
+fn verify_token(verifier: &Verifier, token: &str) -> Result<Auth, AuthRefusal> {
     verifier.verify(token, clock::unix_ms()).map_err(|error| match error {
         TokenError::NoKey => AuthRefusal::NoKey,
         error => AuthRefusal::Bad(error.to_string().into()),

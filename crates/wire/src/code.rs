@@ -16,7 +16,7 @@ pub enum ErrorCode {
     InvalidMessage,
     /// The message names no channel, or a text that cannot be one.
     InvalidChannel,
-    /// The channel's rule asks for a user and the connection has not signed in.
+    /// The channel's rule asks for a user and the connection has not authenticated.
     NotAuthenticated,
     /// The channel's rule refuses this user.
     ChannelAccessDenied,

@@ -20,7 +20,7 @@ pub enum Reply {
         user: UserId,
         /// The server's name of this connection.
         connection: ConnectionId,
-        /// What to show when signing in after the socket broke, in order to keep the members.
+        /// What to show when authenticating after the socket broke, in order to keep the members.
         resume: Option<Box<str>>,
     },
     /// The first token is bad.

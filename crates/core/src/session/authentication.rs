@@ -1,5 +1,5 @@
 //! Authenticating and refreshing: a token is handed out to be verified, and what the session does with
-//! the verdict. Knows nothing of signatures.
+//! the result. Knows nothing of signatures.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(super) struct Verified {
     pub(super) until: Instant,
 }
 
-/// How long the verification of a token may take. Only a server that has lost the verdict takes so
+/// How long the verification of a token may take. Only a server that has lost the result takes so
 /// long, and then the connection must not wait for ever.
 const MAX_VERIFICATION: Duration = Duration::from_secs(30);
 
@@ -38,8 +38,8 @@ impl Session {
         else {
             return;
         };
-        let Verification { verdict, claim, unix_ms } = verification;
-        match (verdict, claim) {
+        let Verification { result, claim, unix_ms } = verification;
+        match (result, claim) {
             (Ok(auth), claim) => {
                 let verified = Verified::new(auth, unix_ms, context);
                 match claim {

@@ -134,7 +134,7 @@ pub enum Input {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verification {
     /// Whom the token speaks for, or why it was refused.
-    pub verdict: Result<Auth, AuthRefusal>,
+    pub result: Result<Auth, AuthRefusal>,
     /// What the resume token claims, if one came along and it is valid for this user.
     /// Boxed, since it is rare and every input has room for the largest.
     pub claim: Option<Box<Claim>>,

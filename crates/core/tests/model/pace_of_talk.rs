@@ -120,7 +120,7 @@ impl Talk {
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
         let sign_in = ClientMessage::Auth { token: Some("t".into()), resume: None };
         talk.hear(Input::Message(Incoming { message: sign_in, reference: None }), 0);
-        let verification = Verification { verdict: Ok(auth), claim: None, unix_ms: 0 };
+        let verification = Verification { result: Ok(auth), claim: None, unix_ms: 0 };
         talk.hear(Input::Verified(verification), 0);
         for (channel, ms) in (0..CHANNELS).zip((0..).step_by(1_000)) {
             talk.hear(message(Word::Track(channel), 0).expect("a message"), ms);

@@ -88,7 +88,7 @@ pub const GOOD_UNTIL_MS: u64 = 1_000_000;
 /// An `auth` message and what its token will be found to be.
 #[derive(Clone, Debug)]
 pub struct Token {
-    pub verdict: Result<Auth, AuthRefusal>,
+    pub result: Result<Auth, AuthRefusal>,
     pub claim: Option<Claim>,
     pub reference: Option<Ref>,
 }
@@ -105,8 +105,8 @@ impl Token {
     }
 
     pub fn verified_by_clock(self, unix_ms: u64) -> Input {
-        let Token { verdict, claim, .. } = self;
-        Input::Verified(Verification { verdict, claim: claim.map(Box::new), unix_ms })
+        let Token { result, claim, .. } = self;
+        Input::Verified(Verification { result, claim: claim.map(Box::new), unix_ms })
     }
 }
 
@@ -118,7 +118,7 @@ pub fn good(name: &str) -> Token {
 pub fn good_until(name: &str, ms: u64) -> Token {
     let expires_at_unix_ms = STARTED_AT_UNIX_MS.saturating_add(ms);
     let auth = Auth { user: user(name), expires_at_unix_ms, claims: "{}".into() };
-    Token { verdict: Ok(auth), claim: None, reference: None }
+    Token { result: Ok(auth), claim: None, reference: None }
 }
 
 pub fn bad() -> Token {
@@ -126,7 +126,7 @@ pub fn bad() -> Token {
 }
 
 pub fn refused(refusal: AuthRefusal) -> Token {
-    Token { verdict: Err(refusal), claim: None, reference: None }
+    Token { result: Err(refusal), claim: None, reference: None }
 }
 
 pub fn granted(name: &str) -> Input {

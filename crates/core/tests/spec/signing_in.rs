@@ -215,7 +215,7 @@ fn a_date_far_ahead_means_for_ever() {
 fn a_token_that_ended_before_the_server_started_gets_its_sixty_seconds_and_no_more() {
     let mut talk = Talk::new();
     let mut token = good_until("jane", 0);
-    if let Ok(auth) = &mut token.verdict {
+    if let Ok(auth) = &mut token.result {
         auth.expires_at_unix_ms -= 40_000;
     }
     talk.hear(1_000, token);

@@ -177,7 +177,7 @@ fn what_is_left_of_a_token_is_measured_when_it_is_verified() {
     for right_unix_ms in [STARTED_AT_UNIX_MS - 7_200_000, STARTED_AT_UNIX_MS + YEAR_MS] {
         let mut talk = Talk::new();
         let mut token = good("jane");
-        if let Ok(auth) = &mut token.verdict {
+        if let Ok(auth) = &mut token.result {
             auth.expires_at_unix_ms = right_unix_ms + 900_000;
         }
         talk.gives(3_000, token.message(), &["verify t"]);

@@ -247,7 +247,7 @@ impl Io for Counting {
         let user = UserId::parse(&format!("user-{}", asker.slot)).expect("short and not empty");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
         Asked::Now(Verification {
-            verdict: Ok(auth),
+            result: Ok(auth),
             claim: self.claim.take().map(Box::new),
             unix_ms: 0,
         })

@@ -522,12 +522,12 @@ fn closes_with(bytes: &[u8], code: CloseCode) -> bool {
 
 /// A token is the name of its user: no run is about signatures.
 fn verify(token: &str, resume: Option<&str>, stage: &Stage) -> Verification {
-    let verdict = UserId::parse(token).map_err(|_| AuthRefusal::Bad("a token names a user".into()));
-    let claim = verdict.as_ref().ok().and_then(|user| claim_of(resume?, user));
+    let result = UserId::parse(token).map_err(|_| AuthRefusal::Bad("a token names a user".into()));
+    let claim = result.as_ref().ok().and_then(|user| claim_of(resume?, user));
     let life_ms = stage.plan.token_life.map(|life| life.as_millis() as u64);
     let expires_at_unix_ms = life_ms.map_or(u64::MAX, |life_ms| stage.now.as_millis() + life_ms);
-    let verdict = verdict.map(|user| Auth { user, expires_at_unix_ms, claims: "{}".into() });
-    Verification { verdict, claim: claim.map(Box::new), unix_ms: stage.now.as_millis() }
+    let result = result.map(|user| Auth { user, expires_at_unix_ms, claims: "{}".into() });
+    Verification { result, claim: claim.map(Box::new), unix_ms: stage.now.as_millis() }
 }
 
 /// A resume token says what it is for.

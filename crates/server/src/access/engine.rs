@@ -22,7 +22,7 @@ use crate::typescript::Place;
 /// See the module.
 pub(super) struct Engine {
     // They have to go before the runtime that they live in: fields are dropped in this order.
-    doors: Doors,
+    prelude: PreludeFunctions,
     context: Context,
     runtime: Runtime,
     program: Arc<Program>,
@@ -64,7 +64,7 @@ pub(super) const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
 const CALLS_PER_CHECKUP: u32 = 4096;
 
 /// The functions of the prelude.
-struct Doors {
+struct PreludeFunctions {
     describe: Persistent<Function<'static>>,
     bind: Persistent<Function<'static>>,
     subscribe: Persistent<Function<'static>>,
@@ -83,16 +83,16 @@ impl Engine {
         runtime.set_loader(Modules(program.clone()), Modules(program.clone()));
         let context = Context::full(&runtime).map_err(|_| Failure::TooMuchMemory)?;
         watch.start(START_TIME);
-        let doors = context.with(|ctx| {
+        let prelude = context.with(|ctx| {
             evaluate(&ctx, &program, &watch).map_err(|error| failure(&ctx, error, &program, &watch))
         })?;
-        Ok(Self { doors, context, runtime, program, watch, calls: 0, is_spent: false })
+        Ok(Self { prelude, context, runtime, program, watch, calls: 0, is_spent: false })
     }
 
     /// The configuration as JSON: `{"keys": […], "realtime": …}`, where a string that begins with a
     /// NUL describes what JSON cannot write. If it is no object, that value.
     pub(super) fn describe(&self) -> Result<String, Failure> {
-        self.enter(START_TIME, &self.doors.describe, ())
+        self.enter(START_TIME, &self.prelude.describe, ())
     }
 
     /// Fixes by which number each namespace is asked: its key and the rules that it was read with.
@@ -103,14 +103,14 @@ impl Engine {
             std::iter::once(*key).chain(names).collect::<serde_json::Value>()
         });
         let rows = rows.collect::<serde_json::Value>().to_string();
-        self.enter(START_TIME, &self.doors.bind, (rows,))
+        self.enter(START_TIME, &self.prelude.bind, (rows,))
     }
 
     /// Asks a rule.
     pub(super) fn call(&mut self, call: Call) -> Outcome {
         let door = match call.function {
-            RuleFunction::Subscribe => &self.doors.subscribe,
-            RuleFunction::Track => &self.doors.track,
+            RuleFunction::Subscribe => &self.prelude.subscribe,
+            RuleFunction::Track => &self.prelude.track,
         };
         self.watch.start(RULE_TIME);
         let outcome = self.context.with(|ctx| {
@@ -166,18 +166,18 @@ enum Fault {
     NoDefaultExport,
 }
 
-fn evaluate(ctx: &Ctx, program: &Program, watch: &Watch) -> Result<Doors, Fault> {
+fn evaluate(ctx: &Ctx, program: &Program, watch: &Watch) -> Result<PreludeFunctions, Fault> {
     let log = Function::new(ctx.clone(), |text: String| {
         tracing::debug!(said = shortened(&text), "the configuration says");
     })?;
     let prelude: Function = ctx.eval(include_str!("engine/prelude.js"))?;
-    let make_doors: Function = prelude.call((program.environment.as_str(), log))?;
+    let make_functions: Function = prelude.call((program.environment.as_str(), log))?;
     ctx.eval::<Function, _>(include_str!("engine/lockdown.js"))?.call::<_, ()>(())?;
     let make_reader: Function = ctx.eval(include_str!("engine/reader.js"))?;
     let is_proxy = Function::new(ctx.clone(), |value: Value| value.is_proxy())?;
     let is_promise = Function::new(ctx.clone(), |value: Value| value.is_promise())?;
     let reader: Object = make_reader.call((is_proxy, is_promise))?;
-    let doors: Object = make_doors.call((reader,))?;
+    let functions: Object = make_functions.call((reader,))?;
     let code = program.code(program.entry()).unwrap_or_default();
     let module = Module::declare(ctx.clone(), program.entry(), code)?;
     let (module, evaluated) = module.eval()?;
@@ -190,11 +190,11 @@ fn evaluate(ctx: &Ctx, program: &Program, watch: &Watch) -> Result<Doors, Fault>
     if let Some(promise) = config.as_promise() {
         config = settle(ctx, promise, watch)?;
     }
-    doors.get::<_, Function>("accept")?.call::<_, ()>((exports, config))?;
+    functions.get::<_, Function>("accept")?.call::<_, ()>((exports, config))?;
     let door = |name: &str| -> rquickjs::Result<_> {
-        Ok(Persistent::save(ctx, doors.get::<_, Function>(name)?))
+        Ok(Persistent::save(ctx, functions.get::<_, Function>(name)?))
     };
-    Ok(Doors {
+    Ok(PreludeFunctions {
         describe: door("describe")?,
         bind: door("bind")?,
         subscribe: door("subscribe")?,

@@ -57,11 +57,11 @@ pub(super) enum Judge {
 /// Why a question answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Where no rule speaks, whoever has signed in, may.
+    /// If no rule matches, any authenticated user may subscribe and track.
     SignedIn,
     /// And nobody else.
     NotSignedIn,
-    /// Who has not signed in is never seen, whatever a rule says.
+    /// An unauthenticated connection may never track, whatever a rule says.
     Anonymous,
 }
 
@@ -137,17 +137,22 @@ impl Rules {
         }
     }
 
-    /// Who answers. A namespace without `track` lets be seen whoever may see and has signed in.
-    pub(super) fn judge(&self, channel: &ChannelName, right: Right, is_signed_in: bool) -> Judge {
-        if right == Right::Track && !is_signed_in {
+    /// Who answers. A namespace without `track` lets an authenticated user track if it may subscribe.
+    pub(super) fn judge(
+        &self,
+        channel: &ChannelName,
+        right: Right,
+        is_authenticated: bool,
+    ) -> Judge {
+        if right == Right::Track && !is_authenticated {
             return Judge::Nobody(Reason::Anonymous);
         }
-        let Some(row) = self.find(channel) else { return Judge::by_default(is_signed_in) };
+        let Some(row) = self.find(channel) else { return Judge::by_default(is_authenticated) };
         let namespace = &self.rows()[row].1;
         let function = match right {
             Right::Track if namespace.has_track => RuleFunction::Track,
             _ if namespace.has_subscribe => RuleFunction::Subscribe,
-            _ => return Judge::by_default(is_signed_in),
+            _ => return Judge::by_default(is_authenticated),
         };
         Judge::Rule { row, function }
     }
@@ -195,8 +200,8 @@ impl Namespace {
 }
 
 impl Judge {
-    fn by_default(is_signed_in: bool) -> Self {
-        Self::Nobody(if is_signed_in { Reason::SignedIn } else { Reason::NotSignedIn })
+    fn by_default(is_authenticated: bool) -> Self {
+        Self::Nobody(if is_authenticated { Reason::SignedIn } else { Reason::NotSignedIn })
     }
 }
 

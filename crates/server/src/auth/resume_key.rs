@@ -8,7 +8,7 @@ use herenow_wire::{ConnectionId, UserId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// Signs resume tokens. One key for all loops, made anew at each start: no entry outlives that.
+/// Signs resume tokens. One key for all loops, made anew at each start: no member outlives that.
 #[derive(Clone)]
 pub(crate) struct ResumeKey([u8; 32]);
 

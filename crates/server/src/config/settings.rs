@@ -1,4 +1,4 @@
-//! The settings that loops and sessions obey. Every value has been checked against its bounds.
+//! The settings of loops and sessions. Every value has been checked against its bounds.
 
 use std::net::SocketAddr;
 
@@ -7,16 +7,16 @@ use herenow_wire::ChannelName;
 use super::{Network, Origin, Rehearsals};
 use crate::access::{ChannelSettings, Rules};
 
-/// Everything that loops, sessions and the front door obey. Units are in the names.
+/// The settings of loops, sessions and the front door. Units are in the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A connection's lease: silent for this long, its entries leave with `timeout`.
+    /// A connection's lease: silent for this long, its members leave with `timeout`.
     pub presence_ttl_ms: u64,
-    /// How long an entry stays after its connection broke without a close frame; 0: not at all.
+    /// How long a member stays after its connection broke without a close frame; 0: not at all.
     pub disconnect_grace_ms: u64,
     /// After how long without a presence message a channel's map is freed; 0: never.
     pub hibernate_after_ms: u64,
-    /// How long a connection may stay without signing in or observing a public channel.
+    /// How long a connection may stay without authenticating or observing a public channel.
     pub auth_timeout_ms: u64,
     /// Messages of one connection handled at once, per second, in the long run.
     pub max_messages_per_second: u32,
@@ -35,7 +35,7 @@ pub struct Settings {
     /// Sessions of one user that have lost their socket and may come back; beyond it the oldest
     /// ends.
     pub max_detached_per_user: usize,
-    /// Connections per address that have neither signed in nor joined a public channel; above it
+    /// Connections per address that have neither authenticated nor joined a public channel; above it
     /// the upgrade is answered 429.
     pub max_unauthenticated_per_address: usize,
     /// Holds every flush back for this long, whatever the load. For measuring; no operator sets it.

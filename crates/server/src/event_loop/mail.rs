@@ -11,20 +11,20 @@ use herenow_wire::ChannelName;
 use mio::Waker;
 use tokio::sync::oneshot;
 
-use crate::loops::Adopted;
-use crate::verification::Verdict;
+use crate::loops::AcceptedSocket;
+use crate::verification::VerifiedToken;
 
 /// What a loop can be told.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A socket that was upgraded.
-    Adopt(Box<Adopted>),
+    Accepted(Box<AcceptedSocket>),
     /// What the hub of another loop says to this one's.
     Hub(Vec<herenow_hub::Mail>),
     /// What the access rules say to a question of one of the receiving loop's connections.
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
     /// What came of a token of one of the receiving loop's connections.
-    Verified(Box<Verdict>),
+    Verified(Box<VerifiedToken>),
     /// What a backend asks of the receiving loop's hub, and where the answer goes.
     Request(Box<(Request, oneshot::Sender<Response>)>),
     /// A new connection needs a place: the oldest detached session of the receiving loop is to end.

@@ -16,11 +16,11 @@ use tokio::sync::oneshot;
 
 use super::mail::{Mail, Mailbox};
 use crate::access::Access;
-use crate::admission::Newcomer;
+use crate::admission::UnauthenticatedPermit;
 use crate::auth::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
 use crate::clock;
 use crate::config::Rehearsals;
-use crate::verification::{Job, Verdict, Verification};
+use crate::verification::{Job, Verification, VerifiedToken};
 
 /// See the module.
 pub(super) struct Shell {
@@ -43,7 +43,7 @@ pub(super) struct Shell {
 pub(super) struct Socket {
     stream: socket2::Socket,
     /// Counts it towards its address until it has authenticated.
-    permit: Option<Newcomer>,
+    permit: Option<UnauthenticatedPermit>,
     /// The peer will send no more: a short read is not the end of what there is to see.
     is_read_closed: bool,
     /// It stands in the list of those that may have something to read.
@@ -71,7 +71,7 @@ impl Shell {
     pub(super) fn watch(
         &mut self,
         stream: socket2::Socket,
-        permit: Option<Newcomer>,
+        permit: Option<UnauthenticatedPermit>,
         registry: &Registry,
     ) -> io::Result<u32> {
         // Old kernels lack the option, and so do Unix sockets, for which the kernel holds less anyway.
@@ -106,12 +106,12 @@ impl Shell {
         self.sockets.get_mut(slot as usize).map_or(Got::Nothing, |socket| socket.read(buffer))
     }
 
-    /// A verdict, with what the resume token that came along is for.
-    pub(super) fn verified(&self, verdict: Verdict) -> Verified {
-        let Verdict { verdict, resume, .. } = verdict;
-        let user = verdict.as_ref().ok().map(|auth| &auth.user);
+    /// The result of a verification, with what the resume token that came along claims.
+    pub(super) fn verified(&self, token: VerifiedToken) -> Verified {
+        let VerifiedToken { result, resume, .. } = token;
+        let user = result.as_ref().ok().map(|auth| &auth.user);
         let claim = resume.zip(user).and_then(|(token, user)| self.resume_key.verify(&token, user));
-        Verified { verdict, claim: claim.map(Box::new), unix_ms: clock::unix_ms() }
+        Verified { result, claim: claim.map(Box::new), unix_ms: clock::unix_ms() }
     }
 
     pub(super) fn queue_read(&mut self, slot: u32) {
@@ -240,7 +240,7 @@ impl Io for Shell {
         let resume = resume.filter(|token| token.len() <= MAX_RESUME_TOKEN_BYTES);
         let job = Job { asker, token: token.into(), resume: resume.map(Into::into) };
         match self.verification.verify(job) {
-            Some(verdict) => Asked::Now(self.verified(verdict)),
+            Some(token) => Asked::Now(self.verified(token)),
             None => Asked::Later,
         }
     }

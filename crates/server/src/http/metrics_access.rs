@@ -33,7 +33,7 @@ pub(super) fn refusal(door: &FrontDoor, reader: Reader<'_>) -> Option<Answer> {
     })
 }
 
-/// A token is good wherever it comes from: whoever knows it may read.
+/// A token is good from any address.
 fn shows_token(door: &FrontDoor, headers: &HeaderMap) -> bool {
     let Some(token) = &door.metrics_token else { return false };
     let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -50,7 +50,7 @@ fn is_named(door: &FrontDoor, reader: Reader<'_>) -> bool {
     is_named && !is_proxy && !is_forwarded(reader.headers)
 }
 
-/// This machine, on the port that is for metrics alone, and where somebody develops.
+/// This machine, on the port that is for metrics alone, and under `herenow dev`.
 fn is_local(door: &FrontDoor, reader: Reader<'_>) -> bool {
     let is_for_this_machine = match (reader.port, door.pages) {
         (Port::Metrics, _) | (_, Pages::Development) => true,

@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode};
 use super::metrics_access::{self, Reader};
 use super::visit::{Upgraded, Visit};
 use super::{FrontDoor, Port, REALTIME_PATH, count, health};
-use crate::admission::Entrance;
+use crate::admission::AdmissionDecision;
 use crate::answer::{self, Answer};
 use crate::client_address::Client;
 use crate::config::Pages;
@@ -68,10 +68,10 @@ impl Visit {
             }
         };
         let client = Client::of(self.peer, request.headers(), &door.settings.trusted_proxies);
-        let newcomer = match door.admit(client) {
-            Entrance::Uncounted => None,
-            Entrance::Counted(newcomer) => Some(newcomer),
-            Entrance::NoMoreNewcomers => {
+        let permit = match door.admit(client) {
+            AdmissionDecision::Uncounted => None,
+            AdmissionDecision::Counted(permit) => Some(permit),
+            AdmissionDecision::AddressFull => {
                 count(&door.metrics.refused_address_full);
                 tracing::debug!(client = %client.peer, "too many unauthenticated connections");
                 return come_back_later(StatusCode::TOO_MANY_REQUESTS, ADDRESS_FULL);
@@ -88,7 +88,7 @@ impl Visit {
         }
         let default_channel =
             std::mem::replace(&mut handshake.default_channel, DefaultChannel::None);
-        if upgraded.set(Upgraded { default_channel, newcomer }).is_err() {
+        if upgraded.set(Upgraded { default_channel, permit }).is_err() {
             return answer::text(StatusCode::BAD_REQUEST, "This connection upgrades already.\n");
         }
         tracing::debug!(client = %client.peer, "a WebSocket opens");

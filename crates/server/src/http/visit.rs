@@ -20,11 +20,11 @@ use tokio::time::{sleep, timeout};
 
 use super::places::Place;
 use super::{FrontDoor, Port, count};
-use crate::admission::Newcomer;
+use crate::admission::UnauthenticatedPermit;
 use crate::answer::Answer;
 use crate::client_address::Peer;
 use crate::listener::Stream;
-use crate::loops::Adopted;
+use crate::loops::AcceptedSocket;
 
 /// How long a head may take, and how long a kept-alive connection may idle before the next one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ pub(super) struct Visit {
 pub(super) struct Upgraded {
     pub(super) default_channel: DefaultChannel,
     /// Counts it towards its client's address, if that is counted.
-    pub(super) newcomer: Option<Newcomer>,
+    pub(super) permit: Option<UnauthenticatedPermit>,
 }
 
 impl Visit {
@@ -115,11 +115,11 @@ impl Visit {
     }
 
     fn hand_over(self, stream: impl Stream, first_bytes: Vec<u8>, upgraded: Upgraded) {
-        let Upgraded { default_channel, newcomer } = upgraded;
+        let Upgraded { default_channel, permit } = upgraded;
         // A socket that fails here is broken, and was nobody's yet.
         let Ok(stream) = stream.into_socket() else { return };
-        let adopted = Adopted { stream, first_bytes, default_channel, newcomer };
-        match self.door.loops.adopt(adopted) {
+        let accepted = AcceptedSocket { stream, first_bytes, default_channel, permit };
+        match self.door.loops.accept(accepted) {
             Ok(()) => count(&self.door.metrics.upgraded),
             Err(mut refused) => {
                 count(&self.door.metrics.refused_server_full);

@@ -31,7 +31,7 @@ async fn tracking(server: &Server, user: &str) -> Seat {
 async fn until_seen((peer, view): &mut (RawConnection, View), ids: &[&String]) {
     let mut wanted: Vec<&String> = ids.to_vec();
     wanted.sort();
-    view.read_until(peer, |view| view.entries().keys().collect::<Vec<_>>() == wanted).await;
+    view.read_until(peer, |view| view.members().keys().collect::<Vec<_>>() == wanted).await;
 }
 
 // P7.12

@@ -88,7 +88,7 @@ impl Party {
             let before = view.clone();
             let sync = watcher.next_message().await;
             view.apply(&sync);
-            assert_eq!(view.entries(), before.entries());
+            assert_eq!(view.members(), before.members());
             assert!(view.position().0 > before.position().0, "another life of the map");
             told.push(sync);
         }
@@ -185,10 +185,10 @@ async fn a_rebuilt_channel_goes_on_as_before() {
     for n in 0..10 {
         track(&mut members[0], channel, json!({"n": n})).await;
         let newest = json!({"n": n});
-        let is_seen = |view: &View| view.entries().values().any(|(_, state)| *state == newest);
+        let is_seen = |view: &View| view.members().values().any(|(_, state)| *state == newest);
         view.read_until(watcher, is_seen).await;
     }
     members.remove(0).reset();
-    view.read_until(watcher, |view| view.entries().len() == 1).await;
+    view.read_until(watcher, |view| view.members().len() == 1).await;
     server.until_gauge("members", 1).await;
 }

@@ -26,16 +26,16 @@ async fn a_thousand_members_see_the_same_set() {
     }
     let mut first: Option<View> = None;
     for (peer, view) in &mut members {
-        view.read_until(peer, |view| view.entries().len() == MEMBERS).await;
+        view.read_until(peer, |view| view.members().len() == MEMBERS).await;
         match &first {
-            Some(first) => assert_eq!(view.entries(), first.entries()),
+            Some(first) => assert_eq!(view.members(), first.members()),
             None => first = Some(view.clone()),
         }
     }
     let (peer, _) = members.pop().expect("there are members");
     peer.reset();
     for (peer, view) in &mut members {
-        view.read_until(peer, |view| view.entries().len() == MEMBERS - 1).await;
+        view.read_until(peer, |view| view.members().len() == MEMBERS - 1).await;
     }
 }
 
@@ -68,8 +68,8 @@ async fn all_views_converge_whatever_the_order_of_events() {
         track(peer, json!({"last": n})).await;
     }
     let is_last = |view: &View| {
-        view.entries().len() == 8
-            && view.entries().values().all(|(_, state)| state.get("last").is_some())
+        view.members().len() == 8
+            && view.members().values().all(|(_, state)| state.get("last").is_some())
     };
     let mut sets = Vec::new();
     for (peer, view) in &mut peers {
@@ -82,7 +82,7 @@ async fn all_views_converge_whatever_the_order_of_events() {
                 _ => view.apply(&message),
             }
         }
-        sets.push(view.entries().clone());
+        sets.push(view.members().clone());
     }
     assert!(sets.windows(2).all(|pair| pair[0] == pair[1]));
 }
@@ -267,8 +267,8 @@ async fn a_leave_that_is_late_cannot_take_a_newer_connection() {
         old.reset();
         track(&mut new, json!({"new": round})).await;
         let is_new = |view: &View| {
-            view.entries().len() == 1
-                && view.entries().values().all(|(_, state)| state.get("new").is_some())
+            view.members().len() == 1
+                && view.members().values().all(|(_, state)| state.get("new").is_some())
         };
         view.read_until(&mut watcher, is_new).await;
         drop(new);
@@ -284,7 +284,7 @@ async fn the_rows_of_a_snapshot_come_in_the_order_in_which_they_were_tracked() {
     for (n, user) in ["ann", "bob", "cat", "dan"].into_iter().enumerate() {
         let mut peer = server.sign_in(user).await;
         track(&mut peer, json!({"n": 0})).await;
-        view.read_until(&mut watcher, |view| view.entries().len() == n + 1).await;
+        view.read_until(&mut watcher, |view| view.members().len() == n + 1).await;
         peers.push(peer);
     }
     let mut retrack = async |which: usize, user: &str| {

@@ -57,7 +57,7 @@ async fn of_many_silent_peers_each_leaves_within_its_second_and_none_early() {
             (user, peer, last)
         });
     }
-    view.read_until(&mut watcher, |view| view.entries().len() == SILENT).await;
+    view.read_until(&mut watcher, |view| view.members().len() == SILENT).await;
     let mut left = BTreeMap::new();
     while left.len() < SILENT {
         let message = watcher.next_message().await;

@@ -180,7 +180,7 @@ async fn untrack_keeps_the_subscription_and_without_an_entry_does_nothing() {
     view.apply(&jane.next_message().await);
     track(&mut jane, json!({"again": true})).await;
     let join = jane.next_message().await;
-    assert_eq!(join["type"], "presence_join", "an entry that comes back joins");
+    assert_eq!(join["type"], "presence_join", "a member that comes back joins");
     view.apply(&join);
     assert_eq!(view.users(), ["jane"]);
 }
@@ -206,7 +206,7 @@ async fn sync_gives_a_fresh_snapshot_at_the_same_position() {
         assert_eq!(sync["type"], "presence_sync");
         view.apply(&sync);
         assert_eq!(view.position(), before.position(), "nothing changed");
-        assert_eq!(view.entries(), before.entries());
+        assert_eq!(view.members(), before.members());
     }
 }
 
@@ -220,7 +220,7 @@ async fn two_views_of_one_channel_can_be_compared_by_epoch_and_seq() {
     }
     let (_bob, his) = server.watch("bob").await;
     assert_eq!(his.position(), hers.position());
-    assert_eq!(his.entries(), hers.entries());
+    assert_eq!(his.members(), hers.members());
 }
 
 #[tokio::test]

@@ -76,11 +76,11 @@ async fn nobody_is_told_a_leave_because_the_server_stops() {
     for n in 0..40 {
         let (mut peer, mut view) = server.watch(&format!("user-{n}")).await;
         track(&mut peer, json!({})).await;
-        view.read_until(&mut peer, |view| view.entries().len() == n + 1).await;
+        view.read_until(&mut peer, |view| view.members().len() == n + 1).await;
         peers.push((peer, view));
     }
     for (peer, view) in &mut peers {
-        view.read_until(peer, |view| view.entries().len() == 40).await;
+        view.read_until(peer, |view| view.members().len() == 40).await;
     }
     server.stop();
     let mut closing = tokio::task::JoinSet::new();

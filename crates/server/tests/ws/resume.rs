@@ -100,7 +100,7 @@ async fn of_many_sockets_with_one_token_one_gets_the_place() {
         seat = placed.pop().expect("there is one");
         let mut view = View::new(GAME);
         view.apply(&seat.peer.next_message().await);
-        assert_eq!(view.entries().keys().collect::<Vec<_>>(), [&id]);
+        assert_eq!(view.members().keys().collect::<Vec<_>>(), [&id]);
         for mut other in others {
             fence(&mut other.peer).await;
         }
@@ -154,7 +154,7 @@ async fn the_rust_client_comes_back_to_its_place_by_itself() {
     let (mut watcher, mut view) = server.watch("watcher").await;
     let mut jane = User::join(proxy.addr, "jane").await;
     view.read_until(&mut watcher, |view| view.users() == ["jane"]).await;
-    let id = view.entries().keys().next().cloned();
+    let id = view.members().keys().next().cloned();
     for n in 2..5 {
         proxy.cut();
         while jane.event().await != Event::Status(Status::Reconnecting) {}

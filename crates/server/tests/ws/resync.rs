@@ -32,8 +32,8 @@ impl Party {
         for (n, user) in users.iter().enumerate() {
             let (mut member, mut seen) = server.watch(user).await;
             track(&mut member, json!({"user": user})).await;
-            view.read_until(&mut watcher, |view| view.entries().len() == n + 1).await;
-            seen.read_until(&mut member, |seen| seen.entries().len() == n + 1).await;
+            view.read_until(&mut watcher, |view| view.members().len() == n + 1).await;
+            seen.read_until(&mut member, |seen| seen.members().len() == n + 1).await;
             for earlier in &mut members {
                 assert_eq!(RawConnection::next_message(earlier).await["type"], "presence_join");
             }
@@ -92,7 +92,7 @@ async fn an_idle_channel_is_rebuilt_from_what_its_clients_send_again() {
     let sync = party.watcher.next_message().await;
     assert_eq!(sync["type"], "presence_sync");
     party.view.apply(&sync);
-    assert_eq!(party.view.entries(), before.entries());
+    assert_eq!(party.view.members(), before.members());
     assert!(party.view.position().0 > before.position().0, "another life of the map");
     fence(&mut party.watcher).await;
     for member in &mut party.members {
@@ -265,7 +265,7 @@ async fn who_is_away_for_a_moment_stays_in_a_rebuilt_list() {
     let sync = peer.next_message().await;
     assert_eq!(sync["type"], "presence_sync");
     view.apply(&sync);
-    assert_eq!(view.entries().keys().collect::<Vec<_>>(), [&jane.id], "her entry is kept");
+    assert_eq!(view.members().keys().collect::<Vec<_>>(), [&jane.id], "her entry is kept");
     let mut jane = Seat::again(server.addr, &jane.resume, &jane.id).await;
     jane.expect_only(1, &mut watcher).await;
 }

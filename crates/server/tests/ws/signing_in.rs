@@ -230,7 +230,7 @@ async fn users_are_compared_byte_by_byte() {
         track(&mut peer, json!({"__proto__": user})).await;
         peers.push(peer);
     }
-    view.read_until(&mut watcher, |view| view.entries().len() == users.len()).await;
+    view.read_until(&mut watcher, |view| view.members().len() == users.len()).await;
     let mut expected = users;
     expected.sort_unstable();
     assert_eq!(view.users(), expected);

@@ -43,8 +43,8 @@ async fn write(
             track(writer, json!({"round": round, "pad": pad})).await;
         }
         let is_seen = |view: &View| {
-            view.entries().len() == WRITERS
-                && view.entries().values().all(|(_, state)| state["round"] == round)
+            view.members().len() == WRITERS
+                && view.members().values().all(|(_, state)| state["round"] == round)
         };
         while !is_seen(view) {
             let message = watcher.next_message().await;
@@ -63,7 +63,7 @@ async fn who_stops_reading_gets_one_snapshot_and_delays_nobody() {
     let (mut watcher, mut view) = server.watch("watcher").await;
     let _writers = write(&server, &mut watcher, &mut view).await;
     let (mut bytes, mut snapshots) = (0, 0);
-    while slow_view.entries() != view.entries() {
+    while slow_view.members() != view.members() {
         let message = slow.next_message().await;
         bytes += message.to_string().len();
         snapshots += usize::from(message["type"] == "presence_sync");
@@ -81,7 +81,7 @@ async fn who_resumes_hears_what_comes_afterwards() {
     let (mut slow, mut slow_view) = stalled(&server).await;
     let (mut watcher, mut view) = server.watch("watcher").await;
     let mut writers = write(&server, &mut watcher, &mut view).await;
-    slow_view.read_until(&mut slow, |slow_view| slow_view.entries() == view.entries()).await;
+    slow_view.read_until(&mut slow, |slow_view| slow_view.members() == view.members()).await;
     for n in 0..20 {
         track(&mut writers[0], json!({"after": n})).await;
         let last = json!({"after": n});
@@ -130,5 +130,5 @@ async fn replies_to_a_reader_that_stops_are_never_dropped() {
             _ => slow_view.apply(&message),
         }
     }
-    slow_view.read_until(&mut slow, |slow_view| slow_view.entries() == view.entries()).await;
+    slow_view.read_until(&mut slow, |slow_view| slow_view.members() == view.members()).await;
 }

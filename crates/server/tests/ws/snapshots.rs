@@ -25,7 +25,7 @@ async fn large_channel(server: &Server) -> Vec<RawConnection> {
         track(&mut member, json!({"pad": "x".repeat(900)})).await;
         members.push(member);
     }
-    view.read_until(&mut watcher, |view| view.entries().len() == MEMBERS).await;
+    view.read_until(&mut watcher, |view| view.members().len() == MEMBERS).await;
     members
 }
 
@@ -134,7 +134,7 @@ async fn a_reader_that_stops_gets_no_second_snapshot_before_it_has_taken_the_fir
         snapshots += usize::from(message["type"] == "presence_sync");
         if snapshots == 2 {
             let rows = message["presences"].as_array().expect("the rows").len();
-            assert_eq!(rows, view.entries().len());
+            assert_eq!(rows, view.members().len());
         }
     }
     drop(members);

@@ -290,7 +290,7 @@ impl World {
     pub(super) fn show_token(&mut self, slot: usize, claim: Option<Claim>) {
         self.say(slot, ClientMessage::Auth { token: Some("t".into()), resume: None });
         let verification =
-            Verification { verdict: Ok(auth_of(slot)), claim: claim.map(Box::new), unix_ms: 0 };
+            Verification { result: Ok(auth_of(slot)), claim: claim.map(Box::new), unix_ms: 0 };
         self.tell(slot, Input::Verified(verification));
     }
 

@@ -28,7 +28,7 @@ impl Seat {
         Self { peer, id, resume: reply["resume"].clone() }
     }
 
-    /// With an entry that the watcher has seen.
+    /// With a member that the watcher has seen.
     pub async fn tracked(addr: SocketAddr, watcher: &mut (RawConnection, View)) -> Self {
         let mut seat = Self::take(addr, "jane", None).await;
         track(&mut seat.peer, json!({"n": 0})).await;
@@ -42,7 +42,7 @@ impl Seat {
         assert_eq!(seat.id, id, "the same connection");
         let mut view = View::new(GAME);
         view.apply(&seat.peer.next_message().await);
-        assert!(view.entries().contains_key(id));
+        assert!(view.members().contains_key(id));
         seat
     }
 

@@ -12,12 +12,12 @@ pub struct View {
     channel: String,
     /// `(epoch, seq)`; `None` before the first snapshot.
     position: Option<(u64, u64)>,
-    entries: BTreeMap<String, (String, Value)>,
+    members: BTreeMap<String, (String, Value)>,
 }
 
 impl View {
     pub fn new(channel: &str) -> Self {
-        Self { channel: channel.into(), position: None, entries: BTreeMap::new() }
+        Self { channel: channel.into(), position: None, members: BTreeMap::new() }
     }
 
     pub fn channel(&self) -> &str {
@@ -29,22 +29,22 @@ impl View {
     }
 
     /// Connection to user and state.
-    pub fn entries(&self) -> &BTreeMap<String, (String, Value)> {
-        &self.entries
+    pub fn members(&self) -> &BTreeMap<String, (String, Value)> {
+        &self.members
     }
 
     /// The users, one per entry, sorted.
     pub fn users(&self) -> Vec<&str> {
-        let mut users: Vec<_> = self.entries.values().map(|(user, _)| user.as_str()).collect();
+        let mut users: Vec<_> = self.members.values().map(|(user, _)| user.as_str()).collect();
         users.sort_unstable();
         users
     }
 
     /// The state of a user with one entry.
     pub fn state_of(&self, user: &str) -> Option<&Value> {
-        let mut entries = self.entries.values().filter(|(of, _)| of == user);
-        let (_, state) = entries.next()?;
-        assert!(entries.next().is_none(), "{user} has one entry");
+        let mut members = self.members.values().filter(|(of, _)| of == user);
+        let (_, state) = members.next()?;
+        assert!(members.next().is_none(), "{user} has one entry");
         Some(state)
     }
 
@@ -62,17 +62,17 @@ impl View {
         let (user, connection) = (text("userId"), text("connectionId"));
         match message["type"].as_str() {
             Some("presence_join") => {
-                let was = self.entries.insert(connection, (user, message["state"].clone()));
-                assert!(was.is_none(), "a second join of an entry: {message}");
+                let was = self.members.insert(connection, (user, message["state"].clone()));
+                assert!(was.is_none(), "a second join of a member: {message}");
             }
             Some("presence_update") => {
-                let entry = self.entries.get_mut(&connection);
+                let entry = self.members.get_mut(&connection);
                 let entry = entry.unwrap_or_else(|| panic!("update of no entry: {message}"));
                 assert_eq!(entry.0, user);
                 entry.1 = message["state"].clone();
             }
             Some("presence_leave") => {
-                let was = self.entries.remove(&connection);
+                let was = self.members.remove(&connection);
                 let was = was.unwrap_or_else(|| panic!("leave of no entry: {message}"));
                 assert_eq!(was.0, user);
                 let reasons = ["disconnect", "timeout", "leave", "kicked"];
@@ -96,12 +96,12 @@ impl View {
             assert!(epoch > known_epoch || seq >= known_seq, "a snapshot is never older");
         }
         self.position = Some((epoch, seq));
-        self.entries.clear();
+        self.members.clear();
         for row in message["presences"].as_array().expect("a snapshot has rows") {
             let text = |field: &str| row[field].as_str().expect("an id is a string").to_owned();
             let was =
-                self.entries.insert(text("connectionId"), (text("userId"), row["state"].clone()));
-            assert!(was.is_none(), "an entry is one row: {message}");
+                self.members.insert(text("connectionId"), (text("userId"), row["state"].clone()));
+            assert!(was.is_none(), "a member is one row: {message}");
             assert!(row["state"].is_object());
         }
     }

@@ -1,4 +1,5 @@
-//! What every loop has to obey: the rules in force, and whether to end. This is a state and not mail:
+//! What every loop has to apply: the rules in force, and whether to shut down. This is a state and
+//! not mail:
 //! a loop sees the newest as soon as it turns, however long it has stood still and however full its
 //! queue is, and what has been overtaken is never seen. A turn costs one comparison; the lock is
 //! taken only when something has changed.
@@ -14,31 +15,31 @@ use tokio::sync::Notify;
 use crate::access::Access;
 use crate::event_loop::Mailbox;
 
-/// See the module. Shared by all loops and those who give the orders.
+/// See the module. Shared by all loops and the code that controls them.
 #[derive(Debug)]
-pub(crate) struct Orders {
-    /// How many orders there have been.
+pub(crate) struct LoopControl {
+    /// How often the state has changed.
     version: AtomicU64,
-    standing: Mutex<Standing>,
-    /// Up to which version each loop has obeyed, by index.
-    obeyed: Box<[AtomicU64]>,
+    state: Mutex<ControlState>,
+    /// Up to which version each loop has applied, by index.
+    applied: Box<[AtomicU64]>,
     mailboxes: Arc<[Mailbox]>,
     failure: OnceLock<LoopFailure>,
-    /// Notified when a loop has obeyed or failed.
+    /// Notified when a loop has applied or failed.
     changed: Notify,
 }
 
-/// All orders that hold.
+/// The state that every loop applies.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct ControlState {
     pub(crate) version: u64,
     pub(crate) access: Access,
-    pub(crate) ending: Option<Ending>,
+    pub(crate) shutdown: Option<Shutdown>,
 }
 
 /// Close every connection and end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ending {
+pub(crate) struct Shutdown {
     /// When connections that have not closed are cut off.
     pub(crate) at: Instant,
     /// How many connections all loops held when it began.
@@ -52,55 +53,55 @@ pub(crate) struct LoopFailure {
     pub(crate) error: io::Error,
 }
 
-impl Orders {
+impl LoopControl {
     pub(crate) fn new(access: Access, mailboxes: Arc<[Mailbox]>) -> Self {
         Self {
             version: AtomicU64::new(0),
-            standing: Mutex::new(Standing { version: 0, access, ending: None }),
-            obeyed: mailboxes.iter().map(|_| AtomicU64::new(0)).collect(),
+            state: Mutex::new(ControlState { version: 0, access, shutdown: None }),
+            applied: mailboxes.iter().map(|_| AtomicU64::new(0)).collect(),
             mailboxes,
             failure: OnceLock::new(),
             changed: Notify::new(),
         }
     }
 
-    /// Puts other rules in force. Returns the version of this order.
-    pub(crate) fn put_in_force(&self, access: Access) -> u64 {
-        self.change(|standing| standing.access = access)
+    /// Puts other rules in force. Returns the version of the state with them.
+    pub(crate) fn set_access(&self, access: Access) -> u64 {
+        self.change(|state| state.access = access)
     }
 
-    /// Has all loops end.
-    pub(crate) fn end(&self, ending: Ending) {
-        self.change(|standing| standing.ending = Some(ending));
+    /// Has all loops shut down.
+    pub(crate) fn shut_down(&self, shutdown: Shutdown) {
+        self.change(|state| state.shutdown = Some(shutdown));
     }
 
-    /// All orders that hold now.
-    pub(crate) fn standing(&self) -> Standing {
+    /// The state now.
+    pub(crate) fn state(&self) -> ControlState {
         self.lock().clone()
     }
 
-    /// The same, if there have been others since `version`.
-    pub(crate) fn newer_than(&self, version: u64) -> Option<Standing> {
-        (self.version.load(Ordering::Acquire) != version).then(|| self.standing())
+    /// The state now, if it is newer than `version`.
+    pub(crate) fn newer_than(&self, version: u64) -> Option<ControlState> {
+        (self.version.load(Ordering::Acquire) != version).then(|| self.state())
     }
 
-    /// A loop has obeyed all orders up to `version`.
-    pub(crate) fn obeyed(&self, peer: Peer, version: u64) {
-        if let Some(obeyed) = self.obeyed.get(usize::from(peer.0)) {
-            obeyed.store(version, Ordering::Release);
+    /// A loop has applied the state of `version`.
+    pub(crate) fn applied(&self, peer: Peer, version: u64) {
+        if let Some(applied) = self.applied.get(usize::from(peer.0)) {
+            applied.store(version, Ordering::Release);
         }
         self.changed.notify_waiters();
     }
 
-    /// The loops that have not obeyed `version` yet, by index.
+    /// The loops that have not applied `version` yet, by index.
     pub(crate) fn behind(&self, version: u64) -> Vec<usize> {
-        let loops = self.obeyed.iter().enumerate();
-        let behind = loops.filter(|(_, obeyed)| obeyed.load(Ordering::Acquire) < version);
+        let loops = self.applied.iter().enumerate();
+        let behind = loops.filter(|(_, applied)| applied.load(Ordering::Acquire) < version);
         behind.map(|(index, _)| index).collect()
     }
 
-    /// Waits until every loop has obeyed `version`.
-    pub(crate) async fn until_obeyed(&self, version: u64) {
+    /// Waits until every loop has applied `version`.
+    pub(crate) async fn until_applied(&self, version: u64) {
         loop {
             let changed = self.changed.notified();
             if self.behind(version).is_empty() {
@@ -127,21 +128,21 @@ impl Orders {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Standing)) -> u64 {
-        let mut standing = self.lock();
-        change(&mut standing);
-        standing.version += 1;
-        let version = standing.version;
+    fn change(&self, change: impl FnOnce(&mut ControlState)) -> u64 {
+        let mut state = self.lock();
+        change(&mut state);
+        state.version += 1;
+        let version = state.version;
         self.version.store(version, Ordering::Release);
-        drop(standing);
+        drop(state);
         for mailbox in self.mailboxes.iter() {
             mailbox.wake();
         }
         version
     }
 
-    fn lock(&self) -> MutexGuard<'_, Standing> {
+    fn lock(&self) -> MutexGuard<'_, ControlState> {
         // A change is one assignment: nothing is left half done by a panic.
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
