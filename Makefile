@@ -1,6 +1,6 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim bugs fuzz sdk browser promises needs dev fmt bench
+.PHONY: test lint rust sim bugs fuzz sdk sdk-pack browser promises needs dev fmt bench
 
 # Everything: format, lints, Rust, TypeScript, two real browser windows, and that each clause and each
 # guarantee has a test which is among those that ran.
@@ -45,6 +45,11 @@ sdk:
 	cd sdk && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test -- \
 		--reporter=default --reporter=json --outputFile.json=../target/sdk-tests.json
 	sdk/node_modules/.bin/tsc -p demo
+
+# The package of the SDK, to be installed by `npm install FILE`. Prints the file.
+sdk-pack:
+	@mkdir -p target
+	@cd sdk && echo "target/$$(npm pack --silent --pack-destination ../target)"
 
 # Asks the test runners which tests there are; `lint` asks the sources only.
 promises: rust sdk

@@ -1,0 +1,20 @@
+/**
+ * Builds `dist/` (ES modules) and `dist/cjs/` (CommonJS) from `src/`. Run by `npm ci`, `npm pack`, and by `npm install`
+ * of this folder from another project, which does not install what is needed to build.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+// What is printed goes to standard error: npm pack prints the name of the file.
+const run = (command, ...args) => execFileSync(command, args, { cwd: here, stdio: ["ignore", 2, 2] });
+
+if (!existsSync(`${here}node_modules/typescript`)) run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund");
+const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+rmSync(`${here}dist`, { recursive: true, force: true });
+run(process.execPath, tsc, "-p", "tsconfig.build.json");
+run(process.execPath, tsc, "-p", "tsconfig.cjs.json");
+// The package's own files are ES modules; these are not.
+writeFileSync(`${here}dist/cjs/package.json`, '{ "type": "commonjs" }\n');
