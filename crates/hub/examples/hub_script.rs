@@ -52,7 +52,7 @@ fn play(one_hub: &mut OneHub, script: &[Step]) {
                 Command::Reconnect => one_hub.reconnect(step.slot),
             }
         }
-        one_hub.turn();
+        one_hub.shell_turn();
         one_hub.wait(TURN_PERIOD);
     }
 }

@@ -162,6 +162,7 @@ impl Connection {
 
     /// Sends part of a channel's flush, and this turn's replies before it in the same write. A
     /// snapshot is not for a socket that has yet to take something.
+    #[inline]
     pub(crate) fn send_flush(
         &mut self,
         slot: u32,
@@ -169,22 +170,33 @@ impl Connection {
         flush: Part<'_, '_>,
         io: &mut impl Io,
     ) -> Sent {
-        let Part { shared, channel, send_queue_bytes } = flush;
-        let max_bytes = self.max_queue_bytes(send_queue_bytes);
-        if let Some(queue) = &mut self.send_queue {
-            return Sent::of(queue.push(replies, (shared, channel), max_bytes));
+        if self.send_queue.is_some() {
+            return self.queue_flush(replies, flush);
         }
-        let both = [IoSlice::new(replies), IoSlice::new(shared.bytes())];
+        let bytes = flush.shared.bytes();
+        let both = [IoSlice::new(replies), IoSlice::new(bytes)];
         let parts = if replies.is_empty() { &both[1..] } else { &both[..] };
         match io.write(slot, parts) {
-            Wrote::Bytes(written) if written == replies.len() + shared.bytes().len() => Sent::Ok,
-            Wrote::Bytes(written) => {
-                let queue = SendQueue::left_over(replies, Some((shared, channel)), written);
-                self.send_queue = Some(Box::new(queue));
-                Sent::Ok
-            }
+            Wrote::Bytes(written) if written == replies.len() + bytes.len() => Sent::Ok,
+            Wrote::Bytes(written) => self.keep_left_over(replies, flush, written),
             Wrote::Broken => Sent::Broken,
         }
+    }
+
+    /// Not inlined, like the next one: the many sockets that take everything do not pay for it.
+    #[inline(never)]
+    fn queue_flush(&mut self, replies: &[u8], flush: Part<'_, '_>) -> Sent {
+        let Part { shared, channel, send_queue_bytes } = flush;
+        let max_bytes = self.max_queue_bytes(send_queue_bytes);
+        let Some(queue) = &mut self.send_queue else { return Sent::Ok };
+        Sent::of(queue.push(replies, (shared, channel), max_bytes))
+    }
+
+    #[inline(never)]
+    fn keep_left_over(&mut self, replies: &[u8], flush: Part<'_, '_>, written: usize) -> Sent {
+        let queue = SendQueue::left_over(replies, Some((flush.shared, flush.channel)), written);
+        self.send_queue = Some(Box::new(queue));
+        Sent::Ok
     }
 
     /// Throws away what waits of channels: the connection is about to close.

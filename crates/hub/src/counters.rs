@@ -36,15 +36,10 @@ pub struct Counters {
     pub updates_merged: usize,
     /// Times a slow subscriber's deltas were dropped for one snapshot.
     pub slow_subscriber_drops: usize,
-    /// Refusals sent, in the order of [`ErrorCode::ALL`].
-    pub errors: [usize; ErrorCode::ALL.len()],
+    /// Refusals sent, of all codes together. [`Hub::errors`](crate::Hub::errors) has each.
+    pub errors: usize,
 }
 
-impl Counters {
-    pub(crate) fn count_error(&mut self, code: ErrorCode) {
-        let at = ErrorCode::ALL.iter().position(|known| *known == code);
-        if let Some(count) = at.and_then(|at| self.errors.get_mut(at)) {
-            *count += 1;
-        }
-    }
-}
+/// Refusals sent since the start, in the order of [`ErrorCode::ALL`]. Apart from the counters, which
+/// are published every turn: errors are rare.
+pub type ErrorCounts = [usize; ErrorCode::ALL.len()];

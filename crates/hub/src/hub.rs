@@ -8,12 +8,12 @@ use herenow_core::{
     Audience, CurrentPolicy, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, Policy,
     SessionEffect, SnapshotRequests,
 };
-use herenow_wire::ChannelName;
+use herenow_wire::{ChannelName, ErrorCode};
 
 use crate::answers::Requests;
 use crate::channel_leases::ChannelLeases;
 use crate::connections::Connections;
-use crate::counters::Counters;
+use crate::counters::{Counters, ErrorCounts};
 use crate::deadline::NearDeadlines;
 use crate::deliver::{Deliveries, Scratch};
 use crate::detached::DetachedSessions;
@@ -62,6 +62,7 @@ pub struct Hub {
     pub(crate) config: Config,
     pub(crate) policy: CurrentPolicy,
     pub(crate) counters: Counters,
+    pub(crate) errors: ErrorCounts,
 
     pub(crate) connections: Connections,
     /// Connections whose socket broke while it was written to.
@@ -114,6 +115,7 @@ impl Hub {
         Self {
             policy: CurrentPolicy::new(policy),
             counters: Counters::default(),
+            errors: ErrorCounts::default(),
             connections: Connections::default(),
             broken: Vec::new(),
             dead: Vec::new(),
@@ -183,6 +185,18 @@ impl Hub {
             channels: shards.channels,
             subscriptions: self.audience.subscriptions(),
             ..self.counters
+        }
+    }
+
+    /// The refusals that it has sent, code by code.
+    pub fn errors(&self) -> &ErrorCounts {
+        &self.errors
+    }
+
+    pub(crate) fn count_error(&mut self, code: ErrorCode) {
+        self.counters.errors += 1;
+        if let Some(at) = ErrorCode::ALL.iter().position(|known| *known == code) {
+            self.errors[at] += 1;
         }
     }
 

@@ -37,7 +37,7 @@ mod work;
 
 pub use api::{Asked, End, Event, Io, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
-pub use counters::Counters;
+pub use counters::{Counters, ErrorCounts};
 pub use detached_users::Detachment;
 pub use fault::{Fault, contain, is_contained};
 pub use herenow_core::{

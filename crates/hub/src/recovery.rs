@@ -14,7 +14,11 @@ impl<I: Io> Work<'_, I> {
     /// A fault has cost shards of this hub their maps: every hub says what it knows of them. Done
     /// at the beginning of a turn, since reporting the fault may have taken long, and the clients'
     /// time to answer begins here.
+    #[inline]
     pub(crate) fn recover_lost(&mut self) {
+        if !self.hub.shards.has_lost() {
+            return;
+        }
         for lost_shard in self.hub.shards.take_lost() {
             self.io.shard_lost(lost_shard.shard);
             let me = self.hub.config.me;

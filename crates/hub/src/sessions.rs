@@ -171,7 +171,7 @@ impl<I: Io> Work<'_, I> {
 
     pub(crate) fn reply(&mut self, slot: u32, reply: &Reply, reference: Option<&Ref>) {
         if let Reply::Error { code, .. } = reply {
-            self.hub.counters.count_error(*code);
+            self.hub.count_error(*code);
         }
         if let Some(connection) = self.hub.connections.get_mut(slot)
             && connection.is_open()

@@ -143,9 +143,9 @@ impl EventLoop {
         self.apply_control();
         self.read_sockets();
         // Before anybody is told, so that who has heard of a change finds it counted.
-        self.metrics.publish(&self.hub.counters());
+        self.metrics.publish(&self.hub);
         self.hub.turn(self.now, &mut self.shell);
-        self.metrics.publish(&self.hub.counters());
+        self.metrics.publish(&self.hub);
     }
 
     /// Waits for events, mail, or the next deadline.

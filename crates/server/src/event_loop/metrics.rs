@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use herenow_core::Instant;
-use herenow_hub::Counters;
+use herenow_hub::Hub;
 use herenow_wire::ErrorCode;
 
 use crate::loops::LoopsMetrics;
@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     updates_merged: Count,
     slow_subscriber_drops: Count,
     errors: [Count; ErrorCode::ALL.len()],
+    errors_in_all: Count,
     /// When the loop's last turn began, in microseconds of the server's clock; [`ENDED`] from its end
     /// on.
     turned_at: Count,
@@ -54,7 +55,8 @@ impl Count {
 
 impl Metrics {
     /// Only the loop whose metrics they are may call this.
-    pub(crate) fn publish(&self, counters: &Counters) {
+    pub(crate) fn publish(&self, hub: &Hub) {
+        let counters = hub.counters();
         self.connections.set(counters.connections);
         self.detached_sessions.set(counters.detached_sessions);
         let oldest = counters.oldest_detached;
@@ -71,9 +73,18 @@ impl Metrics {
         self.flushes_forwarded.set(counters.flushes_forwarded);
         self.updates_merged.set(counters.updates_merged);
         self.slow_subscriber_drops.set(counters.slow_subscriber_drops);
-        for (published, count) in self.errors.iter().zip(counters.errors) {
-            published.set(count);
+        if self.errors_in_all.value() != counters.errors as u64 {
+            self.publish_errors(hub);
         }
+    }
+
+    /// Apart, since nearly no turn sends an error.
+    #[cold]
+    fn publish_errors(&self, hub: &Hub) {
+        for (published, count) in self.errors.iter().zip(hub.errors()) {
+            published.set(*count);
+        }
+        self.errors_in_all.set(hub.errors().iter().sum());
     }
 
     /// A turn begins. Only the loop whose metrics they are may call this.
