@@ -4,10 +4,12 @@
 //! Knows how a server is started and stopped, and nothing of what a test does with it. Like any
 //! test, it panics when something goes wrong.
 
+mod folder;
 mod process;
 mod server;
 mod token;
 
-pub use process::{herenow, logged_address, signal, status_number};
+pub use folder::Folder;
+pub use process::{Process, herenow, logged_address, signal, until};
 pub use server::{Server, Setup, any_port};
 pub use token::{SECRET, token, unix_seconds};

@@ -3,19 +3,15 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{ChildStderr, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use herenow_testing::{SECRET, herenow, logged_address, status_number};
+pub use herenow_testing::until;
+use herenow_testing::{Folder, Process, SECRET, herenow, logged_address};
 use serde_json::{Value, json};
 
 use crate::flood::Flood;
-
-/// How often a state of the process is looked at that nothing tells of.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// One test at a time has a server.
 static TURN: Mutex<()> = Mutex::new(());
@@ -23,7 +19,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// See the module.
 pub struct Server {
     pub addr: SocketAddr,
-    child: Child,
+    process: Process,
     folder: Folder,
     /// The pipe of the log, when nobody reads it.
     _log: Option<BufReader<ChildStderr>>,
@@ -83,7 +79,7 @@ impl Setup {
         }
         let arguments = ["serve", "--loops", "2", "--listen", "127.0.0.1:0"];
         let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &arguments);
-        command.current_dir(&folder.0).env("JWT_USER_SECRET", SECRET);
+        command.current_dir(folder.path()).env("JWT_USER_SECRET", SECRET);
         if let Some(keys) = self.jwks {
             folder.write("keys.json", keys);
             command.args(["--jwks", "keys.json"]);
@@ -92,26 +88,28 @@ impl Setup {
             command.args(["--log-level", "trace"]);
         }
         command.envs(self.settings);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = child.expect("the binary was built");
-        let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
-        let addr = address(&mut log);
-        let log = match self.log {
-            Log::FillsItsPipe => Some(log),
+        command.stdout(Stdio::null());
+        let (process, addr, log) = match self.log {
             Log::Read => {
-                // A pipe that nobody reads would be an attack of its own.
-                std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
-                None
+                let process = Process::spawn(&mut command);
+                let addr = process.wait_for_address();
+                (process, addr, None)
+            }
+            Log::FillsItsPipe => {
+                let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
+                let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
+                let addr = address(&mut log);
+                (Process::without_log(child), addr, Some(log))
             }
         };
-        Server { addr, child, folder, _log: log, _turn: turn }
+        Server { addr, process, folder, _log: log, _turn: turn }
     }
 }
 
 impl Server {
     /// Memory of its own, not of files, in KiB.
     pub fn memory_kib(&self) -> u64 {
-        status_number(&self.child, "RssAnon")
+        self.process.status_number("RssAnon")
     }
 
     /// Puts other rules into its configuration file. They count after a SIGHUP.
@@ -121,46 +119,20 @@ impl Server {
 
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
-        herenow_testing::signal(self.child.id(), name);
+        self.process.signal(name);
     }
 
     /// Sends it a signal again and again, until what is returned is dropped.
     pub fn signal_every(&self, name: &'static str, every: Duration) -> Flood {
-        let pid = self.child.id();
+        let pid = self.process.id();
         Flood::repeat(every, move || herenow_testing::signal(pid, name))
     }
 
     /// How long it took to end, or `None` if it did not within this time.
     pub fn ended_within(&mut self, patience: Duration) -> Option<(Duration, ExitStatus)> {
         let since = Instant::now();
-        let mut status = None;
-        until(patience, || {
-            status = self.child.try_wait().expect("a child can be asked");
-            status.is_some()
-        });
+        let status = self.process.ended_within(patience);
         status.map(|status| (since.elapsed(), status))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Looks again and again until something is so, or the time is over. True if it is so.
-pub fn until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + patience;
-    loop {
-        if is_so() {
-            return true;
-        }
-        if Instant::now() >= end {
-            return false;
-        }
-        std::thread::park_timeout(LOOK_EVERY);
     }
 }
 
@@ -202,33 +174,6 @@ fn raise_open_files() {
         let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit can be raised");
         assert!(limit >= 8_192, "the attacks need 8192 open files, and {limit} are allowed");
     });
-}
-
-/// A working directory; gone with this.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("attack-{}-{number}", std::process::id());
-        let folder = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
-        std::fs::create_dir_all(&folder.0).expect("the folder of tests can be written");
-        folder
-    }
-
-    /// In one step, so that no half of a file is read.
-    fn write(&self, name: &str, text: &str) {
-        let draft = self.0.join("draft");
-        std::fs::write(&draft, text).expect("the folder can be written");
-        std::fs::rename(draft, self.0.join(name)).expect("the folder can be written");
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// An address of the loopback range beside 127.0.0.1.

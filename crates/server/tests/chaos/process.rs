@@ -2,12 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use herenow_client::raw::RawConnection;
-use herenow_testing::{SECRET, herenow, logged_address, status_number};
+use herenow_testing::{SECRET, herenow};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -52,10 +51,7 @@ pub enum Log {
 }
 
 struct Running {
-    child: Child,
-    said: Receiver<String>,
-    /// Disconnected when the process has ended: it holds its standard output until then.
-    ended: Receiver<()>,
+    process: herenow_testing::Process,
     /// Kept open, and never read.
     _unread: Option<PipeReader>,
 }
@@ -84,7 +80,7 @@ impl Process {
 
     /// Kills it as the kernel does when memory runs out, and starts another at the same address.
     pub fn kill_and_restart(&mut self) {
-        self.kill();
+        self.running.process.kill();
         let (running, addr) = self.launch.spawn(self.addr);
         assert_eq!(addr, self.addr);
         self.running = running;
@@ -92,31 +88,18 @@ impl Process {
 
     /// Reads its log up to a line with this in it.
     pub fn wait_for(&self, part: &str) -> String {
-        let began = Instant::now();
-        let lines = std::iter::from_fn(|| {
-            let left = PATIENCE.saturating_sub(began.elapsed());
-            self.running.said.recv_timeout(left).ok()
-        });
-        let mut said = Vec::new();
-        for line in lines {
-            if line.contains(part) {
-                return line;
-            }
-            said.push(line);
-        }
-        panic!("it never says {part}, but {said:?}");
+        self.running.process.wait_for(part)
     }
 
     /// Waits until it has ended, and gives its exit code.
     pub fn exit_code(&mut self, within: Duration) -> Option<i32> {
-        let ended = self.running.ended.recv_timeout(within);
-        assert_eq!(ended, Err(RecvTimeoutError::Disconnected), "it lives after {within:?}");
-        self.running.child.wait().expect("a child can be waited for").code()
+        let status = self.running.process.ended_within(within);
+        status.unwrap_or_else(|| panic!("it lives after {within:?}")).code()
     }
 
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
-        herenow_testing::signal(self.running.child.id(), name);
+        self.running.process.signal(name);
     }
 
     pub async fn connect(&self) -> RawConnection {
@@ -152,25 +135,13 @@ impl Process {
     }
 
     pub fn used(&self) -> Use {
-        let child = &self.running.child;
-        let files = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it runs");
+        let process = &self.running.process;
+        let files = std::fs::read_dir(format!("/proc/{}/fd", process.id())).expect("it runs");
         Use {
-            anonymous_kib: status_number(child, "RssAnon"),
-            threads: status_number(child, "Threads"),
+            anonymous_kib: process.status_number("RssAnon"),
+            threads: process.status_number("Threads"),
             open_files: files.count(),
         }
-    }
-
-    fn kill(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ = self.running.child.kill();
-        self.running.child.wait().expect("a child can be waited for");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -199,59 +170,33 @@ impl Launch {
         command.current_dir(env!("CARGO_TARGET_TMPDIR")).env("JWT_USER_SECRET", SECRET);
         command.env("HERENOW_METRICS_FROM", "127.0.0.1");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
-        command.stdout(Stdio::piped());
+        command.stdout(Stdio::null());
         let (reader, mut writer) = std::io::pipe().expect("a pipe can be had");
         if self.log == Log::Full {
             writer.write_all(&[b'.'; PIPE_BYTES]).expect("a pipe takes as much");
         }
-        let mut child = command.stderr(writer).spawn().expect("the binary was built");
+        let child = command.stderr(writer).spawn().expect("the binary was built");
         // It holds the other end of the pipe, which would otherwise never end.
         drop(command);
-        let (said, says) = channel();
         let mut log = BufReader::new(reader);
-        if self.log == Log::ReadOnce {
-            log.read_line(&mut String::new()).expect("it says something");
-        }
-        let unread = match self.log {
-            Log::Read => {
-                // A pipe that nobody reads would lose what is said.
-                let lines = log.lines().map_while(Result::ok);
-                std::thread::spawn(move || {
-                    // A test that waits for nothing takes nothing.
-                    lines.for_each(|line| drop(said.send(line)));
-                });
-                None
-            }
-            Log::Full => Some(log.into_inner()),
-            Log::Closed | Log::ReadOnce => {
+        let (process, unread) = match self.log {
+            Log::Read => (herenow_testing::Process::with_log(child, log), None),
+            Log::Full => (herenow_testing::Process::without_log(child), Some(log.into_inner())),
+            Log::Closed => {
                 drop(log);
-                None
+                (herenow_testing::Process::without_log(child), None)
+            }
+            Log::ReadOnce => {
+                log.read_line(&mut String::new()).expect("it says something");
+                drop(log);
+                (herenow_testing::Process::without_log(child), None)
             }
         };
-        let (alive, ended) = channel();
-        let stdout = child.stdout.take().expect("it is piped");
-        std::thread::spawn(move || {
-            BufReader::new(stdout).lines().map_while(Result::ok).for_each(drop);
-            drop::<Sender<()>>(alive);
-        });
-        let running = Running { child, said: says, ended, _unread: unread };
         let addr = match self.log {
-            Log::Read => running.address(),
+            Log::Read => process.wait_for_address(),
             _ => until_it_listens(listen),
         };
-        (running, addr)
-    }
-}
-
-impl Running {
-    fn address(&self) -> SocketAddr {
-        let mut said = Vec::new();
-        let addr = self.said.iter().find_map(|line| {
-            let addr = logged_address(&line, "address");
-            said.push(line);
-            addr
-        });
-        addr.unwrap_or_else(|| panic!("it does not listen: {said:?}"))
+        (Running { process, _unread: unread }, addr)
     }
 }
 

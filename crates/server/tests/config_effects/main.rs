@@ -5,40 +5,28 @@
 mod objects;
 mod places;
 
-use std::path::PathBuf;
 use std::process::Output;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder with a configuration; gone with this.
-struct Folder(PathBuf);
+struct Folder(herenow_testing::Folder);
 
 impl Folder {
     fn with(files: &[(&str, &str)]) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("herenow-effects-{}-{number}", std::process::id());
-        let folder = Self(std::env::temp_dir().join(name));
-        std::fs::create_dir_all(&folder.0).expect("the temporary folder can be written");
+        let folder = herenow_testing::Folder::new();
         for (name, text) in files {
-            std::fs::write(folder.0.join(name), text).expect("the folder can be written");
+            folder.write(name, text);
         }
-        folder
+        Self(folder)
     }
 
     /// Runs `herenow` here: its exit code, what it prints, and what it complains of.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = herenow_testing::herenow(env!("CARGO_BIN_EXE_herenow"), arguments);
-        command.current_dir(&self.0);
+        command.current_dir(self.0.path());
         command.env("JWT_USER_SECRET", "x".repeat(32));
         let Output { status, stdout, stderr } = command.output().expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
         (status.code(), text(stdout), text(stderr))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

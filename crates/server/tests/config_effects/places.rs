@@ -169,7 +169,7 @@ fn a_start_without_rules_says_what_that_means() {
     ] {
         let folder = Folder::with(&[]);
         if let Some(config) = &config {
-            std::fs::write(folder.0.join(FILE), config).expect("the folder can be written");
+            folder.0.write(FILE, config);
         }
         let (code, _, said) = folder.run(&["check"]);
         let lines = said.lines().filter(|line| line.contains(no_rules)).count();

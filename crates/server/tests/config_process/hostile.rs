@@ -21,14 +21,14 @@ fn nested(depth: usize) -> String {
 }
 
 fn make_fifo(folder: &Folder, name: &str) {
-    let made = Command::new("mkfifo").arg(folder.0.join(name)).status().expect("mkfifo runs");
+    let made = Command::new("mkfifo").arg(folder.path().join(name)).status().expect("mkfifo runs");
     assert!(made.success());
 }
 
 /// What a server says that does not start.
 fn refusal(folder: &Folder, arguments: &[&str]) -> String {
     let began = Instant::now();
-    let mut command = herenow(&folder.0, &["serve", "--listen", "127.0.0.1:0"]);
+    let mut command = herenow(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
     let child = command.args(arguments).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let _limit = Limit::of(&child);
     let output = child.wait_with_output().expect("it was started");
@@ -47,13 +47,13 @@ async fn expect_public(running: &Running) {
 #[tokio::test]
 async fn a_file_that_is_gone_leaves_the_rules_in_force() {
     let folder = Folder::with(CLOSED);
-    let mut running = Running::serve(&folder);
-    let file = folder.0.join("edgebase.config.ts");
+    let running = Running::serve(&folder);
+    let file = folder.path().join("edgebase.config.ts");
     for replaced_by in [None, Some("edgebase.config.json")] {
         let _ = std::fs::remove_file(&file);
         // Another file under another name is not the one that was in force.
         if let Some(name) = replaced_by {
-            std::fs::write(folder.0.join(name), "{}").expect("the folder can be written");
+            std::fs::write(folder.path().join(name), "{}").expect("the folder can be written");
         }
         running.hang_up();
         let said = running.wait_for("stays in force");
@@ -69,9 +69,10 @@ async fn a_file_that_is_gone_leaves_the_rules_in_force() {
 #[tokio::test]
 async fn a_file_that_would_be_found_first_waits_for_the_next_start() {
     let folder = Folder::with(CLOSED);
-    let file = folder.0.join("edgebase.config.mjs");
-    std::fs::rename(folder.0.join("edgebase.config.ts"), file).expect("the folder can be written");
-    let mut running = Running::serve(&folder);
+    let file = folder.path().join("edgebase.config.mjs");
+    std::fs::rename(folder.path().join("edgebase.config.ts"), file)
+        .expect("the folder can be written");
+    let running = Running::serve(&folder);
     folder.write(PUBLIC);
     running.hang_up();
     let said = running.wait_for("from the next start on");
@@ -83,7 +84,7 @@ async fn a_file_that_would_be_found_first_waits_for_the_next_start() {
 #[tokio::test]
 async fn a_hostile_file_is_given_up_and_the_server_goes_on() {
     let folder = Folder::with(PUBLIC);
-    let mut running = Running::serve(&folder);
+    let running = Running::serve(&folder);
     for (config, says) in [
         (nested(2_000), "edgebase.config.ts"),
         (nested(200_000), "nested too deeply"),
@@ -97,7 +98,7 @@ async fn a_hostile_file_is_given_up_and_the_server_goes_on() {
         assert!(said.contains(says), "{said}");
         expect_public(&running).await;
     }
-    std::fs::remove_file(folder.0.join("edgebase.config.ts")).expect("it is there");
+    std::fs::remove_file(folder.path().join("edgebase.config.ts")).expect("it is there");
     make_fifo(&folder, "edgebase.config.ts");
     running.hang_up();
     let said = running.wait_for("stays in force");
@@ -115,7 +116,8 @@ async fn a_file_that_is_still_being_read_delays_no_stop_and_ends_with_the_server
     let reader = running.child_process();
     running.signal("TERM");
     running.wait_for("stopped");
-    assert!(running.child.wait().expect("it ends").success());
+    let status = running.process.ended_within(GIVEN_UP).expect("it ends");
+    assert!(status.success());
     let began = Instant::now();
     while process_runs(&reader) {
         assert!(began.elapsed() < Duration::from_secs(2), "the reader goes on by itself");
@@ -134,7 +136,7 @@ fn a_start_that_would_hang_or_crash_ends_with_a_sentence() {
         (ENDLESS.into(), "a loop, a regular expression or an array method without an end"),
     ] {
         let folder = Folder::with(&config);
-        std::fs::write(folder.0.join("secret"), "s".repeat(32)).expect("it can be written");
+        std::fs::write(folder.path().join("secret"), "s".repeat(32)).expect("it can be written");
         let said = refusal(&folder, &["--secret-file", "secret"]);
         assert!(said.contains(says), "{said}");
     }
@@ -146,7 +148,8 @@ fn check_names_a_rule_that_does_not_come_back() {
         "export default defineConfig({ realtime: { namespaces: { 'presence:*': { access: {
             subscribe: () => Array.prototype.join.call({ length: 2 ** 53 }, '') === '' } } } } });",
     );
-    let output = herenow(&folder.0, &["check", "presence:x"]).output().expect("the binary runs");
+    let output =
+        herenow(folder.path(), &["check", "presence:x"]).output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(said.contains("the rule does not come back"), "{said}");
@@ -158,7 +161,7 @@ fn a_configuration_sees_the_environment_without_the_secret() {
         "const { JWT_USER_SECRET, JWT_ISSUER, HERENOW_LOG_LEVEL, STAGE } = process.env;
         throw new Error([JWT_USER_SECRET, JWT_ISSUER, HERENOW_LOG_LEVEL, STAGE].join());",
     );
-    let mut command = herenow(&folder.0, &["check"]);
+    let mut command = herenow(folder.path(), &["check"]);
     command.env("JWT_USER_SECRET", "s3cret").env("JWT_ISSUER", "me").env("STAGE", "test");
     command.env("HERENOW_LOG_LEVEL", "warn");
     let output = command.output().expect("the binary runs");
@@ -169,7 +172,7 @@ fn a_configuration_sees_the_environment_without_the_secret() {
 #[test]
 fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
     let folder = Folder::with(PUBLIC);
-    std::fs::write(folder.0.join("secret"), "s".repeat(32)).expect("it can be written");
+    std::fs::write(folder.path().join("secret"), "s".repeat(32)).expect("it can be written");
     make_fifo(&folder, "fifo");
     for (arguments, names) in [
         (&["--secret-file", "fifo"][..], "JWT_USER_SECRET_FILE"),
@@ -180,7 +183,7 @@ fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
         let said = refusal(&folder, arguments);
         assert!(said.contains(names) && said.contains("no regular file"), "{said}");
     }
-    std::fs::remove_file(folder.0.join("edgebase.config.ts")).expect("it is there");
+    std::fs::remove_file(folder.path().join("edgebase.config.ts")).expect("it is there");
     make_fifo(&folder, "edgebase.config.ts");
     let said = refusal(&folder, &["--secret-file", "secret"]);
     assert!(said.contains("edgebase.config.ts") && said.contains("no regular file"), "{said}");

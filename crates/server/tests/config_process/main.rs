@@ -22,7 +22,7 @@ async fn expect_lost(observer: &mut RawConnection) {
 #[tokio::test]
 async fn a_changed_file_is_taken_over_under_dev_and_a_broken_one_is_not() {
     let folder = Folder::with(PUBLIC);
-    let mut running = Running::dev(&folder);
+    let running = Running::dev(&folder);
     let mut observer = running.observer().await;
     folder.write(BROKEN);
     let said = running.wait_for("stays in force");
@@ -40,7 +40,7 @@ async fn a_changed_file_is_taken_over_under_dev_and_a_broken_one_is_not() {
 #[tokio::test]
 async fn sighup_reads_the_file_again_and_names_what_needs_a_start() {
     let folder = Folder::with(PUBLIC);
-    let mut running = Running::serve(&folder);
+    let running = Running::serve(&folder);
     let mut observer = running.observer().await;
     for (broken, says) in [(BROKEN, "should be a function"), (WITHOUT_EFFECT, "no channel can")] {
         folder.write(broken);
@@ -68,7 +68,7 @@ fn check_says_what_holds_and_who_decides() {
         } } });",
     );
     let check = |arguments: &[&str]| {
-        let mut command = herenow(&folder.0, &["check"]);
+        let mut command = herenow(folder.path(), &["check"]);
         let output = command.args(arguments).output().expect("the binary runs");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("UTF-8")
@@ -115,7 +115,7 @@ fn check_says_what_holds_and_who_decides() {
 fn check_refuses_what_a_server_would_refuse() {
     let folder = Folder::with(BROKEN);
     for arguments in [&["check"][..], &["dev", "--port", "0"]] {
-        let output = herenow(&folder.0, arguments).output().expect("the binary runs");
+        let output = herenow(folder.path(), arguments).output().expect("the binary runs");
         // `check` has done what it was asked to do; `dev` has not.
         let code = if arguments[0] == "check" { 1 } else { 2 };
         assert_eq!(output.status.code(), Some(code));
@@ -129,7 +129,7 @@ fn check_refuses_what_a_server_would_refuse() {
         (["--as", "jane", "presence:x"], "write a JSON object with an id"),
         (["--as", r#"{"id":"jane"}"#, "lobby"], "a channel is written presence:<name>"),
     ] {
-        let mut command = herenow(&folder.0, &["check"]);
+        let mut command = herenow(folder.path(), &["check"]);
         let output = command.args(arguments).output().expect("the binary runs");
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).expect("UTF-8");

@@ -2,11 +2,11 @@
 //! `/health` and a new WebSocket are answered in time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use herenow_server::config::{Network, Pages, Settings};
-use herenow_testing::logged_address;
+use herenow_testing::Process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -190,13 +190,12 @@ async fn the_oldest_gives_way_and_the_newest_is_answered() {
 
 /// The real server with so few open files that they run out.
 struct Cramped {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
 impl Cramped {
     fn start(open_files: u32) -> Self {
-        use std::io::{BufRead as _, BufReader};
         let serve = format!(
             "ulimit -n {open_files} && exec {} serve --loops 1 --listen 127.0.0.1:0",
             env!("CARGO_BIN_EXE_herenow")
@@ -204,18 +203,14 @@ impl Cramped {
         let mut command = Command::new("sh");
         command.args(["-c", &serve]).current_dir(env!("CARGO_TARGET_TMPDIR"));
         command.env("JWT_USER_SECRET", "s".repeat(32)).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("there is a shell");
-        let mut log = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let mut lines = log.by_ref().map_while(Result::ok);
-        let address = lines.find_map(|line| logged_address(&line, "address"));
-        // A pipe that nobody reads would stop the process that writes to it.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, address: address.expect("it says where it listens") }
+        let process = Process::spawn(&mut command);
+        let address = process.wait_for_address();
+        Self { process, address }
     }
 
     /// Time that the process has computed, in clock ticks of 10 ms.
     fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()));
         let stat = stat.expect("it runs");
         let fields = stat.rsplit(") ").next().expect("a name in brackets").split(' ');
         let ticks = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
@@ -223,11 +218,11 @@ impl Cramped {
     }
 
     fn resident_kib(&self) -> u64 {
-        herenow_testing::status_number(&self.child, "VmRSS")
+        self.process.status_number("VmRSS")
     }
 
     fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("it runs").count()
     }
 
     async fn status(&self, request: &str) -> u16 {
@@ -237,13 +232,6 @@ impl Cramped {
             read_answer(&mut stream).await.status
         };
         timeout(BOUND, asking).await.expect("an answer in time")
-    }
-}
-
-impl Drop for Cramped {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
