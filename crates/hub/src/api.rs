@@ -79,8 +79,8 @@ pub enum Event<'a> {
     ShutDown {
         /// How long to wait.
         within: Duration,
-        /// Connections of all hubs: the more there are, the longer they are spread to come back.
-        connections: usize,
+        /// Over how long the clients are spread that are asked to come back.
+        return_within: Duration,
     },
 }
 
@@ -166,7 +166,9 @@ impl Hub {
             Event::Mail(batch) => work.take_mail(batch),
             Event::Request { id, request } => work.take_request(id, request),
             Event::Reload(policy) => work.reload(policy),
-            Event::ShutDown { within, connections } => work.begin_shutdown(within, connections),
+            Event::ShutDown { within, return_within } => {
+                work.begin_shutdown(within, return_within);
+            }
         }
     }
 

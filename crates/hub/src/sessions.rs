@@ -306,18 +306,19 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// The hub is to end: everybody is closed, and it waits for them to go.
-    pub(crate) fn begin_shutdown(&mut self, within: Duration, connections: usize) {
+    pub(crate) fn begin_shutdown(&mut self, within: Duration, return_within: Duration) {
         if self.hub.shutdown_deadline.is_some() {
             // It is about to end, and no new connection is let in.
             return;
         }
         self.hub.shutdown_deadline = Some(self.now + within);
-        self.close_all_for_restart(connections);
+        self.close_all_for_restart(return_within);
     }
 
     /// Everybody is to come back, but not all at once.
-    pub(crate) fn close_all_for_restart(&mut self, connections: usize) {
-        let window_ms = (1000 + connections as u64 / 4).min(30_000);
+    pub(crate) fn close_all_for_restart(&mut self, return_within: Duration) {
+        // Its bound is far below 2^32, so the product below fits.
+        let window_ms = return_within.as_millis() as u64;
         for slot in self.hub.connections.slots() {
             // Multiplying by a large odd number spreads neighbouring slots over the window.
             let config = &self.hub.config;

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use herenow_core::Peer;
 use tokio::sync::Notify;
@@ -42,8 +42,8 @@ pub(crate) struct ControlState {
 pub(crate) struct Shutdown {
     /// When connections that have not closed are cut off.
     pub(crate) at: Instant,
-    /// How many connections all loops held when it began.
-    pub(crate) connections: usize,
+    /// Over how long their clients are asked to come back.
+    pub(crate) return_within: Duration,
 }
 
 /// A loop has ended and should not have.

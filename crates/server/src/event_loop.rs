@@ -272,9 +272,9 @@ impl EventLoop {
                 self.shell.access = state.access;
                 self.tell(Event::Reload(self.shell.access.policy()));
             }
-            Some(Shutdown { at, connections }) => {
+            Some(Shutdown { at, return_within }) => {
                 let within = at.saturating_duration_since(Wall::now());
-                self.tell(Event::ShutDown { within, connections });
+                self.tell(Event::ShutDown { within, return_within });
             }
         }
         self.control.applied(self.me, state.version);

@@ -39,8 +39,8 @@ use tokio::time::{Instant, sleep_until};
 
 use access::Rules;
 use admission::Admission;
-use auth::{Minter, Verifier};
-use config::Config;
+use auth::{Following, Minter, Secret, Verifier};
+use config::{Config, Pages, Settings};
 use http::FrontDoor;
 use loops::{ControlVersion, Loops};
 use metrics::DoorMetrics;
@@ -77,12 +77,21 @@ const CLOSING_TIME: Duration = Duration::from_secs(7);
 const LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// Where connections come in. A TCP listener alone is the server's own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Listeners {
     /// For WebSockets and everything else that users reach.
     pub public: Vec<Listener>,
     /// For metrics and health alone.
     pub metrics: Option<TcpListener>,
+}
+
+/// Why a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It is to stop.
+    Stop,
+    /// Another process has taken over its listeners.
+    HandedOver,
 }
 
 /// Serves connections of `listeners` until `shutdown` is ready, then tells everybody to come back
@@ -103,62 +112,114 @@ pub async fn run_reloading(
     reloads: mpsc::Receiver<Rules>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let settings = Arc::new(config.settings);
-    let verifier = Arc::new(Verifier::new(&config.keys));
-    let minter = Minter::new(&config.keys);
-    let following = config.keys.jwks.map(|file| auth::follow(file, Arc::clone(&verifier)));
-    let _following = following.transpose().map_err(RunError::Keys)?;
-    let rehearsals = settings.rehearsals.clone();
-    let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
-    let (drain, draining) = watch::channel(false);
-    let door = Arc::new(FrontDoor {
-        admission: Mutex::new(Admission::new(Arc::clone(&settings))),
-        unnamed: AtomicBool::new(false),
-        settings,
-        loops: loops.clone(),
-        pages: config.pages,
-        minter,
-        metrics_token: config.keys.metrics_token,
-        metrics: DoorMetrics::default(),
-        opened: tokio::time::Instant::now(),
-        draining: draining.clone(),
-    });
-    let Listeners { public, metrics } = listeners.into();
-    // Metrics and health are served to the end: a load balancer has to see that the server drains.
-    let (_to_the_end, ending) = watch::channel(false);
-    if let Some(metrics) = metrics {
-        tokio::spawn(http::serve_metrics(Arc::clone(&door), metrics, ending));
-    }
-    let mut serving = std::pin::pin!(http::serve(door, public, draining));
-    let service_manager = config.service_manager;
-    service_manager.ready();
-    let mut failure = None;
-    let is_closed = tokio::select! {
-        () = &mut serving => true,
-        () = put_in_force(&loops, reloads, &service_manager) => false,
-        () = service_manager.feed_watchdog(&loops) => unreachable!("feeding has no end"),
-        () = spare_memory::give_back() => unreachable!("giving back has no end"),
-        failed = loops.until_failed() => {
-            failure = Some(failed);
-            false
-        }
-        () = shutdown => false,
+    let shutdown = async {
+        shutdown.await;
+        Shutdown::Stop
     };
-    tracing::info!("stopping: no new connections");
-    service_manager.stopping();
-    rehearsals.rehearse_stop();
-    if !is_closed {
-        let _ = drain.send(true);
-        serving.await;
+    Server::start(config)?.serve(listeners, reloads, shutdown).await
+}
+
+/// A server whose loops run and that takes no connections yet.
+#[derive(Debug)]
+pub struct Server {
+    settings: Arc<Settings>,
+    loops: Loops,
+    pages: Pages,
+    minter: Option<Minter>,
+    metrics_token: Option<Secret>,
+    service_manager: ServiceManager,
+    _following: Option<Following>,
+}
+
+impl Server {
+    /// Starts the loops. What can be wrong with a configuration is found out here at the latest.
+    pub fn start(config: Config) -> Result<Self, RunError> {
+        let settings = Arc::new(config.settings);
+        let verifier = Arc::new(Verifier::new(&config.keys));
+        let minter = Minter::new(&config.keys);
+        let following = config.keys.jwks.map(|file| auth::follow(file, Arc::clone(&verifier)));
+        let following = following.transpose().map_err(RunError::Keys)?;
+        let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
+        Ok(Self {
+            settings,
+            loops,
+            pages: config.pages,
+            minter,
+            metrics_token: config.keys.metrics_token,
+            service_manager: config.service_manager,
+            _following: following,
+        })
     }
-    let closing = loops.clone();
-    let closed = tokio::task::spawn_blocking(move || closing.shut_down(CLOSING_TIME));
-    let stuck = closed.await.unwrap_or_default();
-    tracing::info!(left = loops.connections(), "stopped");
-    match failure {
-        Some((index, error)) => Err(RunError::Loop { index, error }),
-        None if stuck.is_empty() => Ok(()),
-        None => Err(RunError::Stuck { loops: stuck }),
+
+    /// The running loops.
+    pub fn loops(&self) -> &Loops {
+        &self.loops
+    }
+
+    /// Takes connections until `shutdown` is ready, as [`run_reloading`] does.
+    pub async fn serve(
+        self,
+        listeners: impl Into<Listeners>,
+        reloads: mpsc::Receiver<Rules>,
+        shutdown: impl Future<Output = Shutdown>,
+    ) -> Result<(), RunError> {
+        let (drain, draining) = watch::channel(false);
+        let Self { settings, loops, service_manager, .. } = self;
+        let rehearsals = settings.rehearsals.clone();
+        let door = Arc::new(FrontDoor {
+            admission: Mutex::new(Admission::new(Arc::clone(&settings))),
+            unnamed: AtomicBool::new(false),
+            settings,
+            loops: loops.clone(),
+            pages: self.pages,
+            minter: self.minter,
+            metrics_token: self.metrics_token,
+            metrics: DoorMetrics::default(),
+            opened: tokio::time::Instant::now(),
+            draining: draining.clone(),
+        });
+        let Listeners { public, metrics } = listeners.into();
+        // Metrics and health are served to the end: a load balancer has to see that the server
+        // drains.
+        let (to_the_end, ending) = watch::channel(false);
+        let mut to_the_end = Some(to_the_end);
+        if let Some(metrics) = metrics {
+            tokio::spawn(http::serve_metrics(Arc::clone(&door), metrics, ending));
+        }
+        let mut serving = std::pin::pin!(http::serve(door, public, draining));
+        service_manager.ready();
+        let mut failure = None;
+        let ended = tokio::select! {
+            () = &mut serving => None,
+            () = put_in_force(&loops, reloads, &service_manager) => Some(Shutdown::Stop),
+            () = service_manager.feed_watchdog(&loops) => unreachable!("feeding has no end"),
+            () = spare_memory::give_back() => unreachable!("giving back has no end"),
+            failed = loops.until_failed() => {
+                failure = Some(failed);
+                Some(Shutdown::Stop)
+            }
+            shutdown = shutdown => Some(shutdown),
+        };
+        tracing::info!("stopping: no new connections");
+        match ended {
+            // The other process answers for metrics and health as well.
+            Some(Shutdown::HandedOver) => drop(to_the_end.take()),
+            _ => service_manager.stopping(),
+        }
+        rehearsals.rehearse_stop();
+        if ended.is_some() {
+            let _ = drain.send(true);
+            serving.await;
+        }
+        let closing = loops.clone();
+        let closed = tokio::task::spawn_blocking(move || closing.shut_down(CLOSING_TIME));
+        let stuck = closed.await.unwrap_or_default();
+        tracing::info!(left = loops.connections(), "stopped");
+        match failure {
+            Some((index, error)) => Err(RunError::Loop { index, error }),
+            None if stuck.is_empty() => Ok(()),
+            None => Err(RunError::Stuck { loops: stuck }),
+        }
     }
 }
 

@@ -10,14 +10,18 @@ pub use place::Place;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use herenow_server::config::{Config, Settings};
 use herenow_server::{Listener, Listeners};
 use tokio::net::{TcpListener, TcpSocket};
 
-use unix_socket::SocketFile;
+use crate::handover::Predecessor;
+
+pub use unix_socket::SocketFile;
 
 /// What to listen on for users.
+#[derive(Debug)]
 pub struct Wanted {
     /// Each once.
     pub places: Vec<Place>,
@@ -28,73 +32,128 @@ pub struct Wanted {
 }
 
 /// What the process listens on. Dropping it removes the files of Unix sockets.
+#[derive(Debug, Default)]
 pub struct Listening {
     pub listeners: Listeners,
     /// For the log: where users come in, in the order in which the places were given.
     pub addresses: Vec<Place>,
     pub metrics: Option<SocketAddr>,
     pub files: Vec<SocketFile>,
+    /// The same sockets once more, to hand them over, each with what it listens on as the operator
+    /// wrote it. Nobody else is to hold them: a socket that nobody accepts from would go on listening.
+    pub sockets: Vec<(String, OwnedFd)>,
 }
 
-/// Listens wherever users come in, and for metrics where the settings ask for it.
-pub fn listen_all(wanted: &Wanted, config: &Config) -> Result<Listening, ListenError> {
-    let Wanted { places, flag, unix_mode } = wanted;
-    let has_unix = places.iter().any(|place| matches!(place, Place::Unix(_)));
-    if unix_mode.is_some() && !has_unix {
-        return Err(ListenError::ModeForNothing);
+/// Listens wherever users come in, and for metrics where the settings ask for it. What a predecessor
+/// listens on already is taken from it.
+pub fn listen_all(
+    wanted: &Wanted,
+    config: &Config,
+    mut predecessor: Option<&mut Predecessor>,
+) -> Result<Listening, ListenError> {
+    wanted.check()?;
+    let mut listening = Listening::default();
+    if let Some(address) = config.settings.metrics_listen {
+        check_metrics(address, config)?;
+        let key = format!("{METRICS} {address}");
+        let inherited = predecessor.as_mut().and_then(|one| one.take(&key));
+        let (listener, bound) = tcp((address, "--metrics-listen"), inherited)?;
+        listening.sockets.push((key, duplicate(&listener, &Place::Tcp(address))?));
+        listening.listeners.metrics = Some(listener);
+        listening.metrics = Some(bound);
     }
-    if let Some(twice) = places.iter().enumerate().find(|(at, one)| places[..*at].contains(one)) {
-        return Err(ListenError::Twice { place: twice.1.clone() });
-    }
-    if places.len() > MAX_PLACES {
-        return Err(ListenError::TooMany { limit: MAX_PLACES });
-    }
-    let metrics = match config.settings.metrics_listen {
-        Some(address) => Some(listen_for_metrics(address, config)?),
-        None => None,
-    };
-    let (metrics, metrics_address) = metrics.unzip();
-    let mut listening = Listening {
-        listeners: Listeners { public: Vec::new(), metrics },
-        addresses: Vec::new(),
-        metrics: metrics_address,
-        files: Vec::new(),
-    };
-    for place in places {
-        let (listener, address) = match place {
-            Place::Tcp(address) => {
-                let (listener, address) = listen(*address, flag)?;
-                (listener.into(), Place::Tcp(address))
-            }
-            Place::Unix(path) => {
-                let mode = unix_mode.unwrap_or(DEFAULT_UNIX_MODE);
-                let (listener, file) = unix_socket::listen(path, mode)?;
-                listening.files.push(file);
-                (Listener::Unix(listener), place.clone())
-            }
-        };
-        listening.listeners.public.push(listener);
-        listening.addresses.push(address);
+    for place in &wanted.places {
+        let key = place.to_string();
+        let inherited = predecessor.as_mut().and_then(|one| one.take(&key));
+        listening.open(place, (wanted, inherited))?;
     }
     Ok(listening)
 }
 
+impl Wanted {
+    fn check(&self) -> Result<(), ListenError> {
+        let Self { places, unix_mode, .. } = self;
+        let has_unix = places.iter().any(|place| matches!(place, Place::Unix(_)));
+        if unix_mode.is_some() && !has_unix {
+            return Err(ListenError::ModeForNothing);
+        }
+        if let Some(twice) = places.iter().enumerate().find(|(at, one)| places[..*at].contains(one))
+        {
+            return Err(ListenError::Twice { place: twice.1.clone() });
+        }
+        if places.len() > MAX_PLACES {
+            return Err(ListenError::TooMany { limit: MAX_PLACES });
+        }
+        Ok(())
+    }
+}
+
+impl Listening {
+    /// Listens on one more place, over the socket that a predecessor has left or a new one.
+    fn open(
+        &mut self,
+        place: &Place,
+        (wanted, inherited): (&Wanted, Option<OwnedFd>),
+    ) -> Result<(), ListenError> {
+        let (listener, address) = match place {
+            Place::Tcp(address) => {
+                let (listener, address) = tcp((*address, wanted.flag), inherited)?;
+                self.sockets.push((place.to_string(), duplicate(&listener, place)?));
+                (listener.into(), Place::Tcp(address))
+            }
+            Place::Unix(path) => {
+                let mode = wanted.unix_mode.unwrap_or(DEFAULT_UNIX_MODE);
+                let (listener, file) = match inherited {
+                    Some(socket) => unix_socket::inherit(path, socket)?,
+                    None => unix_socket::listen(path, mode)?,
+                };
+                self.files.push(file);
+                self.sockets.push((place.to_string(), duplicate(&listener, place)?));
+                (Listener::Unix(listener), place.clone())
+            }
+        };
+        self.listeners.public.push(listener);
+        self.addresses.push(address);
+        Ok(())
+    }
+}
+
 /// More have no use, and each costs a turn of the accept loop.
-const MAX_PLACES: usize = 16;
+pub const MAX_PLACES: usize = 16;
 
 /// Its owner and its group may connect: a proxy that runs as another user joins the group.
 const DEFAULT_UNIX_MODE: u32 = 0o660;
 
-fn listen_for_metrics(
-    address: SocketAddr,
-    config: &Config,
-) -> Result<(TcpListener, SocketAddr), ListenError> {
+/// What the socket for metrics is called among those that are handed over.
+const METRICS: &str = "metrics";
+
+fn check_metrics(address: SocketAddr, config: &Config) -> Result<(), ListenError> {
     let Config { settings, keys, .. } = config;
     let may_others_read = !settings.metrics_from.is_empty() || keys.metrics_token.is_some();
     if !address.ip().is_loopback() && !may_others_read {
         return Err(ListenError::MetricsForNobody { address });
     }
-    listen(address, "--metrics-listen")
+    Ok(())
+}
+
+/// A socket that a predecessor has left, or a new one.
+fn tcp(
+    (address, flag): (SocketAddr, &'static str),
+    inherited: Option<OwnedFd>,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let Some(socket) = inherited else { return listen(address, flag) };
+    let taken = || {
+        let listener = TcpListener::from_std(std::net::TcpListener::from(socket))?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    taken().map_err(|error| ListenError::System { place: Place::Tcp(address), flag, error })
+}
+
+fn duplicate(listener: &impl AsFd, place: &Place) -> Result<OwnedFd, ListenError> {
+    let socket = listener.as_fd().try_clone_to_owned();
+    let flag = "--listen";
+    socket.map_err(|error| ListenError::System { place: place.clone(), flag, error })
 }
 
 /// The backlog holds a herd of handshakes that come back after a restart.

@@ -242,11 +242,19 @@ impl Loops {
         sum
     }
 
+    /// Over how long the clients of now would be asked to come back.
+    pub fn return_within(&self) -> Duration {
+        Duration::from_millis(match self.settings.drain_ms {
+            0 => (1000 + self.connections() as u64 / 4).min(30_000),
+            chosen => chosen,
+        })
+    }
+
     /// Closes every connection with 1012 and returns when all are gone or the time is over. Returns
     /// the loops that have not ended by then, by index. Blocks.
     pub fn shut_down(&self, within: Duration) -> Vec<usize> {
         let at = Instant::now() + within;
-        self.control.shut_down(Shutdown { at, connections: self.connections() });
+        self.control.shut_down(Shutdown { at, return_within: self.return_within() });
         let Ok(threads) = self.threads.lock() else { return Vec::new() };
         loop {
             let running = threads.iter().enumerate().filter(|(_, thread)| !thread.is_finished());

@@ -4,10 +4,12 @@
 mod check;
 mod cli;
 mod generate;
+mod handover;
 mod health;
 mod listen;
 mod loading;
 mod reload;
+mod serving;
 mod start;
 mod stop;
 

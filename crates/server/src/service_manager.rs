@@ -49,6 +49,11 @@ impl ServiceManager {
         self.tell("RELOADING=1\n");
     }
 
+    /// Another process has taken over, and is the one to look after.
+    pub fn handed_over(&self, process: u32) {
+        self.tell(&format!("MAINPID={process}\n"));
+    }
+
     /// The server has begun to stop.
     pub fn stopping(&self) {
         self.tell("STOPPING=1\n");

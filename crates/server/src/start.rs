@@ -7,29 +7,27 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use herenow_server::RunError;
 use herenow_server::access::Rules;
 use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenError};
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
 use herenow_server::service_manager::ServiceManager;
-use herenow_server::{RunError, run_reloading};
 
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::check;
 use crate::cli::{Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token};
 use crate::generate::{self, ManualError};
+use crate::handover::HandoverError;
 use crate::health::{self, HealthError, Target};
-use crate::listen::{
-    ListenError, Listening, Place, TooFewFiles, Wanted, fit_to_open_files, listen_all,
-};
+use crate::listen::{ListenError, Listening, Place, TooFewFiles, Wanted, fit_to_open_files};
 use crate::loading::{self, LoadError};
-use crate::reload::{self, Running, Trigger};
-use crate::stop::{self, CUT_SHORT_EXIT_CODE};
+use crate::reload::{Running, Trigger};
+use crate::serving::Serving;
+use crate::stop::CUT_SHORT_EXIT_CODE;
 
 /// Why the command did not do what it was asked for.
 #[derive(Debug)]
@@ -46,6 +44,8 @@ pub enum StartError {
     NoSecret,
     /// What the operator names cannot be listened on.
     Listen(ListenError),
+    /// It did not take over from the process that started it.
+    Handover(HandoverError),
     /// A rule was asked and does not come back.
     LostRule,
     /// The token would be refused.
@@ -95,9 +95,7 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.port));
     let places = vec![Place::Tcp(address)];
     let wanted = Wanted { places, flag: "--port", unix_mode: None };
-    block_on(async {
-        let listening = listen_all(&wanted, &config).map_err(StartError::Listen)?;
-        let signals = Signals::listen(logs)?;
+    let announce = |listening: &Listening| {
         if let Some(metrics) = listening.metrics {
             tracing::info!(%metrics, "listening for metrics");
         }
@@ -105,8 +103,9 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
             // A closed standard output is no reason not to serve.
             let _ = writeln!(io::stdout(), "{}", greeting(address, started));
         }
-        run_until_signal(config, listening, signals, (running, Trigger::SignalOrChange)).await
-    })
+    };
+    let serving = Serving { config, wanted, running, trigger: Trigger::SignalOrChange };
+    serving.serve(logs, announce)
 }
 
 fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
@@ -131,15 +130,15 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
     }
     let Serve { listen: places, unix_socket_mode: unix_mode, .. } = serve;
     let wanted = Wanted { places, flag: "--listen", unix_mode };
-    block_on(async {
-        let listening = listen_all(&wanted, &config).map_err(StartError::Listen)?;
-        let signals = Signals::listen(logs)?;
+    let loops = config.settings.loops;
+    let announce = |listening: &Listening| {
         let metrics = listening.metrics.map(tracing::field::display);
         for address in &listening.addresses {
-            tracing::info!(%address, metrics, loops = config.settings.loops, "listening");
+            tracing::info!(%address, metrics, loops, "listening");
         }
-        run_until_signal(config, listening, signals, (running, Trigger::Signal)).await
-    })
+    };
+    let serving = Serving { config, wanted, running, trigger: Trigger::Signal };
+    serving.serve(logs, announce)
 }
 
 fn print_token(token: Token) -> Result<(), StartError> {
@@ -255,46 +254,6 @@ fn random_secret() -> Result<Secret, StartError> {
     Ok(Secret::new(&bytes).expect("it has a length"))
 }
 
-/// HTTP is one thread's work; the loops have their own. Work beside that thread is not waited for at
-/// the end: it may be lost in something that never ends.
-fn block_on(work: impl Future<Output = Result<(), StartError>>) -> Result<(), StartError> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().map_err(StartError::System)?;
-    let done = runtime.block_on(work);
-    runtime.shutdown_background();
-    done
-}
-
-/// Heard from before anybody is told that the server is there: who has read that may send one.
-struct Signals {
-    stopped: oneshot::Receiver<()>,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen(logs: &Logs) -> Result<Self, StartError> {
-        let hangup = signal(SignalKind::hangup()).map_err(StartError::System)?;
-        let stopped = stop::listen(logs.clone()).map_err(StartError::System)?;
-        Ok(Self { stopped, hangup })
-    }
-}
-
-async fn run_until_signal(
-    config: Config,
-    listening: Listening,
-    signals: Signals,
-    (running, trigger): (Running, Trigger),
-) -> Result<(), StartError> {
-    let Signals { stopped, hangup } = signals;
-    let (reloads, reloaded) = mpsc::channel(1);
-    tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
-    let shutdown = async move { drop(stopped.await) };
-    let Listening { listeners, files, .. } = listening;
-    let ran = run_reloading(config, listeners, reloaded, shutdown).await;
-    drop(files);
-    ran.map_err(StartError::Run)
-}
-
 /// Has everything that is logged from now on written to `logs`.
 pub fn write_logs(global: &Global, logs: &Logs) {
     let logs = logs.clone();
@@ -335,6 +294,7 @@ impl StartError {
             | Self::Checked(_)
             | Self::Health(_)
             | Self::Manual(ManualError::Write(_))
+            | Self::Handover(_)
             | Self::Config(LoadError::System(_)) => 1,
             _ => 2,
         }
@@ -357,6 +317,7 @@ impl fmt::Display for StartError {
                  keys, which the server does not have.",
             ),
             Self::Listen(error) => error.fmt(f),
+            Self::Handover(error) => error.fmt(f),
             Self::LostRule => f.write_str(
                 "the rule does not come back, and nothing in it can be interrupted. Look for an array \
                  method over a length without bound",

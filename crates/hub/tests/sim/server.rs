@@ -26,6 +26,8 @@ pub struct Server {
 
 /// How long a server waits for its connections when it shuts down.
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(5);
+/// Over how long its clients come back.
+const RETURN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Long enough for the questions of every session, if each is asked alone and answered late.
 const REVIEWED_WITHIN: Duration = Duration::from_secs(20);
@@ -110,13 +112,12 @@ impl Server {
 
     /// Every connection is told to come back, and when, as on SIGTERM.
     pub fn shut_down(&mut self, stage: &mut Stage) {
-        let connections = self.hubs.iter().map(|hub| hub.counters().connections).sum();
         let now = stage.now;
         self.is_ending = true;
         for at in 0..self.hubs.len() {
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
-            let within = SHUT_DOWN_WITHIN;
-            self.hubs[at].handle(Event::ShutDown { within, connections }, now, &mut outside);
+            let ending = Event::ShutDown { within: SHUT_DOWN_WITHIN, return_within: RETURN_WITHIN };
+            self.hubs[at].handle(ending, now, &mut outside);
         }
     }
 

@@ -18,6 +18,9 @@ pub struct Settings {
     pub hibernate_after_ms: u64,
     /// How long a connection may stay without authenticating or observing a public channel.
     pub auth_timeout_ms: u64,
+    /// Over how long clients are asked to come back after a stop or a handover; 0: as many as there
+    /// are decide.
+    pub drain_ms: u64,
     /// Messages of one connection handled at once, per second, in the long run.
     pub max_messages_per_second: u32,
     /// Messages of one connection handled at once in one go before the rate counts.
@@ -66,6 +69,7 @@ impl Default for Settings {
             disconnect_grace_ms: 0,
             hibernate_after_ms: 0,
             auth_timeout_ms: 5_000,
+            drain_ms: 0,
             max_messages_per_second: 200,
             message_burst: 400,
             max_channels_per_connection: 100,

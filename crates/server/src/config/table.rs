@@ -100,6 +100,14 @@ pub const SETTINGS: &[Setting] = &[
         kind: number!(disconnect_grace_ms, "ms", 0..=3_600_000),
     },
     Setting {
+        key: "drainMs",
+        env: "HERENOW_DRAIN_MS",
+        flag: "drain-ms",
+        meaning: "Over how long clients are asked to reconnect after a stop or an upgrade; 0: one second and \
+                  0.25 ms for each connection, at most 30 s.",
+        kind: number!(drain_ms, "ms", 0..=600_000),
+    },
+    Setting {
         key: "maxMessagesPerSecond",
         env: "HERENOW_MAX_MESSAGES_PER_SECOND",
         flag: "max-messages-per-second",

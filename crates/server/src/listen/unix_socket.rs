@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -31,10 +32,25 @@ impl Drop for SocketFile {
     }
 }
 
+impl SocketFile {
+    /// Leaves the file to the process that has taken over the socket.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// Listens at `path` over the socket that a predecessor has left there.
+pub fn inherit(path: &Path, socket: OwnedFd) -> Result<(UnixListener, SocketFile), ListenError> {
+    let taken = || {
+        let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))?;
+        Ok((listener, SocketFile { path: path.into(), id: file_id(path)? }))
+    };
+    taken().map_err(|error| failed(path, error))
+}
+
 /// Listens at `path`, which those may connect to whom `mode` allows to write.
 pub fn listen(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), ListenError> {
-    let failed =
-        |error| ListenError::System { place: Place::Unix(path.into()), flag: "--listen", error };
+    let failed = |error| failed(path, error);
     // Of two processes that start at once, each could take the socket of the other for a dead one.
     // The lock ends with this function, or with the process.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -87,6 +103,10 @@ fn connect(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(&SockAddr::unix(path)?)
+}
+
+fn failed(path: &Path, error: io::Error) -> ListenError {
+    ListenError::System { place: Place::Unix(path.into()), flag: "--listen", error }
 }
 
 fn file_id(path: &Path) -> io::Result<FileId> {

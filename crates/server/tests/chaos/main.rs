@@ -6,6 +6,7 @@
 mod crowd;
 mod process;
 
+mod handover;
 mod hibernation;
 mod killed;
 mod listening;

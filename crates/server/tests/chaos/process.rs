@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Launch {
     /// Beside those that every process has.
     pub arguments: Vec<String>,
     pub log: Log,
+    /// The program, if it is not the one that was built.
+    pub program: Option<PathBuf>,
 }
 
 /// Who reads what the process writes to standard error.
@@ -165,7 +168,9 @@ impl Launch {
             _ => free_address(),
         };
         let arguments = ["serve", "--loops", "2", "--listen", &listen.to_string()];
-        let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &arguments);
+        let built = env!("CARGO_BIN_EXE_herenow");
+        let program = self.program.as_ref().map_or(built.into(), |path| path.to_string_lossy());
+        let mut command = herenow(&program, &arguments);
         command.args(&self.arguments);
         command.current_dir(env!("CARGO_TARGET_TMPDIR")).env("JWT_USER_SECRET", SECRET);
         command.env("HERENOW_METRICS_FROM", "127.0.0.1");

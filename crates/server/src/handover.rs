@@ -1,0 +1,92 @@
+//! An upgrade without a gap: a running server starts the program anew, gives it the sockets that
+//! listen, and stops when the new process serves. Whatever goes wrong before, the old one serves on.
+//!
+//! Both speak over a pair of sockets, which is the standard input of the new process:
+//!
+//! 1. old: an [`Offer`] as JSON, with the listening sockets beside it
+//! 2. new: [`READY`], when its configuration, its keys and its loops are good
+//! 3. old: [`GO`], and takes no connections from here on; the new one takes them
+//!
+//! If either ends before, the other one reads the end of the stream.
+
+mod predecessor;
+mod successor;
+
+pub use predecessor::Predecessor;
+pub use successor::{Handover, Program};
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::listen::MAX_PLACES;
+
+/// Why no process took over from another.
+#[derive(Debug)]
+pub enum HandoverError {
+    /// The new process could not be started.
+    Start(io::Error),
+    /// The new process ended before it was ready. It has said why.
+    Ended(ExitStatus),
+    /// The new process was not ready in time and was ended.
+    TooSlow,
+    /// The two could not speak with each other.
+    Channel(io::Error),
+    /// Where it would end, all would end: this process is the first of its container.
+    FirstProcess,
+    /// This process was to take over, and the one before has gone or changed its mind.
+    NoPredecessor,
+}
+
+/// What the old process gives.
+#[derive(Debug, Serialize, Deserialize)]
+struct Offer {
+    /// What each of the sockets listens on, as the operator wrote it.
+    places: Vec<String>,
+    /// Over how long the clients of the old process come back.
+    return_within_ms: u64,
+}
+
+/// Set for a process that is to take over.
+const VARIABLE: &str = "HERENOW_HANDOVER";
+const READY: &[u8] = b"ready\n";
+const GO: &[u8] = b"go\n";
+
+/// Public listeners and the one for metrics.
+const MAX_SOCKETS: usize = MAX_PLACES + 1;
+/// The longest offer: an address or the path of a socket for each.
+const MAX_OFFER_BYTES: usize = 4096;
+
+/// How long the new process may take: reading a configuration alone may take ten seconds.
+const READY_TIME: Duration = Duration::from_secs(30);
+/// How long the old process may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+impl fmt::Display for HandoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) => write!(f, "the new process could not be started: {error}"),
+            Self::Ended(status) => {
+                write!(f, "the new process ended ({status}); its last line says why")
+            }
+            Self::TooSlow => write!(
+                f,
+                "the new process was not ready within {} s and was ended",
+                READY_TIME.as_secs()
+            ),
+            Self::Channel(error) => write!(f, "the two processes cannot speak: {error}"),
+            Self::FirstProcess => f.write_str(
+                "this is the first process of a container, which would end with it. Start a new \
+                 container instead",
+            ),
+            Self::NoPredecessor => f.write_str(
+                "this process was to take over from another one, which has gone or goes on itself",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for HandoverError {}

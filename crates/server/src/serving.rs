@@ -1,0 +1,92 @@
+//! The life of a server's process: it listens, or takes over from the process before it; it serves;
+//! it stops at a signal, or when another process has taken over from it. Knows signals and the order
+//! of things; what is served is known to the library.
+
+use herenow_server::config::Config;
+use herenow_server::logs::Logs;
+use herenow_server::service_manager::ServiceManager;
+use herenow_server::{Server, Shutdown};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::handover::{Handover, Predecessor, Program};
+use crate::listen::{Listening, SocketFile, Wanted, listen_all};
+use crate::reload::{self, Running, Trigger};
+use crate::start::StartError;
+use crate::stop;
+
+/// All that a server is started with.
+pub struct Serving {
+    pub config: Config,
+    pub wanted: Wanted,
+    pub running: Running,
+    pub trigger: Trigger,
+}
+
+impl Serving {
+    /// Serves until it is told to stop. `announce` is called when connections are taken.
+    ///
+    /// HTTP is one thread's work; the loops have their own. Work beside that thread is not waited for
+    /// at the end: it may be lost in something that never ends.
+    pub fn serve(self, logs: &Logs, announce: impl FnOnce(&Listening)) -> Result<(), StartError> {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().map_err(StartError::System)?;
+        let done = runtime.block_on(self.run(logs, announce));
+        runtime.shutdown_background();
+        done
+    }
+
+    async fn run(self, logs: &Logs, announce: impl FnOnce(&Listening)) -> Result<(), StartError> {
+        let Self { config, wanted, running, trigger } = self;
+        let program = Program::of_this_process().map_err(StartError::System)?;
+        let mut predecessor = Predecessor::of_this_process().map_err(StartError::Handover)?;
+        let listening = listen_all(&wanted, &config, predecessor.as_mut());
+        let listening = listening.map_err(StartError::Listen)?;
+        // Heard from before anybody is told that the server is there: who has read that may send
+        // one.
+        let Signals { stopped, hangup, handover } = Signals::listen(logs)?;
+        let service_manager = config.service_manager.clone();
+        let server = Server::start(config).map_err(StartError::Run)?;
+        if let Some(predecessor) = predecessor {
+            predecessor.take_over().map_err(StartError::Handover)?;
+        }
+        announce(&listening);
+        let (reloads, reloaded) = mpsc::channel(1);
+        tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
+        let Listening { listeners, files, sockets, .. } = listening;
+        let successor = Handover { program, sockets, loops: server.loops().clone() };
+        let shutdown = async move {
+            tokio::select! {
+                _ = stopped => Shutdown::Stop,
+                process = successor.succeed(handover) => {
+                    leave(process, files, &service_manager);
+                    Shutdown::HandedOver
+                }
+            }
+        };
+        server.serve(listeners, reloaded, shutdown).await.map_err(StartError::Run)
+    }
+}
+
+/// Another process has taken over: what belonged to this one belongs to it now.
+fn leave(process: u32, files: Vec<SocketFile>, service_manager: &ServiceManager) {
+    tracing::info!(process, "a new process has taken over");
+    files.into_iter().for_each(SocketFile::leave);
+    service_manager.handed_over(process);
+}
+
+struct Signals {
+    stopped: oneshot::Receiver<()>,
+    hangup: Signal,
+    /// Start the program anew, and hand over to it.
+    handover: Signal,
+}
+
+impl Signals {
+    fn listen(logs: &Logs) -> Result<Self, StartError> {
+        let hear = |kind| signal(kind).map_err(StartError::System);
+        let (hangup, handover) = (hear(SignalKind::hangup())?, hear(SignalKind::user_defined2())?);
+        let stopped = stop::listen(logs.clone()).map_err(StartError::System)?;
+        Ok(Self { stopped, hangup, handover })
+    }
+}
