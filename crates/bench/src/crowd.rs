@@ -269,6 +269,7 @@ mod tests {
     use std::net::{SocketAddr, SocketAddrV4};
 
     use super::*;
+    use crate::driver::Endpoint;
     use crate::floor::{Floor, Writing};
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -286,7 +287,7 @@ mod tests {
     fn every_update_reaches_everybody_however_the_floor_writes() {
         for writing in [Writing::Each, Writing::Turn, Writing::Delay { ms: 2 }] {
             let shape = Shape { channels: 3, members: 4, observers: 2 };
-            let mut driver = Driver::new(floor(writing)).expect("a driver");
+            let mut driver = Driver::new(Endpoint::Tcp(floor(writing))).expect("a driver");
             let mut crowd = Crowd::new(shape, Greeting::TakePart);
             crowd.connect(&mut driver, 5, PATIENCE).expect("all connect");
             crowd.ledger.record();
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn a_paused_connection_is_all_that_misses_an_update_until_it_resumes() {
         let shape = Shape::of_members(1, 3);
-        let mut driver = Driver::new(floor(Writing::Each)).expect("a driver");
+        let mut driver = Driver::new(Endpoint::Tcp(floor(Writing::Each))).expect("a driver");
         let mut crowd = Crowd::new(shape, Greeting::TakePart);
         crowd.connect(&mut driver, 3, PATIENCE).expect("all connect");
         driver.pause(2).expect("a connection");

@@ -6,11 +6,12 @@
 
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::frames;
 use crate::inbound::{Event, Inbound};
@@ -47,9 +48,18 @@ pub struct Traffic {
     pub blocked_writes: u64,
 }
 
+/// Where a server is connected to.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// Over loopback.
+    Tcp(SocketAddrV4),
+    /// Over a Unix socket.
+    Unix(PathBuf),
+}
+
 /// All connections to one server.
 pub struct Driver {
-    server: SocketAddrV4,
+    server: Endpoint,
     epoll: OwnedFd,
     began: Instant,
     connections: Vec<Connection>,
@@ -70,7 +80,7 @@ struct Connection {
 }
 
 impl Driver {
-    pub fn new(server: SocketAddrV4) -> std::io::Result<Self> {
+    pub fn new(server: Endpoint) -> std::io::Result<Self> {
         Ok(Self {
             server,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -96,15 +106,7 @@ impl Driver {
         if self.connections.len() <= connection {
             self.connections.resize_with(connection + 1, Connection::default);
         }
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        // Connections end by a reset: nothing stays behind in TIME_WAIT to run out of ports.
-        sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
-        match net::connect(&socket, &self.server) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let socket = self.server.connect()?;
         let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(connection as u64), interest)?;
         self.connections[connection] = Connection { socket: Some(socket), ..Connection::default() };
@@ -226,6 +228,33 @@ impl Driver {
         let Some(socket) = &this.socket else { return Ok(()) };
         let data = epoll::EventData::new_u64(connection as u64);
         Ok(epoll::modify(&self.epoll, socket, data, this.interest())?)
+    }
+}
+
+impl Endpoint {
+    /// Begins to connect.
+    fn connect(&self) -> std::io::Result<OwnedFd> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = |family| net::socket_with(family, SocketType::STREAM, flags, None);
+        let (socket, connected) = match self {
+            Self::Tcp(address) => {
+                let socket = socket(AddressFamily::INET)?;
+                sockopt::set_tcp_nodelay(&socket, true)?;
+                // Connections end by a reset: nothing stays behind in TIME_WAIT to run out of ports.
+                sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+                let connected = net::connect(&socket, address);
+                (socket, connected)
+            }
+            Self::Unix(path) => {
+                let socket = socket(AddressFamily::UNIX)?;
+                let connected = net::connect(&socket, &SocketAddrUnix::new(path)?);
+                (socket, connected)
+            }
+        };
+        match connected {
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

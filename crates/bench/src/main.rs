@@ -84,8 +84,8 @@ struct RunArgs {
     /// The sizes and times of the documentation instead of the few minutes' form.
     #[arg(long)]
     full: bool,
-    /// herenow, herenow@LOOPS (fan-out at so many times the load), bun, node-ws, floor, floor@turn
-    /// or floor@MS.
+    /// herenow, herenow@LOOPS (fan-out at so many times the load), herenow@unix, bun, node-ws, floor,
+    /// floor@turn or floor@MS.
     #[arg(long, value_delimiter = ',', default_value = "herenow,bun,floor")]
     servers: Vec<Server>,
     /// Runs of each case on each server, instead of each case's own number.

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::driver::Endpoint;
+
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Where the servers run, and where a second loop of one may run beside the driver.
@@ -24,6 +26,8 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Process {
     child: Child,
     address: SocketAddrV4,
+    /// Where it is driven.
+    endpoint: Endpoint,
     log: PathBuf,
 }
 
@@ -43,13 +47,23 @@ impl Process {
         pin(&[DRIVER_CORE]).map_err(|error| format!("cannot pin the driver: {error}"))?;
         let child = spawned
             .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
-        let mut process = Self { child, address, log };
+        let mut process = Self { child, address, endpoint: Endpoint::Tcp(address), log };
         process.wait_until_it_listens()?;
         Ok(process)
     }
 
+    /// The same process, driven over the Unix socket on which it listens as well.
+    pub fn over_unix(mut self, path: PathBuf) -> Self {
+        self.endpoint = Endpoint::Unix(path);
+        self
+    }
+
     pub fn address(&self) -> SocketAddrV4 {
         self.address
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
     }
 
     /// CPU time of all its threads so far, those that ended included.

@@ -15,6 +15,8 @@ use crate::process::{self, DRIVER_CORE, Process, SERVER_CORE};
 pub enum Server {
     /// This project's, with so many loops.
     Herenow { loops: usize },
+    /// The same with one loop, driven over a Unix socket.
+    HerenowUnix,
     /// Bun's native publish.
     Bun,
     /// Node with the package ws.
@@ -30,7 +32,7 @@ impl Server {
     pub fn loops(self) -> usize {
         match self {
             Self::Herenow { loops } => loops,
-            Self::Bun | Self::NodeWs | Self::Floor(_) => 1,
+            Self::HerenowUnix | Self::Bun | Self::NodeWs | Self::Floor(_) => 1,
         }
     }
 
@@ -48,8 +50,14 @@ impl Server {
     pub fn start(self, places: &Places, settings: Settings) -> Result<Process, String> {
         let address = process::free_address().map_err(|error| format!("no free port: {error}"))?;
         let port = address.port().to_string();
+        let socket = std::env::temp_dir().join(format!("herenow-bench-{port}.sock"));
         let command = match self {
             Self::Herenow { loops } => places.herenow(&address.to_string(), loops, settings)?,
+            Self::HerenowUnix => {
+                // The port comes last: when it can be connected to, so can the socket.
+                let listen = format!("unix:{},{address}", socket.display());
+                places.herenow(&listen, 1, settings)?
+            }
             Self::Bun => {
                 let mut command = Command::new(places.rivals.join("node_modules/.bin/bun"));
                 command.arg(places.rivals.join("bun.js")).arg(port);
@@ -71,7 +79,9 @@ impl Server {
             Self::Herenow { loops: 2.. } => vec![SERVER_CORE, DRIVER_CORE],
             _ => vec![SERVER_CORE],
         };
-        Process::start(command, address, &cores).map_err(|error| format!("{self}: {error}"))
+        let process = Process::start(command, address, &cores);
+        let process = process.map_err(|error| format!("{self}: {error}"))?;
+        Ok(if self == Self::HerenowUnix { process.over_unix(socket) } else { process })
     }
 }
 
@@ -143,6 +153,7 @@ impl std::fmt::Display for Server {
         match self {
             Self::Herenow { loops: 1 } => write!(f, "herenow"),
             Self::Herenow { loops } => write!(f, "herenow@{loops}"),
+            Self::HerenowUnix => write!(f, "herenow@unix"),
             Self::Bun => write!(f, "bun"),
             Self::NodeWs => write!(f, "node-ws"),
             Self::Floor(Writing::Each) => write!(f, "floor"),
@@ -158,6 +169,7 @@ impl FromStr for Server {
         let (kind, detail) = name.split_once('@').unwrap_or((name, ""));
         match (kind, detail) {
             ("herenow", "") => Ok(Self::HERENOW),
+            ("herenow", "unix") => Ok(Self::HerenowUnix),
             ("herenow", loops) => match loops.parse() {
                 Ok(loops @ 1..) => Ok(Self::Herenow { loops }),
                 _ => Err(format!("{loops} is no number of loops")),
@@ -167,7 +179,7 @@ impl FromStr for Server {
             ("floor", "") => Ok(Self::Floor(Writing::Each)),
             ("floor", writing) => writing.parse().map(Self::Floor),
             _ => Err(format!(
-                "{name} is none of herenow, herenow@LOOPS, bun, node-ws, floor, floor@turn, floor@MS"
+                "{name} is none of herenow, herenow@LOOPS, herenow@unix, bun, node-ws, floor, floor@turn, floor@MS"
             )),
         }
     }
@@ -179,7 +191,16 @@ mod tests {
 
     #[test]
     fn every_name_reads_back() {
-        for name in ["herenow", "herenow@2", "bun", "node-ws", "floor", "floor@turn", "floor@5"] {
+        for name in [
+            "herenow",
+            "herenow@2",
+            "herenow@unix",
+            "bun",
+            "node-ws",
+            "floor",
+            "floor@turn",
+            "floor@5",
+        ] {
             assert_eq!(name.parse::<Server>().map(|server| server.to_string()), Ok(name.into()));
         }
         assert!("herenow@0".parse::<Server>().is_err());

@@ -29,7 +29,7 @@ pub fn run(
     process::pin(&[DRIVER_CORE]).map_err(|error| format!("cannot pin the driver: {error}"))?;
     let process = server.start(places, Settings::default())?;
     let failed = |error: std::io::Error| format!("cannot look at the server: {error}");
-    let mut driver = Driver::new(process.address()).map_err(failed)?;
+    let mut driver = Driver::new(process.endpoint()).map_err(failed)?;
     let mut crowd = Crowd::new(SHAPE, Greeting::TakePart);
     crowd.connect(&mut driver, 64, PATIENCE)?;
     let mut updates = Pace::new(UPDATES_PER_SECOND);

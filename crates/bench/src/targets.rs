@@ -68,6 +68,10 @@ const TARGETS_OF_TWO_LOOPS: &[(&str, &str, Measure, Bound)] = &[
     ("idle", "", M::CpuPerConnectionSecond, Times(1.1, "herenow")),
 ];
 
+/// The same for a server that is driven over a Unix socket, held against loopback.
+const TARGETS_OF_UNIX: &[(&str, &str, Measure, Bound)] =
+    &[("quiet", "", M::CpuPerCovered, Times(0.5, "herenow"))];
+
 /// A target held against what was found.
 pub struct Verdict {
     scenario: &'static str,
@@ -84,6 +88,7 @@ pub fn verdicts(rows: &[Row]) -> Vec<Verdict> {
     let two_loops = Server::Herenow { loops: 2 };
     let mut verdicts = of_server(rows, Server::HERENOW, TARGETS);
     verdicts.extend(of_server(rows, two_loops, TARGETS_OF_TWO_LOOPS));
+    verdicts.extend(of_server(rows, Server::HerenowUnix, TARGETS_OF_UNIX));
     verdicts
 }
 
