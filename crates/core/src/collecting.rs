@@ -47,6 +47,8 @@ pub(crate) struct Collecting {
     until: Instant,
     /// How many users were in the map when it was freed.
     users: usize,
+    /// Who was in the map is not known: it is complete when the time is over.
+    is_open: bool,
 }
 
 /// Everybody who is in a channel.
@@ -77,7 +79,14 @@ impl Collecting {
             sent: 0,
             until: now + COLLECT_FOR,
             users,
+            is_open: false,
         }
+    }
+
+    /// A map that another process had: nobody here knows who was in it.
+    pub(crate) fn of_anybody(until: Instant) -> Self {
+        let none = Self::new(Trackers::default(), 0, until);
+        Self { until, is_open: true, ..none }
     }
 
     /// More who were in the lost map. Who has answered already is not waited for again.
@@ -144,7 +153,7 @@ impl Collecting {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.awaited.is_empty()
+        self.awaited.is_empty() && !self.is_open
     }
 
     pub(crate) fn is_empty(&self) -> bool {

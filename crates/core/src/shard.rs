@@ -36,6 +36,8 @@ pub struct Shard {
     /// After a fault, until every peer has said what it knows: nobody else can tell that a
     /// channel is complete.
     awaits_reports: bool,
+    /// Until when clients of a process that handed over come back.
+    gathers_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl Shard {
             collecting: 0,
             members: 0,
             awaits_reports: false,
+            gathers_until: None,
         }
     }
 

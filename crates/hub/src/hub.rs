@@ -149,6 +149,12 @@ impl Hub {
         }
     }
 
+    /// Another process has handed over, and its clients come back until then: channels have no
+    /// snapshot before.
+    pub fn gather_until(&mut self, until: Instant) {
+        self.shards.gather_until(until);
+    }
+
     /// Whether mail for another hub waits for room. Sockets are to be read no more until it has
     /// gone: the load is passed back to those who make it.
     pub fn is_backpressured(&self) -> bool {

@@ -188,6 +188,11 @@ impl Shards {
         }
     }
 
+    /// Another process has handed over, and its clients come back until then.
+    pub(crate) fn gather_until(&mut self, until: Instant) {
+        self.shards.iter_mut().for_each(|shard| shard.gather_until(until));
+    }
+
     /// How many flushes are planned.
     pub(crate) fn planned(&self) -> usize {
         self.planned.len()

@@ -81,9 +81,13 @@ impl EventLoop {
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
         let config = config(&parts);
         let access = parts.control.state().access;
+        let mut hub = Hub::new(config, access.policy(), now);
+        if parts.settings.gather_ms > 0 {
+            hub.gather_until(now + Duration::from_millis(parts.settings.gather_ms));
+        }
         Self {
-            me: config.me,
-            hub: Hub::new(config, access.policy(), now),
+            me: Peer(parts.index),
+            hub,
             shell: Shell {
                 me: Peer(parts.index),
                 sockets: slab::Slab::new(),

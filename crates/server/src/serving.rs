@@ -2,6 +2,8 @@
 //! it stops at a signal, or when another process has taken over from it. Knows signals and the order
 //! of things; what is served is known to the library.
 
+use std::time::Duration;
+
 use herenow_server::config::Config;
 use herenow_server::logs::Logs;
 use herenow_server::service_manager::ServiceManager;
@@ -37,9 +39,13 @@ impl Serving {
     }
 
     async fn run(self, logs: &Logs, announce: impl FnOnce(&Listening)) -> Result<(), StartError> {
-        let Self { config, wanted, running, trigger } = self;
+        let Self { mut config, wanted, running, trigger } = self;
         let program = Program::of_this_process().map_err(StartError::System)?;
         let mut predecessor = Predecessor::of_this_process().map_err(StartError::Handover)?;
+        if let Some(predecessor) = &predecessor {
+            let grace = Duration::from_millis(config.settings.disconnect_grace_ms);
+            config.settings.gather_ms = predecessor.gather_for(grace).as_millis() as u64;
+        }
         let listening = listen_all(&wanted, &config, predecessor.as_mut());
         let listening = listening.map_err(StartError::Listen)?;
         // Heard from before anybody is told that the server is there: who has read that may send

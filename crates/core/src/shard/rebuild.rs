@@ -64,6 +64,13 @@ impl Shard {
         }
     }
 
+    /// Another process has handed over, and its clients come back until then. A channel that is first
+    /// used before has no snapshot until that time: an earlier one would lack those who are on their
+    /// way.
+    pub fn gather_until(&mut self, until: Instant) {
+        self.gathers_until = Some(until);
+    }
+
     /// After a fault, and where there are more peers than one: no channel counts as complete before
     /// [`Shard::all_have_reported`], though its time to be rebuilt is bounded as ever.
     pub fn await_reports(&mut self) {
@@ -136,6 +143,7 @@ impl Shard {
             let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
             slot.map = Map::Hibernating(Hibernating::default());
         }
+        self.gather(name, now);
         let Some(slot) = self.channels.get_mut(name) else { return };
         slot.heard_at = now;
         let Map::Hibernating(Hibernating { trackers, users }) = &mut slot.map else { return };
@@ -149,6 +157,19 @@ impl Shard {
         }
         out.push(Effect::Resync { channel: name.clone(), peers: slot.peers() });
         self.rebuild_if_complete(name, now, out);
+    }
+
+    /// Begins a channel that is first used while clients come back. Nobody is asked for a state: they
+    /// send it when they have reconnected.
+    fn gather(&mut self, name: &ChannelName, now: Instant) {
+        let until = self.gathers_until.filter(|until| now < *until);
+        if let Some(until) = until
+            && !self.channels.contains_key(name)
+        {
+            let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
+            slot.map = Map::Collecting(Box::new(Collecting::of_anybody(until)));
+            self.collecting += 1;
+        }
     }
 
     pub(super) fn rebuild_if_complete(

@@ -422,3 +422,46 @@ fn a_channel_that_everybody_leaves_while_it_is_rebuilt_is_freed() {
     house.holds(0, 0);
     assert!(!house.shard.has_deadlines(Some(SILENCE)));
 }
+
+const GATHERED_MS: u64 = 5_000;
+
+fn gathering() -> House {
+    let mut house = House::after([]);
+    house.shard.gather_until(at(GATHERED_MS));
+    house
+}
+
+// P7.14
+#[test]
+fn a_channel_that_is_first_used_while_clients_come_back_is_told_at_the_end_as_a_whole() {
+    let mut house = gathering();
+    house.gives(0, subscribe_peer("lobby", 0, 1), &[]);
+    house.gives(1, put("lobby", 'a', "{}"), &[]);
+    house.owes("lobby", 1, &[]);
+    assert_eq!(look(&mut house, GATHERED_MS - 1), [""; 0]);
+    house.gives(GATHERED_MS - 1, put("lobby", 'b', "{}"), &[]);
+    house.gives(GATHERED_MS - 1, remove("lobby", 'a', LeaveReason::Leave), &[]);
+    house.gives(GATHERED_MS - 1, put("lobby", 'c', "{}"), &[]);
+    assert_eq!(look(&mut house, GATHERED_MS), [DIRTY]);
+    let told = ["to 0: snapshot up to 1", "snapshot 7:2 [b{} c{}]"];
+    house.owes("lobby", GATHERED_MS, &told);
+    assert!(!house.shard.has_deadlines(None));
+}
+
+// P7.14
+#[test]
+fn a_channel_that_is_first_used_later_is_told_at_once() {
+    let mut house = gathering();
+    house.gives(GATHERED_MS, put("lobby", 'a', "{}"), &["dirty lobby since 0"]);
+    house.holds(1, 1);
+}
+
+// P7.14
+#[test]
+fn a_channel_that_is_left_while_clients_come_back_is_freed() {
+    let mut house = gathering();
+    house.gives(0, subscribe_peer("lobby", 0, 1), &[]);
+    house.gives(1, unsubscribe_peer("lobby", 0), &[]);
+    house.holds(0, 0);
+    assert!(!house.shard.has_deadlines(None));
+}

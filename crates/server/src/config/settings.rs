@@ -41,6 +41,9 @@ pub struct Settings {
     /// Connections per address that have neither authenticated nor joined a public channel; above it
     /// the upgrade is answered 429.
     pub max_unauthenticated_per_address: usize,
+    /// How long the clients of a process that has handed over come back, and no snapshot is sent. No
+    /// operator sets it.
+    pub gather_ms: u64,
     /// Holds every flush back for this long, whatever the load. For measuring; no operator sets it.
     pub flush_delay_us: Option<u64>,
     /// The shard of this channel fails on each state that is put into it. For tests that a fault
@@ -79,6 +82,7 @@ impl Default for Settings {
             max_connections: 1_000_000,
             max_detached_per_user: 16,
             max_unauthenticated_per_address: 64,
+            gather_ms: 0,
             flush_delay_us: None,
             fault_on_channel: None,
             rehearsals: Rehearsals::default(),

@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -16,7 +17,11 @@ pub struct Predecessor {
     channel: UnixStream,
     /// Sockets that nobody has taken, each with what it listens on.
     sockets: Vec<(String, OwnedFd)>,
+    return_within: Duration,
 }
+
+/// How long a client may take to connect and authenticate once it begins.
+const RECONNECT_TIME: Duration = Duration::from_secs(2);
 
 impl Predecessor {
     /// The one that has started this process, if one has.
@@ -51,13 +56,20 @@ impl Predecessor {
             return Err(io::Error::other("the sockets did not arrive"));
         }
         let sockets = offer.places.into_iter().zip(sockets).collect();
-        Ok(Self { channel, sockets })
+        let return_within = Duration::from_millis(offer.return_within_ms);
+        Ok(Self { channel, sockets, return_within })
     }
 
     /// The socket that listens on `place`, if the predecessor had one.
     pub fn take(&mut self, place: &str) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|(its, _)| its == place)?;
         Some(self.sockets.swap_remove(at).1)
+    }
+
+    /// How long channels wait for its clients before their first snapshot, where the members of a
+    /// broken connection stay for `grace`.
+    pub fn gather_for(&self, grace: Duration) -> Duration {
+        grace.min(self.return_within + RECONNECT_TIME)
     }
 
     /// Says that this process can serve, and waits until it is to: from then on the predecessor

@@ -116,6 +116,37 @@ async fn a_new_process_takes_over_and_no_connection_is_refused() {
     drop((first, second));
 }
 
+// P7.14
+#[tokio::test]
+async fn with_a_grace_the_first_list_after_an_upgrade_has_all_who_have_come_back() {
+    let settings = [("HERENOW_DRAIN_MS", "6000"), ("HERENOW_DISCONNECT_GRACE_MS", "60000")];
+    let mut server = Process::start(&settings).await;
+    let (mut jane, mut bob) = (server.sign_in("jane").await, server.sign_in("bob").await);
+    join(&mut jane).await;
+    join(&mut bob).await;
+    jane.next_of_type("presence_join").await;
+    server.signal("USR2");
+    assert_eq!(jane.expect_close().await.0, 1012);
+    assert_eq!(bob.expect_close().await.0, 1012);
+    drop((jane, bob));
+    let _successor = Successor::of(&mut server);
+    let track = json!({"type": "presence_join", "channel": "presence:x", "state": {}, "ref": 1});
+    let mut jane = server.sign_in("jane").await;
+    jane.send(track.clone()).await;
+    assert_eq!(jane.next_message().await["type"], "ack");
+    let mut bob = server.sign_in("bob").await;
+    bob.send(track).await;
+    assert_eq!(bob.next_message().await["type"], "ack");
+    for peer in [&mut jane, &mut bob] {
+        let list = peer.next_message().await;
+        assert_eq!(list["type"], "presence_sync", "{list}");
+        let users = list["presences"].as_array().expect("a list").iter();
+        let users: Vec<_> =
+            users.map(|member| member["userId"].as_str().expect("a user")).collect();
+        assert_eq!(users, ["jane", "bob"]);
+    }
+}
+
 #[tokio::test]
 async fn all_places_are_handed_over_and_the_last_process_removes_its_socket() {
     let folder = Folder::new();
