@@ -1,12 +1,12 @@
 //! The few shapes of HTTP answers that this server gives. Knows no paths.
 
-use http_body_util::Full;
+use axum::body::Body;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// Every answer is short and known as a whole.
-pub type Answer = Response<Full<Bytes>>;
+/// An answer. Nearly all are short and known as a whole; the HTTP API decides for its own.
+pub type Answer = Response<Body>;
 
 /// A sentence for a person who asks with curl.
 pub fn text(status: StatusCode, text: &'static str) -> Answer {
@@ -20,7 +20,7 @@ pub fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
 
 /// Anything else.
 pub fn body(status: StatusCode, content_type: &'static str, bytes: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(bytes));
+    let mut answer = Response::new(Body::from(bytes));
     *answer.status_mut() = status;
     with_headers(
         answer,

@@ -6,6 +6,7 @@
 
 mod claims;
 mod error;
+mod following;
 mod header;
 mod jwks;
 mod jwks_file;
@@ -13,12 +14,15 @@ mod key;
 mod mint;
 mod object;
 mod resume_key;
+mod service_keys;
 
 pub use error::TokenError;
+pub use following::Following;
 pub use jwks::{Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_BITS};
-pub use jwks_file::{Following, JwksFile, JwksFileError, follow};
+pub use jwks_file::{JwksFile, JwksFileError, follow};
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
+pub use service_keys::{MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, ServiceKeys, ServiceKeysError};
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -49,6 +53,8 @@ pub struct Keys {
     pub audience: Option<String>,
     /// What opens `/metrics`, as a bearer token. Signs nothing.
     pub metrics_token: Option<Secret>,
+    /// What backends show to `/api/presence`.
+    pub service: ServiceKeys,
 }
 
 /// Checks tokens against the keys of the configuration. Safe on any thread.

@@ -1,8 +1,6 @@
 //! What backends ask, put to the loops that know: each channel's numbers and members come from the
 //! loop of its shard, connections and subscriptions from all. Knows no HTTP.
 
-#![expect(dead_code, reason = "the HTTP paths that ask come with the next change")]
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 

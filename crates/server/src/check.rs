@@ -6,18 +6,26 @@ use std::path::Path;
 
 use herenow_core::Right;
 use herenow_server::access::{Explanation, Reason, Rules};
+use herenow_server::auth::ServiceKeys;
 use herenow_server::config::{self, Settings};
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 
 /// The configuration's file, patterns and settings.
-pub fn overview(path: Option<&Path>, settings: &Settings) -> String {
+pub fn overview(path: Option<&Path>, settings: &Settings, service_keys: &ServiceKeys) -> String {
     let mut out = match path {
         Some(path) => format!("Configuration: {}\n", path.display()),
         None => {
             format!("Configuration: none ({} were looked for)\n", config::FILE_NAMES.join(", "))
         }
     };
+    out.push_str(&match service_keys.count() {
+        0 => "Service key: none, so /api/presence lets no backend in (SERVICE_KEY or \
+              SERVICE_KEY_FILE sets one)\n"
+            .to_owned(),
+        1 => "Service key: set\n".to_owned(),
+        count => format!("Service key: {count} are set\n"),
+    });
     out.push_str("\nPatterns, the most specific first\n");
     out.push_str(&patterns(settings));
     out.push_str("\nSettings in effect\n");

@@ -17,7 +17,9 @@ mod table;
 
 pub use error::{ConfigError, ItemError};
 pub use file::{Loaded, Unknown, check_text, judge, load, read};
-pub use keys::{Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_signing_keys};
+pub use keys::{
+    Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_service_keys, load_signing_keys,
+};
 pub use network::{Network, NetworkError};
 pub use origin::{APP_SCHEMES, Origin, OriginError};
 pub use rehearsals::{Rehearsal, Rehearsals};

@@ -6,6 +6,7 @@
 //! `upgrade` and `admission`.
 
 mod accept;
+mod api;
 mod health;
 mod metrics_access;
 mod places;
@@ -18,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+pub(crate) use api::Api;
 
 use crate::admission::{Admission, AdmissionDecision};
 use crate::auth::{Minter, Secret};
@@ -42,6 +45,8 @@ pub(crate) struct FrontDoor {
     /// The token that opens the metrics.
     pub metrics_token: Option<Secret>,
     pub metrics: DoorMetrics,
+    /// What backends ask.
+    pub api: Api,
     /// When the server started; times of connections are counted from it.
     pub opened: Instant,
     /// Whether the server has begun to stop.

@@ -39,9 +39,10 @@ use tokio::time::{Instant, sleep_until};
 
 use access::Rules;
 use admission::Admission;
-use auth::{Following, Minter, Secret, Verifier};
+use auth::{Following, Minter, Secret, ServiceKeys, Verifier};
+use backend::Backend;
 use config::{Config, Pages, Settings};
-use http::FrontDoor;
+use http::{Api, FrontDoor};
 use loops::{ControlVersion, Loops};
 use metrics::DoorMetrics;
 use service_manager::ServiceManager;
@@ -127,8 +128,10 @@ pub struct Server {
     pages: Pages,
     minter: Option<Minter>,
     metrics_token: Option<Secret>,
+    service_keys: ServiceKeys,
     service_manager: ServiceManager,
-    _following: Option<Following>,
+    /// Of the files that hold keys.
+    _following: [Option<Following>; 2],
 }
 
 impl Server {
@@ -139,6 +142,8 @@ impl Server {
         let minter = Minter::new(&config.keys);
         let following = config.keys.jwks.map(|file| auth::follow(file, Arc::clone(&verifier)));
         let following = following.transpose().map_err(RunError::Keys)?;
+        let service_keys = config.keys.service;
+        let following_service_keys = service_keys.follow().map_err(RunError::Keys)?;
         let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
         Ok(Self {
             settings,
@@ -146,8 +151,9 @@ impl Server {
             pages: config.pages,
             minter,
             metrics_token: config.keys.metrics_token,
+            service_keys,
             service_manager: config.service_manager,
-            _following: following,
+            _following: [following, following_service_keys],
         })
     }
 
@@ -166,6 +172,7 @@ impl Server {
         let (drain, draining) = watch::channel(false);
         let Self { settings, loops, service_manager, .. } = self;
         let rehearsals = settings.rehearsals.clone();
+        let backend = Backend::new(loops.clone(), loops.started_at_unix_ms());
         let door = Arc::new(FrontDoor {
             admission: Mutex::new(Admission::new(Arc::clone(&settings))),
             unnamed: AtomicBool::new(false),
@@ -175,6 +182,7 @@ impl Server {
             minter: self.minter,
             metrics_token: self.metrics_token,
             metrics: DoorMetrics::default(),
+            api: Api::new(backend, self.service_keys),
             opened: tokio::time::Instant::now(),
             draining: draining.clone(),
         });
@@ -286,7 +294,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loops(error) => write!(f, "the event loops could not start: {error}"),
-            Self::Keys(error) => write!(f, "the token keys cannot be followed: {error}"),
+            Self::Keys(error) => write!(f, "the files of keys cannot be followed: {error}"),
             Self::Loop { index, error } => {
                 write!(f, "event loop {index} failed, so the server has stopped: {error}")
             }

@@ -48,6 +48,7 @@ pub struct Loops {
     next: Arc<AtomicUsize>,
     /// When the server's clock was zero.
     started: Instant,
+    started_at_unix_ms: u64,
 }
 
 /// Counts of all loops together, since the start unless they say "now".
@@ -133,6 +134,7 @@ impl Loops {
             threads: Arc::new(Mutex::new(threads)),
             next: Arc::default(),
             started,
+            started_at_unix_ms,
         })
     }
 
@@ -166,6 +168,11 @@ impl Loops {
     /// The loop whose shard a channel belongs to.
     pub(crate) fn home(&self, channel: &ChannelName) -> Peer {
         Peer(channel.shard() % self.mailboxes.len() as u16)
+    }
+
+    /// When the clock of the loops was zero.
+    pub(crate) fn started_at_unix_ms(&self) -> u64 {
+        self.started_at_unix_ms
     }
 
     /// Every loop.

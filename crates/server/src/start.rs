@@ -7,9 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use herenow_server::RunError;
 use herenow_server::access::Rules;
-use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, Secret, TokenError};
+use herenow_server::auth::{
+    Keys, MIN_SAFE_SECRET_BYTES, MIN_SERVICE_KEY_BYTES, Minter, Secret, ServiceKeys, TokenError,
+};
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
@@ -83,6 +87,10 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     if keys.secret.is_none() {
         keys.secret = Some(random_secret()?);
     }
+    let service_key = match keys.service.is_empty() {
+        true => ServiceKey::OfThisRun(random_service_key(&mut keys)?),
+        false => ServiceKey::OfTheSettings,
+    };
     let path = config_path(&dev.server);
     let loaded = load(&dev.server, path.as_deref())?;
     let service_manager = ServiceManager::from_environment();
@@ -101,7 +109,7 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
         }
         if let [Place::Tcp(address)] = listening.addresses[..] {
             // A closed standard output is no reason not to serve.
-            let _ = writeln!(io::stdout(), "{}", greeting(address, started));
+            let _ = writeln!(io::stdout(), "{}", greeting(address, started, &service_key));
         }
     };
     let serving = Serving { config, wanted, running, trigger: Trigger::SignalOrChange };
@@ -171,6 +179,8 @@ fn explain(check: &Check) -> Result<(), StartError> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let service_keys = config::load_service_keys(|name| check.server.flags.or_environment(name));
+    let service_keys = service_keys.map_err(StartError::Keys)?;
     let settings = &loaded.settings;
     let mut said = String::new();
     if let Some(channel) = &check.channel {
@@ -178,7 +188,7 @@ fn explain(check: &Check) -> Result<(), StartError> {
         said.push_str(&decide(settings.rules.clone(), channel.clone(), claims)?);
         said.push('\n');
     }
-    said.push_str(&check::overview(path.as_deref(), settings));
+    said.push_str(&check::overview(path.as_deref(), settings, &service_keys));
     write!(io::stdout(), "{said}").map_err(StartError::System)
 }
 
@@ -248,6 +258,15 @@ fn warn_of_short_secret(keys: &Keys) {
     }
 }
 
+/// A key of backends that nobody can guess, put in force.
+fn random_service_key(keys: &mut Keys) -> Result<String, StartError> {
+    let mut bytes = [0; MIN_SERVICE_KEY_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::System(error.into()))?;
+    let key = URL_SAFE_NO_PAD.encode(bytes);
+    keys.service = ServiceKeys::parse(key.as_bytes()).expect("it is long enough and ASCII");
+    Ok(key)
+}
+
 fn random_secret() -> Result<Secret, StartError> {
     let mut bytes = [0; MIN_SAFE_SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| StartError::System(error.into()))?;
@@ -267,15 +286,28 @@ pub fn write_logs(global: &Global, logs: &Logs) {
     }
 }
 
-fn greeting(address: SocketAddr, started: Instant) -> String {
+/// What opens the HTTP API of a `dev` run.
+enum ServiceKey {
+    /// Made for this run, and shown.
+    OfThisRun(String),
+    /// The developer's own, and never shown.
+    OfTheSettings,
+}
+
+fn greeting(address: SocketAddr, started: Instant, service_key: &ServiceKey) -> String {
     let took = started.elapsed().as_secs_f64() * 1000.0;
+    let key = match service_key {
+        ServiceKey::OfThisRun(key) => key,
+        ServiceKey::OfTheSettings => "$SERVICE_KEY",
+    };
     format!(
         "Herenow is ready on http://{address}/ after {took:.0} ms, for this machine alone.\n\
          \n  \
          Demo       http://{address}/  (open it in two windows)\n  \
          SDK        http://{address}/sdk/index.js\n  \
          WebSocket  ws://{address}/api/realtime\n  \
-         Token      curl -X POST http://{address}/dev/token -d '{{\"userId\": \"jane\"}}'\n\
+         Token      curl -X POST http://{address}/dev/token -d '{{\"userId\": \"jane\"}}'\n  \
+         HTTP API   curl http://{address}/api/presence/channels -H \"Authorization: Bearer {key}\"\n\
          \n\
          For others to reach it: JWT_USER_SECRET_FILE=… herenow serve --listen 0.0.0.0:{port}\n\
          Stop with Ctrl-C.",

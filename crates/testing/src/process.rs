@@ -25,7 +25,10 @@ pub fn herenow(binary: &str, arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if ["HERENOW_", "JWT_", "METRICS_"].iter().any(|prefix| name.starts_with(prefix)) {
+        if ["HERENOW_", "JWT_", "METRICS_", "SERVICE_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
             command.env_remove(name);
         }
     }

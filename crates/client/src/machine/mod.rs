@@ -268,22 +268,20 @@ impl Machine {
         &mut self,
         name: ChannelName,
         out: &mut Vec<Output>,
-        change: fn(&mut Channel, &ChannelName) -> Vec<String>,
+        change: fn(&mut Channel, &ChannelName) -> Option<String>,
     ) {
         let Some(channel) = self.channels.get_mut(&name) else { return };
-        let messages = change(channel, &name);
+        let message = change(channel, &name);
         let is_wanted = channel.is_wanted();
         if !is_wanted {
             self.channels.remove(&name);
         }
-        if messages.is_empty() {
-            return;
-        }
+        let Some(message) = message else { return };
         if matches!(self.link, Link::Open(_)) {
             if !is_wanted {
                 self.leaving.expect(&name);
             }
-            out.extend(messages.into_iter().map(Output::Send));
+            out.push(Output::Send(message));
         }
         if let Some(place) = &mut self.place {
             place.given_up.insert(name);

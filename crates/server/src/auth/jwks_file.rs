@@ -5,10 +5,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::Verifier;
+use super::following::{self, Following};
 use super::jwks::{Jwks, JwksError, MAX_JWKS_BYTES};
 use crate::files::{self, FileError};
 
@@ -25,13 +25,6 @@ pub struct JwksFile {
 pub struct JwksFileError {
     path: PathBuf,
     cause: Cause,
-}
-
-/// Reads a JWKS file again and again until it is dropped.
-#[derive(Debug)]
-pub struct Following {
-    /// Its end is what the thread waits for.
-    _stop: mpsc::Sender<()>,
 }
 
 /// How old the keys in force may be. Issuers publish a key long before they sign with it.
@@ -68,24 +61,17 @@ impl JwksFile {
 
 /// Reads `file` again every [`FOLLOW_INTERVAL`] and puts what it then holds in force.
 pub fn follow(mut file: JwksFile, verifier: Arc<Verifier>) -> io::Result<Following> {
-    let (stop, stopped) = mpsc::channel();
-    // A thread, since a network's file system may keep a reader waiting.
-    std::thread::Builder::new().name("keys".into()).spawn(move || {
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(FOLLOW_INTERVAL) {
-            match file.poll() {
-                None => {}
-                Some(Ok(jwks)) => {
-                    verifier.replace(jwks);
-                    for warning in jwks.warnings() {
-                        tracing::warn!("{warning}");
-                    }
-                    tracing::info!(keys = jwks.count(), "token keys read again");
-                }
-                Some(Err(error)) => tracing::error!("the token keys stay as they were: {error}"),
+    following::every(FOLLOW_INTERVAL, "keys", move || match file.poll() {
+        None => {}
+        Some(Ok(jwks)) => {
+            verifier.replace(jwks);
+            for warning in jwks.warnings() {
+                tracing::warn!("{warning}");
             }
+            tracing::info!(keys = jwks.count(), "token keys read again");
         }
-    })?;
-    Ok(Following { _stop: stop })
+        Some(Err(error)) => tracing::error!("the token keys stay as they were: {error}"),
+    })
 }
 
 /// What a file held.

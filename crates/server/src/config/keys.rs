@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::auth::{JwksFile, JwksFileError, Keys, Secret};
+use crate::auth::{JwksFile, JwksFileError, Keys, Secret, ServiceKeys, ServiceKeysError};
 use crate::files::{self, FileError};
 
 /// Why keys could not be loaded.
@@ -23,6 +23,13 @@ pub enum KeysError {
     /// `METRICS_TOKEN`, or the file that `METRICS_TOKEN_FILE` names, can be guessed or cannot be
     /// sent.
     MetricsToken,
+    /// A key in `SERVICE_KEY`, or in the file that `SERVICE_KEY_FILE` names, cannot be used.
+    ServiceKey {
+        /// The variable.
+        name: &'static str,
+        /// Why not.
+        error: ServiceKeysError,
+    },
     /// A file that holds a secret cannot be read.
     Unreadable {
         /// The variable that names it.
@@ -108,6 +115,18 @@ pub const KEY_SETTINGS: &[KeySetting] = &[
         flag: Some(Flag { name: "metrics-token-file", value: "FILE" }),
         meaning: "A file that holds that token; one newline at its end is dropped.",
     },
+    KeySetting {
+        env: SERVICE_KEY,
+        flag: None,
+        meaning: "The key that backends show to `/api/presence` as a bearer token: 32 or more \
+                  visible ASCII characters. Without one that API answers 401.",
+    },
+    KeySetting {
+        env: SERVICE_KEY_FILE,
+        flag: Some(Flag { name: "service-key-file", value: "FILE" }),
+        meaning: "A file with one such key a line, at most 16; read again within a second or two \
+                  when it changes.",
+    },
 ];
 
 /// Reads everything that [`KEY_SETTINGS`] names. `given` knows the flags and the environment.
@@ -118,7 +137,23 @@ pub fn load_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Keys, KeysE
         keys.jwks = Some(file);
     }
     keys.metrics_token = metrics_token(&given)?;
+    keys.service = load_service_keys(&given)?;
     Ok(keys)
+}
+
+/// Reads the keys of backends alone.
+pub fn load_service_keys(
+    given: impl Fn(&str) -> Option<OsString>,
+) -> Result<ServiceKeys, KeysError> {
+    let (name, keys) = match (given(SERVICE_KEY), given(SERVICE_KEY_FILE)) {
+        (None, None) => return Ok(ServiceKeys::default()),
+        (Some(_), Some(_)) => {
+            return Err(KeysError::Twice { name: SERVICE_KEY, file: SERVICE_KEY_FILE });
+        }
+        (Some(key), None) => (SERVICE_KEY, ServiceKeys::parse(key.as_encoded_bytes())),
+        (None, Some(path)) => (SERVICE_KEY_FILE, ServiceKeys::open(Path::new(&path))),
+    };
+    keys.map_err(|error| KeysError::ServiceKey { name, error })
 }
 
 /// Reads what tokens are made from: all but the public keys.
@@ -196,6 +231,8 @@ const ISSUER: &str = "JWT_ISSUER";
 const AUDIENCE: &str = "JWT_AUDIENCE";
 const METRICS_TOKEN: &str = "METRICS_TOKEN";
 const METRICS_TOKEN_FILE: &str = "METRICS_TOKEN_FILE";
+const SERVICE_KEY: &str = "SERVICE_KEY";
+const SERVICE_KEY_FILE: &str = "SERVICE_KEY_FILE";
 
 /// A shorter token could be guessed by asking.
 const MIN_METRICS_TOKEN_BYTES: usize = 16;
@@ -217,6 +254,7 @@ impl fmt::Display for KeysError {
                 "the secret is empty, so anyone could sign tokens; {SECRET} should hold 32 bytes \
                  or more"
             ),
+            Self::ServiceKey { name, error } => write!(f, "{name} cannot be used: {error}"),
             Self::Unreadable { name, path, reason } => {
                 let path = path.display();
                 write!(f, "{path}, which {name} names, cannot be read: {reason}")
@@ -299,6 +337,22 @@ mod tests {
         }
         let keys = load(&[(METRICS_TOKEN, "0123456789abcdef")]).expect("nothing wrong");
         assert!(keys.is_empty(), "it signs nobody in");
+    }
+
+    #[test]
+    fn a_service_key_that_is_short_or_given_twice_is_refused() {
+        let key = "k".repeat(32);
+        assert!(load(&[]).expect("nothing wrong").service.is_empty());
+        let good = load(&[(SERVICE_KEY, &key)]).expect("long enough");
+        assert!(good.service.admit(key.as_bytes()) && good.is_empty(), "it signs no user in");
+        let short = load(&[(SERVICE_KEY, &key[1..])]).expect_err("31 bytes").to_string();
+        assert!(short.contains("SERVICE_KEY") && short.contains("has 31 bytes"), "{short}");
+        let both = load(&[(SERVICE_KEY, &key), (SERVICE_KEY_FILE, "keys")]);
+        let twice = KeysError::Twice { name: SERVICE_KEY, file: SERVICE_KEY_FILE };
+        assert_eq!(both.err(), Some(twice));
+        let missing = load(&[(SERVICE_KEY_FILE, "/nowhere/keys")]).expect_err("it is not there");
+        let said = missing.to_string();
+        assert!(said.starts_with("SERVICE_KEY_FILE cannot be used: /nowhere/keys"), "{said}");
     }
 
     #[test]

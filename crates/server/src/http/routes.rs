@@ -10,7 +10,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::metrics_access::{self, Reader};
 use super::visit::{Upgraded, Visit};
-use super::{FrontDoor, Port, REALTIME_PATH, count, health};
+use super::{Api, FrontDoor, Port, REALTIME_PATH, count, health};
 use crate::admission::AdmissionDecision;
 use crate::answer::{self, Answer};
 use crate::client_address::Client;
@@ -40,6 +40,7 @@ impl Visit {
                 Some(minter) => dev::token(request, minter).await,
                 None => not_found(),
             },
+            (path, _) if Api::has(path) => door.api.answer(request).await,
             (path, Pages::Development) => {
                 only_reads(&request).or_else(|| dev::page(path)).unwrap_or_else(not_found)
             }

@@ -1,0 +1,172 @@
+//! How many use which channels.
+
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use herenow_wire::ChannelName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Answered;
+use super::body::Body;
+use super::cursor::{self, List};
+use super::document::require_all;
+use super::names::{self, Channel, ChannelText};
+use super::problem::Problem;
+use super::query::{Limit, NoParameters, Query};
+use crate::backend::{Backend, ChannelUse, Page};
+
+/// Which channels are listed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// What their names begin with, with or without `presence:`.
+    #[serde(default)]
+    prefix: String,
+    /// How many are wanted at most.
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before; without it the list begins.
+    cursor: Option<String>,
+}
+
+/// Some channels in use.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = require_all)]
+pub(super) struct ChannelList {
+    /// By name.
+    channels: Vec<ChannelNumbers>,
+    /// The cursor of the next page; null: this is the last.
+    next: Option<String>,
+}
+
+/// How many use a channel.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ChannelNumbers {
+    /// Its name, with `presence:`.
+    channel: String,
+    /// Different users who are members.
+    users: usize,
+    /// Members.
+    connections: usize,
+    /// Connections that subscribe.
+    subscribers: usize,
+}
+
+/// A channel at one moment.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = require_all)]
+pub(super) struct ChannelState {
+    /// Its name, with `presence:`.
+    channel: String,
+    /// As on a WebSocket; null: nobody uses the channel.
+    epoch: Option<u64>,
+    /// As on a WebSocket; null: nobody uses the channel.
+    seq: Option<u64>,
+    /// Different users who are members.
+    users: usize,
+    /// Members.
+    connections: usize,
+    /// Connections that subscribe.
+    subscribers: usize,
+}
+
+/// Which channels are asked for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChannelsQuery {
+    /// At most 1000.
+    #[schemars(length(max = MAX_NAMES))]
+    channels: Vec<ChannelText>,
+}
+
+/// The channels that were asked for.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Channels {
+    /// In the order of the request.
+    channels: Vec<ChannelNumbers>,
+}
+
+/// Names that one request may hold.
+pub(super) const MAX_NAMES: usize = 1000;
+
+pub(super) async fn list(
+    State(backend): State<Backend>,
+    Query(Listing { prefix, limit, cursor }): Query<Listing>,
+) -> Answered<ChannelList> {
+    let prefix = names::bare(&prefix);
+    let list = List { kind: "channels", of: prefix };
+    let after = cursor.map(|cursor| channel_at(list, &cursor)).transpose()?;
+    let Page { items, has_more } = backend.channels(prefix, after, limit.0).await?;
+    let last = items.last().filter(|_| has_more);
+    let next = last.map(|last| list.cursor(last.channel.as_str().as_bytes()));
+    let channels = items.into_iter().map(ChannelNumbers::from).collect();
+    Ok(Json(ChannelList { channels, next }))
+}
+
+pub(super) fn about_list(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation.id("listChannels").tag("Channels").summary("List the channels in use, by name.")
+}
+
+pub(super) async fn read(
+    State(backend): State<Backend>,
+    Channel(channel): Channel,
+    Query(NoParameters {}): Query<NoParameters>,
+) -> Answered<ChannelState> {
+    let members = backend.members(channel.clone(), None, 0).await?;
+    let subscribers = backend.subscribers(channel.clone()).await?;
+    let (epoch, seq) = members.position.unzip();
+    let (users, connections) = (members.users, members.connections);
+    let channel = channel.to_string();
+    Ok(Json(ChannelState { channel, epoch, seq, users, connections, subscribers }))
+}
+
+pub(super) fn about_read(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("readChannel")
+        .tag("Channels")
+        .summary("Read how many use a channel.")
+        .description("A channel that nobody uses is empty, which is no error.")
+}
+
+pub(super) async fn query(
+    State(backend): State<Backend>,
+    Query(NoParameters {}): Query<NoParameters>,
+    Body(ChannelsQuery { channels }): Body<ChannelsQuery>,
+) -> Answered<Channels> {
+    check_count("channels", channels.len())?;
+    let channels: Result<_, _> = channels.iter().map(ChannelText::parse).collect();
+    let uses = backend.count_channels(channels?).await?;
+    Ok(Json(Channels { channels: uses.into_iter().map(ChannelNumbers::from).collect() }))
+}
+
+pub(super) fn about_query(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("queryChannels")
+        .tag("Channels")
+        .summary("Read how many use each of some channels, in the order of the request.")
+}
+
+/// Refuses more names than one request may hold.
+pub(super) fn check_count(field: &str, count: usize) -> Result<(), Problem> {
+    match count {
+        0..=MAX_NAMES => Ok(()),
+        _ => {
+            let detail = format!("`{field}` has at most {MAX_NAMES} items. Send several requests.");
+            Err(Problem::parameter(detail))
+        }
+    }
+}
+
+/// The channel that a cursor stands for.
+pub(super) fn channel_at(list: List<'_>, cursor: &str) -> Result<ChannelName, Problem> {
+    let place = String::from_utf8(list.place(cursor)?).map_err(|_| cursor::wrong())?;
+    ChannelName::parse(&format!("presence:{place}")).map_err(|_| cursor::wrong())
+}
+
+impl From<ChannelUse> for ChannelNumbers {
+    fn from(of: ChannelUse) -> Self {
+        let ChannelUse { channel, users, connections, subscribers } = of;
+        Self { channel: channel.to_string(), users, connections, subscribers }
+    }
+}

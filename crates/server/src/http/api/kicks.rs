@@ -1,0 +1,174 @@
+//! Users and connections that a backend removes from a channel, or from the server.
+
+use std::time::Duration;
+
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use herenow_hub::Target;
+use herenow_wire::ConnectionId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Answered;
+use super::body::Body;
+use super::names::{Channel, ConnectionText, User, UserText};
+use super::problem::{Code, Problem};
+use super::query::{NoParameters, Query};
+use crate::backend::Backend;
+
+/// Who is removed from a channel: a user or a connection.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(transform = one_target)]
+pub(super) struct KickRequest {
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "UserText")]
+    user_id: Option<UserText>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "ConnectionText")]
+    connection_id: Option<ConnectionText>,
+    /// For how long it is kept out, in milliseconds.
+    #[serde(default)]
+    for_ms: ForMs,
+}
+
+/// How a user is disconnected.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct DisconnectRequest {
+    /// For how long the user is kept out, in milliseconds.
+    #[serde(default)]
+    for_ms: ForMs,
+}
+
+/// How many were removed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct KickResult {
+    /// Connections that were there.
+    connections: usize,
+}
+
+/// For how long somebody is kept out.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+struct ForMs(u64);
+
+const DEFAULT_FOR_MS: u64 = 60_000;
+const MAX_FOR_MS: u64 = 86_400_000;
+
+pub(super) async fn kick(
+    State(backend): State<Backend>,
+    Channel(channel): Channel,
+    Query(NoParameters {}): Query<NoParameters>,
+    Body(request): Body<KickRequest>,
+) -> Answered<KickResult> {
+    let target = match (request.user_id, request.connection_id) {
+        (Some(user), None) => Target::User(user.parse()?),
+        (None, Some(connection)) => Target::Connection(connection.parse()?),
+        _ => return Err(Problem::parameter("Send either a `userId` or a `connectionId`.")),
+    };
+    answer(backend.kick(channel, target, request.for_ms.time()).await?)
+}
+
+pub(super) fn about_kick(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("kickFromChannel")
+        .tag("Kicks")
+        .summary("Remove a user or a connection from a channel, and keep it out for a time.")
+        .description(
+            "Its members leave with `kicked`, its subscriptions end with `KICKED`. Every event \
+             loop has been told when the answer is sent. It is held in memory alone.",
+        )
+}
+
+pub(super) async fn disconnect(
+    State(backend): State<Backend>,
+    User(user): User,
+    Query(NoParameters {}): Query<NoParameters>,
+    Body(DisconnectRequest { for_ms }): Body<DisconnectRequest>,
+) -> Answered<KickResult> {
+    answer(backend.disconnect(user, for_ms.time()).await?)
+}
+
+pub(super) fn about_disconnect(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("disconnectUser")
+        .tag("Kicks")
+        .summary("Close all connections of a user, and keep the user out for a time.")
+        .description(
+            "They close with 4005. Every event loop has been told when the answer is sent. It is \
+             held in memory alone.",
+        )
+}
+
+fn answer(connections: Option<usize>) -> Answered<KickResult> {
+    match connections {
+        Some(connections) => Ok(Json(KickResult { connections })),
+        None => Err(Problem::new(Code::Unavailable, TOO_MANY)),
+    }
+}
+
+/// A field that may be missing, and is not null.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
+/// Either is required, and not both.
+fn one_target(schema: &mut schemars::Schema) {
+    let required = |name: &str| serde_json::json!({ "required": [name] });
+    let either = [required("userId"), required("connectionId")];
+    schema.insert("oneOf".into(), serde_json::Value::from_iter(either));
+}
+
+impl ForMs {
+    fn time(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl Default for ForMs {
+    fn default() -> Self {
+        Self(DEFAULT_FOR_MS)
+    }
+}
+
+impl TryFrom<u64> for ForMs {
+    type Error = String;
+
+    fn try_from(ms: u64) -> Result<Self, String> {
+        match ms {
+            0..=MAX_FOR_MS => Ok(Self(ms)),
+            _ => Err(format!("`forMs` should be a whole number from 0 to {MAX_FOR_MS}")),
+        }
+    }
+}
+
+impl JsonSchema for ForMs {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ForMs".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "integer", "minimum": 0, "maximum": MAX_FOR_MS, "default": DEFAULT_FOR_MS,
+        })
+    }
+}
+
+impl ConnectionText {
+    fn parse(&self) -> Result<ConnectionId, Problem> {
+        ConnectionId::parse(self.text()).ok_or_else(|| {
+            Problem::parameter("A connection's id has 22 characters, as on a WebSocket.")
+        })
+    }
+}
+
+const TOO_MANY: &str = "The server keeps out as many users and connections as it may. Try later, or \
+                        use shorter times.";

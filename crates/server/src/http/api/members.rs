@@ -1,0 +1,334 @@
+//! The members of a channel, and members that a backend shows without a connection.
+
+use std::time::Duration;
+
+use aide::OperationOutput;
+use aide::generate::GenContext;
+use aide::openapi::{Operation, Response as Described};
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use herenow_core::Since;
+use herenow_hub::{ListedMember, PutMember};
+use herenow_wire::{ConnectionId, State as MemberState, StateError};
+use hyper::StatusCode;
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Answered;
+use super::body::Body;
+use super::cursor::{self, List};
+use super::document::require_all;
+use super::names::{Channel, Key, UserText};
+use super::problem::{Code, Problem};
+use super::query::{NoParameters, Paging, Query};
+use crate::backend::{Backend, Shown};
+
+/// Some members of a channel at one moment.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = require_all)]
+pub(super) struct MemberList {
+    /// Its name, with `presence:`.
+    channel: String,
+    /// As on a WebSocket; null: nobody uses the channel.
+    epoch: Option<u64>,
+    /// As on a WebSocket; null: nobody uses the channel.
+    seq: Option<u64>,
+    /// In the order of `presence_sync`.
+    presences: Vec<Presence>,
+    /// The cursor of the next page; null: this is the last.
+    next: Option<String>,
+}
+
+/// A member.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Presence {
+    /// Whom it shows.
+    user_id: String,
+    #[serde(flatten)]
+    shown: ShownPresence,
+}
+
+/// What a member shows.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ShownPresence {
+    /// As on a WebSocket.
+    connection_id: String,
+    /// What it shows.
+    state: StateJson,
+    /// When it joined the channel, in UTC.
+    since: Iso8601,
+}
+
+/// The JSON object of a member.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct StateJson(Box<RawValue>);
+
+/// A moment, as `2026-01-31T12:00:00.000Z`.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Iso8601(String);
+
+/// A member without a connection.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Wanted {
+    /// Whom it shows.
+    user_id: UserText,
+    /// What it shows.
+    state: StateJson,
+    /// How long it stays, in milliseconds, unless it is put again.
+    #[schemars(range(min = MIN_TTL_MS, max = MAX_TTL_MS))]
+    ttl_ms: u64,
+}
+
+/// What has become of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Put {
+    /// Its id on WebSockets. The same key keeps it.
+    connection_id: String,
+    /// Whether the member was not there before.
+    created: bool,
+}
+
+/// The member has left.
+pub(super) struct Removed;
+
+const MIN_TTL_MS: u64 = 1_000;
+const MAX_TTL_MS: u64 = 86_400_000;
+
+pub(super) async fn list(
+    State(backend): State<Backend>,
+    Channel(channel): Channel,
+    Query(Paging { limit, cursor }): Query<Paging>,
+) -> Answered<MemberList> {
+    let list = List { kind: "members", of: channel.as_str() };
+    let after = cursor.map(|cursor| Place::parse(list, &cursor)).transpose()?;
+    let seq = after.as_ref().map(|place| place.seq);
+    let page = backend.members(channel.clone(), seq, limit.0).await?;
+    if let (Some(after), Some((epoch, _))) = (&after, page.position)
+        && after.epoch != epoch
+    {
+        return Err(cursor::wrong());
+    }
+    let (epoch, seq) = page.position.unzip();
+    let last = page.members.last().filter(|_| page.has_more);
+    let next = last.zip(epoch).map(|(last, epoch)| Place { epoch, seq: last.seq }.cursor(list));
+    let presences = page.members.into_iter().map(|member| {
+        let user_id = member.user.to_string();
+        Presence { user_id, shown: ShownPresence::of(member, &backend) }
+    });
+    let (channel, presences) = (channel.to_string(), presences.collect());
+    Ok(Json(MemberList { channel, epoch, seq, presences, next }))
+}
+
+pub(super) fn about_list(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation.id("listMembers").tag("Members").summary("List the members of a channel.").description(
+        "A member that changes while the pages are read may be on two of them; one that stays is \
+         on at least one.",
+    )
+}
+
+pub(super) async fn put(
+    State(backend): State<Backend>,
+    (Channel(channel), Key(key)): (Channel, Key),
+    Query(NoParameters {}): Query<NoParameters>,
+    Body(Wanted { user_id, state, ttl_ms }): Body<Wanted>,
+) -> Result<Put, Problem> {
+    if !(MIN_TTL_MS..=MAX_TTL_MS).contains(&ttl_ms) {
+        let detail = format!("`ttlMs` should be a whole number from {MIN_TTL_MS} to {MAX_TTL_MS}.");
+        return Err(Problem::parameter(detail));
+    }
+    let user = user_id.parse()?;
+    let state = state.parse()?;
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)
+        .map_err(|_| Problem::new(Code::Unavailable, "The system gives no randomness."))?;
+    let (connection, ttl) = (ConnectionId::from_bytes(id), Duration::from_millis(ttl_ms));
+    let member = PutMember { channel, key, user, state, ttl, connection };
+    match backend.put_member(member).await? {
+        Shown::Yes { connection, is_new } => {
+            Ok(Put { connection_id: connection.to_string(), created: is_new })
+        }
+        Shown::Full => Err(Problem::new(Code::MemberLimit, FULL)),
+    }
+}
+
+pub(super) fn about_put(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("putMember")
+        .tag("Members")
+        .summary("Show a member that has no connection: a bot, a device.")
+        .description(
+            "The same key renews the time and replaces the state. After `ttlMs` without that the \
+             member leaves with `timeout`.",
+        )
+}
+
+pub(super) async fn remove(
+    State(backend): State<Backend>,
+    (Channel(channel), Key(key)): (Channel, Key),
+    Query(NoParameters {}): Query<NoParameters>,
+) -> Result<Removed, Problem> {
+    match backend.remove_member(channel, key).await? {
+        true => Ok(Removed),
+        false => Err(Problem::new(Code::NotFound, NO_SUCH_MEMBER)),
+    }
+}
+
+pub(super) fn about_remove(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("removeMember")
+        .tag("Members")
+        .summary("Remove a member that has no connection.")
+        .description("It leaves with `leave`.")
+}
+
+/// Where the next page of members begins.
+struct Place {
+    epoch: u64,
+    seq: u64,
+}
+
+impl Place {
+    fn parse(list: List<'_>, cursor: &str) -> Result<Self, Problem> {
+        let place: Vec<u8> = list.place(cursor)?;
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+        let parsed = place
+            .split_at_checked(8)
+            .and_then(|(epoch, seq)| Some(Self { epoch: number(epoch)?, seq: number(seq)? }));
+        parsed.ok_or_else(cursor::wrong)
+    }
+
+    fn cursor(&self, list: List<'_>) -> String {
+        list.cursor(&[self.epoch.to_be_bytes(), self.seq.to_be_bytes()].concat())
+    }
+}
+
+impl ShownPresence {
+    pub(super) fn of(member: ListedMember, backend: &Backend) -> Self {
+        let ListedMember { connection, state, since, .. } = member;
+        Self {
+            connection_id: connection.to_string(),
+            state: StateJson::of(&state),
+            since: Iso8601::of(since, backend),
+        }
+    }
+}
+
+impl StateJson {
+    fn of(state: &MemberState) -> Self {
+        let json = RawValue::from_string(state.as_str().into());
+        Self(json.expect("a state is JSON"))
+    }
+
+    fn parse(&self) -> Result<MemberState, Problem> {
+        MemberState::parse(self.0.get()).map_err(|error| {
+            let code = match error {
+                StateError::TooLarge { .. } => Code::StateTooLarge,
+                StateError::NotJson(_) | StateError::NotAnObject => Code::InvalidState,
+            };
+            Problem::new(code, format!("In the state: {error}."))
+        })
+    }
+}
+
+impl Iso8601 {
+    fn of(since: Since, backend: &Backend) -> Self {
+        let ms = i64::try_from(backend.unix_ms(since)).unwrap_or(i64::MAX);
+        let moment = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
+        Self(moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+    }
+}
+
+impl JsonSchema for StateJson {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "State".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "A JSON object of at most 1024 bytes.",
+            "additionalProperties": true,
+        })
+    }
+}
+
+impl JsonSchema for Iso8601 {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Iso8601".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+impl IntoResponse for Put {
+    fn into_response(self) -> Response {
+        let status = if self.created { StatusCode::CREATED } else { StatusCode::OK };
+        (status, Json(self)).into_response()
+    }
+}
+
+impl OperationOutput for Put {
+    type Inner = Self;
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, Described)> {
+        let Some(answer) = Json::<Self>::operation_response(ctx, operation) else {
+            return Vec::new();
+        };
+        let described =
+            |description: &str| Described { description: description.into(), ..answer.clone() };
+        let mut responses = vec![
+            (Some(200), described("The member was there, and has been renewed.")),
+            (Some(201), described("The member is new.")),
+        ];
+        responses.extend(Problem::described(ctx, &[409]));
+        responses
+    }
+}
+
+impl IntoResponse for Removed {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl OperationOutput for Removed {
+    type Inner = Self;
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        _operation: &mut Operation,
+    ) -> Vec<(Option<u16>, Described)> {
+        let removed = Described { description: "It has left.".into(), ..Described::default() };
+        let mut responses = vec![(Some(204), removed)];
+        responses.extend(Problem::described(ctx, &[404]));
+        responses
+    }
+}
+
+const FULL: &str = "The channel has as many members as `maxMembers` allows, or this server holds as \
+                    many members without a connection as it may. Remove some, or try later.";
+const NO_SUCH_MEMBER: &str = "The channel has no member with this key. It may have left with \
+                              `timeout`: a member stays for `ttlMs` unless it is put again.";

@@ -1,0 +1,117 @@
+//! Where users are, and which of some are here.
+
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use herenow_hub::ListedMember;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Answered;
+use super::body::Body;
+use super::channels::{self, MAX_NAMES};
+use super::cursor::List;
+use super::document::require_all;
+use super::members::ShownPresence;
+use super::names::{ChannelText, User, UserText};
+use super::query::{NoParameters, Paging, Query};
+use crate::backend::{Backend, Page};
+
+/// Where a user is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = require_all)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Whereabouts {
+    user_id: String,
+    /// By name.
+    channels: Vec<UserChannel>,
+    /// The cursor of the next page; null: this is the last.
+    next: Option<String>,
+}
+
+/// What a user shows in a channel.
+#[derive(Debug, Serialize, JsonSchema)]
+struct UserChannel {
+    /// Its name, with `presence:`.
+    channel: String,
+    /// One for each connection of the user that is a member.
+    presences: Vec<ShownPresence>,
+}
+
+/// Which users are asked for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct UsersQuery {
+    /// At most 1000.
+    #[schemars(length(max = MAX_NAMES))]
+    user_ids: Vec<UserText>,
+    /// Where; without it, in any channel.
+    channel: Option<ChannelText>,
+}
+
+/// Those who are here.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Users {
+    /// In the order of the request; who is absent is left out.
+    users: Vec<UserConnections>,
+}
+
+/// A user who is here.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct UserConnections {
+    user_id: String,
+    /// How many of the user's connections are members.
+    connections: usize,
+}
+
+pub(super) async fn read(
+    State(backend): State<Backend>,
+    User(user): User,
+    Query(Paging { limit, cursor }): Query<Paging>,
+) -> Answered<Whereabouts> {
+    let list = List { kind: "user", of: user.as_str() };
+    let after = cursor.map(|cursor| channels::channel_at(list, &cursor)).transpose()?;
+    let Page { items, has_more } = backend.user(user.clone(), after, limit.0).await?;
+    let last = items.last().filter(|_| has_more);
+    let next = last.map(|(channel, _)| list.cursor(channel.as_str().as_bytes()));
+    let shown = |member: ListedMember| ShownPresence::of(member, &backend);
+    let channels = items.into_iter().map(|(channel, members)| UserChannel {
+        channel: channel.to_string(),
+        presences: members.into_iter().map(shown).collect(),
+    });
+    let channels = channels.collect();
+    Ok(Json(Whereabouts { user_id: user.to_string(), channels, next }))
+}
+
+pub(super) fn about_read(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("readUser")
+        .tag("Users")
+        .summary("Read where a user is.")
+        .description("A user who is nowhere has no channels, which is no error.")
+}
+
+pub(super) async fn query(
+    State(backend): State<Backend>,
+    Query(NoParameters {}): Query<NoParameters>,
+    Body(UsersQuery { user_ids, channel }): Body<UsersQuery>,
+) -> Answered<Users> {
+    channels::check_count("userIds", user_ids.len())?;
+    let users: Vec<_> = user_ids.iter().map(UserText::parse).collect::<Result<_, _>>()?;
+    let channel = channel.as_ref().map(ChannelText::parse).transpose()?;
+    let counts = backend.count_users(users.clone(), channel).await?;
+    let here = users.into_iter().zip(counts).filter(|(_, connections)| *connections > 0);
+    let users = here.map(|(user, connections)| {
+        let user_id = user.to_string();
+        UserConnections { user_id, connections }
+    });
+    Ok(Json(Users { users: users.collect() }))
+}
+
+pub(super) fn about_query(operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    operation
+        .id("queryUsers")
+        .tag("Users")
+        .summary("Read which of some users are here, in a channel or anywhere.")
+}

@@ -1,0 +1,13 @@
+//! The HTTP API over real sockets, through a client that is not ours: a test per row of
+//! docs/http-api.md and per error.
+
+mod bounds;
+mod channels;
+mod document;
+mod keyed;
+mod keys;
+mod kicks;
+mod members;
+mod refusals;
+mod server;
+mod users;
