@@ -64,6 +64,10 @@ const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 const BATCH_JOBS: usize = 8;
 /// Threads at most. Of few cores half are used: the loops need the others.
 const MAX_THREADS: usize = 4;
+/// How much lower than a loop's the priority of these threads is. When thousands authenticate at once,
+/// a loop that shares a core with them still runs as soon as it has something to do.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 impl Verification {
     /// Results go to `mailboxes`, which are those of all loops by index.
@@ -112,6 +116,14 @@ impl Job {
     }
 }
 
+/// On Linux this is a property of the thread; elsewhere it would be one of the whole process.
+fn give_way_to_loops() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "tokens are verified at the priority of the loops");
+    }
+}
+
 impl Shared {
     fn push(&self, job: Job) -> Result<(), Job> {
         let mut queue = self.queue();
@@ -146,6 +158,7 @@ impl Shared {
     }
 
     fn run(&self) {
+        give_way_to_loops();
         while let Some(jobs) = self.take() {
             let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
             for job in jobs {
@@ -184,4 +197,29 @@ fn verify_token(verifier: &Verifier, token: &str) -> Result<Auth, AuthRefusal> {
         TokenError::NoKey => AuthRefusal::NoKey,
         error => AuthRefusal::Bad(error.to_string().into()),
     })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn niceness_of_this_thread() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux has it");
+        // The name is in brackets and may hold blanks; the niceness is the 17th field behind it.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        fields.split(' ').nth(16).and_then(|field| field.parse().ok()).expect("a number")
+    }
+
+    #[test]
+    fn a_thread_that_verifies_gives_way_to_the_loops_and_lowers_no_other_thread() {
+        let before = niceness_of_this_thread();
+        let lowered = std::thread::spawn(|| {
+            give_way_to_loops();
+            niceness_of_this_thread()
+        });
+        let lowered = lowered.join().expect("it does not panic");
+        // 19 is the lowest priority that there is.
+        assert_eq!(lowered, (before + NICENESS).min(19));
+        assert_eq!(niceness_of_this_thread(), before);
+    }
 }
