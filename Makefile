@@ -1,10 +1,10 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim bugs fuzz sdk sdk-pack browser promises needs dev fmt bench
+.PHONY: test lint rust sim bugs fuzz http-api sdk sdk-pack browser promises needs dev fmt bench
 
-# Everything: format, lints, Rust, TypeScript, two real browser windows, and that each clause and each
+# Everything: format, lints, Rust, the HTTP API from outside, TypeScript, two real browser windows, and that each clause and each
 # guarantee has a test which is among those that ran.
-test: needs lint rust sim sdk browser promises
+test: needs lint rust sim http-api sdk browser promises
 
 dev:
 	cargo run --release -- dev
@@ -38,6 +38,11 @@ bugs:
 fuzz:
 	fuzz/run
 
+# The HTTP API against its own OpenAPI document, and a client that is generated from it.
+http-api:
+	cargo build -p herenow-server
+	HERENOW_BIN="$(CURDIR)/target/debug/herenow" e2e/http-api/run
+
 # The SDK's own tests, and the SDK and the types of the demo against the real thing.
 sdk:
 	cargo build -p herenow-server
@@ -61,7 +66,7 @@ browser:
 	cargo build -p herenow-server
 	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
 
-# Node for the SDK's tests, Chromium for the demo's. The server itself needs neither.
+# Node for the SDK's tests, Chromium for the demo's, Python for those of the HTTP API. The server itself needs neither.
 needs:
 	scripts/install-needs
 

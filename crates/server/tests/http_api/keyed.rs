@@ -67,13 +67,18 @@ fn a_key_a_state_or_a_time_that_is_wrong_is_refused_with_its_own_code() {
     for ttl in [json!(999), json!(86_400_001), json!(-1), json!(1.5), json!("60000"), Value::Null] {
         server.put(path, with("ttlMs", ttl)).is_refused(400, "INVALID_PARAMETER");
     }
+    assert_eq!(
+        server.put(path, with("ttlMs", json!(60_000.0))).status,
+        201,
+        "it is the same number"
+    );
     for state in [json!(null), json!([]), json!("x"), json!(1)] {
         server.put(path, with("state", state)).is_refused(400, "INVALID_STATE");
     }
     let large = with("state", json!({"x": "x".repeat(1024)}));
     server.put(path, large).is_refused(413, "STATE_TOO_LARGE");
     let largest = with("state", json!({"x": "x".repeat(1024 - r#"{"x":""}"#.len())}));
-    assert_eq!(server.put(path, largest).status, 201);
+    assert_eq!(server.put(path, largest).status, 200);
     for user in [json!(""), json!("x".repeat(257)), json!(1), Value::Null] {
         server.put(path, with("userId", user)).is_refused(400, "INVALID_PARAMETER");
     }

@@ -1,6 +1,7 @@
 //! The body of a request: JSON, small, and in time. What kind of content the request says it has is
 //! not looked at, so that `curl -d` works as it is.
 
+use std::fmt;
 use std::time::Duration;
 
 use aide::OperationInput;
@@ -12,7 +13,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper::body::Bytes;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::Unexpected::Float;
+use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use tokio::time::timeout;
 
 use super::problem::{Code, Problem};
@@ -44,6 +46,32 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
+
+/// A whole number, however it is written: to JSON, 60000.0 is the same number as 60000.
+pub(super) fn whole<'de, D: Deserializer<'de>>(field: D) -> Result<u64, D::Error> {
+    struct Whole;
+    impl Visitor<'_> for Whole {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<u64, E> {
+            let is_whole = number.fract() == 0.0 && (0.0..MAX_EXACT).contains(&number);
+            // Exact: below 2^53 every whole number is its own double.
+            if is_whole { Ok(number as u64) } else { Err(E::invalid_value(Float(number), &self)) }
+        }
+    }
+    field.deserialize_any(Whole)
+}
+
+/// 2^53.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 async fn read(request: Request) -> Result<Bytes, Problem> {
     let body = request.into_body();

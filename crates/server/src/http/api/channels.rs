@@ -19,6 +19,7 @@ use crate::backend::{Backend, ChannelUse, Page};
 /// Which channels are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 pub(super) struct Listing {
     /// What their names begin with, with or without `presence:`.
     #[serde(default)]
@@ -27,6 +28,8 @@ pub(super) struct Listing {
     #[serde(default)]
     limit: Limit,
     /// `next` of the page before; without it the list begins.
+    #[schemars(with = "String")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
 }
 

@@ -8,27 +8,44 @@ use axum::extract::State;
 use herenow_hub::Target;
 use herenow_wire::ConnectionId;
 use schemars::JsonSchema;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Answered;
-use super::body::Body;
+use super::body::{self, Body};
 use super::names::{Channel, ConnectionText, User, UserText};
 use super::problem::{Code, Problem};
 use super::query::{NoParameters, Query};
 use crate::backend::Backend;
 
-/// Who is removed from a channel: a user or a connection.
+/// Who is removed from a channel.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "it should have a `userId` or a `connectionId`, a `forMs` from 0 to 86400000 or \
+                 none, and nothing else"
+)]
+pub(super) enum KickRequest {
+    User(KickUser),
+    Connection(KickConnection),
+}
+
+/// All connections of a user.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(transform = one_target)]
-pub(super) struct KickRequest {
-    #[serde(default, deserialize_with = "present")]
-    #[schemars(with = "UserText")]
-    user_id: Option<UserText>,
-    #[serde(default, deserialize_with = "present")]
-    #[schemars(with = "ConnectionText")]
-    connection_id: Option<ConnectionText>,
-    /// For how long it is kept out, in milliseconds.
+pub(super) struct KickUser {
+    user_id: UserText,
+    /// For how long the user is kept out, in milliseconds.
+    #[serde(default)]
+    for_ms: ForMs,
+}
+
+/// One connection.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct KickConnection {
+    connection_id: ConnectionText,
+    /// For how long the connection is kept out, in milliseconds.
     #[serde(default)]
     for_ms: ForMs,
 }
@@ -50,8 +67,7 @@ pub(super) struct KickResult {
 }
 
 /// For how long somebody is kept out.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "u64")]
+#[derive(Clone, Copy, Debug)]
 struct ForMs(u64);
 
 const DEFAULT_FOR_MS: u64 = 60_000;
@@ -63,12 +79,13 @@ pub(super) async fn kick(
     Query(NoParameters {}): Query<NoParameters>,
     Body(request): Body<KickRequest>,
 ) -> Answered<KickResult> {
-    let target = match (request.user_id, request.connection_id) {
-        (Some(user), None) => Target::User(user.parse()?),
-        (None, Some(connection)) => Target::Connection(connection.parse()?),
-        _ => return Err(Problem::parameter("Send either a `userId` or a `connectionId`.")),
+    let (target, for_ms) = match request {
+        KickRequest::User(KickUser { user_id, for_ms }) => (Target::User(user_id.parse()?), for_ms),
+        KickRequest::Connection(KickConnection { connection_id, for_ms }) => {
+            (Target::Connection(connection_id.parse()?), for_ms)
+        }
     };
-    answer(backend.kick(channel, target, request.for_ms.time()).await?)
+    answer(backend.kick(channel, target, for_ms.time()).await?)
 }
 
 pub(super) fn about_kick(operation: TransformOperation<'_>) -> TransformOperation<'_> {
@@ -109,20 +126,6 @@ fn answer(connections: Option<usize>) -> Answered<KickResult> {
     }
 }
 
-/// A field that may be missing, and is not null.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    field: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(field).map(Some)
-}
-
-/// Either is required, and not both.
-fn one_target(schema: &mut schemars::Schema) {
-    let required = |name: &str| serde_json::json!({ "required": [name] });
-    let either = [required("userId"), required("connectionId")];
-    schema.insert("oneOf".into(), serde_json::Value::from_iter(either));
-}
-
 impl ForMs {
     fn time(self) -> Duration {
         Duration::from_millis(self.0)
@@ -135,13 +138,13 @@ impl Default for ForMs {
     }
 }
 
-impl TryFrom<u64> for ForMs {
-    type Error = String;
-
-    fn try_from(ms: u64) -> Result<Self, String> {
-        match ms {
-            0..=MAX_FOR_MS => Ok(Self(ms)),
-            _ => Err(format!("`forMs` should be a whole number from 0 to {MAX_FOR_MS}")),
+impl<'de> Deserialize<'de> for ForMs {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
+        match body::whole(field)? {
+            ms @ 0..=MAX_FOR_MS => Ok(Self(ms)),
+            _ => Err(D::Error::custom(format!(
+                "`forMs` should be a whole number from 0 to {MAX_FOR_MS}"
+            ))),
         }
     }
 }

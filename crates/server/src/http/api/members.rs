@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Answered;
-use super::body::Body;
+use super::body::{self, Body};
 use super::cursor::{self, List};
 use super::document::require_all;
 use super::names::{Channel, Key, UserText};
@@ -84,6 +84,7 @@ pub(super) struct Wanted {
     /// What it shows.
     state: StateJson,
     /// How long it stays, in milliseconds, unless it is put again.
+    #[serde(deserialize_with = "body::whole")]
     #[schemars(range(min = MIN_TTL_MS, max = MAX_TTL_MS))]
     ttl_ms: u64,
 }

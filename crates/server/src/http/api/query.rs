@@ -20,16 +20,20 @@ pub(super) struct Query<T>(pub(super) T);
 /// Of a path that takes none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 pub(super) struct NoParameters {}
 
 /// Of a list that has nothing else to choose.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 pub(super) struct Paging {
     /// How many are wanted at most.
     #[serde(default)]
     pub(super) limit: Limit,
     /// `next` of the page before; without it the list begins.
+    #[schemars(with = "String")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,
 }
 
