@@ -1,8 +1,10 @@
 //! The words of the command line. Knows how they are written, and nothing of what they cause.
 
 mod flags;
+mod remote;
 
 pub use flags::Flags;
+pub use remote::{Channels, Kick, Remote, Where, Who};
 
 use std::path::PathBuf;
 
@@ -63,6 +65,18 @@ pub enum Command {
     /// Ask a running server whether it is ready; the exit code is 0 if it is, and 1 if it is not
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(Health),
+    /// List the channels that are in use on a running server
+    #[command(after_help = remote::CHANNELS_EXAMPLES)]
+    Channels(Channels),
+    /// List the members of a channel; the exit code is 1 if it has none
+    #[command(after_help = remote::WHO_EXAMPLES)]
+    Who(Who),
+    /// List the channels where a user is; the exit code is 1 if the user is nowhere
+    #[command(after_help = remote::WHERE_EXAMPLES)]
+    Where(Where),
+    /// Remove a user from a channel and keep the user out; the exit code is 1 if the user was not there
+    #[command(after_help = remote::KICK_EXAMPLES)]
+    Kick(Kick),
     /// Print the completions of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: Shell },

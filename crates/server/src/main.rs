@@ -9,6 +9,7 @@ mod health;
 mod listen;
 mod loading;
 mod reload;
+mod remote;
 mod serving;
 mod start;
 mod stop;

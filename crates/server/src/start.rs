@@ -30,6 +30,7 @@ use crate::health::{self, HealthError, Target};
 use crate::listen::{ListenError, Listening, Place, TooFewFiles, Wanted, fit_to_open_files};
 use crate::loading::{self, LoadError};
 use crate::reload::{Running, Trigger};
+use crate::remote::{self, RemoteError};
 use crate::serving::Serving;
 use crate::stop::CUT_SHORT_EXIT_CODE;
 
@@ -56,6 +57,8 @@ pub enum StartError {
     Token(TokenError),
     /// A server is not healthy, which is what `herenow health` was asked.
     Health(HealthError),
+    /// A running server has not done what it was asked.
+    Remote(RemoteError),
     /// There is no such manual page, or it could not be written.
     Manual(ManualError),
     /// The system failed.
@@ -72,6 +75,10 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Check(check) => explain(&check),
         Command::Token(token) => print_token(token),
         Command::Health(health) => print_health(health),
+        Command::Channels(command) => remote::channels(&command).map_err(StartError::Remote),
+        Command::Who(command) => remote::who(&command).map_err(StartError::Remote),
+        Command::Where(command) => remote::find(&command).map_err(StartError::Remote),
+        Command::Kick(command) => remote::kick(&command).map_err(StartError::Remote),
         Command::Completions { shell } => {
             generate::completions(shell, &mut io::stdout()).map_err(StartError::System)
         }
@@ -321,6 +328,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Run(RunError::Stuck { .. }) => CUT_SHORT_EXIT_CODE,
+            Self::Remote(error) => error.exit_code(),
             Self::System(_)
             | Self::Run(_)
             | Self::Checked(_)
@@ -356,6 +364,7 @@ impl fmt::Display for StartError {
             ),
             Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
             Self::Health(error) => error.fmt(f),
+            Self::Remote(error) => error.fmt(f),
             Self::Manual(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system failed: {error}"),
             Self::Run(error) => error.fmt(f),

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod channels;
+mod commands;
 mod document;
 mod keyed;
 mod keys;
