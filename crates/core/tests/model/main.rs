@@ -9,10 +9,6 @@ mod step;
 mod truth;
 mod world;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use herenow_core::{ChannelSettings, CurrentPolicy, Patterns, Policy};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -65,14 +61,4 @@ proptest! {
     ) {
         World::run(steps);
     }
-}
-
-/// Room for all, and the same grace in every channel.
-fn policy(grace: Duration) -> CurrentPolicy {
-    let defaults = ChannelSettings {
-        max_members: 100,
-        presence_ttl_ms: 60_000,
-        disconnect_grace_ms: grace.as_millis() as u64,
-    };
-    CurrentPolicy::new(Arc::new(Policy::new(defaults, Patterns::default())))
 }

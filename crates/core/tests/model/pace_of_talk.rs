@@ -115,7 +115,7 @@ impl Talk {
         };
         let connection = herenow_wire::ConnectionId::from_bytes([1; 16]);
         let session = Session::new(connection, &limits, Instant::default());
-        let mut talk = Self { session, limits, policy: crate::policy(Duration::ZERO) };
+        let mut talk = Self { session, limits, policy: crate::world::policy(Duration::ZERO) };
         let user = UserId::parse("jane").expect("a valid user");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
         let sign_in = ClientMessage::Auth { token: Some("t".into()), resume: None };

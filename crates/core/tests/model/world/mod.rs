@@ -5,11 +5,12 @@ mod loops;
 mod rest;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Audience, Auth, Claim, Command, CurrentPolicy, Flush, Input, Instant, Limits, Owner, Peer,
-    Question, RateLimit, Ruling, Session, Shard, SnapshotFor,
+    Audience, Auth, ChannelSettings, Claim, Command, CurrentPolicy, Flush, Input, Instant, Limits,
+    Owner, Patterns, Peer, Policy, Question, RateLimit, Ruling, Session, Shard, SnapshotFor,
 };
 use herenow_wire::{ChannelName, ClientMessage, State, UserId};
 
@@ -68,7 +69,7 @@ impl World {
         let names = ["a", "b"].map(|name| ChannelName::parse(&format!("presence:{name}")));
         let mut world = Self {
             limits: limits(),
-            policy: crate::policy(GRACE),
+            policy: policy(GRACE),
             now: Instant::from_millis(1),
             names: names.into_iter().map(|name| name.expect("a valid name")).collect(),
             shard: Shard::new(7),
@@ -287,3 +288,13 @@ const GRACE: Duration = Duration::from_millis(1_500);
 
 /// Long enough for a collection and every grace, too short for a channel to fall asleep.
 const COLLECTED_MS: u16 = 2_100;
+
+/// Room for all, and the same grace in every channel.
+pub fn policy(grace: Duration) -> CurrentPolicy {
+    let defaults = ChannelSettings {
+        max_members: 100,
+        presence_ttl_ms: 60_000,
+        disconnect_grace_ms: grace.as_millis() as u64,
+    };
+    CurrentPolicy::new(Arc::new(Policy::new(defaults, Patterns::default())))
+}
