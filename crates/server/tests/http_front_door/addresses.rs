@@ -15,14 +15,17 @@ const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 
 /// A server that trusts 127.0.0.1 and the machines of 10.0.0.0/8.
 async fn behind_a_proxy() -> Server {
+    Server::start(Pages::Production, trusting_a_proxy()).await
+}
+
+fn trusting_a_proxy() -> Settings {
     let trusted_proxies =
         ["127.0.0.1", "10.0.0.0/8"].map(|text| Network::parse(text).expect("a network"));
-    let settings = Settings {
+    Settings {
         trusted_proxies: trusted_proxies.into(),
         max_unauthenticated_per_address: LIMIT,
         ..Settings::default()
-    };
-    Server::start(Pages::Production, settings).await
+    }
 }
 
 /// The status of an upgrade with these headers. The connection stays while the stream is kept.
@@ -67,6 +70,23 @@ async fn the_clients_of_a_trusted_proxy_are_counted_one_by_one() {
     for other in ["X-Forwarded-For: 192.0.2.1, 192.0.2.2\r\n", "Forwarded: for=192.0.2.3\r\n"] {
         assert_open(&server, other).await;
     }
+    server.stop().await;
+}
+
+// P2.3, P2.10
+#[tokio::test]
+async fn a_client_that_is_refused_is_counted_and_is_still_shown_pages() {
+    // Under `dev` this machine may read the metrics.
+    let server = Server::start(Pages::Development, trusting_a_proxy()).await;
+    let jane = "X-Forwarded-For: 192.0.2.1\r\n";
+    let held = fill(&server, &[jane]).await;
+    let request = format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{jane}\r\n");
+    assert_eq!(server.ask(&request).await.status, 200);
+    let metrics = server.get("/metrics").await.body;
+    let refused = "herenow_upgrades_refused_total{reason=\"address_full\"} 1\n";
+    assert!(metrics.contains(refused), "{metrics}");
+    let upgraded = format!("herenow_upgrades_total {}\n", held.len());
+    assert!(metrics.contains(&upgraded), "{metrics}");
     server.stop().await;
 }
 
