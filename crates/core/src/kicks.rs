@@ -16,6 +16,16 @@ pub enum Target {
     Connection(ConnectionId),
 }
 
+impl Target {
+    /// Whether a connection, of a user if it has one, is meant.
+    pub fn is(&self, connection: ConnectionId, user: Option<&UserId>) -> bool {
+        match self {
+            Self::User(meant) => user == Some(meant),
+            Self::Connection(meant) => connection == *meant,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Kicks {
@@ -38,7 +48,7 @@ pub struct TooManyKicks;
 const MAX_KICKS: usize = 100_000;
 
 impl Kicks {
-    /// Keeps somebody out of a channel. The time of an earlier kick of the same is replaced.
+    /// Keeps a user or a connection out of a channel. Replaces the time of an earlier kick of it.
     pub fn keep_out_of(
         &mut self,
         channel: ChannelName,

@@ -3,19 +3,21 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use herenow_core::{Channel, Contents, Member, Since};
+use herenow_core::{Channel, Contents, Member, Session, Since};
 use herenow_wire::{ChannelName, UserId};
 
 use crate::api::Io;
-use crate::requests::{ChannelCount, ListedMember, MemberPage, QueryId, Request, Response};
+use crate::requests::{
+    ChannelCount, ListedMember, MemberPage, QueryId, ReadRequest, Request, Response, WriteRequest,
+};
 use crate::work::Work;
 
 /// Requests that are not answered yet.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    waiting: VecDeque<(QueryId, Request)>,
+    waiting: VecDeque<(QueryId, ReadRequest)>,
     /// Those that wait for a channel's map to be rebuilt, which has its own time.
-    rebuilding: Vec<(QueryId, Request)>,
+    rebuilding: Vec<(QueryId, ReadRequest)>,
     /// How far the one at the front has come.
     progress: Progress,
 }
@@ -73,23 +75,20 @@ impl<I: Io> Work<'_, I> {
     /// A backend asks. The answer comes with [`Io::respond`], in this turn or a later one.
     pub(crate) fn take_request(&mut self, id: QueryId, request: Request) {
         match request {
-            Request::PutMember(member) => {
-                let response = self.put_member(member);
+            Request::Read(read) => self.hub.requests.waiting.push_back((id, read)),
+            Request::Write(write) => {
+                let response = self.write(write);
                 self.io.respond(id, response);
             }
-            Request::RemoveMember { channel, key } => {
-                let response = self.remove_member(channel, key);
-                self.io.respond(id, response);
-            }
-            Request::Kick { channel, target, time } => {
-                let response = self.kick(channel, target, time);
-                self.io.respond(id, response);
-            }
-            Request::Disconnect { user, time } => {
-                let response = self.disconnect(user, time);
-                self.io.respond(id, response);
-            }
-            reading => self.hub.requests.waiting.push_back((id, reading)),
+        }
+    }
+
+    fn write(&mut self, write: WriteRequest) -> Response {
+        match write {
+            WriteRequest::PutMember(member) => self.put_member(member),
+            WriteRequest::RemoveMember { channel, key } => self.remove_member(channel, key),
+            WriteRequest::Kick { channel, target, time } => self.kick(channel, target, time),
+            WriteRequest::Disconnect { user, time } => self.disconnect(user, time),
         }
     }
 
@@ -117,7 +116,7 @@ impl<I: Io> Work<'_, I> {
     /// Requests whose channels have been rebuilt wait for their turn again.
     fn retry_rebuilt(&mut self) {
         let shards = &self.hub.shards;
-        let is_rebuilding = |(_, request): &mut (QueryId, Request)| {
+        let is_rebuilding = |(_, request): &mut (QueryId, ReadRequest)| {
             let is_freed = |name| matches!(shards.contents(name), Contents::Freed { .. });
             request.looks_into().iter().any(is_freed)
         };
@@ -126,12 +125,12 @@ impl<I: Io> Work<'_, I> {
         requests.waiting.extend(rebuilt);
     }
 
-    fn advance(&mut self, request: &Request, at: &mut Progress, looks: &mut Looks) -> Step {
+    fn advance(&mut self, request: &ReadRequest, at: &mut Progress, looks: &mut Looks) -> Step {
         if self.wakes_freed(request.looks_into()) {
             return Step::Rebuilding;
         }
         match request {
-            Request::ListChannels { prefix, after, limit } => {
+            ReadRequest::ListChannels { prefix, after, limit } => {
                 if at.channels.is_empty() && at.names.is_empty() {
                     let after = after.as_ref().map(ChannelName::as_str);
                     let names = self.hub.shards.channels_after(prefix, after);
@@ -145,7 +144,7 @@ impl<I: Io> Work<'_, I> {
                 }
                 Step::Done(Response::Channels(std::mem::take(&mut at.channels)))
             }
-            Request::CountMembers { channels } => {
+            ReadRequest::CountMembers { channels } => {
                 for name in &channels[at.next..] {
                     if looks.is_spent() {
                         return Step::Later;
@@ -155,26 +154,21 @@ impl<I: Io> Work<'_, I> {
                 }
                 Step::Done(Response::Channels(std::mem::take(&mut at.channels)))
             }
-            Request::CountSubscribers { channels } => {
+            ReadRequest::CountSubscribers { channels } => {
                 looks.spend(channels.len());
                 let audience = &mut self.hub.audience;
                 let counts = channels.iter().map(|channel| audience.subscribers(channel).len());
                 Step::Done(Response::Counts(counts.collect()))
             }
-            Request::ListMembers { channel, after, limit } => {
+            ReadRequest::ListMembers { channel, after, limit } => {
                 self.list_members(channel, (*after, *limit), looks)
             }
-            Request::FindUser { user } => self.find_user(user, at, looks),
-            Request::ListUser { user, channels } => self.list_user((user, channels), at, looks),
-            Request::CountUsers { users, channel: Some(channel) } => {
+            ReadRequest::FindUser { user } => self.find_user(user, at, looks),
+            ReadRequest::ListUser { user, channels } => self.list_user((user, channels), at, looks),
+            ReadRequest::CountUsers { users, channel: Some(channel) } => {
                 self.count_users_in(channel, users, looks)
             }
-            Request::CountUsers { users, channel: None } => self.count_users(users, at, looks),
-            // Answered when they came.
-            Request::PutMember(_)
-            | Request::RemoveMember { .. }
-            | Request::Kick { .. }
-            | Request::Disconnect { .. } => Step::Done(Response::NotFound),
+            ReadRequest::CountUsers { users, channel: None } => self.count_users(users, at, looks),
         }
     }
 
@@ -225,20 +219,37 @@ impl<I: Io> Work<'_, I> {
         Step::Done(Response::Members(page_of(live, after, limit)))
     }
 
-    /// Where connections, detached sessions and keyed members of this hub show a user.
-    fn find_user(&mut self, user: &UserId, at: &mut Progress, looks: &mut Looks) -> Step {
-        while at.next < self.hub.connections.slots_end() {
+    /// Shows every session with a socket, from slot `next` on, as far as the turn allows. Whether
+    /// that was the last of them.
+    fn walk_sessions(
+        &self,
+        next: &mut usize,
+        looks: &mut Looks,
+        mut look: impl FnMut(&Session),
+    ) -> bool {
+        while *next < self.hub.connections.slots_end() {
             if looks.is_spent() {
-                return Step::Later;
+                return false;
             }
             looks.spend(1);
-            let connection = self.hub.connections.get(at.next as u32);
-            at.next += 1;
-            if let Some(session) = connection.map(|c| &c.session)
-                && session.auth().is_some_and(|auth| auth.user == *user)
-            {
-                at.names.extend(session.tracked().cloned());
+            if let Some(connection) = self.hub.connections.get(*next as u32) {
+                look(&connection.session);
             }
+            *next += 1;
+        }
+        true
+    }
+
+    /// Where connections, detached sessions and keyed members of this hub show a user.
+    fn find_user(&mut self, user: &UserId, at: &mut Progress, looks: &mut Looks) -> Step {
+        let Progress { next, names, .. } = &mut *at;
+        let is_done = self.walk_sessions(next, looks, |session| {
+            if session.auth().is_some_and(|auth| auth.user == *user) {
+                names.extend(session.tracked().cloned());
+            }
+        });
+        if !is_done {
+            return Step::Later;
         }
         let detached = self.hub.detached.sessions();
         let theirs = detached.filter(|s| s.auth().is_some_and(|auth| auth.user == *user));
@@ -292,20 +303,16 @@ impl<I: Io> Work<'_, I> {
             counts.counts = counted;
         }
         looks.spend(users.len());
-        while at.next < self.hub.connections.slots_end() {
-            if looks.is_spent() {
-                at.counts = counts.counts;
-                return Step::Later;
-            }
-            looks.spend(1);
-            let connection = self.hub.connections.get(at.next as u32);
-            at.next += 1;
-            if let Some(session) = connection.map(|c| &c.session)
-                && let Some(auth) = session.auth()
+        let is_done = self.walk_sessions(&mut at.next, looks, |session| {
+            if let Some(auth) = session.auth()
                 && session.tracked().next().is_some()
             {
                 counts.count(&auth.user);
             }
+        });
+        if !is_done {
+            at.counts = counts.counts;
+            return Step::Later;
         }
         for session in self.hub.detached.sessions() {
             if let Some(auth) = session.auth() {
@@ -319,7 +326,7 @@ impl<I: Io> Work<'_, I> {
     }
 }
 
-impl Request {
+impl ReadRequest {
     /// The channels of this hub whose maps must be there for the answer.
     fn looks_into(&self) -> &[ChannelName] {
         match self {

@@ -139,11 +139,8 @@ impl<I: Io> Work<'_, I> {
 
     /// Removes members of a channel that a backend kicks. Returns how many.
     pub(crate) fn kick_keyed(&mut self, channel: &ChannelName, target: &Target) -> usize {
-        let is_meant = |member: &KeyedMember| match target {
-            Target::User(user) => member.user == *user,
-            Target::Connection(connection) => member.connection == *connection,
-        };
-        let here = self.hub.keyed_members.here(channel).filter(|(_, member)| is_meant(member));
+        let here = self.hub.keyed_members.here(channel);
+        let here = here.filter(|(_, member)| target.is(member.connection, Some(&member.user)));
         let meant: Vec<_> = here.map(|(at, _)| at.clone()).collect();
         for at in &meant {
             self.end_keyed(at, LeaveReason::Kicked);
@@ -174,11 +171,13 @@ impl<I: Io> Work<'_, I> {
         let asker = Asker { peer, slot: NO_SLOT, connection, generation: 0 };
         let channel = channel.clone();
         self.command(Command::Put { channel, put, max_members, asker, reference: None });
-        let is_full = |effect: &Effect| matches!(effect, Effect::Answer { asker: to, result: PutResult::Full, .. } if *to == asker);
-        match self.hub.shard_effects.iter().any(is_full) {
-            true => PutResult::Full,
-            false => PutResult::Done,
-        }
+        // A put without a `ref` is answered only where it was refused.
+        let answers = self.hub.shard_effects.iter();
+        let mut results = answers.filter_map(|effect| match effect {
+            Effect::Answer { asker: to, result, .. } if *to == asker => Some(*result),
+            _ => None,
+        });
+        results.next().unwrap_or(PutResult::Done)
     }
 }
 

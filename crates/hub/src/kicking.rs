@@ -1,4 +1,4 @@
-//! A backend removes somebody from a channel, or disconnects a user: what that means for the
+//! A backend kicks a user or a connection, or disconnects a user: what that means for the
 //! connections, the sessions without a socket and the keyed members of this hub.
 
 use std::time::Duration;
@@ -76,10 +76,7 @@ impl<I: Io> Work<'_, I> {
 }
 
 fn is_meant(target: &Target, session: &Session) -> bool {
-    match target {
-        Target::User(user) => session.auth().is_some_and(|auth| auth.user == *user),
-        Target::Connection(connection) => session.connection() == *connection,
-    }
+    target.is(session.connection(), session.auth().map(|auth| &auth.user))
 }
 
 fn uses(session: &Session, channel: &ChannelName) -> bool {

@@ -47,5 +47,8 @@ pub use hub::{Config, Hub};
 pub use keyed_members::MemberKey;
 pub use mail::{Delivery, LostShard, Mail};
 pub use reading::READ_BYTES;
-pub use requests::{ChannelCount, ListedMember, MemberPage, PutMember, QueryId, Request, Response};
+pub use requests::{
+    ChannelCount, ListedMember, MemberPage, PutMember, QueryId, ReadRequest, Request, Response,
+    WriteRequest,
+};
 pub use send_queue::MAX_PARTS;

@@ -10,6 +10,15 @@ use crate::keyed_members::MemberKey;
 /// What a backend asks of one hub. Nobody asks but the server itself, which bounds how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
+    /// What is here. Answered over as many turns as it takes.
+    Read(ReadRequest),
+    /// A change. Made, and answered, when it comes.
+    Write(WriteRequest),
+}
+
+/// What a backend wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadRequest {
     /// The channels of this hub's shards, by name.
     ListChannels {
         /// What their bare names begin with.
@@ -59,6 +68,11 @@ pub enum Request {
         /// Where.
         channel: Option<ChannelName>,
     },
+}
+
+/// What a backend wants changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteRequest {
     /// Shows a member that has no connection, in a channel of this hub's shards.
     PutMember(PutMember),
     /// Takes such a member away.
@@ -86,6 +100,18 @@ pub enum Request {
     },
 }
 
+impl From<ReadRequest> for Request {
+    fn from(read: ReadRequest) -> Self {
+        Self::Read(read)
+    }
+}
+
+impl From<WriteRequest> for Request {
+    fn from(write: WriteRequest) -> Self {
+        Self::Write(write)
+    }
+}
+
 /// A member that has no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutMember {
@@ -106,16 +132,17 @@ pub struct PutMember {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// To [`Request::ListChannels`] and [`Request::CountMembers`].
+    /// To [`ReadRequest::ListChannels`] and [`ReadRequest::CountMembers`].
     Channels(Vec<ChannelCount>),
-    /// To [`Request::CountSubscribers`] and [`Request::CountUsers`], in the order of the request;
-    /// to [`Request::Kick`] and [`Request::Disconnect`], how many connections it concerned.
+    /// To [`ReadRequest::CountSubscribers`] and [`ReadRequest::CountUsers`], in the order of the
+    /// request; to [`WriteRequest::Kick`] and [`WriteRequest::Disconnect`], how many connections it
+    /// concerned.
     Counts(Vec<usize>),
-    /// To [`Request::ListMembers`].
+    /// To [`ReadRequest::ListMembers`].
     Members(MemberPage),
-    /// To [`Request::FindUser`], sorted.
+    /// To [`ReadRequest::FindUser`], sorted.
     ChannelNames(Vec<ChannelName>),
-    /// To [`Request::ListUser`]: the channels where the user is, in the order of the request.
+    /// To [`ReadRequest::ListUser`]: the channels where the user is, in the order of the request.
     UserMembers(Vec<(ChannelName, Vec<ListedMember>)>),
     /// The member is shown.
     Put {

@@ -6,7 +6,10 @@ mod one_hub;
 use std::time::Duration;
 
 use herenow_core::Target;
-use herenow_hub::{End, Event, ListedMember, MemberKey, MemberPage, PutMember, Request, Response};
+use herenow_hub::{
+    End, Event, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Request, Response,
+    WriteRequest,
+};
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 use one_hub::{OneHub, masked};
 
@@ -31,8 +34,8 @@ fn track(name: &str, state: &str) -> Vec<u8> {
 }
 
 /// Asks, and turns until the answer has come. Returns it, and after how many turns.
-fn ask(one_hub: &mut OneHub, request: Request) -> (Response, usize) {
-    one_hub.tell(Event::Request { id: 7, request });
+fn ask(one_hub: &mut OneHub, request: impl Into<Request>) -> (Response, usize) {
+    one_hub.tell(Event::Request { id: 7, request: request.into() });
     for turns in 0..MOST_TURNS {
         if let Some((id, response)) = one_hub.take_responses().pop() {
             assert_eq!(id, 7);
@@ -44,7 +47,7 @@ fn ask(one_hub: &mut OneHub, request: Request) -> (Response, usize) {
 }
 
 fn list(one_hub: &mut OneHub, name: &str, after: Option<u64>, limit: usize) -> MemberPage {
-    let request = Request::ListMembers { channel: channel(name), after, limit };
+    let request = ReadRequest::ListMembers { channel: channel(name), after, limit };
     match ask(one_hub, request).0 {
         Response::Members(page) => page,
         other => panic!("{other:?} answers no list"),
@@ -61,8 +64,8 @@ fn crowd(one_hub: &mut OneHub, name: &str, count: u32) -> Vec<u32> {
     slots
 }
 
-fn put(name: &str, key: &str, json: &str) -> Request {
-    Request::PutMember(PutMember {
+fn put(name: &str, key: &str, json: &str) -> WriteRequest {
+    WriteRequest::PutMember(PutMember {
         channel: channel(name),
         key: MemberKey::parse(key).expect("a valid key"),
         user: user("bot"),
@@ -127,11 +130,12 @@ fn a_channel_that_hibernates_is_rebuilt_before_it_is_listed() {
     one_hub.hibernate();
     one_hub.tell(Event::Request {
         id: 1,
-        request: Request::CountMembers { channels: vec![channel("lobby")] },
+        request: ReadRequest::CountMembers { channels: vec![channel("lobby")] }.into(),
     });
     one_hub.tell(Event::Request {
         id: 2,
-        request: Request::ListMembers { channel: channel("lobby"), after: None, limit: 10 },
+        request: ReadRequest::ListMembers { channel: channel("lobby"), after: None, limit: 10 }
+            .into(),
     });
     one_hub.turn();
     let counted = one_hub.take_responses();
@@ -159,7 +163,7 @@ fn channels_are_listed_by_name_with_their_users_and_connections() {
     }
     let names_after = |one_hub: &mut OneHub, after: Option<&str>| {
         let request =
-            Request::ListChannels { prefix: "b-".into(), after: after.map(channel), limit: 2 };
+            ReadRequest::ListChannels { prefix: "b-".into(), after: after.map(channel), limit: 2 };
         let Response::Channels(channels) = ask(one_hub, request).0 else { panic!("no channels") };
         assert!(channels.iter().all(|count| (count.users, count.connections) == (2, 2)));
         channels.iter().map(|count| count.channel.as_str().to_owned()).collect::<Vec<_>>()
@@ -167,7 +171,7 @@ fn channels_are_listed_by_name_with_their_users_and_connections() {
     assert_eq!(names_after(&mut one_hub, None), ["b-1", "b-10"]);
     assert_eq!(names_after(&mut one_hub, Some("b-10")), ["b-2"]);
     assert_eq!(names_after(&mut one_hub, Some("b-2")), [""; 0]);
-    let request = Request::CountSubscribers { channels: vec![channel("b-1"), channel("none")] };
+    let request = ReadRequest::CountSubscribers { channels: vec![channel("b-1"), channel("none")] };
     assert_eq!(ask(&mut one_hub, request).0, Response::Counts(vec![2, 0]));
 }
 
@@ -177,12 +181,12 @@ fn a_request_about_much_is_answered_over_several_turns() {
     for n in 0..40 {
         crowd(&mut one_hub, &format!("room-{n:02}"), 1000);
     }
-    let request = Request::ListChannels { prefix: "".into(), after: None, limit: 1000 };
+    let request = ReadRequest::ListChannels { prefix: "".into(), after: None, limit: 1000 };
     let (response, turns) = ask(&mut one_hub, request);
     let Response::Channels(channels) = response else { panic!("no channels") };
     assert_eq!(channels.len(), 40);
     assert!((3..=5).contains(&turns), "{turns} turns");
-    let (_, turns) = ask(&mut one_hub, Request::CountUsers { users: vec![], channel: None });
+    let (_, turns) = ask(&mut one_hub, ReadRequest::CountUsers { users: vec![], channel: None });
     assert!((3..=5).contains(&turns), "{turns} turns");
 }
 
@@ -193,9 +197,9 @@ fn a_user_is_found_wherever_it_is_and_counted() {
     one_hub.receive(slots[1], &track("game", r#"{"score":1}"#));
     one_hub.receive(slots[2], &masked(r#"{"type":"subscribe","channel":"presence:game"}"#));
     one_hub.turn();
-    let found = ask(&mut one_hub, Request::FindUser { user: user("user-1") }).0;
+    let found = ask(&mut one_hub, ReadRequest::FindUser { user: user("user-1") }).0;
     assert_eq!(found, Response::ChannelNames(vec![channel("game"), channel("lobby")]));
-    let request = Request::ListUser {
+    let request = ReadRequest::ListUser {
         user: user("user-1"),
         channels: vec![channel("game"), channel("other"), channel("lobby")],
     };
@@ -204,9 +208,9 @@ fn a_user_is_found_wherever_it_is_and_counted() {
     assert_eq!(names, ["game", "lobby"]);
     assert_eq!(members[0].1[0].state, state(r#"{"score":1}"#));
     let wanted = vec![user("user-2"), user("nobody"), user("user-0")];
-    let request = Request::CountUsers { users: wanted.clone(), channel: None };
+    let request = ReadRequest::CountUsers { users: wanted.clone(), channel: None };
     assert_eq!(ask(&mut one_hub, request).0, Response::Counts(vec![1, 0, 1]));
-    let request = Request::CountUsers { users: wanted, channel: Some(channel("game")) };
+    let request = ReadRequest::CountUsers { users: wanted, channel: Some(channel("game")) };
     assert_eq!(ask(&mut one_hub, request).0, Response::Counts(vec![0, 0, 0]));
 }
 
@@ -236,13 +240,13 @@ fn a_member_without_a_connection_is_put_renewed_and_ends_with_its_time() {
 fn a_member_without_a_connection_survives_hibernation_and_is_removed_by_its_key() {
     let mut one_hub = OneHub::new();
     let request = put("lobby", "bot-1", r#"{"n":1}"#);
-    let Request::PutMember(mut long) = request else { panic!("a put") };
+    let WriteRequest::PutMember(mut long) = request else { panic!("a put") };
     long.ttl = Duration::from_secs(3600);
-    ask(&mut one_hub, Request::PutMember(long));
+    ask(&mut one_hub, WriteRequest::PutMember(long));
     one_hub.hibernate();
     assert_eq!(users(&list(&mut one_hub, "lobby", None, 10).members), ["bot"]);
     let key = MemberKey::parse("bot-1").expect("a valid key");
-    let remove = Request::RemoveMember { channel: channel("lobby"), key };
+    let remove = WriteRequest::RemoveMember { channel: channel("lobby"), key };
     assert_eq!(ask(&mut one_hub, remove.clone()).0, Response::Removed);
     assert_eq!(ask(&mut one_hub, remove).0, Response::NotFound);
     assert_eq!(list(&mut one_hub, "lobby", None, 10).connections, 0);
@@ -254,7 +258,7 @@ fn whoever_is_kicked_leaves_the_channel_and_is_kept_out_for_the_time() {
     let mut one_hub = OneHub::new();
     let slots = crowd(&mut one_hub, "lobby", 2);
     one_hub.record();
-    let kick = Request::Kick {
+    let kick = WriteRequest::Kick {
         channel: channel("lobby"),
         target: Target::User(user("user-1")),
         time: Duration::from_secs(60),
@@ -284,7 +288,7 @@ fn whoever_is_disconnected_ends_everywhere_and_cannot_sign_in_for_the_time() {
     let mut one_hub = OneHub::new();
     let slots = crowd(&mut one_hub, "lobby", 2);
     one_hub.record();
-    let request = Request::Disconnect { user: user("user-1"), time: Duration::from_secs(60) };
+    let request = WriteRequest::Disconnect { user: user("user-1"), time: Duration::from_secs(60) };
     assert_eq!(ask(&mut one_hub, request).0, Response::Counts(vec![1]));
     one_hub.turn();
     let told = String::from_utf8_lossy(&one_hub.take_recorded()).into_owned();

@@ -41,4 +41,4 @@ pub fn with_headers(
     answer
 }
 
-const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+pub(crate) const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");

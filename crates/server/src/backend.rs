@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use herenow_core::Peer;
 use herenow_hub::{
-    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, Request, Response, Target,
+    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Request, Response,
+    Target, WriteRequest,
 };
 use herenow_wire::{ChannelName, UserId};
 use tokio::sync::oneshot;
@@ -79,7 +80,7 @@ impl Backend {
         limit: usize,
     ) -> Result<Page<ChannelUse>, Unavailable> {
         // One more says whether there are more.
-        let request = Request::ListChannels { prefix: prefix.into(), after, limit: limit + 1 };
+        let request = ReadRequest::ListChannels { prefix: prefix.into(), after, limit: limit + 1 };
         let mut all: Vec<ChannelCount> =
             self.ask_all(request).await?.into_iter().flat_map(channels_of).collect();
         all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
@@ -93,19 +94,11 @@ impl Backend {
         &self,
         channels: Vec<ChannelName>,
     ) -> Result<Vec<ChannelUse>, Unavailable> {
-        let mut by_loop: BTreeMap<u16, Vec<ChannelName>> = BTreeMap::new();
-        for channel in &channels {
-            by_loop.entry(self.loops.home(channel).0).or_default().push(channel.clone());
-        }
-        let mut asked = Vec::new();
-        for (index, channels) in by_loop {
-            asked.push(self.loops.request(Peer(index), Request::CountMembers { channels })?);
-        }
-        let mut counts: BTreeMap<ChannelName, ChannelCount> = BTreeMap::new();
-        for answer in asked {
-            let found = channels_of(answered(answer).await?);
-            counts.extend(found.into_iter().map(|count| (count.channel.clone(), count)));
-        }
+        let count = |channels| ReadRequest::CountMembers { channels };
+        let answers = self.ask_homes(channels.clone(), count).await?;
+        let found = answers.into_iter().flat_map(channels_of);
+        let counts: BTreeMap<ChannelName, ChannelCount> =
+            found.map(|count| (count.channel.clone(), count)).collect();
         let in_order = channels.into_iter().filter_map(|channel| counts.get(&channel).cloned());
         self.with_subscribers(in_order.collect()).await
     }
@@ -118,7 +111,7 @@ impl Backend {
         limit: usize,
     ) -> Result<MemberPage, Unavailable> {
         let home = self.loops.home(&channel);
-        match self.ask(home, Request::ListMembers { channel, after, limit }).await? {
+        match self.ask(home, ReadRequest::ListMembers { channel, after, limit }).await? {
             Response::Members(page) => Ok(page),
             _ => Err(Unavailable),
         }
@@ -136,28 +129,16 @@ impl Backend {
         after: Option<ChannelName>,
         limit: usize,
     ) -> Result<Page<(ChannelName, Vec<ListedMember>)>, Unavailable> {
-        let found = self.ask_all(Request::FindUser { user: user.clone() }).await?;
+        let found = self.ask_all(ReadRequest::FindUser { user: user.clone() }).await?;
         let mut names: Vec<ChannelName> = found.into_iter().flat_map(names_of).collect();
         names.sort_unstable();
         names.dedup();
         names.retain(|name| after.as_ref().is_none_or(|after| name > after));
         let has_more = names.len() > limit;
         names.truncate(limit);
-        let mut by_loop: BTreeMap<u16, Vec<ChannelName>> = BTreeMap::new();
-        for name in names {
-            by_loop.entry(self.loops.home(&name).0).or_default().push(name);
-        }
-        let mut asked = Vec::new();
-        for (index, channels) in by_loop {
-            let request = Request::ListUser { user: user.clone(), channels };
-            asked.push(self.loops.request(Peer(index), request)?);
-        }
-        let mut items = Vec::new();
-        for answer in asked {
-            if let Response::UserMembers(members) = answered(answer).await? {
-                items.extend(members);
-            }
-        }
+        let list = |channels| ReadRequest::ListUser { user: user.clone(), channels };
+        let answers = self.ask_homes(names, list).await?;
+        let mut items: Vec<_> = answers.into_iter().flat_map(members_of).collect();
         items.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(Page { items, has_more })
     }
@@ -170,7 +151,7 @@ impl Backend {
     ) -> Result<Vec<usize>, Unavailable> {
         let count = users.len();
         let home = channel.as_ref().map(|channel| self.loops.home(channel));
-        let request = Request::CountUsers { users, channel };
+        let request = ReadRequest::CountUsers { users, channel };
         let counts = match home {
             Some(home) => vec![self.ask(home, request).await?],
             None => self.ask_all(request).await?,
@@ -181,7 +162,7 @@ impl Backend {
     /// Shows a member that has no connection.
     pub(crate) async fn put_member(&self, member: PutMember) -> Result<Shown, Unavailable> {
         let home = self.loops.home(&member.channel);
-        match self.ask(home, Request::PutMember(member)).await? {
+        match self.ask(home, WriteRequest::PutMember(member)).await? {
             Response::Put { connection, is_new } => Ok(Shown::Yes { connection, is_new }),
             Response::Full => Ok(Shown::Full),
             _ => Err(Unavailable),
@@ -195,7 +176,7 @@ impl Backend {
         key: MemberKey,
     ) -> Result<bool, Unavailable> {
         let home = self.loops.home(&channel);
-        let answer = self.ask(home, Request::RemoveMember { channel, key }).await?;
+        let answer = self.ask(home, WriteRequest::RemoveMember { channel, key }).await?;
         Ok(answer == Response::Removed)
     }
 
@@ -207,7 +188,7 @@ impl Backend {
         target: Target,
         time: Duration,
     ) -> Result<Option<usize>, Unavailable> {
-        Ok(kicked(self.ask_all(Request::Kick { channel, target, time }).await?))
+        Ok(kicked(self.ask_all(WriteRequest::Kick { channel, target, time }).await?))
     }
 
     /// The same with all connections of a user and the whole server.
@@ -216,7 +197,7 @@ impl Backend {
         user: UserId,
         time: Duration,
     ) -> Result<Option<usize>, Unavailable> {
-        Ok(kicked(self.ask_all(Request::Disconnect { user, time }).await?))
+        Ok(kicked(self.ask_all(WriteRequest::Disconnect { user, time }).await?))
     }
 
     async fn with_subscribers(
@@ -237,18 +218,40 @@ impl Backend {
         channels: Vec<ChannelName>,
     ) -> Result<Vec<usize>, Unavailable> {
         let count = channels.len();
-        Ok(sum(count, self.ask_all(Request::CountSubscribers { channels }).await?))
+        Ok(sum(count, self.ask_all(ReadRequest::CountSubscribers { channels }).await?))
     }
 
-    async fn ask(&self, peer: Peer, request: Request) -> Result<Response, Unavailable> {
-        answered(self.loops.request(peer, request)?).await
+    async fn ask(&self, peer: Peer, request: impl Into<Request>) -> Result<Response, Unavailable> {
+        answered(self.loops.request(peer, request.into())?).await
+    }
+
+    /// Asks each loop about those of the channels whose shards it has, all at once.
+    async fn ask_homes(
+        &self,
+        channels: Vec<ChannelName>,
+        request: impl Fn(Vec<ChannelName>) -> ReadRequest,
+    ) -> Result<Vec<Response>, Unavailable> {
+        let mut by_loop: BTreeMap<Peer, Vec<ChannelName>> = BTreeMap::new();
+        for channel in channels {
+            by_loop.entry(self.loops.home(&channel)).or_default().push(channel);
+        }
+        let asked = by_loop.into_iter().map(|(peer, channels)| (peer, request(channels).into()));
+        self.ask_each(asked).await
     }
 
     /// Asks all loops at once.
-    async fn ask_all(&self, request: Request) -> Result<Vec<Response>, Unavailable> {
+    async fn ask_all(&self, request: impl Into<Request>) -> Result<Vec<Response>, Unavailable> {
+        let request = request.into();
+        self.ask_each(self.loops.peers().map(|peer| (peer, request.clone()))).await
+    }
+
+    async fn ask_each(
+        &self,
+        requests: impl Iterator<Item = (Peer, Request)>,
+    ) -> Result<Vec<Response>, Unavailable> {
         let mut asked = Vec::new();
-        for peer in self.loops.peers() {
-            asked.push(self.loops.request(peer, request.clone())?);
+        for (peer, request) in requests {
+            asked.push(self.loops.request(peer, request)?);
         }
         let mut answers = Vec::new();
         for answer in asked {
@@ -268,6 +271,13 @@ async fn answered(answer: oneshot::Receiver<Response>) -> Result<Response, Unava
 fn channels_of(response: Response) -> Vec<ChannelCount> {
     match response {
         Response::Channels(channels) => channels,
+        _ => Vec::new(),
+    }
+}
+
+fn members_of(response: Response) -> Vec<(ChannelName, Vec<ListedMember>)> {
+    match response {
+        Response::UserMembers(members) => members,
         _ => Vec::new(),
     }
 }

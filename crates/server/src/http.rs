@@ -7,6 +7,7 @@
 
 mod accept;
 mod api;
+mod bearer;
 mod health;
 mod metrics_access;
 mod places;

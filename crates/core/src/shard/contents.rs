@@ -26,7 +26,7 @@ pub enum Contents<'a> {
 }
 
 impl Shard {
-    /// Has the map of a channel rebuilt, if it hibernates: somebody wants to look into it.
+    /// Rebuilds the map of a channel that hibernates, so that its members can be listed.
     pub fn wake_to_look(&mut self, channel: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
         if self.channels.contains_key(channel) {
             self.wake(channel, now, out);

@@ -85,7 +85,7 @@ impl Shell {
         Ok(slot as u32)
     }
 
-    /// Somebody waits for the answer to a request. Returns its number.
+    /// Keeps where the answer to a request goes. Returns the request's number.
     pub(super) fn await_response(&mut self, answer: oneshot::Sender<Response>) -> QueryId {
         self.requests.insert(answer) as QueryId
     }

@@ -23,14 +23,13 @@ use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::{Json, Router};
-use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use tower_service::Service as _;
 
 use self::problem::{Code, Problem};
-use crate::answer::Answer;
+use super::bearer;
+use crate::answer::{Answer, NO_SNIFF};
 use crate::auth::ServiceKeys;
 use crate::backend::Backend;
 
@@ -95,10 +94,8 @@ impl Api {
         if self.keys.is_empty() {
             return Err(Problem::new(Code::Unauthorized, NO_KEY_SET));
         }
-        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-        let shown = match shown.split_at_checked(BEARER.len()) {
-            Some((scheme, shown)) if scheme.eq_ignore_ascii_case(BEARER) => shown.trim_ascii(),
-            _ => return Err(Problem::new(Code::Unauthorized, NO_KEY_SHOWN)),
+        let Some(shown) = bearer::credential(headers) else {
+            return Err(Problem::new(Code::Unauthorized, NO_KEY_SHOWN));
         };
         match self.keys.admit(shown) {
             true => Ok(()),
@@ -140,8 +137,6 @@ fn router(backend: Backend) -> Router {
 /// What a handler answers with.
 type Answered<T> = Result<Json<T>, Problem>;
 
-const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
-const BEARER: &[u8] = b"Bearer ";
 const NO_KEY_SET: &str = "This server has no service key, so it lets no backend in. Set \
                           SERVICE_KEY or SERVICE_KEY_FILE and start it again.";
 const NO_KEY_SHOWN: &str =

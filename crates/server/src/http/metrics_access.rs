@@ -2,11 +2,9 @@
 //! have come through a proxy that says nothing of it, and would publish the page.
 
 use hyper::StatusCode;
-use hyper::header::{
-    AUTHORIZATION, FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA, WWW_AUTHENTICATE,
-};
+use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA, WWW_AUTHENTICATE};
 
-use super::{FrontDoor, Port};
+use super::{FrontDoor, Port, bearer};
 use crate::answer::{self, Answer};
 use crate::client_address::Peer;
 use crate::config::Pages;
@@ -36,9 +34,7 @@ pub(super) fn refusal(door: &FrontDoor, reader: Reader<'_>) -> Option<Answer> {
 /// A token is good from any address.
 fn shows_token(door: &FrontDoor, headers: &HeaderMap) -> bool {
     let Some(token) = &door.metrics_token else { return false };
-    let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let Some((scheme, shown)) = shown.split_at_checked(BEARER.len()) else { return false };
-    scheme.eq_ignore_ascii_case(BEARER) && token.is(shown.trim_ascii())
+    bearer::credential(headers).is_some_and(|shown| token.is(shown))
 }
 
 /// A peer in `metricsFrom` that has connected itself. A trusted proxy never has.
@@ -70,8 +66,6 @@ const FORWARDING: [HeaderName; 4] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-real-ip"),
 ];
-
-const BEARER: &[u8] = b"Bearer ";
 
 const CLOSED: &str = "/metrics is closed to this address. Set metricsListen to serve it on a port \
                       of its own, METRICS_TOKEN_FILE to ask for a bearer token, or metricsFrom to \

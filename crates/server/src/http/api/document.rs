@@ -37,4 +37,25 @@ pub(super) fn require_all(schema: &mut Schema) {
     schema.insert("required".into(), Value::Array(names));
 }
 
+/// The schema of a type, written where the type is used.
+macro_rules! inline_schema {
+    ($type:ident, $schema:expr) => {
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                $schema
+            }
+        }
+    };
+}
+
+pub(super) use inline_schema;
+
 const KEY_SCHEME: &str = "serviceKey";

@@ -7,12 +7,13 @@ use axum::Json;
 use axum::extract::State;
 use herenow_hub::Target;
 use herenow_wire::ConnectionId;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Answered;
 use super::body::{self, Body};
+use super::document::inline_schema;
 use super::names::{Channel, ConnectionText, User, UserText};
 use super::problem::{Code, Problem};
 use super::query::{NoParameters, Query};
@@ -66,7 +67,7 @@ pub(super) struct KickResult {
     connections: usize,
 }
 
-/// For how long somebody is kept out.
+/// For how long a user or a connection is kept out.
 #[derive(Clone, Copy, Debug)]
 struct ForMs(u64);
 
@@ -149,21 +150,12 @@ impl<'de> Deserialize<'de> for ForMs {
     }
 }
 
-impl JsonSchema for ForMs {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ForMs".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "integer", "minimum": 0, "maximum": MAX_FOR_MS, "default": DEFAULT_FOR_MS,
-        })
-    }
-}
+inline_schema!(
+    ForMs,
+    json_schema!({
+        "type": "integer", "minimum": 0, "maximum": MAX_FOR_MS, "default": DEFAULT_FOR_MS,
+    })
+);
 
 impl ConnectionText {
     fn parse(&self) -> Result<ConnectionId, Problem> {

@@ -14,14 +14,14 @@ use herenow_hub::{ListedMember, PutMember};
 use herenow_wire::{ConnectionId, State as MemberState, StateError};
 use hyper::StatusCode;
 use jiff::Timestamp;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Answered;
 use super::body::{self, Body};
 use super::cursor::{self, List};
-use super::document::require_all;
+use super::document::{inline_schema, require_all};
 use super::names::{Channel, Key, UserText};
 use super::problem::{Code, Problem};
 use super::query::{NoParameters, Paging, Query};
@@ -249,37 +249,16 @@ impl Iso8601 {
     }
 }
 
-impl JsonSchema for StateJson {
-    fn inline_schema() -> bool {
-        true
-    }
+inline_schema!(
+    StateJson,
+    json_schema!({
+        "type": "object",
+        "description": "A JSON object of at most 1024 bytes.",
+        "additionalProperties": true,
+    })
+);
 
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "State".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "object",
-            "description": "A JSON object of at most 1024 bytes.",
-            "additionalProperties": true,
-        })
-    }
-}
-
-impl JsonSchema for Iso8601 {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Iso8601".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
-    }
-}
+inline_schema!(Iso8601, json_schema!({ "type": "string", "format": "date-time" }));
 
 impl IntoResponse for Put {
     fn into_response(self) -> Response {

@@ -11,9 +11,10 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use herenow_hub::MemberKey;
 use herenow_wire::{ChannelName, UserId};
 use hyper::http::request::Parts;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, json_schema};
 use serde::Deserialize;
 
+use super::document::inline_schema;
 use super::problem::{Code, Problem};
 
 /// The channel of a path.
@@ -119,27 +120,9 @@ path_parameter!(Channel, "channel", channel, channel_schema);
 path_parameter!(User, "userId", user, user_schema);
 path_parameter!(Key, "key", key, key_schema);
 
-macro_rules! text_schema {
-    ($text:ident, $schema:expr) => {
-        impl JsonSchema for $text {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($text).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                $schema
-            }
-        }
-    };
-}
-
-text_schema!(ChannelText, channel_schema());
-text_schema!(UserText, user_schema());
-text_schema!(ConnectionText, connection_schema());
+inline_schema!(ChannelText, channel_schema());
+inline_schema!(UserText, user_schema());
+inline_schema!(ConnectionText, connection_schema());
 
 fn channel_schema() -> Schema {
     json_schema!({
