@@ -156,17 +156,19 @@ fn check_names_a_rule_that_does_not_come_back() {
 }
 
 #[test]
-fn a_configuration_sees_the_environment_without_the_secret() {
+fn a_configuration_sees_the_environment_without_secrets() {
     let folder = Folder::with(
-        "const { JWT_USER_SECRET, JWT_ISSUER, HERENOW_LOG_LEVEL, STAGE } = process.env;
-        throw new Error([JWT_USER_SECRET, JWT_ISSUER, HERENOW_LOG_LEVEL, STAGE].join());",
+        "const { JWT_USER_SECRET, SERVICE_KEY, METRICS_TOKEN, JWT_ISSUER, STAGE } = process.env;
+        const secrets = [JWT_USER_SECRET, SERVICE_KEY, METRICS_TOKEN];
+        throw new Error([...secrets, JWT_ISSUER, process.env.HERENOW_LOG_LEVEL, STAGE].join());",
     );
     let mut command = herenow(folder.path(), &["check"]);
     command.env("JWT_USER_SECRET", "s3cret").env("JWT_ISSUER", "me").env("STAGE", "test");
     command.env("HERENOW_LOG_LEVEL", "warn");
+    command.env("SERVICE_KEY", "k".repeat(32)).env("METRICS_TOKEN", "m".repeat(16));
     let output = command.output().expect("the binary runs");
     let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(said.contains("Error: ,me,warn,test"), "{said}");
+    assert!(said.contains("Error: ,,,me,warn,test"), "{said}");
 }
 
 #[test]
