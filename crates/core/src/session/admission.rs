@@ -1,7 +1,7 @@
 //! When a message takes effect: at once, behind the decision that is awaited, when the rate allows
 //! it, or never.
 
-use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, Ref};
+use herenow_wire::{ChannelName, ClientMessage, CloseCode, ErrorCode, Incoming, Ref};
 
 use super::access::Pending;
 use super::input::{Context, Input, SessionEffect};
@@ -96,6 +96,8 @@ impl Session {
             Queued::Waits => {}
             Queued::Replaced(older) => self.answer_replaced(older, out),
             Queued::Redundant(input) => answer_redundant(input, out),
+            // A client counts on what it leaves being left: the end of the connection sees to that.
+            Queued::NoRoom(input) if is_leaving(&input) => self.close(CloseCode::Overloaded, out),
             Queued::NoRoom(input) => self.refuse_for_rate(input, out),
         }
     }
@@ -136,6 +138,7 @@ impl Session {
                 let message = "A newer `auth` has taken the place of this one.";
                 self.refuse_auth(message, reference, out);
             }
+            ClientMessage::Subscribe { channel } => rate_limited(Some(channel), reference, out),
             _ => acknowledge(reference, out),
         }
     }
@@ -170,6 +173,11 @@ impl Session {
             _ => {}
         }
     }
+}
+
+fn is_leaving(input: &Input) -> bool {
+    use ClientMessage::{Unsubscribe, Untrack};
+    matches!(input, Input::Message(Incoming { message: Untrack { .. } | Unsubscribe { .. }, .. }))
 }
 
 /// What waits already does what this message asks for, so it has its answer.

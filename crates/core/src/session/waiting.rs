@@ -117,7 +117,8 @@ impl Waiting {
 
     /// Keeps a message until the decision before it is there. What ends something is let in past
     /// the bound in messages, since it only ever makes less to do; the last word on its channel
-    /// counts. Of tokens the newest waits, in the place of the one before it.
+    /// counts, and takes the place of the one before it if there is no other room. Of tokens the
+    /// newest waits, in the place of the one before it.
     pub(super) fn queue(&mut self, input: Input, room: Room) -> Queued {
         let Some(earlier) = self.queue.iter().rposition(|one| concerns_the_same(one, &input))
         else {
@@ -130,7 +131,10 @@ impl Waiting {
                     (ClientMessage::Auth { .. }, _) => self.replace(earlier, input, room),
                     (ClientMessage::Untrack { .. }, _) => self.replace(earlier, input, room),
                     (ClientMessage::Unsubscribe { .. }, _) => Queued::Redundant(input),
-                    _ => self.push(input, room),
+                    _ => match self.push(input, room) {
+                        Queued::NoRoom(input) => self.replace(earlier, input, room),
+                        queued => queued,
+                    },
                 }
             }
             _ => self.push(input, room),

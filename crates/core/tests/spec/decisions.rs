@@ -175,7 +175,7 @@ fn what_ends_something_waits_for_as_many_channels_as_may_be_subscribed_and_no_mo
     for name in ["a", "b", "c", "d", "e"] {
         talk.gives(1, untrack(name), &[]);
     }
-    talk.gives(1, with_ref("1", untrack("f")), &["error RATE_LIMITED f ref 1"]);
+    talk.gives(1, with_ref("1", untrack("f")), &["close 1013"]);
 }
 
 // P4.16
@@ -228,4 +228,20 @@ fn a_review_is_let_in_past_the_bound() {
     talk.gives(1, Input::Review, &[]);
     let effects = talk.hear(2, granted("garden"));
     assert_eq!(effects.last().expect("it is the last"), "may jane subscribe lobby?");
+}
+
+// P8.3, P8.8
+#[test]
+fn a_message_that_a_leave_replaces_for_lack_of_room_is_answered() {
+    for (message, answers) in [
+        (subscribe("garden"), vec!["error RATE_LIMITED garden ref 1"]),
+        (sync("garden"), vec!["ack ref 1"]),
+        (track("garden", "{}"), vec!["ack ref 1"]),
+    ] {
+        let mut talk = deciding();
+        talk.limits.max_waiting_bytes = 4_000;
+        talk.gives(1, with_ref("1", message), &[]);
+        while talk.hear(1, ping()).is_empty() {}
+        talk.gives(1, with_ref("2", unsubscribe("garden")), &answers);
+    }
 }

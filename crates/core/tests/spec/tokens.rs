@@ -5,7 +5,7 @@ use herenow_core::{AuthRefusal, Input, VERIFICATION_BURST};
 
 use crate::given::{
     GOOD_UNTIL_MS, STARTED_AT_UNIX_MS, bad, good, good_until, granted, ping, refused, subscribe,
-    track, unavailable, with_ref,
+    track, unavailable, unsubscribe, untrack, with_ref,
 };
 use crate::told::Talk;
 
@@ -201,6 +201,13 @@ fn what_waits_is_bounded_in_bytes_and_less_may_wait_before_signing_in() {
     let large = format!("t{}", "t".repeat(8_000));
     let large = herenow_wire::ClientMessage::Auth { token: Some(large.into()), resume: None };
     talk.gives(1, crate::given::say(large), &["error RATE_LIMITED"]);
+
+    // What is left takes the place of what waits for its channel, though nothing else has room.
+    let fill = |talk: &mut Talk| while talk.hear(1, ping()).is_empty() {};
+    fill(&mut talk);
+    talk.gives(1, with_ref("4", unsubscribe("0")), &[]);
+    fill(&mut talk);
+    talk.gives(1, untrack("unheard of"), &["close 1013"]);
 
     // All that an honest client can have waiting fits once it has signed in.
     let mut talk = refreshing(1);
