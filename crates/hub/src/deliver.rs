@@ -38,8 +38,11 @@ pub(crate) struct Deliveries {
 #[derive(Debug)]
 struct Running {
     delivery: Delivery,
-    /// Who is still to get it, in reverse; `None` while an earlier one of the channel runs.
+    /// Who is still to get it, in reverse; `None` before its first part.
     recipients: Option<Vec<Recipient>>,
+    /// Those of them that are not to get it any more. Taken out part by part: to look for each among
+    /// all would cost the square of them when very many lag.
+    forgotten: BTreeSet<u32>,
 }
 
 /// A subscriber, and the part of a delivery that it gets.
@@ -81,21 +84,27 @@ impl Deliveries {
 
     /// How many subscribers are still to be written to.
     pub(crate) fn recipients(&self) -> usize {
-        self.running.iter().filter_map(|running| running.recipients.as_ref()).map(Vec::len).sum()
+        self.running.iter().map(Running::left).sum()
     }
 
     /// The connection is no subscriber any more, or has lost what came before: it gets no more of
-    /// what runs.
+    /// what runs. Only the first has recipients.
     pub(crate) fn forget(&mut self, channel: &ChannelName, slot: u32) {
-        for running in self.running.iter_mut().filter(|r| r.delivery.channel == *channel) {
-            if let Some(recipients) = &mut running.recipients {
-                recipients.retain(|recipient| recipient.slot != slot);
-            }
+        let first = self.running.front_mut().filter(|first| first.delivery.channel == *channel);
+        if let Some(Running { recipients: Some(_), forgotten, .. }) = first {
+            forgotten.insert(slot);
         }
     }
 
     fn has(&self, channel: &ChannelName) -> bool {
         self.running.iter().any(|running| running.delivery.channel == *channel)
+    }
+}
+
+impl Running {
+    fn left(&self) -> usize {
+        let recipients = self.recipients.iter().flatten();
+        recipients.filter(|recipient| !self.forgotten.contains(&recipient.slot)).count()
     }
 }
 
@@ -211,32 +220,36 @@ impl<I: Io> Work<'_, I> {
 
     /// Takes a delivery up that is to be written in parts.
     fn begin(&mut self, delivery: Delivery) {
-        self.hub.deliveries.running.push_back(Running { delivery, recipients: None });
+        self.hub.deliveries.running.push_back(Running {
+            delivery,
+            recipients: None,
+            forgotten: BTreeSet::new(),
+        });
     }
 
     /// Writes a part of what runs.
     fn continue_deliveries(&mut self) {
         let mut left = self.hub.config.writes_per_turn;
         while left > 0 {
-            let Some(Running { delivery, recipients }) = self.hub.deliveries.running.pop_front()
-            else {
-                return;
-            };
+            let Some(first) = self.hub.deliveries.running.pop_front() else { return };
+            let Running { delivery, recipients, forgotten } = first;
             let mut recipients = recipients.unwrap_or_else(|| {
                 let mut recipients = Vec::new();
                 self.collect(&delivery.channel, delivery.snapshot_for, &mut recipients);
                 self.hub.pace.record(delivery.changes.max(1) * recipients.len(), self.now);
                 recipients
             });
-            let part = recipients.split_off(recipients.len().saturating_sub(left));
+            let mut part = recipients.split_off(recipients.len().saturating_sub(left));
             left -= part.len();
+            part.retain(|recipient| !forgotten.contains(&recipient.slot));
             let mut shared = (Shared::of(&delivery.deltas), Shared::of(&delivery.snapshot));
             // Back in its place first: a write may show that a subscriber lags, which is then
             // to be taken off what is left.
             let channel = delivery.channel.clone();
             let is_done = recipients.is_empty();
             if !is_done {
-                let rest = Running { delivery: delivery.clone(), recipients: Some(recipients) };
+                let delivery = delivery.clone();
+                let rest = Running { delivery, recipients: Some(recipients), forgotten };
                 self.hub.deliveries.running.push_front(rest);
             }
             self.write_to(&channel, &mut shared, &part);
