@@ -49,9 +49,11 @@ impl ServiceManager {
         self.tell("RELOADING=1\n");
     }
 
-    /// Another process has taken over, and is the one to look after.
+    /// Another process has taken over and is the one to supervise. What that process sends before this
+    /// message is ignored, so the message feeds the watchdog for it too: the last time may have been
+    /// half the watchdog's time ago, and the new process feeds it only after another half.
     pub fn handed_over(&self, process: u32) {
-        self.tell(&format!("MAINPID={process}\n"));
+        self.tell(&format!("MAINPID={process}\nWATCHDOG=1\n"));
     }
 
     /// The server has begun to stop.

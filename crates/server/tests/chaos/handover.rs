@@ -18,11 +18,11 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::process::{Launch, Process, sign_in};
 
 /// A new process that has taken over. It ends with this.
-struct Successor(u32);
+pub struct Successor(pub u32);
 
 impl Successor {
     /// Waits until one has taken over from `server`, and the old process has ended in order.
-    fn of(server: &mut Process) -> Self {
+    pub fn of(server: &mut Process) -> Self {
         let line = server.wait_for("a new process has taken over");
         let (_, id) = line.split_once("process=").expect("the line names it");
         let successor = Self(id.trim().parse().expect("a process has a number"));
@@ -30,7 +30,7 @@ impl Successor {
         successor
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         herenow_testing::signal(self.0, name);
     }
 }

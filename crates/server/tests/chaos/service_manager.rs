@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::handover::Successor;
 use crate::process::{Launch, Process};
 
 /// How long a message may take.
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WATCHDOG_MS: u64 = 2_000;
 /// Five times as long as it takes between two messages of a live server.
 const QUIET: Duration = Duration::from_millis(5 * WATCHDOG_MS / 2);
+/// Enough for what has been sent already. Zero would mean no limit.
+const NO_TIME: Duration = Duration::from_millis(1);
 /// More messages than can be under way when a loop begins to stand still.
 const LATE_MESSAGES: usize = 10;
 
@@ -99,6 +102,27 @@ async fn the_service_manager_is_told_of_the_start_of_reloads_and_of_the_stop() {
     assert_eq!(manager.next(), "STOPPING=1\n");
     assert_eq!(server.exit_code(PATIENCE), Some(0));
     std::fs::remove_file(&config).expect("it was just written");
+}
+
+#[tokio::test]
+async fn an_upgrade_names_the_new_process_and_feeds_the_watchdog_for_it() {
+    let manager = ServiceManager::new("upgrade");
+    let mut server = manager.start(Launch::default()).await;
+    assert_eq!(manager.next(), "READY=1\n");
+    server.signal("USR2");
+    // From the old process and from the new one, in either order. The old one does not say that it
+    // stops: systemd would take that for the end of the service.
+    let mut told = [manager.next(), manager.next()];
+    told.sort();
+    let successor = Successor::of(&mut server);
+    assert_eq!(told, [format!("MAINPID={}\nWATCHDOG=1\n", successor.0), "READY=1\n".to_owned()]);
+    // What the old process has sent before its end.
+    while let Ok(message) = manager.told(NO_TIME) {
+        assert_eq!(message, FOOD);
+    }
+    assert_eq!(manager.told(PATIENCE).expect("the new process feeds the watchdog"), FOOD);
+    successor.signal("TERM");
+    assert_eq!(manager.next(), "STOPPING=1\n");
 }
 
 #[tokio::test]
