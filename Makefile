@@ -1,10 +1,10 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim bugs fuzz http-api sdk sdk-pack browser promises needs dev fmt bench
+.PHONY: test lint rust sim bugs fuzz http-api sdk sdk-pack browser packages promises needs dev fmt bench
 
-# Everything: format, lints, Rust, the HTTP API from outside, TypeScript, two real browser windows, and that each clause and each
-# guarantee has a test which is among those that ran.
-test: needs lint rust sim http-api sdk browser promises
+# Everything: format, lints, Rust, the HTTP API from outside, TypeScript, two real browser windows, the
+# packages, and that each clause and each guarantee has a test which is among those that ran.
+test: needs lint rust sim http-api sdk browser packages promises
 
 dev:
 	cargo run --release -- dev
@@ -66,7 +66,14 @@ browser:
 	cargo build -p herenow-server
 	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
 
-# Node for the SDK's tests, Chromium for the demo's, Python for those of the HTTP API. The server itself needs neither.
+# The Debian package, the systemd unit, the image, and nginx and Caddy with the configurations that ship.
+# docs/operating.md says what is run and what is only linted. Takes half a minute.
+packages:
+	cargo build -p herenow-server
+	deploy/tests/run
+
+# Node for the SDK's tests, Chromium for the demo's, Python for those of the HTTP API and the packages. The
+# server itself needs none of them.
 needs:
 	scripts/install-needs
 
