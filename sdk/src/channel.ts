@@ -30,10 +30,10 @@ export interface ChannelHost {
 }
 
 /**
- * Where this connection stands with the channel: nothing asked; a subscription asked for, alone or by tracking;
- * granted; refused; kicked, and then nothing is asked for until the time is over.
+ * Where this connection stands with the channel: nothing asked; a subscription asked for, alone or by tracking
+ * ("tracked"); granted; refused; kicked, and then nothing is asked for until the time is over.
  */
-type Standing = "none" | "asked" | "asked-by-track" | "granted" | "refused" | "kicked";
+type Standing = "none" | "asked" | "tracked" | "granted" | "refused" | "kicked";
 
 /** The wait before that, random between half of this and this, doubled each time up to the most. In ms. */
 const FIRST_RETRY_MS = 2_000;
@@ -134,6 +134,8 @@ export class Channel<S extends object = State> {
       case "presence_join":
       case "presence_update":
       case "presence_leave":
+        // Changes follow a list: it came while nothing was wanted of this channel, the connection's default one.
+        if (this.#standing === "tracked") this.#subscribe();
         this.#tell(this.#roster.delta(message));
         break;
       case "subscribed":
@@ -195,7 +197,7 @@ export class Channel<S extends object = State> {
     if (state) {
       if (this.#sent === state) return;
       this.#sent = state;
-      if (this.#standing === "none") this.#standing = "asked-by-track";
+      if (this.#standing === "none") this.#standing = "tracked";
       this.#host.send(say.track(this.name, state));
     } else if (this.#isListening && this.#standing === "none") {
       this.#subscribe();
@@ -222,6 +224,8 @@ export class Channel<S extends object = State> {
     } else if (this.#tracked.size === 0 && this.#sent !== undefined) {
       this.#sent = undefined;
       this.#host.send(say.untrack(this.name));
+      // The track may wait for the rate: then it goes, and its subscription with it.
+      if (this.#standing === "tracked") this.#subscribe();
     }
   }
 
@@ -232,7 +236,7 @@ export class Channel<S extends object = State> {
 
   #synced(message: Snapshot): void {
     // The first list holds the own member if tracking was the first that was said: else the server has ended it since.
-    const isExpected = this.#standing === "asked-by-track";
+    const isExpected = this.#standing === "tracked";
     this.#granted();
     this.#tell(this.#roster.snapshot(message));
     if (isExpected && !message.presences.some((row) => row.connectionId === this.#host.connectionId)) this.#ended();
@@ -247,7 +251,7 @@ export class Channel<S extends object = State> {
       this.#kicked(kickMs);
     } else if (code === "SERVER_ERROR" || code === "RATE_LIMITED") {
       this.#retryLater();
-    } else if (this.#standing === "asked-by-track") {
+    } else if (this.#standing === "tracked") {
       // Who may not appear may still be allowed to watch.
       if (this.#isListening) this.#subscribe();
       else this.#standing = "refused";

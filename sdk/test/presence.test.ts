@@ -122,6 +122,27 @@ describe("wanting", () => {
     expect(server.socket.take()).toEqual([]);
   });
 
+  it("subscribes where a track is taken back before a list has come: it may have waited for the rate", async () => {
+    presence.onSync(() => {});
+    presence.track({ n: 1 });
+    await server.accept();
+    afterAuth();
+    presence.untrack();
+    await settle();
+    expect(server.socket.take()).toEqual([UNTRACK, SUBSCRIBE]);
+  });
+
+  it("asks once for the list of the default channel where it came before anything was wanted of it", async () => {
+    presence.track({ n: 1 });
+    const socket = await server.accept();
+    afterAuth();
+    const delta = { channel: CHANNEL, userId: "jane", connectionId: "me", state: { n: 1 } };
+    socket.say({ type: "presence_join", seq: 1, ...delta });
+    socket.say({ type: "presence_update", seq: 2, ...delta });
+    await settle();
+    expect(socket.take()).toEqual([SUBSCRIBE]);
+  });
+
   it("unsubscribes once the last listener and the state are gone, and only then", async () => {
     const offSync = presence.onSync(() => {});
     const offJoin = presence.onJoin(() => {});

@@ -17,6 +17,7 @@ const UNSUBSCRIBE: &str = r#"{"type":"unsubscribe","channel":"presence:a"}"#;
 const LEAVE: &str = r#"{"type":"presence_leave","channel":"presence:a"}"#;
 const JOIN_1: &str = r#"{"type":"presence_join","channel":"presence:a","state":{"n":1}}"#;
 const JOIN_2: &str = r#"{"type":"presence_join","channel":"presence:a","state":{"n":2}}"#;
+const ME: &str = r#"{"userId":"jane","connectionId":"c1","state":{"n":1}}"#;
 const AUTH_SUCCESS: &str = r#"{"type":"auth_success","userId":"jane","connectionId":"c1"}"#;
 
 /// A machine with a clock and a die that the test holds.
@@ -148,6 +149,7 @@ fn the_last_interest_in_a_channel_ends_the_subscription() {
     let mut bench = Bench::connected();
     assert_eq!(bench.input(Input::Track(a(), state(r#"{"n":1}"#))), [send(JOIN_1)]);
     assert_eq!(bench.input(Input::Listen(a())), []);
+    bench.text(&sync(7, 0, ME));
     assert_eq!(bench.input(Input::Untrack(a())), [send(LEAVE)]);
     assert_eq!(bench.input(Input::Untrack(a())), []);
     assert_eq!(bench.input(Input::Track(a(), state(r#"{"n":2}"#))), [send(JOIN_2)]);

@@ -6,6 +6,8 @@ use herenow_client::machine::{Event, Input, KICKED_RETRY_CAP, Machine, Moment, O
 use herenow_wire::{ChannelName, State};
 
 const TRACK: &str = r#"{"type":"presence_join","channel":"presence:a","state":{"n":1}}"#;
+const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"presence:a"}"#;
+const UNTRACK: &str = r#"{"type":"presence_leave","channel":"presence:a"}"#;
 const ME: &str = r#"{"userId":"jane","connectionId":"c1","state":{"n":1}}"#;
 const BOB: &str = r#"{"userId":"bob","connectionId":"b1","state":{"n":9}}"#;
 const DENIED: &str =
@@ -18,17 +20,27 @@ struct Bench {
 }
 
 impl Bench {
-    /// Tracks in `presence:a` and has seen itself and bob there.
-    fn tracking() -> Self {
+    /// Knows nothing of any channel.
+    fn signed_in() -> Self {
         let machine = Machine::new(Some("t0ken".into()));
         let mut bench = Self { machine, now: Instant::now() };
         bench.input(Input::Start);
         bench.input(Input::Opened);
         bench.text(r#"{"type":"auth_success","userId":"jane","connectionId":"c1"}"#);
-        let state = State::parse(r#"{"n":1}"#).expect("a good state");
-        bench.input(Input::Track(a(), state));
+        bench
+    }
+
+    /// Tracks in `presence:a` and has seen itself and bob there.
+    fn tracking() -> Self {
+        let mut bench = Self::signed_in();
+        bench.track();
         bench.sync(1, &[ME, BOB]);
         bench
+    }
+
+    fn track(&mut self) -> Vec<String> {
+        let state = State::parse(r#"{"n":1}"#).expect("a good state");
+        sent(self.input(Input::Track(a(), state)))
     }
 
     fn input(&mut self, input: Input) -> Vec<Output> {
@@ -90,10 +102,11 @@ fn an_own_entry_that_ended_is_tracked_again_at_once() {
 
 // P11.8
 #[test]
-fn an_own_entry_that_a_snapshot_lacks_is_tracked_again_once() {
+fn an_own_entry_that_a_snapshot_lacks_is_tracked_again_and_not_without_end() {
     let mut bench = Bench::tracking();
     assert_eq!(bench.sync(2, &[BOB]), [TRACK]);
-    assert_eq!(bench.sync(3, &[BOB]), [""; 0]);
+    assert_eq!(bench.sync(3, &[BOB]), [TRACK], "it may have ended before it was seen");
+    assert_eq!(bench.sync(4, &[BOB]), [""; 0]);
 }
 
 // P11.8
@@ -244,4 +257,46 @@ fn a_subscription_that_ended_after_the_own_entry_is_told_and_not_asked_for() {
     let outputs = bench.text(ended);
     assert!(outputs.iter().any(|output| matches!(output, Output::Event(Event::Refused(_)))));
     assert_eq!(bench.later(KICKED_RETRY_CAP), [""; 0]);
+}
+
+// P11.8
+#[test]
+fn a_list_that_came_before_the_channel_was_wanted_is_asked_for_once() {
+    let mut bench = Bench::signed_in();
+    assert!(bench.sync(0, &[]).is_empty(), "the socket subscribes by default");
+    assert_eq!(bench.track(), [TRACK]);
+    let own = |seq: u64| {
+        format!(
+            r#"{{"type":"presence_join","channel":"presence:a","seq":{seq},"userId":"jane","connectionId":"c1","state":{{"n":1}}}}"#
+        )
+    };
+    assert_eq!(sent(bench.text(&own(1))), [SUBSCRIBE]);
+    assert!(sent(bench.text(&own(2))).is_empty(), "it is on its way");
+    let heard = bench.text(
+        r#"{"type":"presence_leave","channel":"presence:a","seq":3,"userId":"bob","connectionId":"b1","reason":"leave"}"#,
+    );
+    assert_eq!(heard, [], "nothing is told of a list that is not known");
+    assert!(bench.sync(3, &[ME]).is_empty());
+    assert_eq!(bench.leave(4, "timeout"), [TRACK], "the list is known");
+}
+
+#[test]
+fn a_listener_subscribes_if_a_track_is_taken_back_before_a_list_has_come() {
+    let mut bench = Bench::signed_in();
+    bench.track();
+    bench.input(Input::Listen(a()));
+    // The track may have waited for the rate, and is gone now.
+    assert_eq!(sent(bench.input(Input::Untrack(a()))), [UNTRACK, SUBSCRIBE]);
+}
+
+// P11.8
+#[test]
+fn a_member_that_ended_before_its_join_was_seen_is_tracked_again_once() {
+    let mut bench = Bench::signed_in();
+    bench.input(Input::Listen(a()));
+    bench.sync(1, &[BOB]);
+    assert_eq!(bench.track(), [TRACK]);
+    // The join and its end were dropped with what a slow socket did not take.
+    assert_eq!(bench.sync(9, &[BOB]), [TRACK]);
+    assert!(bench.sync(10, &[BOB]).is_empty());
 }

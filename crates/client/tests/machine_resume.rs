@@ -155,7 +155,7 @@ fn a_word_that_may_have_been_lost_with_the_socket_is_said_again() {
     let mut bench = Bench::connected();
     bench.input(Input::Listen(a()));
     bench.input(track());
-    assert_eq!(bench.input(Input::Untrack(a())), [send(LEAVE)]);
+    assert_eq!(bench.input(Input::Untrack(a())), [send(LEAVE), send(SUBSCRIBE)]);
     bench.lose();
     assert_eq!(bench.reopen(), [send(RESUMING), send(SUBSCRIBE)]);
     assert_eq!(bench.text(&success("c1", "")), [send(LEAVE), signed_in("c1")]);

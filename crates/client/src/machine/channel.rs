@@ -21,9 +21,11 @@ pub(super) struct Channel {
     kicked: u32,
     /// Whether the next snapshot is that of a rebuilt map: it is told even where it reads the same.
     pub(super) is_rebuilding: bool,
-    /// Whether the first list of this socket must hold this client: tracking was the first that it
-    /// said of the channel, and the server has not refused it.
+    /// Whether the next list should hold this client: it tracks, and the server has not refused it. A
+    /// list that was on its way before lacks it as well; then the state is told once more for nothing.
     is_expected: bool,
+    /// Whether a list was asked for because changes came without one.
+    is_list_requested: bool,
     pub(super) roster: Roster,
 }
 
@@ -48,7 +50,7 @@ impl Channel {
     pub(super) fn request(&mut self, name: &ChannelName, out: &mut Vec<Output>) {
         self.retry_at = None;
         self.admission = Admission::Open;
-        self.is_expected = self.tracked.is_some() && self.roster.position().is_none();
+        self.is_expected = self.tracked.is_some();
         let message = self.again(name).unwrap_or_else(|| protocol::subscribe(name));
         out.push(Output::Send(message));
     }
@@ -58,18 +60,25 @@ impl Channel {
         self.tracked.as_ref().map(|state| protocol::track(name, state))
     }
 
-    pub(super) fn unlisten(&mut self, name: &ChannelName) -> Option<String> {
+    pub(super) fn unlisten(&mut self, name: &ChannelName) -> Vec<String> {
         let was_listening = std::mem::take(&mut self.listening);
-        (was_listening && self.tracked.is_none()).then(|| protocol::unsubscribe(name))
+        let is_over = was_listening && self.tracked.is_none();
+        is_over.then(|| protocol::unsubscribe(name)).into_iter().collect()
     }
 
-    pub(super) fn untrack(&mut self, name: &ChannelName) -> Option<String> {
-        self.tracked.take()?;
+    pub(super) fn untrack(&mut self, name: &ChannelName) -> Vec<String> {
+        if self.tracked.take().is_none() {
+            return Vec::new();
+        }
         if std::mem::take(&mut self.kicked) > 0 {
             self.retry_at = None;
         }
-        let message = if self.listening { protocol::untrack } else { protocol::unsubscribe };
-        Some(message(name))
+        match self.listening {
+            true if self.roster.position().is_some() => vec![protocol::untrack(name)],
+            // The `presence_join` may wait for the rate: then it goes, and its subscription with it.
+            true => vec![protocol::untrack(name), protocol::subscribe(name)],
+            false => vec![protocol::unsubscribe(name)],
+        }
     }
 
     /// The socket is gone. The list stays until the next one's snapshot.
@@ -79,6 +88,7 @@ impl Channel {
         self.kicked = 0;
         self.is_rebuilding = false;
         self.is_expected = false;
+        self.is_list_requested = false;
         self.roster.suspend();
     }
 
@@ -100,6 +110,15 @@ impl Channel {
     /// A list of the channel came.
     pub(super) fn granted(&mut self) {
         self.admission = Admission::Open;
+        self.is_list_requested = false;
+    }
+
+    /// A change came. Changes follow a list, so if none is known, it came while nothing was wanted of
+    /// the channel, which the socket subscribes to by default: it is asked for once more.
+    pub(super) fn request_missed_list(&mut self, name: &ChannelName) -> Option<String> {
+        let is_missed = self.roster.position().is_none() && !self.is_list_requested;
+        self.is_list_requested |= is_missed;
+        is_missed.then(|| protocol::subscribe(name))
     }
 
     /// The server ended the subscription. Nothing is asked for by itself, unless it names a time.
@@ -149,10 +168,16 @@ impl Channel {
         }
     }
 
-    /// A list came without this client. If it should have been there, the server has ended it before
-    /// anything was heard of it: the state is told again.
+    /// Whether the list that has come should hold this client.
+    pub(super) fn take_expected(&mut self) -> bool {
+        std::mem::take(&mut self.is_expected)
+    }
+
+    /// A list came without this client and should have held it: the server has ended its member
+    /// before anything was heard of it. The state is told again, unless that has just been done since
+    /// the list before held it.
     pub(super) fn missing(&mut self, name: &ChannelName) -> Option<String> {
-        std::mem::take(&mut self.is_expected).then(|| self.again(name)).flatten()
+        (!self.is_expected).then(|| self.again(name)).flatten()
     }
 
     /// Whether the right to track was lost on this socket.

@@ -53,6 +53,8 @@ impl Machine {
                 self.refused(failure, moment, out);
             }
             ServerMessage::Sync(sync) => {
+                let known = self.channels.get_mut(&sync.channel);
+                let is_expected = known.is_some_and(Channel::take_expected);
                 self.apply(&sync.channel, moment, out, |channel| {
                     channel.granted();
                     let is_rebuilt = std::mem::take(&mut channel.is_rebuilding);
@@ -61,16 +63,21 @@ impl Machine {
                 });
                 let is_in = |own: &Arc<str>| sync.rows.iter().any(|row| row.connection_id == *own);
                 let is_missing = self.connection_id.as_ref().is_some_and(|own| !is_in(own));
-                if let (true, Some(channel)) = (is_missing, self.channels.get_mut(&sync.channel)) {
+                if let Some(channel) = self.channels.get_mut(&sync.channel)
+                    && is_expected
+                    && is_missing
+                {
                     out.extend(channel.missing(&sync.channel).map(Output::Send));
                 }
             }
             ServerMessage::Join(delta) | ServerMessage::Update(delta) => {
+                self.request_missed_list(&delta.channel, out);
                 self.apply(&delta.channel, moment, out, |channel| {
                     channel.roster.apply_delta(&delta)
                 });
             }
             ServerMessage::Leave(departure) => {
+                self.request_missed_list(&departure.channel, out);
                 self.apply(&departure.channel, moment, out, |channel| {
                     channel.roster.apply_departure(&departure)
                 });
@@ -109,6 +116,11 @@ impl Machine {
         if let (Some(reason), Some(channel)) = (own_end, self.channels.get_mut(name)) {
             channel.own_entry_ended(&reason, name, moment, out);
         }
+    }
+
+    fn request_missed_list(&mut self, name: &ChannelName, out: &mut Vec<Output>) {
+        let message = self.channels.get_mut(name).and_then(|one| one.request_missed_list(name));
+        out.extend(message.map(Output::Send));
     }
 
     fn revoked(&mut self, name: &ChannelName, moment: Moment, out: &mut Vec<Output>) {

@@ -268,20 +268,22 @@ impl Machine {
         &mut self,
         name: ChannelName,
         out: &mut Vec<Output>,
-        change: fn(&mut Channel, &ChannelName) -> Option<String>,
+        change: fn(&mut Channel, &ChannelName) -> Vec<String>,
     ) {
         let Some(channel) = self.channels.get_mut(&name) else { return };
-        let message = change(channel, &name);
+        let messages = change(channel, &name);
         let is_wanted = channel.is_wanted();
         if !is_wanted {
             self.channels.remove(&name);
         }
-        let Some(message) = message else { return };
+        if messages.is_empty() {
+            return;
+        }
         if matches!(self.link, Link::Open(_)) {
             if !is_wanted {
                 self.leaving.expect(&name);
             }
-            out.push(Output::Send(message));
+            out.extend(messages.into_iter().map(Output::Send));
         }
         if let Some(place) = &mut self.place {
             place.given_up.insert(name);
