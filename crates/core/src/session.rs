@@ -55,6 +55,19 @@ impl Session {
         Self::at(Stage::Unauthenticated { until: now + limits.auth_timeout }, connection)
     }
 
+    /// A connection that the server itself opens, to watch a channel for a backend.
+    pub fn watching(
+        connection: ConnectionId,
+        channel: ChannelName,
+        out: &mut Vec<SessionEffect>,
+    ) -> Self {
+        let mut session = Self::at(Stage::Watching, connection);
+        let mut subscription = Subscription::new(channel);
+        subscription.listen(out);
+        session.subscriptions.push(subscription);
+        session
+    }
+
     /// The server's name for this connection.
     pub fn connection(&self) -> ConnectionId {
         self.connection
@@ -63,6 +76,11 @@ impl Session {
     /// Who it is, once it has shown a good token.
     pub fn auth(&self) -> Option<&Auth> {
         self.stage.auth()
+    }
+
+    /// Whether it is somebody's of whom the server knows.
+    pub fn is_trusted(&self) -> bool {
+        self.stage == Stage::Watching || self.auth().is_some()
     }
 
     /// Whether it has ended and takes no input any more.

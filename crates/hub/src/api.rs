@@ -26,6 +26,16 @@ pub enum Event<'a> {
         /// The channel of messages that name none.
         default_channel: DefaultChannel,
     },
+    /// The server itself has opened a socket, to watch a channel for a backend. Slot and id are as
+    /// for [`Event::Opened`].
+    Watching {
+        /// The shell's number for the socket.
+        slot: u32,
+        /// The server's name for the connection.
+        id: ConnectionId,
+        /// What is watched.
+        channel: ChannelName,
+    },
     /// Bytes came from a socket, cut anywhere. They are unmasked in place.
     Received {
         /// From which.
@@ -157,6 +167,7 @@ impl Hub {
         let mut work = Work { hub: self, io, now };
         match event {
             Event::Opened { slot, id, default_channel } => work.open(slot, id, default_channel),
+            Event::Watching { slot, id, channel } => work.open_watching(slot, id, channel),
             Event::Received { slot, bytes } => work.receive(slot, bytes),
             Event::Writable { slot } => work.drain(slot),
             Event::Ended { slot, how: End::Broken } => work.socket_ended(slot),

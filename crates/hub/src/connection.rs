@@ -110,9 +110,9 @@ impl Connection {
 
     /// What may wait for it, of replies and flushes together.
     pub(crate) fn max_queue_bytes(&self, send_queue_bytes: usize) -> usize {
-        match self.session.auth() {
-            Some(_) => send_queue_bytes,
-            None => send_queue_bytes.min(UNAUTHENTICATED_QUEUE_BYTES),
+        match self.session.is_trusted() {
+            true => send_queue_bytes,
+            false => send_queue_bytes.min(UNAUTHENTICATED_QUEUE_BYTES),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use herenow_core::{Input, Session};
 use herenow_wire::frame::{Chunk, Inbound, Opcode, write_header, write_pong};
-use herenow_wire::{CloseCode, ConnectionId, DefaultChannel};
+use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel};
 
 use crate::api::Io;
 use crate::connection::{Connection, Phase};
@@ -23,6 +23,19 @@ impl<I: Io> Work<'_, I> {
         hub.leases.set_deadline(slot, self.now + hub.config.limits.auth_timeout);
         hub.counters.connections_accepted += 1;
         if hub.shutdown_deadline.is_some() {
+            self.close(slot, CloseCode::Restart, "");
+        }
+    }
+
+    /// Takes over a socket by which a backend watches a channel.
+    pub(crate) fn open_watching(&mut self, slot: u32, id: ConnectionId, channel: ChannelName) {
+        let session = Session::watching(id, channel, &mut self.hub.effects);
+        self.hub.connections.insert(slot, Connection::new(session, DefaultChannel::None));
+        self.hub.leases.open(slot, self.now);
+        self.hub.counters.connections_accepted += 1;
+        self.apply_session_effects(slot);
+        self.apply_shard_effects();
+        if self.hub.shutdown_deadline.is_some() {
             self.close(slot, CloseCode::Restart, "");
         }
     }

@@ -22,6 +22,7 @@ pub use jwks::{Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_B
 pub use jwks_file::{JwksFile, JwksFileError, follow};
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
+pub(crate) use service_keys::KeysInForce;
 pub use service_keys::{MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, ServiceKeys, ServiceKeysError};
 
 use std::fmt;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::loops::Loops;
+use crate::watched::Watched;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -198,6 +199,11 @@ impl Backend {
         time: Duration,
     ) -> Result<Option<usize>, Unavailable> {
         Ok(kicked(self.ask_all(WriteRequest::Disconnect { user, time }).await?))
+    }
+
+    /// Watches a channel from here on.
+    pub(crate) fn watch(&self, channel: ChannelName) -> Result<Watched, Unavailable> {
+        Watched::new(&self.loops, channel)
     }
 
     async fn with_subscribers(

@@ -21,6 +21,7 @@ use mio::{Events, Poll, Token};
 pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
 pub(crate) use self::metrics::Metrics;
 use self::shell::{Got, Shell};
+use crate::admission::UnauthenticatedPermit;
 use crate::auth::ResumeKey;
 use crate::config::Settings;
 use crate::control::{LoopControl, Shutdown};
@@ -195,6 +196,12 @@ impl EventLoop {
                     self.tell(Event::Ruling { asker, channel, ruling });
                 }
                 Mail::Verified(token) => self.verified_tokens.push_back(token),
+                Mail::Watch(watched) => {
+                    let (stream, channel) = *watched;
+                    if let Some((slot, id)) = self.watch(stream, None) {
+                        self.tell(Event::Watching { slot, id, channel });
+                    }
+                }
                 Mail::Request(request) => {
                     let (request, answer) = *request;
                     let id = self.shell.await_response(answer);
@@ -222,19 +229,28 @@ impl EventLoop {
     /// Takes over a socket that was upgraded.
     fn open(&mut self, accepted: AcceptedSocket) {
         let AcceptedSocket { stream, mut first_bytes, default_channel, permit } = accepted;
-        let Some(id) = random_id() else { return };
-        let slot = match self.shell.watch(stream, permit, self.poll.registry()) {
-            Ok(slot) => slot,
-            Err(error) => {
-                tracing::warn!(%error, "a socket could not be watched and was dropped");
-                return;
-            }
-        };
+        let Some((slot, id)) = self.watch(stream, permit) else { return };
         self.tell(Event::Opened { slot, id, default_channel });
         if !first_bytes.is_empty() {
             self.tell(Event::Received { slot, bytes: &mut first_bytes });
         }
         self.shell.queue_read(slot);
+    }
+
+    /// Polls a socket from here on. Returns its slot, and a name for its connection.
+    fn watch(
+        &mut self,
+        stream: socket2::Socket,
+        permit: Option<UnauthenticatedPermit>,
+    ) -> Option<(u32, ConnectionId)> {
+        let id = random_id()?;
+        match self.shell.watch(stream, permit, self.poll.registry()) {
+            Ok(slot) => Some((slot, id)),
+            Err(error) => {
+                tracing::warn!(%error, "a socket could not be watched and was dropped");
+                None
+            }
+        }
     }
 
     /// Reads the sockets that have something, in turns, until the hub has had enough.

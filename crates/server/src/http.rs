@@ -12,6 +12,7 @@ mod health;
 mod metrics_access;
 mod places;
 mod routes;
+mod streams;
 mod visit;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

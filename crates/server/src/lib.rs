@@ -25,6 +25,7 @@ mod strict_json;
 pub mod typescript;
 pub mod upgrade;
 mod verification;
+mod watched;
 
 use std::fmt;
 use std::future;
@@ -182,7 +183,7 @@ impl Server {
             minter: self.minter,
             metrics_token: self.metrics_token,
             metrics: DoorMetrics::default(),
-            api: Api::new(backend, self.service_keys),
+            api: Api::new(backend, self.service_keys, draining.clone()),
             opened: tokio::time::Instant::now(),
             draining: draining.clone(),
         });

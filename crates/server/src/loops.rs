@@ -192,6 +192,14 @@ impl Loops {
         Ok(answered)
     }
 
+    /// Hands the server's end of a socket to a loop by which a backend watches a channel. The
+    /// channel's own loop: its flushes go there anyway.
+    pub(crate) fn watch(&self, stream: Socket, channel: ChannelName) -> Result<(), Unavailable> {
+        let home = self.home(&channel);
+        let mail = vec![Mail::Watch(Box::new((stream, channel)))];
+        self.mailboxes[usize::from(home.0)].send(mail).map_err(|_| Unavailable)
+    }
+
     /// Waits until every loop has taken the rules of this order, or newer ones.
     pub async fn until_applied(&self, version: ControlVersion) {
         self.control.until_applied(version.0).await;

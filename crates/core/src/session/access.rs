@@ -183,7 +183,8 @@ impl Session {
     /// Starts to ask again for everything that was granted.
     pub(super) fn begin_review(&mut self, cause: Cause, out: &mut Vec<SessionEffect>) {
         let is_answered = matches!(cause, Cause::Refresh { .. });
-        if !is_answered && self.subscriptions.is_empty() {
+        let has_no_rights = self.subscriptions.is_empty() || self.stage == Stage::Watching;
+        if !is_answered && has_no_rights {
             return;
         }
         let review = Review {

@@ -15,6 +15,8 @@ pub(super) enum Stage {
     },
     /// It has shown no good token and subscribes to public channels.
     Observing,
+    /// The server itself opened it, to watch a channel for a backend. It needs no token and no right.
+    Watching,
     /// It has shown a good token.
     Authenticated {
         /// Who it is.
@@ -44,7 +46,7 @@ impl Stage {
     pub(super) fn auth(&self) -> Option<&Auth> {
         match self {
             Self::Authenticated { auth, .. } | Self::Detached { auth, .. } => Some(auth),
-            Self::Unauthenticated { .. } | Self::Observing | Self::Ended => None,
+            Self::Unauthenticated { .. } | Self::Observing | Self::Watching | Self::Ended => None,
         }
     }
 
@@ -56,7 +58,7 @@ impl Stage {
                 let until = graces.until.iter().map(|(_, until)| *until);
                 until.min().unwrap_or(Instant::NEVER)
             }
-            Self::Observing | Self::Ended => Instant::NEVER,
+            Self::Observing | Self::Watching | Self::Ended => Instant::NEVER,
         }
     }
 }

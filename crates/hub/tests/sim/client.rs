@@ -11,7 +11,7 @@ use herenow_wire::{ChannelName, DefaultChannel, State};
 
 use crate::application::Application;
 use crate::frames::{self, Frame, Opcode};
-use crate::network::{Down, LinkId, Up};
+use crate::network::{Down, LinkId, Opening, Up};
 use crate::observer::Observer;
 use crate::stage::Stage;
 
@@ -21,6 +21,8 @@ pub struct Client {
     pub token: Option<String>,
     /// The channel that its socket names, for what it says without one.
     default: DefaultChannel,
+    /// The channel that the server opens its sockets to watch.
+    pub watched: Option<ChannelName>,
     pub machine: Machine,
     pub wants: BTreeMap<ChannelName, Want>,
     pub application: Application,
@@ -62,6 +64,7 @@ impl Client {
         Self {
             number,
             default,
+            watched: None,
             machine: Machine::new(token.as_deref().map(Into::into)),
             token,
             wants: BTreeMap::new(),
@@ -321,7 +324,9 @@ impl Client {
         match output {
             Output::Connect => {
                 let link = stage.network.open();
-                stage.send_up(link, Up::Open(self.default.clone()));
+                let upgrade = || Opening::Upgrade(self.default.clone());
+                let opening = self.watched.clone().map_or_else(upgrade, Opening::Watch);
+                stage.send_up(link, Up::Open(opening));
                 stage.opened.push(link);
                 self.link = Some(link);
                 self.observer = Observer::default();

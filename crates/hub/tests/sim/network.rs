@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use herenow_core::Instant;
-use herenow_wire::DefaultChannel;
+use herenow_wire::{ChannelName, DefaultChannel};
 
 /// Which link. Never used again.
 pub type LinkId = usize;
@@ -40,12 +40,21 @@ pub struct FrameEnd {
 /// What goes to the server.
 #[derive(Debug)]
 pub enum Up {
-    /// The request to open a WebSocket, and the channel that it names.
-    Open(DefaultChannel),
+    /// A socket is to be opened.
+    Open(Opening),
     /// A piece of the stream, cut anywhere.
     Bytes(Vec<u8>),
     /// The end of the stream, orderly or not.
     End,
+}
+
+/// How a socket is opened.
+#[derive(Debug)]
+pub enum Opening {
+    /// By the request for a WebSocket, which may name a channel.
+    Upgrade(DefaultChannel),
+    /// By the server itself, for a backend that watches the channel.
+    Watch(ChannelName),
 }
 
 /// What goes to the client.

@@ -9,10 +9,10 @@ use herenow_core::{
     Auth, AuthRefusal, Claim, Instant, Peer, Question, Right, Ruling, SCAN_EVERY, Verification,
 };
 use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, QueryId, Response, Wrote};
-use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel, UserId};
+use herenow_wire::{ChannelName, CloseCode, ConnectionId, UserId};
 
 use crate::bounds::SnapshotWaits;
-use crate::network::{Down, LinkId, Up};
+use crate::network::{Down, LinkId, Opening, Up};
 use crate::stage::{Stage, Weather};
 
 /// See the module.
@@ -289,7 +289,7 @@ impl<'a> Outside<'a> {
     pub fn read_sockets(&mut self, hub: &mut Hub) {
         for link in std::mem::take(&mut self.shell.opening) {
             match self.stage.network.link(link).up.receive(self.stage.now) {
-                Some((_, Up::Open(default))) => self.open((link, default), hub),
+                Some((_, Up::Open(opening))) => self.open((link, opening), hub),
                 Some(_) => {}
                 None => self.shell.opening.push(link),
             }
@@ -304,7 +304,7 @@ impl<'a> Outside<'a> {
         }
     }
 
-    fn open(&mut self, (link, default_channel): (LinkId, DefaultChannel), hub: &mut Hub) {
+    fn open(&mut self, (link, opening): (LinkId, Opening), hub: &mut Hub) {
         let (now, chance) = (self.stage.now, &mut self.stage.chance);
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&chance.draw().to_le_bytes());
@@ -321,7 +321,15 @@ impl<'a> Outside<'a> {
         });
         self.stage.send_down(link, Down::Opened);
         let id = ConnectionId::from_bytes(bytes);
-        hub.handle(Event::Opened { slot, id, default_channel }, now, self);
+        let event = match opening {
+            Opening::Upgrade(default_channel) => Event::Opened { slot, id, default_channel },
+            Opening::Watch(channel) => {
+                // No rule is asked.
+                self.shell.granted.insert((link, channel.clone()));
+                Event::Watching { slot, id, channel }
+            }
+        };
+        hub.handle(event, now, self);
     }
 
     fn unblock(&mut self, slot: u32, hub: &mut Hub) {

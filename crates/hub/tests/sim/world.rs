@@ -5,7 +5,7 @@ use std::time::{Duration, Instant as Wall};
 
 use herenow_client::machine::{Input, Status};
 use herenow_core::Instant;
-use herenow_wire::{ChannelName, UserId};
+use herenow_wire::{ChannelName, DefaultChannel, UserId};
 
 use crate::application::{List, list_of};
 use crate::client::Client;
@@ -51,8 +51,16 @@ impl World {
         let mut world = Self { server, clients: Vec::new(), stage };
         for number in 0..all {
             let token = (number < members).then(|| token_of(number));
-            let default = world.stage.a_default_channel();
-            world.clients.push(Client::new(number, token, default, epoch));
+            let mut default = world.stage.a_default_channel();
+            // Every other observer is a backend, whose sockets the server opens itself.
+            let is_backend = token.is_none() && number % 2 == 1;
+            let watched = is_backend.then(|| world.stage.plan.channels[0].clone());
+            if is_backend {
+                default = DefaultChannel::None;
+            }
+            let mut client = Client::new(number, token, default, epoch);
+            client.watched = watched;
+            world.clients.push(client);
         }
         for client in &mut world.clients {
             client.tell(Input::Start, &mut world.stage);

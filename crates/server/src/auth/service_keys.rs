@@ -18,6 +18,10 @@ pub struct ServiceKeys {
     file: Option<Arc<Path>>,
 }
 
+/// The keys of one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct KeysInForce(Arc<[Secret]>);
+
 /// Why keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceKeysError {
@@ -107,6 +111,16 @@ impl ServiceKeys {
             }
         };
         following::every(FOLLOW_INTERVAL, "service-keys", look).map(Some)
+    }
+
+    /// Those that are in force now, to be compared later.
+    pub(crate) fn in_force(&self) -> KeysInForce {
+        KeysInForce(self.current())
+    }
+
+    /// Whether they still are.
+    pub(crate) fn are_in_force(&self, keys: &KeysInForce) -> bool {
+        Arc::ptr_eq(&self.current(), &keys.0)
     }
 
     fn replace(&self, keys: Arc<[Secret]>) {

@@ -9,6 +9,7 @@ use herenow_core::Ruling;
 use herenow_hub::{Asker, Request, Response};
 use herenow_wire::ChannelName;
 use mio::Waker;
+use socket2::Socket;
 use tokio::sync::oneshot;
 
 use crate::loops::AcceptedSocket;
@@ -25,6 +26,8 @@ pub(crate) enum Mail {
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
     /// What came of a token of one of the receiving loop's connections.
     Verified(Box<VerifiedToken>),
+    /// A socket by which a backend watches a channel.
+    Watch(Box<(Socket, ChannelName)>),
     /// What a backend asks of the receiving loop's hub, and where the answer goes.
     Request(Box<(Request, oneshot::Sender<Response>)>),
     /// A new connection needs a place: the oldest detached session of the receiving loop is to end.

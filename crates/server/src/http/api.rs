@@ -5,6 +5,7 @@ mod body;
 mod channels;
 mod cursor;
 mod document;
+mod events;
 mod kicks;
 mod members;
 mod names;
@@ -19,27 +20,35 @@ use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with, put_with};
 use aide::openapi::OpenApi;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{FromRef, Request};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::{Json, Router};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
 use self::problem::{Code, Problem};
 use super::bearer;
+use super::streams::Streams;
 use crate::answer::{Answer, NO_SNIFF};
 use crate::auth::ServiceKeys;
 use crate::backend::Backend;
 
 /// See the module.
 pub(crate) struct Api {
-    backend: Backend,
+    state: ApiState,
     keys: ServiceKeys,
     in_flight: Semaphore,
     /// Made for the first request: many servers never get one.
     router: OnceLock<Router>,
+}
+
+/// What handlers need, each a part of it.
+#[derive(Clone)]
+struct ApiState {
+    backend: Backend,
+    streams: Streams,
 }
 
 /// What all of its paths begin with.
@@ -53,9 +62,14 @@ const DOCUMENT: &str = "/openapi.json";
 const MAX_IN_FLIGHT: usize = 32;
 
 impl Api {
-    pub(crate) fn new(backend: Backend, keys: ServiceKeys) -> Self {
+    pub(crate) fn new(
+        backend: Backend,
+        keys: ServiceKeys,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        let state = ApiState { backend, streams: Streams::new(keys.clone(), draining) };
         let in_flight = Semaphore::new(MAX_IN_FLIGHT);
-        Self { backend, keys, in_flight, router: OnceLock::new() }
+        Self { state, keys, in_flight, router: OnceLock::new() }
     }
 
     /// Whether a path belongs to it.
@@ -85,7 +99,7 @@ impl Api {
         }
         let _permit = self.in_flight.try_acquire().map_err(|_| Problem::busy())?;
         target::check(&mut request)?;
-        let mut router = self.router.get_or_init(|| router(self.backend.clone())).clone();
+        let mut router = self.router.get_or_init(|| router(self.state.clone())).clone();
         let Ok(answer) = router.call(request).await;
         Ok(answer)
     }
@@ -105,12 +119,13 @@ impl Api {
 }
 
 /// Every path, and the document that says so.
-fn router(backend: Backend) -> Router {
+fn router(state: ApiState) -> Router {
     let mut document = OpenApi::default();
     let paths = ApiRouter::new()
         .api_route("/channels", get_with(channels::list, channels::about_list))
         .api_route("/channels/query", post_with(channels::query, channels::about_query))
         .api_route("/channels/{channel}", get_with(channels::read, channels::about_read))
+        .api_route("/channels/{channel}/events", get_with(events::stream, events::about))
         .api_route("/channels/{channel}/presence", get_with(members::list, members::about_list))
         .api_route(
             "/channels/{channel}/presence/{key}",
@@ -124,7 +139,7 @@ fn router(backend: Backend) -> Router {
             "/users/{userId}/disconnect",
             post_with(kicks::disconnect, kicks::about_disconnect),
         );
-    let router = ApiRouter::new().nest(BASE, paths).with_state(backend);
+    let router = ApiRouter::new().nest(BASE, paths).with_state(state);
     let router: Router = router.finish_api_with(&mut document, document::describe);
     let document = document::text(&document);
     let document = async move || ([(CONTENT_TYPE, "application/json")], document);
@@ -132,6 +147,18 @@ fn router(backend: Backend) -> Router {
         .route(&format!("{BASE}{DOCUMENT}"), get(document))
         .fallback(async || Problem::new(Code::NotFound, NO_SUCH_PATH))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, WRONG_METHOD))
+}
+
+impl FromRef<ApiState> for Backend {
+    fn from_ref(state: &ApiState) -> Self {
+        state.backend.clone()
+    }
+}
+
+impl FromRef<ApiState> for Streams {
+    fn from_ref(state: &ApiState) -> Self {
+        state.streams.clone()
+    }
 }
 
 /// What a handler answers with.

@@ -115,6 +115,12 @@ impl Place {
         self.is_answering.load(Ordering::Relaxed)
     }
 
+    /// Gives the place back, though the connection goes on: another bound counts it.
+    pub(super) fn leave(&self) {
+        self.shared.has_ended.store(true, Ordering::Release);
+        self.left.notify_one();
+    }
+
     /// Returns when the connection has to give way.
     pub(super) async fn gives_way(&self) {
         self.shared.gives_way.notified().await;
@@ -123,8 +129,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.has_ended.store(true, Ordering::Release);
-        self.left.notify_one();
+        self.leave();
     }
 }
 

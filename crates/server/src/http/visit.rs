@@ -14,11 +14,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{SetOnce, watch};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::places::Place;
+use super::streams::Progress;
 use super::{FrontDoor, Port, count};
 use crate::admission::UnauthenticatedPermit;
 use crate::answer::Answer;
@@ -54,42 +55,48 @@ pub(super) struct Upgraded {
     pub(super) permit: Option<UnauthenticatedPermit>,
 }
 
+/// How a connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// At once.
+    Now,
+    /// After the answers that are under way.
+    AfterAnswer,
+}
+
 impl Visit {
     /// Answers requests until the connection ends or has become a WebSocket.
-    pub(super) async fn attend(self, stream: impl Stream, mut closing: watch::Receiver<bool>) {
+    pub(super) async fn attend(self, socket: impl Stream, mut closing: watch::Receiver<bool>) {
         let upgraded = OnceLock::new();
+        let stream = SetOnce::new();
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(
-                TokioIo::new(stream),
-                service_fn(|request| Box::pin(self.take_turn(request, &upgraded))),
+                TokioIo::new(socket),
+                service_fn(|request| Box::pin(self.take_turn(request, (&upgraded, &stream)))),
             );
-        let is_overdue = tokio::select! {
+        let due = tokio::select! {
             // What has arrived is answered first, whatever else is due.
             biased;
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
                 if ended.is_err() {
                     return;
                 }
-                false
+                None
             }
-            () = self.place.gives_way() => {
-                count(&self.door.metrics.gave_way);
-                if !self.place.is_answering() {
+            due = self.due(&stream, &mut closing) => Some(due),
+        };
+        match due {
+            None => {}
+            Some(Due::Now) => return,
+            Some(Due::AfterAnswer) => {
+                Pin::new(&mut connection).graceful_shutdown();
+                let last_answer = poll_fn(|cx| connection.poll_without_shutdown(cx));
+                if !matches!(timeout(LAST_ANSWER_TIMEOUT, last_answer).await, Ok(Ok(()))) {
                     return;
                 }
-                true
-            }
-            _ = closing.changed() => true,
-            () = sleep(MAX_HTTP_LIFETIME) => true,
-        };
-        if is_overdue {
-            Pin::new(&mut connection).graceful_shutdown();
-            let last_answer = poll_fn(|cx| connection.poll_without_shutdown(cx));
-            if !matches!(timeout(LAST_ANSWER_TIMEOUT, last_answer).await, Ok(Ok(()))) {
-                return;
             }
         }
         let parts = connection.into_parts();
@@ -100,16 +107,37 @@ impl Visit {
         }
     }
 
+    /// Returns when the connection has to end. A stream may go on for as long as it is read.
+    async fn due(&self, stream: &SetOnce<Progress>, closing: &mut watch::Receiver<bool>) -> Due {
+        tokio::select! {
+            () = self.place.gives_way() => {
+                count(&self.door.metrics.gave_way);
+                if self.place.is_answering() { Due::AfterAnswer } else { Due::Now }
+            }
+            _ = closing.changed() => Due::AfterAnswer,
+            () = sleep(MAX_HTTP_LIFETIME) => Due::AfterAnswer,
+            progress = stream.wait() => tokio::select! {
+                () = progress.stalled() => Due::Now,
+                _ = closing.changed() => Due::AfterAnswer,
+            },
+        }
+    }
+
     /// Answers one request after every other connection has had its turn, so that one that sends
     /// many ahead is answered as often as one that sends a single one.
     async fn take_turn(
         &self,
         request: Request<Incoming>,
-        upgraded: &OnceLock<Upgraded>,
+        (upgraded, stream): (&OnceLock<Upgraded>, &SetOnce<Progress>),
     ) -> Result<Answer, Infallible> {
         self.place.begins_answer();
         yield_now().await;
-        let answer = self.answer(request, upgraded).await;
+        let mut answer = self.answer(request, upgraded).await;
+        if let Some(progress) = answer.extensions_mut().remove::<Progress>() {
+            // Streams have a bound of their own. There is one of a connection, which ends with it.
+            self.place.leave();
+            let _ = stream.set(progress);
+        }
         self.place.ends_answer();
         Ok(answer)
     }

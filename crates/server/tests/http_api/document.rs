@@ -36,6 +36,7 @@ fn the_document_names_every_path_each_with_its_refusals() {
         "delete /channels/{channel}/presence/{key}",
         "get /channels",
         "get /channels/{channel}",
+        "get /channels/{channel}/events",
         "get /channels/{channel}/presence",
         "get /users/{userId}",
         "post /channels/query",

@@ -5,6 +5,7 @@ mod bounds;
 mod channels;
 mod commands;
 mod document;
+mod events;
 mod keyed;
 mod keys;
 mod kicks;
