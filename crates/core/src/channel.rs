@@ -18,11 +18,25 @@ use crate::since::Since;
 pub struct Channel {
     epoch: u64,
     seq: u64,
+    /// Changes in this life of the map. The channels of a shard share their `seq`s, so the difference
+    /// of two is not how many changes there were between them.
+    changes: u64,
     members: HashMap<ConnectionId, Tracked, ById>,
     /// Changes since the last flush, in order. A merged one leaves a hole.
     pending: Vec<Option<Op>>,
     /// The members whose connection has no socket at present. Absent while there are none.
     detached: Option<Box<OldestFirst>>,
+}
+
+/// How far a channel's list has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListPosition {
+    /// The life of the map.
+    pub epoch: u64,
+    /// The last change.
+    pub seq: u64,
+    /// How many changes there have been in this life.
+    pub changes: u64,
 }
 
 /// A member and where its mergeable change waits.
@@ -74,6 +88,11 @@ impl Channel {
     /// The last change applied.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// How far it has come.
+    pub fn position(&self) -> ListPosition {
+        ListPosition { epoch: self.epoch, seq: self.seq, changes: self.changes }
     }
 
     /// How many members it holds.
@@ -208,6 +227,7 @@ impl Channel {
         debug_assert_eq!(change.epoch, self.epoch, "a change belongs to one life of the map");
         debug_assert_eq!(change.prev, self.seq, "no change may be missing before this one");
         self.seq = change.seq;
+        self.changes += 1;
         match change.op {
             Op::Put { old, new } => self.apply_put(old, new),
             op @ Op::Remove { .. } => {

@@ -27,7 +27,7 @@ mod time;
 pub use audience::{Audience, Part, Phase, Subscriber};
 pub use auth::Auth;
 pub use change::{Change, Member, Op, Owner, Snapshot};
-pub use channel::{Channel, Decision, Put};
+pub use channel::{Channel, Decision, ListPosition, Put};
 pub use collecting::COLLECT_FOR;
 pub use command::{
     Asker, Command, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,

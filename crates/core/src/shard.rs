@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 
 use crate::change::Owner;
-use crate::channel::{Channel, Decision, Put};
+use crate::channel::{Channel, Decision, ListPosition, Put};
 use crate::collecting::{Collecting, Trackers, owned_by};
 use crate::command::{
     Command, Connectivity, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
@@ -64,6 +64,8 @@ struct Hibernating {
     trackers: Trackers,
     /// How many users were in it. Stays right: the map wakes before any of them leaves.
     users: usize,
+    /// How far it had come; `None` if it had not been rebuilt.
+    position: Option<ListPosition>,
 }
 
 #[derive(Debug)]

@@ -189,16 +189,16 @@ impl<I: Io> Work<'_, I> {
     }
 
     fn count_members(&self, channel: &ChannelName, looks: &mut Looks) -> ChannelCount {
-        let (users, connections) = match self.hub.shards.contents(channel) {
-            Contents::Nothing => (0, 0),
+        let (users, connections, position) = match self.hub.shards.contents(channel) {
+            Contents::Nothing => (0, 0, None),
             Contents::Live(live) => {
                 looks.spend(live.len());
-                (live.users(), live.len())
+                (live.users(), live.len(), Some(live.position()))
             }
-            Contents::Freed { users, connections } => (users, connections),
+            Contents::Freed { users, connections, position } => (users, connections, position),
         };
         looks.spend(LOOKS_PER_CHANNEL);
-        ChannelCount { channel: channel.clone(), users, connections }
+        ChannelCount { channel: channel.clone(), users, connections, position }
     }
 
     fn list_members(
@@ -378,7 +378,7 @@ fn page_of(live: &Channel, after: Option<u64>, limit: usize) -> MemberPage {
     }
     found.sort_unstable_by_key(|(member, _)| member.seq);
     MemberPage {
-        position: Some((live.epoch(), live.seq())),
+        position: Some(live.position()),
         users: live.users(),
         connections: live.len(),
         members: found.into_iter().map(ListedMember::of).collect(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herenow_core::{Since, Target};
+use herenow_core::{ListPosition, Since, Target};
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 
 use crate::keyed_members::MemberKey;
@@ -168,13 +168,15 @@ pub struct ChannelCount {
     pub users: usize,
     /// Members.
     pub connections: usize,
+    /// How far the list had come; `None` if nobody uses the channel, or while it is being rebuilt.
+    pub position: Option<ListPosition>,
 }
 
 /// Some members of a channel at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberPage {
-    /// The `epoch` and `seq` of the moment; `None` where nobody uses the channel.
-    pub position: Option<(u64, u64)>,
+    /// How far the list had come at that moment; `None` if nobody uses the channel.
+    pub position: Option<ListPosition>,
     /// Different users in the whole channel.
     pub users: usize,
     /// Members of the whole channel.

@@ -118,7 +118,7 @@ fn a_list_shows_what_subscribers_have_been_told() {
     one_hub.receive(slots[0], &track("lobby", r#"{"n":1}"#));
     let page = list(&mut one_hub, "lobby", None, 10);
     let told = String::from_utf8_lossy(&one_hub.take_recorded()).into_owned();
-    let (_, seq) = page.position.expect("the channel is used");
+    let seq = page.position.expect("the channel is used").seq;
     assert!(told.contains(&format!(r#""seq":{seq}"#)), "{seq} is not in {told}");
 }
 
@@ -126,7 +126,8 @@ fn a_list_shows_what_subscribers_have_been_told() {
 fn a_channel_that_hibernates_is_rebuilt_before_it_is_listed() {
     let mut one_hub = OneHub::new();
     let slots = crowd(&mut one_hub, "lobby", 2);
-    let joined = list(&mut one_hub, "lobby", None, 1).members[0].since;
+    let page = list(&mut one_hub, "lobby", None, 1);
+    let joined = page.members[0].since;
     one_hub.hibernate();
     one_hub.tell(Event::Request {
         id: 1,
@@ -143,6 +144,7 @@ fn a_channel_that_hibernates_is_rebuilt_before_it_is_listed() {
         panic!("{counted:?}");
     };
     assert_eq!((channels[0].users, channels[0].connections), (2, 2));
+    assert_eq!(channels[0].position, page.position, "nothing has changed since");
     assert_eq!(counted.len(), 1, "the list waits for the clients");
     for slot in &slots {
         one_hub.receive(*slot, &track("lobby", r#"{"n":2}"#));
@@ -173,6 +175,29 @@ fn channels_are_listed_by_name_with_their_users_and_connections() {
     assert_eq!(names_after(&mut one_hub, Some("b-2")), [""; 0]);
     let request = ReadRequest::CountSubscribers { channels: vec![channel("b-1"), channel("none")] };
     assert_eq!(ask(&mut one_hub, request).0, Response::Counts(vec![2, 0]));
+}
+
+#[test]
+fn a_channel_counts_its_own_changes_whatever_happens_in_others_of_its_shard() {
+    let mut one_hub = OneHub::new();
+    let slots = crowd(&mut one_hub, "a", 1);
+    // More channels than there are shards: some share one with `a`, and its `seq`.
+    let others: Vec<_> = (0..2000).map(|n| format!("other-{n}")).collect();
+    let others: Vec<_> = others.iter().map(|name| (name, crowd(&mut one_hub, name, 1))).collect();
+    let count = |one_hub: &mut OneHub| {
+        let request = ReadRequest::CountMembers { channels: vec![channel("a")] };
+        let Response::Channels(channels) = ask(one_hub, request).0 else { panic!("no channels") };
+        channels[0].position.expect("the channel is used")
+    };
+    let before = count(&mut one_hub);
+    for (name, other) in &others {
+        one_hub.receive(other[0], &track(name, r#"{"n":1}"#));
+    }
+    one_hub.receive(slots[0], &track("a", r#"{"n":1}"#));
+    one_hub.receive(slots[0], &track("a", r#"{"n":2}"#));
+    let after = count(&mut one_hub);
+    assert_eq!((before.epoch, before.changes), (after.epoch, after.changes - 2));
+    assert!(after.seq > before.seq + 2, "{before:?}, {after:?}");
 }
 
 #[test]

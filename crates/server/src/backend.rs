@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use herenow_core::Peer;
+use herenow_core::{ListPosition, Peer};
 use herenow_hub::{
     ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Request, Response,
     Target, WriteRequest,
@@ -32,6 +32,8 @@ pub(crate) struct Unavailable;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelUse {
     pub(crate) channel: ChannelName,
+    /// How far its list had come.
+    pub(crate) position: Option<ListPosition>,
     /// Different users who are members.
     pub(crate) users: usize,
     /// Members.
@@ -213,8 +215,9 @@ impl Backend {
         let names = counts.iter().map(|count| count.channel.clone()).collect();
         let subscribers = self.count_subscribers(names).await?;
         let both = counts.into_iter().zip(subscribers);
-        let uses = both.map(|(ChannelCount { channel, users, connections }, subscribers)| {
-            ChannelUse { channel, users, connections, subscribers }
+        let uses = both.map(|(count, subscribers)| {
+            let ChannelCount { channel, users, connections, position } = count;
+            ChannelUse { channel, position, users, connections, subscribers }
         });
         Ok(uses.collect())
     }

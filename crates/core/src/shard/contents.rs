@@ -5,7 +5,7 @@ use std::ops::Bound;
 use herenow_wire::ChannelName;
 
 use super::{Map, Shard};
-use crate::channel::Channel;
+use crate::channel::{Channel, ListPosition};
 use crate::command::Effect;
 use crate::time::Instant;
 
@@ -22,6 +22,8 @@ pub enum Contents<'a> {
         users: usize,
         /// How many connections were in it.
         connections: usize,
+        /// How far it had come; `None` while it is being rebuilt.
+        position: Option<ListPosition>,
     },
 }
 
@@ -38,9 +40,11 @@ impl Shard {
         match self.channels.get(channel).map(|slot| &slot.map) {
             None => Contents::Nothing,
             Some(Map::Live(live)) => Contents::Live(live),
-            Some(Map::Hibernating(freed)) => {
-                Contents::Freed { users: freed.users, connections: freed.trackers.len() }
-            }
+            Some(Map::Hibernating(freed)) => Contents::Freed {
+                users: freed.users,
+                connections: freed.trackers.len(),
+                position: freed.position,
+            },
             Some(Map::Collecting(collecting)) => {
                 let connections = collecting.len();
                 // After a fault nobody knows; a user has at least one connection.
@@ -48,6 +52,7 @@ impl Shard {
                 Contents::Freed {
                     users: known.unwrap_or(connections).min(connections),
                     connections,
+                    position: None,
                 }
             }
         }

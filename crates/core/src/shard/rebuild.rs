@@ -120,18 +120,23 @@ impl Shard {
     /// Frees a channel's map. Who is subscribed and who tracked stays known.
     fn hibernate(&mut self, name: &ChannelName) {
         let Some(slot) = self.channels.get_mut(name) else { return };
-        let (trackers, users) = match &slot.map {
+        let hibernating = match &slot.map {
             Map::Live(channel) => {
                 self.members -= channel.len();
-                (trackers_in(channel), channel.users())
+                Hibernating {
+                    trackers: trackers_in(channel),
+                    users: channel.users(),
+                    position: Some(channel.position()),
+                }
             }
             Map::Hibernating(_) => return,
             Map::Collecting(collecting) => {
                 self.collecting -= 1;
-                (collecting.trackers(), collecting.users())
+                let (trackers, users) = (collecting.trackers(), collecting.users());
+                Hibernating { trackers, users, position: None }
             }
         };
-        slot.map = Map::Hibernating(Hibernating { trackers, users });
+        slot.map = Map::Hibernating(hibernating);
         slot.announced = false;
         self.free_if_unused(name);
     }
@@ -146,7 +151,7 @@ impl Shard {
         self.gather(name, now);
         let Some(slot) = self.channels.get_mut(name) else { return };
         slot.heard_at = now;
-        let Map::Hibernating(Hibernating { trackers, users }) = &mut slot.map else { return };
+        let Map::Hibernating(Hibernating { trackers, users, .. }) = &mut slot.map else { return };
         // A new life begins: no pair of the old one is ever repeated.
         self.epoch += 1;
         let collecting = Collecting::new(std::mem::take(trackers), *users, now);

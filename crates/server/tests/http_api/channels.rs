@@ -15,15 +15,23 @@ async fn channels_in_use_are_listed_by_name_with_how_many_use_them() {
     let mut observer = server.sign_in("ann").await;
     observer.send(json!({"type": "subscribe", "channel": "presence:c"})).await;
     assert_eq!(observer.next_message().await["type"], "subscribed");
-    let a = json!({"channel": "presence:a/\u{e9}", "users": 1, "connections": 1, "subscribers": 1});
-    let b = json!({"channel": "presence:b", "users": 2, "connections": 3, "subscribers": 3});
-    let c = json!({"channel": "presence:c", "users": 0, "connections": 0, "subscribers": 1});
-    assert_eq!(server.get("/channels").json(), json!({"channels": [a, b, c], "next": null}));
+    let listed = server.get("/channels").json();
+    let numbers: Vec<_> =
+        listed["channels"].as_array().expect("a list").iter().map(numbers).collect();
+    let [a, b, c] = ["presence:a/\u{e9}", "presence:b", "presence:c"];
+    assert_eq!(numbers, [json!([a, 1, 1, 1, 1]), json!([b, 3, 2, 3, 3]), json!([c, 0, 0, 0, 1])]);
+    let [a, b, c] =
+        ["a%2F\u{e9}", "b", "c"].map(|it| server.get(&format!("/channels/{it}")).json());
+    assert_eq!(listed, json!({"channels": [a, b, c], "next": null}), "each at its own position");
     let asked = json!({"channels": ["c", "presence:nobody", "presence:b", "c"]});
-    let nobody =
-        json!({"channel": "presence:nobody", "users": 0, "connections": 0, "subscribers": 0});
+    let nobody = server.get("/channels/nobody").json();
     let answer = server.post("/channels/query", asked).json();
     assert_eq!(answer, json!({"channels": [c, nobody, b, c]}), "in the order asked");
+}
+
+fn numbers(row: &Value) -> Value {
+    let fields = ["channel", "changes", "users", "connections", "subscribers"];
+    fields.map(|field| row[field].clone()).into_iter().collect()
 }
 
 #[tokio::test]
@@ -62,21 +70,22 @@ async fn a_channel_has_the_position_that_subscribers_know() {
     for path in ["/channels/presence:a%20b", "/channels/presence%3Aa%20b", "/channels/a%20b"] {
         let channel = server.get(path).json();
         let wanted = json!({
-            "channel": "presence:a b", "epoch": snapshot["epoch"], "seq": snapshot["seq"],
+            "channel": "presence:a b", "epoch": snapshot["epoch"], "seq": snapshot["seq"], "changes": 1,
             "users": 1, "connections": 1, "subscribers": 2,
         });
         assert_eq!(channel, wanted, "{path}");
     }
     track(&mut peer, "presence:a b", json!({"n": 1})).await;
     let update = observer.next_of_type("presence_update").await;
-    assert_eq!(server.get("/channels/a%20b").json()["seq"], update["seq"]);
+    let channel = server.get("/channels/a%20b").json();
+    assert_eq!((&channel["seq"], &channel["changes"]), (&update["seq"], &json!(2)));
 }
 
 #[test]
 fn a_channel_that_nobody_uses_is_empty_and_no_error() {
     let server = Server::start();
     let empty = json!({
-        "channel": "presence:nobody", "epoch": null, "seq": null,
+        "channel": "presence:nobody", "epoch": null, "seq": null, "changes": null,
         "users": 0, "connections": 0, "subscribers": 0,
     });
     assert_eq!(server.get("/channels/nobody").json(), empty);

@@ -3,6 +3,7 @@
 use aide::transform::TransformOperation;
 use axum::Json;
 use axum::extract::State;
+use herenow_hub::MemberPage;
 use herenow_wire::ChannelName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,29 +44,19 @@ pub(super) struct ChannelList {
     next: Option<String>,
 }
 
-/// How many use a channel.
+/// How many use a channel at one moment.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = require_all)]
 pub(super) struct ChannelNumbers {
     /// Its name, with `presence:`.
     channel: String,
-    /// Different users who are members.
-    users: usize,
-    /// Members.
-    connections: usize,
-    /// Connections that subscribe.
-    subscribers: usize,
-}
-
-/// A channel at one moment.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(transform = require_all)]
-pub(super) struct ChannelState {
-    /// Its name, with `presence:`.
-    channel: String,
-    /// As on a WebSocket; null: nobody uses the channel.
+    /// As on a WebSocket; null: nobody uses the channel, or its list is being rebuilt.
     epoch: Option<u64>,
-    /// As on a WebSocket; null: nobody uses the channel.
+    /// As on a WebSocket; null: nobody uses the channel, or its list is being rebuilt.
     seq: Option<u64>,
+    /// Joins, updates and leaves in this epoch; null: nobody uses the channel, or its list is being
+    /// rebuilt. The difference of two answers tells how busy the channel is.
+    changes: Option<u64>,
     /// Different users who are members.
     users: usize,
     /// Members.
@@ -115,13 +106,12 @@ pub(super) async fn read(
     State(backend): State<Backend>,
     Channel(channel): Channel,
     Query(NoParameters {}): Query<NoParameters>,
-) -> Answered<ChannelState> {
+) -> Answered<ChannelNumbers> {
     let members = backend.members(channel.clone(), None, 0).await?;
     let subscribers = backend.subscribers(channel.clone()).await?;
-    let (epoch, seq) = members.position.unzip();
-    let (users, connections) = (members.users, members.connections);
-    let channel = channel.to_string();
-    Ok(Json(ChannelState { channel, epoch, seq, users, connections, subscribers }))
+    let MemberPage { position, users, connections, .. } = members;
+    let read = ChannelUse { channel, position, users, connections, subscribers };
+    Ok(Json(ChannelNumbers::from(read)))
 }
 
 pub(super) fn about_read(operation: TransformOperation<'_>) -> TransformOperation<'_> {
@@ -169,7 +159,9 @@ pub(super) fn channel_at(list: List<'_>, cursor: &str) -> Result<ChannelName, Pr
 
 impl From<ChannelUse> for ChannelNumbers {
     fn from(of: ChannelUse) -> Self {
-        let ChannelUse { channel, users, connections, subscribers } = of;
-        Self { channel: channel.to_string(), users, connections, subscribers }
+        let ChannelUse { channel, position, users, connections, subscribers } = of;
+        let (epoch, seq) = position.map(|at| (at.epoch, at.seq)).unzip();
+        let (channel, changes) = (channel.to_string(), position.map(|at| at.changes));
+        Self { channel, epoch, seq, changes, users, connections, subscribers }
     }
 }

@@ -114,12 +114,12 @@ pub(super) async fn list(
     let after = cursor.map(|cursor| Place::parse(list, &cursor)).transpose()?;
     let seq = after.as_ref().map(|place| place.seq);
     let page = backend.members(channel.clone(), seq, limit.0).await?;
-    if let (Some(after), Some((epoch, _))) = (&after, page.position)
-        && after.epoch != epoch
+    if let (Some(after), Some(position)) = (&after, page.position)
+        && after.epoch != position.epoch
     {
         return Err(cursor::wrong());
     }
-    let (epoch, seq) = page.position.unzip();
+    let (epoch, seq) = page.position.map(|at| (at.epoch, at.seq)).unzip();
     let last = page.members.last().filter(|_| page.has_more);
     let next = last.zip(epoch).map(|(last, epoch)| Place { epoch, seq: last.seq }.cursor(list));
     let presences = page.members.into_iter().map(|member| {
