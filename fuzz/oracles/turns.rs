@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use herenow_core::{
-    Auth, AuthRefusal, Claim, Instant, Limits, Peer, Question, RateLimit, Ruling, Verification,
+    Auth, AuthRefusal, Claim, Instant, Limits, Peer, Question, RateLimit, Ruling, UserIndex,
+    Verification,
 };
 use herenow_hub::{
     Asked, Asker, ChannelSettings, Config, End, Event, Holdings, Hub, Io, Mail, Patterns, Policy,
@@ -444,6 +445,7 @@ fn config(me: u16) -> Config {
         send_queue_bytes: SEND_QUEUE_BYTES,
         writes_per_turn: 2,
         flush_delay: None,
+        user_index: UserIndex::LargeChannels,
         fault_on_channel: None,
     }
 }

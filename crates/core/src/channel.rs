@@ -3,10 +3,10 @@
 //! nothing of who is sent it.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
 
+use crate::by_user::{ByUser, INDEXED_DOWN_TO, INDEXED_FROM, UserHash, UserIndex};
 use crate::change::{Change, Member, Op, Owner, Snapshot};
 use crate::command::Connectivity;
 use crate::hash::ById;
@@ -26,6 +26,8 @@ pub struct Channel {
     pending: Vec<Option<Op>>,
     /// The members whose connection has no socket at present. Absent while there are none.
     detached: Option<Box<OldestFirst>>,
+    /// Absent in a small channel, and while nobody asks for users.
+    by_user: Option<Box<ByUser>>,
 }
 
 /// How far a channel's list has come.
@@ -215,11 +217,44 @@ impl Channel {
 
     /// How many users are here: a user has as many members as connections.
     pub fn users(&self) -> usize {
-        let mut hashes: Vec<u64> =
-            self.members.values().map(|tracked| hash(&tracked.member.user)).collect();
+        if let Some(by_user) = &self.by_user {
+            debug_assert_eq!(by_user.len(), self.len(), "the index has every member");
+            return by_user.users();
+        }
+        let mut hashes: Vec<UserHash> =
+            self.members.values().map(|tracked| UserHash::of(&tracked.member.user)).collect();
         hashes.sort_unstable();
         hashes.dedup();
         hashes.len()
+    }
+
+    /// The members of one user, in no order, and since when they are here.
+    pub fn members_of(&self, user: &UserId) -> Vec<(&Member, Since)> {
+        let is_theirs = |(member, _): &(&Member, Since)| member.user == *user;
+        match &self.by_user {
+            Some(by_user) => {
+                let known = by_user.connections(user).filter_map(|id| self.member(id));
+                known.filter(is_theirs).collect()
+            }
+            None => self.members().filter(is_theirs).collect(),
+        }
+    }
+
+    /// Whether users are counted and found without a look at every member.
+    pub fn is_indexed_by_user(&self) -> bool {
+        self.by_user.is_some()
+    }
+
+    /// Begins an index of users where one is wanted and the channel has become large.
+    pub(crate) fn index_users(&mut self, wanted: UserIndex) {
+        if wanted == UserIndex::None || self.by_user.is_some() || self.len() < INDEXED_FROM {
+            return;
+        }
+        let mut by_user = ByUser::default();
+        for Tracked { member, .. } in self.members.values() {
+            by_user.insert(&member.user, member.connection);
+        }
+        self.by_user = Some(Box::new(by_user));
     }
 
     /// Makes it so. The only way in which a channel changes.
@@ -231,7 +266,9 @@ impl Channel {
         match change.op {
             Op::Put { old, new } => self.apply_put(old, new),
             op @ Op::Remove { .. } => {
-                self.members.remove(&op.connection());
+                if let Some(gone) = self.members.remove(&op.connection()) {
+                    self.forget_user(&gone.member);
+                }
                 self.forget_detached(op.connection());
                 // A join or an update that still waits stays as it is: a leave ends the merge.
                 self.pending.push(Some(op));
@@ -314,6 +351,15 @@ impl Channel {
         }
     }
 
+    fn forget_user(&mut self, gone: &Member) {
+        if let Some(by_user) = &mut self.by_user {
+            by_user.remove(&gone.user, gone.connection);
+            if by_user.len() < INDEXED_DOWN_TO {
+                self.by_user = None;
+            }
+        }
+    }
+
     fn step(&self, seq: u64, op: Op) -> Change {
         Change { epoch: self.epoch, prev: self.seq, seq, op }
     }
@@ -323,6 +369,12 @@ impl Channel {
         let first_old = match self.members.get_mut(&new.connection) {
             Some(tracked) => {
                 let merged = self.pending.get_mut(tracked.pending as usize).and_then(Option::take);
+                if let Some(by_user) = &mut self.by_user
+                    && tracked.member.user != new.user
+                {
+                    by_user.remove(&tracked.member.user, new.connection);
+                    by_user.insert(&new.user, new.connection);
+                }
                 *tracked = Tracked { member: new.clone(), since: tracked.since, pending: next };
                 match merged {
                     Some(Op::Put { old, .. }) => old,
@@ -333,18 +385,14 @@ impl Channel {
                 let since = Since::default();
                 let tracked = Tracked { member: new.clone(), since, pending: next };
                 self.members.insert(new.connection, tracked);
+                if let Some(by_user) = &mut self.by_user {
+                    by_user.insert(&new.user, new.connection);
+                }
                 old
             }
         };
         self.pending.push(Some(Op::Put { old: first_old, new }));
     }
-}
-
-/// Two users of one channel with the same 64 bits would be counted as one.
-fn hash(user: &UserId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    user.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

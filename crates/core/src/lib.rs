@@ -6,6 +6,7 @@
 
 mod audience;
 mod auth;
+mod by_user;
 mod change;
 mod channel;
 mod collecting;
@@ -26,6 +27,7 @@ mod time;
 
 pub use audience::{Audience, Part, Phase, Subscriber};
 pub use auth::Auth;
+pub use by_user::{INDEXED_FROM, UserIndex};
 pub use change::{Change, Member, Op, Owner, Snapshot};
 pub use channel::{Channel, Decision, ListPosition, Put};
 pub use collecting::COLLECT_FOR;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 
+use crate::by_user::UserIndex;
 use crate::change::Owner;
 use crate::channel::{Channel, Decision, ListPosition, Put};
 use crate::collecting::{Collecting, Trackers, owned_by};
@@ -38,6 +39,7 @@ pub struct Shard {
     awaits_reports: bool,
     /// Until when clients of a process that handed over come back.
     gathers_until: Option<Instant>,
+    user_index: UserIndex,
 }
 
 #[derive(Debug)]
@@ -104,13 +106,20 @@ impl Shard {
             members: 0,
             awaits_reports: false,
             gathers_until: None,
+            user_index: UserIndex::None,
         }
+    }
+
+    /// The same, with an index of users where it is wanted.
+    pub fn with_user_index(self, user_index: UserIndex) -> Self {
+        Self { user_index, ..self }
     }
 
     /// The shard that takes the place of this one after a fault in it. It knows no channel; its
     /// peers tell it with [`Command::Recover`] what there was. Its numbers go on.
     pub fn successor(&self) -> Self {
-        Self { seq: self.seq, ..Self::new(self.epoch + 1) }
+        let successor = Self { seq: self.seq, ..Self::new(self.epoch + 1) };
+        successor.with_user_index(self.user_index)
     }
 
     /// How many channels it holds.
@@ -245,6 +254,7 @@ impl Shard {
                         if channel.len() > before {
                             self.members += 1;
                             channel.note_since(connection, Since::at(now));
+                            channel.index_users(self.user_index);
                         }
                         channel.set_connectivity(connection, owner, connectivity);
                     }

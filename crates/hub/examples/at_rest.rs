@@ -5,7 +5,11 @@
 use std::mem::size_of;
 
 use counting::{Counting, count};
-use herenow_core::{Auth, Member, Session, Subscriber};
+use herenow_core::{
+    Asker, Auth, Command, Flush, Instant, Member, Owner, Peer, Put, Session, Shard, Subscriber,
+    UserIndex,
+};
+use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 use one_hub::{OneHub, masked, track};
 
 mod counting;
@@ -54,4 +58,33 @@ fn main() {
             one_hub.hibernate();
         }
     });
+    let index = of_members(UserIndex::LargeChannels) - of_members(UserIndex::None);
+    println!(
+        "{:<40} {index:>6.1} bytes of heap for each member",
+        "the index of a large channel's users"
+    );
+}
+
+/// The heap of a member in a large channel.
+fn of_members(user_index: UserIndex) -> f64 {
+    let channel = ChannelName::parse("presence:large").expect("a valid name");
+    let mut shard = Shard::new(1).with_user_index(user_index);
+    let mut effects = Vec::new();
+    let before = count().live_bytes;
+    for n in 0..CONNECTIONS {
+        let spread = (n as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let connection = ConnectionId::from_bytes(spread.to_le_bytes());
+        let user = UserId::parse(&format!("user-{n}")).expect("a valid id");
+        let state = State::parse("{}").expect("a valid state");
+        let put = Put { connection, owner: Owner(1), user, state };
+        let asker = Asker { peer: Peer(0), slot: 0, connection, generation: 0 };
+        let channel = channel.clone();
+        let max_members = u32::MAX;
+        let command = Command::Put { channel, put, max_members, asker, reference: None };
+        shard.handle(command, Instant::default(), &mut effects);
+        effects.clear();
+    }
+    shard.flush(&channel, Instant::default(), &mut Flush::default());
+    drop(effects);
+    (count().live_bytes as f64 - before as f64) / CONNECTIONS as f64
 }

@@ -1,15 +1,16 @@
 //! Answering what a backend asks: the same truth that subscribers are told, at the same
 //! `(epoch, seq)`. A turn spends a bounded amount on it; what is left is done in the next.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-use herenow_core::{Channel, Contents, Member, Session, Since};
-use herenow_wire::{ChannelName, UserId};
+use herenow_core::{Channel, Contents, Member, Since};
+use herenow_wire::ChannelName;
 
 use crate::api::Io;
 use crate::requests::{
     ChannelCount, ListedMember, MemberPage, QueryId, ReadRequest, Request, Response, WriteRequest,
 };
+use crate::user_answers::Place;
 use crate::work::Work;
 
 /// Requests that are not answered yet.
@@ -20,21 +21,25 @@ pub(crate) struct Requests {
     rebuilding: Vec<(QueryId, ReadRequest)>,
     /// How far the one at the front has come.
     progress: Progress,
+    /// What they have cost since the start.
+    looks: u64,
 }
 
 /// What a request that is not finished in one turn has found so far.
 #[derive(Debug, Default)]
-struct Progress {
-    /// What is looked at next: the index of a channel in the request, or a slot.
-    next: usize,
-    counts: Vec<usize>,
+pub(crate) struct Progress {
+    /// The index of the channel of the request that is looked at next.
+    pub(crate) next: usize,
+    /// Where a walk over all that show something goes on.
+    pub(crate) place: Place,
+    pub(crate) counts: Vec<usize>,
     channels: Vec<ChannelCount>,
-    members: Vec<(ChannelName, Vec<ListedMember>)>,
-    names: BTreeSet<ChannelName>,
+    pub(crate) members: Vec<(ChannelName, Vec<ListedMember>)>,
+    pub(crate) names: BTreeSet<ChannelName>,
 }
 
 /// What a step of a request has come to.
-enum Step {
+pub(crate) enum Step {
     Done(Response),
     /// The turn has done enough, or a flush comes first.
     Later,
@@ -42,21 +47,25 @@ enum Step {
     Rebuilding,
 }
 
-/// What a request may still look at in this turn: members and connections.
-struct Looks(usize);
+/// What the requests of one turn have cost. The measure is a look at one member of a channel in
+/// passing, some 10 ns.
+pub(crate) struct Looks(usize);
 
-/// A millisecond's worth. A channel is looked at whole, so a turn may go beyond it by one channel.
-const LOOKS_PER_TURN: usize = 16 * 1024;
-/// What a look at a channel costs beside its members, in the same measure.
-const LOOKS_PER_CHANNEL: usize = 8;
+/// After so many the turn ends: less than a millisecond's worth. The members of a channel are listed
+/// whole, at one moment, so a turn may go beyond it by the members of one channel.
+pub const LOOKS_PER_TURN: usize = 64 * 1024;
+/// What it costs to find a channel.
+pub(crate) const LOOKS_PER_CHANNEL: usize = 32;
+/// What it costs to read whom a member or a session shows: it lies elsewhere in memory.
+pub(crate) const LOOKS_PER_USER: usize = 16;
 
 impl Looks {
-    fn spend(&mut self, looks: usize) {
-        self.0 = self.0.saturating_sub(looks);
+    pub(crate) fn spend(&mut self, looks: usize) {
+        self.0 += looks;
     }
 
-    fn is_spent(&self) -> bool {
-        self.0 == 0
+    pub(crate) fn is_spent(&self) -> bool {
+        self.0 >= LOOKS_PER_TURN
     }
 }
 
@@ -68,6 +77,11 @@ impl Requests {
 
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.rebuilding.len()
+    }
+
+    /// What they have cost since the start.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks
     }
 }
 
@@ -96,12 +110,17 @@ impl<I: Io> Work<'_, I> {
     /// subscribers have been told.
     pub(crate) fn answer_requests(&mut self) {
         self.retry_rebuilt();
-        let mut looks = Looks(LOOKS_PER_TURN);
+        let mut looks = Looks(0);
+        self.answer_until_spent(&mut looks);
+        self.hub.requests.looks += looks.0 as u64;
+    }
+
+    fn answer_until_spent(&mut self, looks: &mut Looks) {
         while !looks.is_spent()
             && let Some((id, request)) = self.hub.requests.waiting.pop_front()
         {
             let mut progress = std::mem::take(&mut self.hub.requests.progress);
-            match self.advance(&request, &mut progress, &mut looks) {
+            match self.advance(&request, &mut progress, looks) {
                 Step::Done(response) => self.io.respond(id, response),
                 Step::Rebuilding => self.hub.requests.rebuilding.push((id, request)),
                 Step::Later => {
@@ -155,18 +174,18 @@ impl<I: Io> Work<'_, I> {
                 Step::Done(Response::Channels(std::mem::take(&mut at.channels)))
             }
             ReadRequest::CountSubscribers { channels } => {
-                looks.spend(channels.len());
+                looks.spend(channels.len() * LOOKS_PER_CHANNEL);
                 let audience = &mut self.hub.audience;
                 let counts = channels.iter().map(|channel| audience.subscribers(channel).len());
                 Step::Done(Response::Counts(counts.collect()))
             }
             ReadRequest::ListMembers { channel, after, limit } => {
-                self.list_members(channel, (*after, *limit), looks)
+                self.list_members(channel, (after, limit), looks)
             }
             ReadRequest::FindUser { user } => self.find_user(user, at, looks),
             ReadRequest::ListUser { user, channels } => self.list_user((user, channels), at, looks),
             ReadRequest::CountUsers { users, channel: Some(channel) } => {
-                self.count_users_in(channel, users, looks)
+                self.count_users_in((channel, users), at, looks)
             }
             ReadRequest::CountUsers { users, channel: None } => self.count_users(users, at, looks),
         }
@@ -192,7 +211,7 @@ impl<I: Io> Work<'_, I> {
         let (users, connections, position) = match self.hub.shards.contents(channel) {
             Contents::Nothing => (0, 0, None),
             Contents::Live(live) => {
-                looks.spend(live.len());
+                looks.spend(cost_of_users(live));
                 (live.users(), live.len(), Some(live.position()))
             }
             Contents::Freed { users, connections, position } => (users, connections, position),
@@ -204,7 +223,7 @@ impl<I: Io> Work<'_, I> {
     fn list_members(
         &mut self,
         channel: &ChannelName,
-        (after, limit): (Option<u64>, usize),
+        (after, limit): (&Option<u64>, &usize),
         looks: &mut Looks,
     ) -> Step {
         let Contents::Live(live) = self.hub.shards.contents(channel) else {
@@ -215,114 +234,9 @@ impl<I: Io> Work<'_, I> {
             self.hub.shards.plan(channel, self.now);
             return Step::Later;
         }
-        looks.spend(2 * live.len() + LOOKS_PER_CHANNEL);
-        Step::Done(Response::Members(page_of(live, after, limit)))
-    }
-
-    /// Shows every session with a socket, from slot `next` on, as far as the turn allows. Whether
-    /// that was the last of them.
-    fn walk_sessions(
-        &self,
-        next: &mut usize,
-        looks: &mut Looks,
-        mut look: impl FnMut(&Session),
-    ) -> bool {
-        while *next < self.hub.connections.slots_end() {
-            if looks.is_spent() {
-                return false;
-            }
-            looks.spend(1);
-            if let Some(connection) = self.hub.connections.get(*next as u32) {
-                look(&connection.session);
-            }
-            *next += 1;
-        }
-        true
-    }
-
-    /// Where connections, detached sessions and keyed members of this hub show a user.
-    fn find_user(&mut self, user: &UserId, at: &mut Progress, looks: &mut Looks) -> Step {
-        let Progress { next, names, .. } = &mut *at;
-        let is_done = self.walk_sessions(next, looks, |session| {
-            if session.auth().is_some_and(|auth| auth.user == *user) {
-                names.extend(session.tracked().cloned());
-            }
-        });
-        if !is_done {
-            return Step::Later;
-        }
-        let detached = self.hub.detached.sessions();
-        let theirs = detached.filter(|s| s.auth().is_some_and(|auth| auth.user == *user));
-        at.names.extend(theirs.flat_map(|session| session.tracked().cloned()));
-        let keyed = self.hub.keyed_members.iter().filter(|(_, member)| member.user == *user);
-        at.names.extend(keyed.map(|((channel, _), _)| channel.clone()));
-        Step::Done(Response::ChannelNames(std::mem::take(&mut at.names).into_iter().collect()))
-    }
-
-    fn list_user(
-        &self,
-        (user, channels): (&UserId, &[ChannelName]),
-        at: &mut Progress,
-        looks: &mut Looks,
-    ) -> Step {
-        for channel in &channels[at.next..] {
-            if looks.is_spent() {
-                return Step::Later;
-            }
-            at.next += 1;
-            looks.spend(LOOKS_PER_CHANNEL);
-            if let Contents::Live(live) = self.hub.shards.contents(channel) {
-                looks.spend(live.len());
-                let theirs = live.members().filter(|(member, _)| member.user == *user);
-                let mut members: Vec<ListedMember> = theirs.map(ListedMember::of).collect();
-                members.sort_unstable_by_key(|member| member.seq);
-                if !members.is_empty() {
-                    at.members.push((channel.clone(), members));
-                }
-            }
-        }
-        Step::Done(Response::UserMembers(std::mem::take(&mut at.members)))
-    }
-
-    fn count_users_in(&self, channel: &ChannelName, users: &[UserId], looks: &mut Looks) -> Step {
-        let mut counts = Counting::new(users);
-        if let Contents::Live(live) = self.hub.shards.contents(channel) {
-            looks.spend(live.len());
-            for (member, _) in live.members() {
-                counts.count(&member.user);
-            }
-        }
-        Step::Done(Response::Counts(counts.counts))
-    }
-
-    /// Connections, detached sessions and keyed members of this hub that show a user somewhere.
-    fn count_users(&self, users: &[UserId], at: &mut Progress, looks: &mut Looks) -> Step {
-        let counted = std::mem::take(&mut at.counts);
-        let mut counts = Counting::new(users);
-        if !counted.is_empty() {
-            counts.counts = counted;
-        }
-        looks.spend(users.len());
-        let is_done = self.walk_sessions(&mut at.next, looks, |session| {
-            if let Some(auth) = session.auth()
-                && session.tracked().next().is_some()
-            {
-                counts.count(&auth.user);
-            }
-        });
-        if !is_done {
-            at.counts = counts.counts;
-            return Step::Later;
-        }
-        for session in self.hub.detached.sessions() {
-            if let Some(auth) = session.auth() {
-                counts.count(&auth.user);
-            }
-        }
-        for (_, member) in self.hub.keyed_members.iter() {
-            counts.count(&member.user);
-        }
-        Step::Done(Response::Counts(counts.counts))
+        let cost = if *limit == 0 { cost_of_users(live) } else { live.len() };
+        looks.spend(cost + LOOKS_PER_CHANNEL);
+        Step::Done(Response::Members(page_of(live, *after, *limit)))
     }
 }
 
@@ -340,29 +254,15 @@ impl ReadRequest {
 }
 
 impl ListedMember {
-    fn of((member, since): (&Member, Since)) -> Self {
+    pub(crate) fn of((member, since): (&Member, Since)) -> Self {
         let Member { connection, user, state, seq, .. } = member.clone();
         Self { user, connection, state, since, seq }
     }
 }
 
-/// How often each of some users was met.
-struct Counting<'a> {
-    places: HashMap<&'a UserId, usize>,
-    counts: Vec<usize>,
-}
-
-impl<'a> Counting<'a> {
-    fn new(users: &'a [UserId]) -> Self {
-        let places = users.iter().enumerate().map(|(place, user)| (user, place)).collect();
-        Self { places, counts: vec![0; users.len()] }
-    }
-
-    fn count(&mut self, user: &UserId) {
-        if let Some(place) = self.places.get(user) {
-            self.counts[*place] += 1;
-        }
-    }
+/// What it costs to count the users of a channel, or to find the members of one.
+pub(crate) fn cost_of_users(live: &Channel) -> usize {
+    if live.is_indexed_by_user() { LOOKS_PER_USER } else { live.len() * LOOKS_PER_USER }
 }
 
 fn page_of(live: &Channel, after: Option<u64>, limit: usize) -> MemberPage {

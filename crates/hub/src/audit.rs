@@ -78,12 +78,14 @@ pub struct Holdings {
 pub struct Steps {
     /// Looks at the connection in a slot.
     pub connections: u64,
+    /// What requests have cost, in looks. See [`LOOKS_PER_TURN`](crate::LOOKS_PER_TURN).
+    pub requests: u64,
 }
 
 impl Hub {
     /// Counts its steps.
     pub fn steps(&self) -> Steps {
-        Steps { connections: self.connections.looks() }
+        Steps { connections: self.connections.looks(), requests: self.requests.looks() }
     }
 
     /// Counts what it holds. Walks much of it: not for every turn of a server.

@@ -3,6 +3,7 @@
 //! needs the place. Knows no tokens and no claims.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use herenow_core::{Asker, Context, Input, Instant, Limits, Session};
@@ -46,6 +47,13 @@ impl DetachedSessions {
     /// Since when the oldest one has had no socket.
     pub(crate) fn oldest_since(&self) -> Option<Instant> {
         self.by_age.first().map(|(since, _)| *since)
+    }
+
+    /// The first one after the one with this id.
+    pub(crate) fn next_after(&self, after: Option<ConnectionId>) -> Option<&Session> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.sessions.range((from, Bound::Unbounded));
+        rest.next().map(|(_, kept)| &kept.session)
     }
 
     pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use herenow_core::{
     Audience, CurrentPolicy, Due, Effect, Flush, Instant, Leases, Limits, Pace, Peer, Policy,
-    SessionEffect, SnapshotRequests,
+    SessionEffect, SnapshotRequests, UserIndex,
 };
 use herenow_wire::{ChannelName, ErrorCode};
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub writes_per_turn: usize,
     /// Holds every flush back for so long, whatever the load. For measuring.
     pub flush_delay: Option<Duration>,
+    /// Whether backends may ask about users.
+    pub user_index: UserIndex,
     /// The shard of this channel fails on each state that is put into it. For tests of containment.
     pub fault_on_channel: Option<ChannelName>,
 }

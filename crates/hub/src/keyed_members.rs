@@ -2,6 +2,7 @@
 //! live on the hub of their channel's shard, which alone knows them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use herenow_core::{Asker, Command, Effect, Instant, Put, PutResult, Target};
@@ -48,8 +49,13 @@ impl MemberKey {
 }
 
 impl KeyedMembers {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&(ChannelName, MemberKey), &KeyedMember)> {
-        self.members.iter()
+    /// The first one after this one.
+    pub(crate) fn next_after(
+        &self,
+        after: Option<&(ChannelName, MemberKey)>,
+    ) -> Option<(&(ChannelName, MemberKey), &KeyedMember)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.members.range((from, Bound::Unbounded)).next()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -33,8 +33,10 @@ mod send_queue;
 mod sessions;
 mod shards;
 mod snapshots;
+mod user_answers;
 mod work;
 
+pub use answers::LOOKS_PER_TURN;
 pub use api::{Asked, End, Event, Io, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
 pub use counters::{Counters, ErrorCounts};

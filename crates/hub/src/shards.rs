@@ -56,7 +56,9 @@ impl Shards {
         let (first, hubs) = (config.me.0, config.hubs);
         let shards = (first..SHARDS).step_by(usize::from(hubs));
         Self {
-            shards: shards.map(|_| Shard::new(config.epoch_base)).collect(),
+            shards: shards
+                .map(|_| Shard::new(config.epoch_base).with_user_index(config.user_index))
+                .collect(),
             hubs,
             due: BinaryHeap::new(),
             planned: BTreeMap::new(),

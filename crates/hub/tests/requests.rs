@@ -5,13 +5,13 @@ mod one_hub;
 
 use std::time::Duration;
 
-use herenow_core::Target;
+use herenow_core::{ChannelSettings, Patterns, Policy, Target};
 use herenow_hub::{
     End, Event, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Request, Response,
     WriteRequest,
 };
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
-use one_hub::{OneHub, masked};
+use one_hub::{OneHub, masked, settings};
 
 /// No request of these tests takes so many.
 const MOST_TURNS: usize = 100;
@@ -201,21 +201,6 @@ fn a_channel_counts_its_own_changes_whatever_happens_in_others_of_its_shard() {
 }
 
 #[test]
-fn a_request_about_much_is_answered_over_several_turns() {
-    let mut one_hub = OneHub::new();
-    for n in 0..40 {
-        crowd(&mut one_hub, &format!("room-{n:02}"), 1000);
-    }
-    let request = ReadRequest::ListChannels { prefix: "".into(), after: None, limit: 1000 };
-    let (response, turns) = ask(&mut one_hub, request);
-    let Response::Channels(channels) = response else { panic!("no channels") };
-    assert_eq!(channels.len(), 40);
-    assert!((3..=5).contains(&turns), "{turns} turns");
-    let (_, turns) = ask(&mut one_hub, ReadRequest::CountUsers { users: vec![], channel: None });
-    assert!((3..=5).contains(&turns), "{turns} turns");
-}
-
-#[test]
 fn a_user_is_found_wherever_it_is_and_counted() {
     let mut one_hub = OneHub::new();
     let slots = crowd(&mut one_hub, "lobby", 3);
@@ -237,6 +222,30 @@ fn a_user_is_found_wherever_it_is_and_counted() {
     assert_eq!(ask(&mut one_hub, request).0, Response::Counts(vec![1, 0, 1]));
     let request = ReadRequest::CountUsers { users: wanted, channel: Some(channel("game")) };
     assert_eq!(ask(&mut one_hub, request).0, Response::Counts(vec![0, 0, 0]));
+}
+
+#[test]
+fn a_connection_that_shows_nothing_is_not_counted_with_a_socket_or_without_one() {
+    let settings = ChannelSettings { disconnect_grace_ms: 30_000, ..settings() };
+    let mut one_hub = OneHub::with_policy(Policy::new(settings, Patterns::default()));
+    let slots = crowd(&mut one_hub, "lobby", 1);
+    let watching = one_hub.connect();
+    one_hub.receive(watching, &masked(r#"{"type":"subscribe","channel":"presence:lobby"}"#));
+    one_hub.tell(Event::Ended { slot: slots[0], how: End::Broken });
+    one_hub.turn();
+    assert_eq!(one_hub.holdings().detached, 1);
+    let count = |one_hub: &mut OneHub| {
+        let users = ["user-0", "user-1", "user-2"].map(user).to_vec();
+        ask(one_hub, ReadRequest::CountUsers { users, channel: None }).0
+    };
+    assert_eq!(count(&mut one_hub), Response::Counts(vec![1, 0, 0]));
+    let kick = WriteRequest::Kick {
+        channel: channel("lobby"),
+        target: Target::User(user("user-0")),
+        time: Duration::ZERO,
+    };
+    ask(&mut one_hub, kick);
+    assert_eq!(count(&mut one_hub), Response::Counts(vec![0, 0, 0]));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
-use herenow_core::{Instant, Peer};
+use herenow_core::{Instant, Peer, UserIndex};
 use herenow_hub::{Config, End, Event, Hub};
 use herenow_wire::ConnectionId;
 use mio::{Events, Poll, Token};
@@ -39,6 +39,7 @@ pub(crate) struct Parts {
     /// To every loop, this one included, by index.
     pub(crate) mailboxes: Arc<[Mailbox]>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) user_index: UserIndex,
     pub(crate) resume_key: ResumeKey,
     /// When the server's clock was zero; the same for all loops.
     pub(crate) started: Wall,
@@ -329,6 +330,7 @@ fn config(parts: &Parts) -> Config {
         send_queue_bytes: settings.send_queue_bytes,
         writes_per_turn: WRITES_PER_TURN,
         flush_delay: settings.flush_delay_us.map(Duration::from_micros),
+        user_index: parts.user_index,
         fault_on_channel: settings.fault_on_channel.clone(),
     }
 }

@@ -34,6 +34,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use herenow_core::UserIndex;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -145,7 +146,12 @@ impl Server {
         let following = following.transpose().map_err(RunError::Keys)?;
         let service_keys = config.keys.service;
         let following_service_keys = service_keys.follow().map_err(RunError::Keys)?;
-        let loops = Loops::start(Arc::clone(&settings), verifier).map_err(RunError::Loops)?;
+        let user_index = match service_keys.is_empty() {
+            true => UserIndex::None,
+            false => UserIndex::LargeChannels,
+        };
+        let loops = Loops::start(Arc::clone(&settings), verifier, user_index);
+        let loops = loops.map_err(RunError::Loops)?;
         Ok(Self {
             settings,
             loops,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use herenow_core::Peer;
+use herenow_core::{Peer, UserIndex};
 use herenow_hub::{Request, Response};
 use herenow_wire::{ChannelName, DefaultChannel, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
@@ -90,7 +90,11 @@ pub struct LoopsMetrics {
 
 impl Loops {
     /// Starts one thread per loop.
-    pub fn start(settings: Arc<Settings>, verifier: Arc<Verifier>) -> io::Result<Self> {
+    pub fn start(
+        settings: Arc<Settings>,
+        verifier: Arc<Verifier>,
+        user_index: UserIndex,
+    ) -> io::Result<Self> {
         let resume_key = ResumeKey::random()?;
         let started = Instant::now();
         let started_at_unix_ms = clock::unix_ms();
@@ -118,6 +122,7 @@ impl Loops {
                 inbox,
                 mailboxes: mailboxes.clone(),
                 metrics: metrics.clone(),
+                user_index,
                 resume_key: resume_key.clone(),
                 started,
                 started_at_unix_ms,

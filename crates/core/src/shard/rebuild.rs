@@ -215,6 +215,7 @@ impl Shard {
         }
         // Everybody gets the snapshot: the joins that led to it are nobody's deltas.
         channel.take_pending(&mut Vec::new());
+        channel.index_users(self.user_index);
         self.members += channel.len();
         slot.map = Map::Live(channel);
         slot.heard_at = now;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use herenow_core::{
     Asker, Auth, ChannelSettings, Claim, Instant, Limits, Patterns, Peer, Policy, Question,
-    RateLimit, Ruling, Verification,
+    RateLimit, Ruling, UserIndex, Verification,
 };
 use herenow_hub::{
     Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, QueryId, Response,
@@ -319,6 +319,7 @@ fn config() -> Config {
         writes_per_turn: WRITES_PER_TURN,
         // Whatever was received before a turn is written in it, at any load.
         flush_delay: Some(Duration::ZERO),
+        user_index: UserIndex::LargeChannels,
         fault_on_channel: None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
-use herenow_core::{Limits, Peer, Question, RateLimit, Right};
+use herenow_core::{Limits, Peer, Question, RateLimit, Right, UserIndex};
 use herenow_hub::{ChannelSettings, Config, Overrides, Pattern, Patterns, Policy};
 use herenow_wire::{ChannelName, UserId};
 
@@ -121,6 +121,7 @@ impl Plan {
             send_queue_bytes: self.send_queue_bytes,
             writes_per_turn: self.writes_per_turn,
             flush_delay: None,
+            user_index: UserIndex::LargeChannels,
             fault_on_channel: None,
         }
     }
