@@ -14,6 +14,7 @@ mod command;
 mod hash;
 mod kicks;
 mod lease;
+mod leaves;
 mod oldest_first;
 mod pace;
 mod patterns;
@@ -36,6 +37,7 @@ pub use command::{
 };
 pub use kicks::{Kicks, Target, TooManyKicks};
 pub use lease::{Due, Leases, SCAN_EVERY};
+pub use leaves::LeaveCounts;
 pub use oldest_first::OldestFirst;
 pub use pace::Pace;
 pub use patterns::{Pattern, Patterns, Unmatched};

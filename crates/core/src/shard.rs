@@ -3,6 +3,7 @@
 //! What a flush sends is worked out here, once for all receivers.
 
 mod contents;
+mod leaving;
 mod rebuild;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,11 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 use crate::by_user::UserIndex;
 use crate::change::Owner;
 use crate::channel::{Channel, Decision, ListPosition, Put};
-use crate::collecting::{Collecting, Trackers, owned_by};
+use crate::collecting::{Collecting, Trackers};
 use crate::command::{
     Command, Connectivity, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
+use crate::leaves::LeaveCounts;
 use crate::pace::ENOUGH_CHANGES;
 use crate::since::Since;
 use crate::time::Instant;
@@ -34,6 +36,9 @@ pub struct Shard {
     /// The channels that collect, so that their deadline costs nothing to the others.
     collecting: u32,
     members: usize,
+    /// Members that have left since this was last taken.
+    leaves: LeaveCounts,
+    has_leaves: bool,
     /// After a fault, until every peer has said what it knows: nobody else can tell that a
     /// channel is complete.
     awaits_reports: bool,
@@ -104,6 +109,8 @@ impl Shard {
             channels: BTreeMap::new(),
             collecting: 0,
             members: 0,
+            leaves: LeaveCounts::default(),
+            has_leaves: false,
             awaits_reports: false,
             gathers_until: None,
             user_index: UserIndex::None,
@@ -166,28 +173,6 @@ impl Shard {
         }
     }
 
-    /// Takes every member of a lost process away.
-    pub fn remove_owner(
-        &mut self,
-        owner: Owner,
-        reason: LeaveReason,
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) {
-        let mut gone = Vec::new();
-        for (name, slot) in &self.channels {
-            let connections = match &slot.map {
-                Map::Live(channel) => channel.owned_by(owner),
-                Map::Hibernating(freed) => owned_by(&freed.trackers, owner),
-                Map::Collecting(collecting) => owned_by(&collecting.trackers(), owner),
-            };
-            gone.extend(connections.into_iter().map(|connection| (name.clone(), connection)));
-        }
-        for (name, connection) in gone {
-            self.remove(&name, connection, (owner, reason), now, out);
-        }
-    }
-
     /// Moves the pending changes of `channel` into `out`, which is emptied first. A subscriber that
     /// gets the snapshot gets no delta of this flush.
     pub fn flush(&mut self, channel: &ChannelName, now: Instant, out: &mut Flush) {
@@ -236,6 +221,8 @@ impl Shard {
                 {
                     self.seq += 1;
                     self.members -= 1;
+                    self.has_leaves = true;
+                    self.leaves.add_to(LeaveReason::Disconnect, 1);
                     channel.apply(change);
                 }
                 match channel.decide_put(put, max_members, self.seq + 1) {
@@ -270,39 +257,6 @@ impl Shard {
             Map::Hibernating(_) => unreachable!("`wake` ran before"),
         }
         PutResult::Done
-    }
-
-    fn remove(
-        &mut self,
-        name: &ChannelName,
-        connection: ConnectionId,
-        (owner, reason): (Owner, LeaveReason),
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) {
-        match self.channels.get(name).map(|slot| &slot.map) {
-            None => return,
-            // Only a loss that subscribers must hear of is worth waking them for.
-            Some(Map::Hibernating(freed)) if !freed.has(connection, owner) => return,
-            Some(_) => self.wake(name, now, out),
-        }
-        let Some(slot) = self.channels.get_mut(name) else { return };
-        match &mut slot.map {
-            Map::Live(channel) => {
-                let decision = channel.decide_remove(connection, owner, reason, self.seq + 1);
-                if let Decision::Change(change) = decision {
-                    self.seq += 1;
-                    channel.apply(change);
-                    self.members -= 1;
-                    slot.announce(name, out);
-                }
-            }
-            Map::Collecting(collecting) => {
-                collecting.forget(connection, owner);
-                self.rebuild_if_complete(name, now, out);
-            }
-            Map::Hibernating(_) => unreachable!("`wake` ran before"),
-        }
     }
 
     /// A map that hibernates knows no states; its detached members are told with
@@ -372,12 +326,6 @@ impl Shard {
             }
             self.channels.remove(name);
         }
-    }
-}
-
-impl Hibernating {
-    fn has(&self, connection: ConnectionId, owner: Owner) -> bool {
-        self.trackers.get(&connection).is_some_and(|tracker| tracker.owner == owner)
     }
 }
 

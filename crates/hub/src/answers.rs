@@ -231,7 +231,7 @@ impl<I: Io> Work<'_, I> {
         };
         if !live.has_no_pending() {
             let channel = channel.clone();
-            self.hub.shards.plan(channel, self.now);
+            self.hub.shards.plan(channel, self.now, self.now);
             return Step::Later;
         }
         let cost = if *limit == 0 { cost_of_users(live) } else { live.len() };

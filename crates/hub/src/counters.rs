@@ -1,6 +1,6 @@
 //! What a hub counts. Plain numbers, which the shell publishes.
 
-use herenow_core::Instant;
+use herenow_core::{Instant, LeaveCounts};
 use herenow_wire::ErrorCode;
 
 /// See the module. Since the start, unless a field says "now".
@@ -36,8 +36,23 @@ pub struct Counters {
     pub updates_merged: usize,
     /// Times a slow subscriber's deltas were dropped for one snapshot.
     pub slow_subscriber_drops: usize,
+    /// Members that have left the channels of this hub's shards.
+    pub leaves: LeaveCounts,
+    /// Times that the lists of subscribers had to be sent again.
+    pub resyncs: Resyncs,
     /// Refusals sent, of all codes together. [`Hub::errors`](crate::Hub::errors) has each.
     pub errors: usize,
+}
+
+/// Why lists of members were sent again, or the states in them were asked for again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resyncs {
+    /// A subscriber has lost changes since its socket takes too little: once for each subscription.
+    pub slow: usize,
+    /// A client has asked for a list that it had.
+    pub requested: usize,
+    /// A channel's map was freed after a long silence, or lost by a fault: once for each channel.
+    pub rebuilt: usize,
 }
 
 /// Refusals sent since the start, in the order of [`ErrorCode::ALL`]. Apart from the counters, which

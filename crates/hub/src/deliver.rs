@@ -1,9 +1,9 @@
 //! From a channel's changes to its subscribers' sockets: encoded once, written once to each. What
 //! goes to very many is written in parts, turn by turn, so that the rest of the loop goes on.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use herenow_core::{Cause, Flush, Op, Part, Snapshot, SnapshotFor};
+use herenow_core::{Cause, Flush, Instant, Op, Part, Snapshot, SnapshotFor};
 use herenow_wire::encode::{self, Departure, Member, Position};
 use herenow_wire::{ChannelName, Incoming, Refusal};
 
@@ -31,7 +31,8 @@ pub(crate) struct Scratch {
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     running: VecDeque<Running>,
-    postponed: BTreeSet<ChannelName>,
+    /// Each with since when its changes have waited.
+    postponed: BTreeMap<ChannelName, Instant>,
 }
 
 /// A delivery of which some is written.
@@ -114,14 +115,14 @@ impl<I: Io> Work<'_, I> {
         let mut flush = std::mem::take(&mut self.hub.flush);
         let mut snapshot_bytes = 0;
         while snapshot_bytes < SNAPSHOT_BYTES_PER_TURN
-            && let Some(channel) = self.hub.shards.next_due(self.now)
+            && let Some((channel, since)) = self.hub.shards.next_due(self.now)
         {
             if self.hub.deliveries.has(&channel) {
-                self.hub.deliveries.postponed.insert(channel);
+                self.hub.deliveries.postponed.insert(channel, since);
                 continue;
             }
             self.hub.shards.flush(&channel, self.now, &mut flush);
-            self.publish(&channel, &flush);
+            self.publish(&channel, &flush, since);
             if flush.snapshot.is_some() {
                 snapshot_bytes += self.hub.scratch.snapshot.len();
             }
@@ -136,12 +137,14 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
-    /// Encodes a flush and hands it to everybody who is to have it.
-    fn publish(&mut self, channel: &ChannelName, flush: &Flush) {
+    /// Encodes a flush, whose changes have waited since `since`, and hands it to everybody who is to
+    /// have it.
+    fn publish(&mut self, channel: &ChannelName, flush: &Flush, since: Instant) {
         if flush.to.is_empty() {
             return;
         }
         self.hub.counters.flushes += 1;
+        self.hub.flush_waits.observe(self.now.as_micros() - since.as_micros());
         self.hub.counters.updates_merged += flush.merged;
         let mut deltas = std::mem::take(&mut self.hub.scratch.deltas);
         let mut snapshot = std::mem::take(&mut self.hub.scratch.snapshot);
@@ -261,8 +264,8 @@ impl<I: Io> Work<'_, I> {
 
     /// The flush that waited for a delivery of its channel to end is due.
     fn plan_postponed(&mut self, channel: &ChannelName) {
-        if let Some(channel) = self.hub.deliveries.postponed.take(channel) {
-            self.hub.shards.plan(channel, self.now);
+        if let Some((channel, since)) = self.hub.deliveries.postponed.remove_entry(channel) {
+            self.hub.shards.plan(channel, self.now, since);
         }
     }
 
@@ -347,6 +350,7 @@ impl<I: Io> Work<'_, I> {
     }
 
     fn lag(&mut self, channel: &ChannelName, slot: u32) {
+        self.hub.counters.resyncs.slow += 1;
         self.hub.audience.lag(channel, slot);
         self.hub.deliveries.forget(channel, slot);
         self.hub.snapshot_requests.wait(slot, channel, Cause::Subscription, self.now);

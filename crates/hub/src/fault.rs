@@ -14,6 +14,7 @@ thread_local! {
 pub struct Fault;
 
 /// Calls what may fail by a bug. What it has changed when it panics must be thrown away.
+#[inline]
 pub fn contain<T>(call: impl FnOnce() -> T) -> Result<T, Fault> {
     CONTAINED.set(CONTAINED.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(call));

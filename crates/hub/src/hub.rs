@@ -19,6 +19,7 @@ use crate::deliver::{Deliveries, Scratch};
 use crate::detached::DetachedSessions;
 use crate::detached_users::DetachedUsers;
 use crate::held::Held;
+use crate::histogram::Histogram;
 use crate::keyed_members::KeyedMembers;
 use crate::mail::Outgoing;
 use crate::reading::TurnBudget;
@@ -65,6 +66,7 @@ pub struct Hub {
     pub(crate) policy: CurrentPolicy,
     pub(crate) counters: Counters,
     pub(crate) errors: ErrorCounts,
+    pub(crate) flush_waits: Histogram,
 
     pub(crate) connections: Connections,
     /// Connections whose socket broke while it was written to.
@@ -118,6 +120,7 @@ impl Hub {
             policy: CurrentPolicy::new(policy),
             counters: Counters::default(),
             errors: ErrorCounts::default(),
+            flush_waits: Histogram::default(),
             connections: Connections::default(),
             broken: Vec::new(),
             dead: Vec::new(),
@@ -191,6 +194,7 @@ impl Hub {
             oldest_detached: self.detached.oldest_since(),
             members: shards.members,
             channels: shards.channels,
+            leaves: shards.leaves,
             subscriptions: self.audience.subscriptions(),
             ..self.counters
         }
@@ -199,6 +203,12 @@ impl Hub {
     /// The refusals that it has sent, code by code.
     pub fn errors(&self) -> &ErrorCounts {
         &self.errors
+    }
+
+    /// How long the oldest change of each flush has waited for it, once for each flush that it counts.
+    /// Apart from the counters, which are published every turn.
+    pub fn flush_waits(&self) -> &Histogram {
+        &self.flush_waits
     }
 
     pub(crate) fn count_error(&mut self, code: ErrorCode) {

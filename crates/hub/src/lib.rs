@@ -18,6 +18,7 @@ mod detached;
 mod detached_users;
 mod fault;
 mod held;
+mod histogram;
 mod hub;
 mod keyed_members;
 mod kicking;
@@ -39,12 +40,13 @@ mod work;
 pub use answers::LOOKS_PER_TURN;
 pub use api::{Asked, End, Event, Io, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
-pub use counters::{Counters, ErrorCounts};
+pub use counters::{Counters, ErrorCounts, Resyncs};
 pub use detached_users::Detachment;
 pub use fault::{Fault, contain, is_contained};
 pub use herenow_core::{
-    Asker, ChannelSettings, Overrides, Pattern, Patterns, Policy, Target, Unmatched,
+    Asker, ChannelSettings, LeaveCounts, Overrides, Pattern, Patterns, Policy, Target, Unmatched,
 };
+pub use histogram::Histogram;
 pub use hub::{Config, Hub};
 pub use keyed_members::MemberKey;
 pub use mail::{Delivery, LostShard, Mail};

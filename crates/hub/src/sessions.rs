@@ -66,11 +66,11 @@ impl<I: Io> Work<'_, I> {
                 match effect {
                     Effect::Dirty { channel, flushed_at } => {
                         let due = self.hub.pace.due(flushed_at, self.now);
-                        self.hub.shards.plan(channel, due);
+                        self.hub.shards.plan(channel, due, self.now);
                     }
                     Effect::FlushNow { channel, flushed_at } => {
                         let due = self.hub.pace.due_early(flushed_at, self.now);
-                        self.hub.shards.plan(channel, due);
+                        self.hub.shards.plan(channel, due, self.now);
                     }
                     Effect::Answer { asker, reference, channel, result }
                         if asker.peer == self.hub.config.me =>
@@ -82,6 +82,7 @@ impl<I: Io> Work<'_, I> {
                         self.hub.outgoing.push(asker.peer, mail);
                     }
                     Effect::Resync { channel, .. } => {
+                        self.hub.counters.resyncs.rebuilt += 1;
                         // Sockets that only named the channel as their default are told as well,
                         // so every loop looks.
                         let me = self.hub.config.me;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Command, Contents, Effect, Flush, Instant, Peer, Shard};
+use herenow_core::{Command, Contents, Effect, Flush, Instant, LeaveCounts, Peer, Shard};
 use herenow_wire::{ChannelName, SHARDS};
 
 use crate::fault::contain;
@@ -20,9 +20,9 @@ pub(crate) struct Shards {
     shards: Vec<Shard>,
     hubs: u16,
     due: BinaryHeap<Reverse<(Instant, ChannelName)>>,
-    /// When each channel in `due` is to be flushed. A channel whose flush was brought forward
-    /// stands in the heap twice; this says which of the two counts.
-    planned: BTreeMap<ChannelName, Instant>,
+    /// The planned flush of each channel in `due`. A channel whose flush was brought forward stands
+    /// in the heap twice; this says which of the two counts.
+    planned: BTreeMap<ChannelName, Planned>,
     counts: Counts,
     /// The index of this hub, and so of its first shard.
     first: u16,
@@ -36,18 +36,28 @@ pub(crate) struct Shards {
     fails_next: Option<ChannelName>,
 }
 
+/// A flush that is to come.
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    due: Instant,
+    /// When the oldest of its changes was made.
+    since: Instant,
+}
+
 #[derive(Debug)]
 struct Awaiting {
     fault: u32,
     hubs: u16,
 }
 
-/// What the shards of a hub hold, kept as a sum: adding 1024 shards up each turn would cost more
+/// What the shards of a hub hold and have seen, kept as a sum: adding 1024 shards up each turn would cost more
 /// than a turn.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) members: usize,
     pub(crate) channels: usize,
+    /// Members that have left since the start.
+    pub(crate) leaves: LeaveCounts,
 }
 
 impl Shards {
@@ -86,9 +96,10 @@ impl Shards {
         });
     }
 
-    /// Plans a flush.
-    pub(crate) fn plan(&mut self, channel: ChannelName, due: Instant) {
-        self.planned.insert(channel.clone(), due);
+    /// Plans a flush of changes that have waited since `since`, or brings a planned one forward.
+    pub(crate) fn plan(&mut self, channel: ChannelName, due: Instant, since: Instant) {
+        let planned = self.planned.entry(channel.clone());
+        planned.and_modify(|planned| planned.due = due).or_insert(Planned { due, since });
         self.due.push(Reverse((due, channel)));
     }
 
@@ -97,13 +108,16 @@ impl Shards {
         self.due.peek().map_or(Instant::NEVER, |Reverse((due, _))| *due)
     }
 
-    /// The next channel whose flush is due.
-    pub(crate) fn next_due(&mut self, now: Instant) -> Option<ChannelName> {
+    /// The next channel whose flush is due, and since when its changes have waited.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<(ChannelName, Instant)> {
         while self.due.peek().is_some_and(|Reverse((due, _))| *due <= now) {
             let Reverse((due, channel)) = self.due.pop()?;
-            if self.planned.get(&channel) == Some(&due) {
+            if let Some(planned) = self.planned.get(&channel)
+                && planned.due == due
+            {
+                let since = planned.since;
                 self.planned.remove(&channel);
-                return Some(channel);
+                return Some((channel, since));
             }
         }
         None
@@ -163,7 +177,7 @@ impl Shards {
         }
     }
 
-    /// Entries and channels now.
+    /// Members and channels now, and who has left.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -247,6 +261,15 @@ impl Shards {
         }
         self.counts.members += shard.members();
         self.counts.channels += shard.channels();
+        if shard.has_leaves() {
+            self.count_leaves(at);
+        }
+    }
+
+    /// Apart, since most calls are none of a leave.
+    #[cold]
+    fn count_leaves(&mut self, at: usize) {
+        self.counts.leaves.add(&self.shards[at].take_leaves());
     }
 }
 

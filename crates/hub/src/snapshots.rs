@@ -21,6 +21,7 @@ impl<I: Io> Work<'_, I> {
 
     /// A subscriber wants a fresh snapshot. Until it is asked for, deltas come as before.
     pub(crate) fn request_again(&mut self, slot: u32, channel: ChannelName) {
+        self.hub.counters.resyncs.requested += 1;
         if self.may_request(slot, &channel, Cause::Repetition) {
             self.request(slot, channel);
         }

@@ -1,6 +1,6 @@
 //! Members whose connection has no socket: in a full channel they give way to those that have one.
 
-use herenow_core::{Command, Owner};
+use herenow_core::{Command, Owner, Shard};
 use herenow_wire::LeaveReason;
 
 use crate::given::{OWNER, at, channel, id, put_among, remove, shown, subscribe_peer};
@@ -139,4 +139,28 @@ fn who_loses_its_socket_while_a_channel_is_rebuilt_is_detached_in_it() {
     house.flush("lobby", 0);
     house.hear(1, put('d'));
     assert_eq!(house.flush("lobby", 1)[0], "7: leave(disconnect) a{}");
+}
+
+#[test]
+fn leaves_are_counted_by_reason_the_eviction_of_a_detached_member_too() {
+    let mut shard = Shard::new(1);
+    let commands = [put('a'), put('b'), put('c'), detach('b'), put('d')];
+    for command in commands.into_iter().chain([
+        remove("lobby", 'a', LeaveReason::Leave),
+        remove("lobby", 'a', LeaveReason::Timeout),
+        remove("lobby", 'c', LeaveReason::Disconnect),
+    ]) {
+        shard.handle(command, at(1), &mut Vec::new());
+    }
+    assert!(shard.has_leaves());
+    let leaves = shard.take_leaves();
+    let counts = LeaveReason::ALL.map(|reason| (reason, leaves.of(reason)));
+    let expected = [
+        (LeaveReason::Disconnect, 2),
+        (LeaveReason::Timeout, 0),
+        (LeaveReason::Leave, 1),
+        (LeaveReason::Kicked, 0),
+    ];
+    assert_eq!(counts, expected);
+    assert!(!shard.has_leaves());
 }
