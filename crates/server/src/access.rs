@@ -19,11 +19,13 @@ pub use rules::{Explanation, Namespace, Reason, Rules};
 pub use herenow_hub::{ChannelSettings, Pattern, Patterns, Unmatched};
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use herenow_core::{Auth, Peer, Question, Ruling};
 use herenow_hub::{Asked, Asker, Policy, Purpose};
 
 use crate::config::Settings;
+use crate::durations::BesideLoops;
 use crate::event_loop::Mailbox;
 use pool::{Job, Pool, Unavailable};
 use rules::Judge;
@@ -38,9 +40,14 @@ pub(crate) struct Access {
 
 impl Access {
     /// Answers that come later go to `mailboxes`, which are those of all loops by index.
-    pub(crate) fn new(rules: Rules, settings: &Settings, mailboxes: Arc<[Mailbox]>) -> Self {
+    pub(crate) fn new(
+        rules: Rules,
+        settings: &Settings,
+        mailboxes: Arc<[Mailbox]>,
+        counts: Arc<BesideLoops>,
+    ) -> Self {
         let policy = rules.policy(settings.channel_defaults());
-        let pool = Pool::new(rules.clone(), settings.rehearsals.clone(), mailboxes);
+        let pool = Pool::new(rules.clone(), settings.rehearsals.clone(), mailboxes, counts);
         Self { pool: Arc::new(pool), rules, policy: Arc::new(policy) }
     }
 
@@ -65,6 +72,7 @@ impl Access {
             claims: auth.map(|auth| auth.claims.clone()),
             row,
             function,
+            asked: Instant::now(),
         };
         match self.pool.ask(job) {
             Ok(()) => Asked::Later,

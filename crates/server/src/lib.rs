@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 mod control;
 mod dev;
+mod durations;
 mod event_loop;
 pub mod faults;
 pub mod files;

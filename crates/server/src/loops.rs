@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use herenow_core::{Peer, UserIndex};
-use herenow_hub::{Request, Response};
+use herenow_hub::{Histogram, LeaveCounts, Request, Response, Resyncs};
 use herenow_wire::{ChannelName, DefaultChannel, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
 use socket2::Socket;
@@ -21,6 +21,7 @@ use crate::backend::Unavailable;
 use crate::clock;
 use crate::config::Settings;
 use crate::control::{LoopControl, LoopFailure, Shutdown};
+use crate::durations::{BesideLoops, RuleResult, TokenResult};
 use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
 use crate::verification::Verification;
 
@@ -44,6 +45,7 @@ pub struct Loops {
     mailboxes: Arc<[Mailbox]>,
     control: Arc<LoopControl>,
     metrics: Arc<[Arc<Metrics>]>,
+    beside: Arc<BesideLoops>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     next: Arc<AtomicUsize>,
     /// When the server's clock was zero.
@@ -82,6 +84,20 @@ pub struct LoopsMetrics {
     pub updates_merged: u64,
     /// Times a slow subscriber's deltas were dropped for one snapshot.
     pub slow_subscriber_drops: u64,
+    /// How long the oldest change of each flush has waited for it.
+    pub flush_waits: Histogram,
+    /// Members that have left channels.
+    pub leaves: LeaveCounts,
+    /// Times that lists of members had to be sent again.
+    pub resyncs: Resyncs,
+    /// How long decisions of access rules took, from the question to the answer.
+    pub rule_decisions: Histogram,
+    /// What came of the questions.
+    pub rule_results: Vec<(RuleResult, u64)>,
+    /// How long verifications of tokens took, from the message to the result.
+    pub token_verifications: Histogram,
+    /// What came of the tokens.
+    pub token_results: Vec<(TokenResult, u64)>,
     /// Refusals sent, by code.
     pub errors: Vec<(ErrorCode, u64)>,
     /// Messages now waiting in the queues of the loops.
@@ -107,9 +123,11 @@ impl Loops {
             polls.push((poll, inbox));
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let access = Access::new(settings.rules.clone(), &settings, mailboxes.clone());
+        let beside = Arc::<BesideLoops>::default();
+        let rules = settings.rules.clone();
+        let access = Access::new(rules, &settings, mailboxes.clone(), beside.clone());
         let control = Arc::new(LoopControl::new(access, mailboxes.clone()));
-        let verification = Verification::start(verifier, mailboxes.clone())?;
+        let verification = Verification::start(verifier, mailboxes.clone(), beside.clone())?;
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
         for ((index, (poll, inbox)), metrics) in (0u16..).zip(polls).zip(&metrics) {
@@ -136,6 +154,7 @@ impl Loops {
             mailboxes,
             control,
             metrics: metrics.into(),
+            beside,
             threads: Arc::new(Mutex::new(threads)),
             next: Arc::default(),
             started,
@@ -166,7 +185,8 @@ impl Loops {
     /// Puts new rules in force, and has everything that was granted asked again. A loop takes them
     /// when it turns; returns what [`Loops::until_applied`] waits for.
     pub fn reload(&self, rules: Rules) -> ControlVersion {
-        let access = Access::new(rules, &self.settings, self.mailboxes.clone());
+        let (mailboxes, beside) = (self.mailboxes.clone(), self.beside.clone());
+        let access = Access::new(rules, &self.settings, mailboxes, beside);
         ControlVersion(self.control.set_access(access))
     }
 
@@ -254,7 +274,13 @@ impl Loops {
 
     /// The counts of all loops, summed.
     pub fn metrics(&self) -> LoopsMetrics {
-        let mut sum = LoopsMetrics::default();
+        let mut sum = LoopsMetrics {
+            rule_decisions: self.beside.rules.durations(),
+            rule_results: self.beside.rules.results(),
+            token_verifications: self.beside.tokens.durations(),
+            token_results: self.beside.tokens.results(),
+            ..LoopsMetrics::default()
+        };
         for (metrics, mailbox) in self.metrics.iter().zip(self.mailboxes.iter()) {
             metrics.add_to(&mut sum);
             sum.queued += mailbox.waiting() as u64;

@@ -4,6 +4,9 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use herenow_hub::Histogram;
+use herenow_wire::LeaveReason;
+
 use crate::logs;
 use crate::loops::LoopsMetrics;
 
@@ -66,6 +69,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
         loops.slow_subscriber_drops,
     );
     page.errors(loops);
+    page.answers(loops);
     page.door(door);
     page.counter(
         "log_lines_dropped_total",
@@ -77,6 +81,13 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
         let _ = writeln!(page.0, "process_resident_memory_bytes {bytes}");
     }
     page.0
+}
+
+/// Why lists were sent again, as a label.
+fn resyncs(loops: &LoopsMetrics) -> [(&'static str, u64); 3] {
+    let resyncs = loops.resyncs;
+    [("slow", resyncs.slow), ("requested", resyncs.requested), ("rebuilt", resyncs.rebuilt)]
+        .map(|(cause, count)| (cause, count as u64))
 }
 
 struct Page(String);
@@ -96,30 +107,81 @@ impl Page {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
+    /// One sample for each value of a label.
+    fn by_label<'a>(
+        &mut self,
+        (name, help): (&str, &str),
+        label: &str,
+        samples: impl IntoIterator<Item = (&'a str, u64)>,
+    ) {
+        let name = format!("herenow_{name}");
+        self.family(&name, "counter", help);
+        for (value, count) in samples {
+            let _ = writeln!(self.0, "{name}{{{label}=\"{value}\"}} {count}");
+        }
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        let name = format!("herenow_{name}");
+        self.family(&name, "histogram", help);
+        let mut sum = 0;
+        let bounds = Histogram::BOUNDS_US.map(|us| seconds(us).to_string());
+        let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
+        for (count, bound) in histogram.counts.iter().zip(bounds) {
+            sum += count;
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {sum}");
+        }
+        let _ = writeln!(self.0, "{name}_sum {}\n{name}_count {sum}", seconds(histogram.sum_us));
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     fn errors(&mut self, loops: &LoopsMetrics) {
-        self.family("herenow_errors_total", "counter", "Errors sent to clients, by code.");
-        for (code, count) in &loops.errors {
-            let code = code.as_str();
-            let _ = writeln!(self.0, "herenow_errors_total{{code=\"{code}\"}} {count}");
-        }
+        let errors = loops.errors.iter().map(|(code, count)| (code.as_str(), *count));
+        self.by_label(("errors_total", "Errors sent to clients, by code."), "code", errors);
+    }
+
+    /// How long things took, and how they ended.
+    fn answers(&mut self, loops: &LoopsMetrics) {
+        self.histogram(
+            "flush_wait_seconds",
+            "How long the oldest change of each flush waited for it.",
+            &loops.flush_waits,
+        );
+        let leaves = LeaveReason::ALL.map(|reason| (reason.as_str(), loops.leaves.of(reason)));
+        let family = ("leaves_total", "Members that left a channel, by reason.");
+        self.by_label(family, "reason", leaves);
+        let family = ("resyncs_total", "Lists of members that were sent again, by cause.");
+        self.by_label(family, "cause", resyncs(loops));
+        self.histogram(
+            "rule_decision_seconds",
+            "How long access rules took to decide, from the question to the answer.",
+            &loops.rule_decisions,
+        );
+        let results = loops.rule_results.iter().map(|(result, count)| (result.as_str(), *count));
+        let family = ("rule_decisions_total", "Questions to access rules, by result.");
+        self.by_label(family, "result", results);
+        self.histogram(
+            "token_verification_seconds",
+            "How long tokens took to be verified, from the message to the result.",
+            &loops.token_verifications,
+        );
+        let results = loops.token_results.iter().map(|(result, count)| (result.as_str(), *count));
+        let family = ("token_verifications_total", "Tokens that clients showed, by result.");
+        self.by_label(family, "result", results);
     }
 
     fn door(&mut self, door: &DoorMetrics) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         self.counter("upgrades_total", "Handshakes that became WebSockets.", read(&door.upgraded));
-        let name = "herenow_upgrades_refused_total";
-        self.family(name, "counter", "Connections refused, by reason.");
-        for (reason, count) in [
-            ("address_full", &door.refused_address_full),
-            ("server_full", &door.refused_server_full),
-        ] {
-            let count = read(count);
-            let _ = writeln!(self.0, "{name}{{reason=\"{reason}\"}} {count}");
-        }
+        let refused = [
+            ("address_full", read(&door.refused_address_full)),
+            ("server_full", read(&door.refused_server_full)),
+        ];
+        let family = ("upgrades_refused_total", "Connections refused, by reason.");
+        self.by_label(family, "reason", refused);
         self.counter(
             "http_gave_way_total",
             "HTTP connections closed to make room for new ones.",
@@ -131,6 +193,10 @@ impl Page {
             read(&door.accept_failures),
         );
     }
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
 }
 
 /// Only Linux tells it without a library.

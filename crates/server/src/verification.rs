@@ -6,19 +6,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use herenow_core::{Auth, AuthRefusal};
 use herenow_hub::Asker;
 
 use crate::auth::{TokenError, Verifier};
 use crate::clock;
+use crate::durations::{BesideLoops, TokenResult};
 use crate::event_loop::{Mail, Mailbox};
 use crate::faults::contain;
 
 /// See the module. Clones share the threads, which end with the last of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Verification {
-    verifier: Arc<Verifier>,
+    checks: Checks,
     /// Only if there are public keys.
     pool: Option<Arc<Pool>>,
 }
@@ -30,6 +32,8 @@ pub(crate) struct Job {
     pub(crate) token: Box<str>,
     /// The resume token that came with it. Comes back unread.
     pub(crate) resume: Option<Box<str>>,
+    /// When it came.
+    pub(crate) came: Instant,
 }
 
 /// What came of it.
@@ -43,9 +47,16 @@ pub(crate) struct VerifiedToken {
 #[derive(Debug)]
 struct Pool(Arc<Shared>);
 
+/// The one place where a token is verified, and its result counted.
+#[derive(Clone, Debug)]
+struct Checks {
+    verifier: Arc<Verifier>,
+    counts: Arc<BesideLoops>,
+}
+
 #[derive(Debug)]
 struct Shared {
-    verifier: Arc<Verifier>,
+    checks: Checks,
     mailboxes: Arc<[Mailbox]>,
     queue: Mutex<Queue>,
     has_changed: Condvar,
@@ -71,12 +82,17 @@ const NICENESS: i32 = 10;
 
 impl Verification {
     /// Results go to `mailboxes`, which are those of all loops by index.
-    pub(crate) fn start(verifier: Arc<Verifier>, mailboxes: Arc<[Mailbox]>) -> io::Result<Self> {
-        if !verifier.has_public_keys() {
-            return Ok(Self { verifier, pool: None });
+    pub(crate) fn start(
+        verifier: Arc<Verifier>,
+        mailboxes: Arc<[Mailbox]>,
+        counts: Arc<BesideLoops>,
+    ) -> io::Result<Self> {
+        let checks = Checks { verifier, counts };
+        if !checks.verifier.has_public_keys() {
+            return Ok(Self { checks, pool: None });
         }
         let pool = Pool(Arc::new(Shared {
-            verifier: verifier.clone(),
+            checks: checks.clone(),
             mailboxes,
             queue: Mutex::default(),
             has_changed: Condvar::new(),
@@ -87,21 +103,18 @@ impl Verification {
             let thread = std::thread::Builder::new().name("verification".into());
             thread.spawn(move || shared.run())?;
         }
-        Ok(Self { verifier, pool: Some(Arc::new(pool)) })
+        Ok(Self { checks, pool: Some(Arc::new(pool)) })
     }
 
     /// The result, if it is quick to find; otherwise it comes as mail. Fails if too many tokens
     /// wait.
     pub(crate) fn verify(&self, job: Job) -> Option<VerifiedToken> {
         match &self.pool {
-            Some(pool) if self.verifier.is_costly(&job.token) => match pool.0.push(job) {
+            Some(pool) if self.checks.verifier.is_costly(&job.token) => match pool.0.push(job) {
                 Ok(()) => None,
-                Err(job) => Some(job.with(Err(AuthRefusal::Unavailable))),
+                Err(job) => Some(self.checks.give_up(job)),
             },
-            _ => {
-                let result = verify_token(&self.verifier, &job.token);
-                Some(job.with(result))
-            }
+            _ => Some(self.checks.verify(job)),
         }
     }
 }
@@ -162,13 +175,9 @@ impl Shared {
         while let Some(jobs) = self.take() {
             let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
             for job in jobs {
-                let result = contain(|| verify_token(&self.verifier, &job.token));
-                let result = result.unwrap_or_else(|_| {
-                    tracing::error!("a fault in the verification of a token");
-                    Err(AuthRefusal::Unavailable)
-                });
-                if let Some(batch) = batches.get_mut(usize::from(job.asker.peer.0)) {
-                    batch.push(Mail::Verified(Box::new(job.with(result))));
+                let token = self.checks.verify_contained(job);
+                if let Some(batch) = batches.get_mut(usize::from(token.asker.peer.0)) {
+                    batch.push(Mail::Verified(Box::new(token)));
                 }
             }
             for (mailbox, batch) in self.mailboxes.iter().zip(batches) {
@@ -192,11 +201,36 @@ impl Drop for Pool {
     }
 }
 
-fn verify_token(verifier: &Verifier, token: &str) -> Result<Auth, AuthRefusal> {
-    verifier.verify(token, clock::unix_ms()).map_err(|error| match error {
-        TokenError::NoKey => AuthRefusal::NoKey,
-        error => AuthRefusal::Bad(error.to_string().into()),
-    })
+impl Checks {
+    fn verify(&self, job: Job) -> VerifiedToken {
+        let result = self.verifier.verify(&job.token, clock::unix_ms());
+        self.done(job, result)
+    }
+
+    /// The same, where a fault costs no more than the result.
+    fn verify_contained(&self, job: Job) -> VerifiedToken {
+        match contain(|| self.verifier.verify(&job.token, clock::unix_ms())) {
+            Ok(result) => self.done(job, result),
+            Err(_) => {
+                tracing::error!("a fault in the verification of a token");
+                self.give_up(job)
+            }
+        }
+    }
+
+    fn done(&self, job: Job, result: Result<Auth, TokenError>) -> VerifiedToken {
+        let counted = result.as_ref().map_or_else(|error| (*error).into(), |_| TokenResult::Valid);
+        self.counts.tokens.observe(counted, job.came);
+        job.with(result.map_err(|error| match error {
+            TokenError::NoKey => AuthRefusal::NoKey,
+            error => AuthRefusal::Bad(error.to_string().into()),
+        }))
+    }
+
+    fn give_up(&self, job: Job) -> VerifiedToken {
+        self.counts.tokens.observe(TokenResult::Unavailable, job.came);
+        job.with(Err(AuthRefusal::Unavailable))
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

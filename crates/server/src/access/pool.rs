@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvError, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use herenow_core::{Peer, Ruling};
+use herenow_core::Peer;
 use herenow_hub::{Asker, Purpose};
 use herenow_wire::{ChannelName, UserId};
 
@@ -17,6 +17,7 @@ use super::queue::{Queue, Waiting, queue};
 use super::rules::Rules;
 use super::watchdog::{self, GivenUp, Stint, Watched};
 use crate::config::Rehearsals;
+use crate::durations::{BesideLoops, RuleResult};
 use crate::event_loop::{Mail, Mailbox};
 use crate::faults::contain;
 
@@ -27,6 +28,7 @@ pub(super) struct Pool {
     rules: Rules,
     mailboxes: Arc<[Mailbox]>,
     faults: Rehearsals,
+    counts: Arc<BesideLoops>,
     queue: OnceLock<Queue>,
     starting: Mutex<()>,
 }
@@ -37,6 +39,7 @@ pub(super) struct Shared {
     rules: Rules,
     mailboxes: Arc<[Mailbox]>,
     faults: Rehearsals,
+    counts: Arc<BesideLoops>,
     jobs: Mutex<Waiting>,
     complaints: Complaints,
     pub(super) watched: Watched,
@@ -53,6 +56,8 @@ pub(super) struct Job {
     /// Which rule: a namespace's row and one of its functions.
     pub(super) row: usize,
     pub(super) function: RuleFunction,
+    /// When it was asked.
+    pub(super) asked: Instant,
 }
 
 /// An answer, and to which loop it goes.
@@ -60,6 +65,8 @@ pub(super) struct Job {
 pub(super) struct Answer {
     peer: Peer,
     mail: Mail,
+    result: RuleResult,
+    asked: Instant,
 }
 
 /// The queue was full, or no thread could be had.
@@ -76,17 +83,27 @@ const BATCH_TIME: Duration = Duration::from_millis(1);
 const FAULT_PAUSE: Duration = Duration::from_millis(10);
 
 impl Pool {
-    pub(super) fn new(rules: Rules, faults: Rehearsals, mailboxes: Arc<[Mailbox]>) -> Self {
+    pub(super) fn new(
+        rules: Rules,
+        faults: Rehearsals,
+        mailboxes: Arc<[Mailbox]>,
+        counts: Arc<BesideLoops>,
+    ) -> Self {
         let (queue, starting) = (OnceLock::new(), Mutex::new(()));
-        Self { rules, mailboxes, faults, queue, starting }
+        Self { rules, mailboxes, faults, counts, queue, starting }
     }
 
     /// Has a question answered later.
     pub(super) fn ask(&self, job: Job) -> Result<(), Unavailable> {
-        match self.queue.get() {
+        let asked = job.asked;
+        let put = match self.queue.get() {
             Some(queue) => queue.put(job),
-            None => self.start()?.put(job),
+            None => self.start().and_then(|queue| queue.put(job)),
+        };
+        if put.is_err() {
+            self.counts.rules.observe(RuleResult::Unavailable, asked);
         }
+        put
     }
 
     /// Whether the loop `peer` may begin another review.
@@ -105,6 +122,7 @@ impl Pool {
             rules: self.rules.clone(),
             mailboxes: self.mailboxes.clone(),
             faults: self.faults.clone(),
+            counts: self.counts.clone(),
             jobs: Mutex::new(waiting),
             complaints: Complaints::default(),
             watched: Watched::default(),
@@ -138,7 +156,8 @@ impl Shared {
     /// Sends answers, one batch to each loop.
     pub(super) fn send(&self, answers: Vec<Answer>) {
         let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
-        for Answer { peer, mail } in answers {
+        for Answer { peer, mail, result, asked } in answers {
+            self.counts.rules.observe(result, asked);
             if let Some(batch) = batches.get_mut(usize::from(peer.0)) {
                 batch.push(mail);
             }
@@ -159,9 +178,10 @@ impl Shared {
 
 impl Job {
     /// The answer to it.
-    pub(super) fn decided(&self, ruling: Ruling) -> Answer {
-        let mail = Mail::Decision { asker: self.asker, channel: self.channel.clone(), ruling };
-        Answer { peer: self.asker.peer, mail }
+    pub(super) fn decided(&self, result: RuleResult) -> Answer {
+        let (asker, channel) = (self.asker, self.channel.clone());
+        let mail = Mail::Decision { asker, channel, ruling: result.into() };
+        Answer { peer: asker.peer, mail, result, asked: self.asked }
     }
 }
 
@@ -254,23 +274,23 @@ impl<'a> Worker<'a> {
         self.seat.stint.begin(&job, time);
         self.seat.shared.watched.wake();
         let decided = contain(|| self.decide(&job));
-        let ruling = decided.unwrap_or_else(|_| {
+        let result = decided.unwrap_or_else(|_| {
             tracing::error!("a fault in the engine of the access rules");
             self.engine = None;
-            Ruling::Unavailable
+            RuleResult::Unavailable
         });
         self.seat.shared.faults.rehearse_rule_thread(&job.channel);
-        self.seat.stint.end(ruling)
+        self.seat.stint.end(result)
     }
 
-    fn decide(&mut self, job: &Job) -> Ruling {
+    fn decide(&mut self, job: &Job) -> RuleResult {
         let shared = &self.seat.shared;
         let engine = self.engine.take().map_or_else(|| shared.rules.engine(), Ok);
         let mut engine = match engine {
             Ok(engine) => engine,
             Err(failure) => {
                 shared.complaints.no_engine(&failure);
-                return Ruling::Unavailable;
+                return RuleResult::Unavailable;
             }
         };
         let outcome = engine.call(Call {
@@ -283,10 +303,12 @@ impl<'a> Worker<'a> {
             self.engine = Some(engine);
         }
         match outcome {
-            Outcome::Granted => return Ruling::Granted,
-            Outcome::Denied => {}
-            outcome => shared.complain(job, &outcome),
+            Outcome::Granted => RuleResult::Granted,
+            Outcome::Denied => RuleResult::Denied,
+            outcome => {
+                shared.complain(job, &outcome);
+                RuleResult::Failed
+            }
         }
-        Ruling::Denied
     }
 }

@@ -150,6 +150,7 @@ mod tests {
             claims: None,
             row: 0,
             function: RuleFunction::Subscribe,
+            asked: std::time::Instant::now(),
         }
     }
 

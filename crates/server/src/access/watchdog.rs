@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use herenow_core::Ruling;
-
 use super::outcome::{Failure, Outcome};
 use super::pool::{Answer, Job, Shared};
+use crate::durations::RuleResult;
 
 /// All threads of a pool, as its watchdog sees them.
 #[derive(Debug, Default)]
@@ -90,7 +89,7 @@ fn watch(shared: &Arc<Shared>) {
         while let Some((job, answers, may_replace)) = watched.give_up_one(Instant::now()) {
             shared.send(answers);
             shared.complain(&job, &Outcome::Failed(Failure::TooSlow));
-            shared.send(vec![job.decided(Ruling::Denied)]);
+            shared.send(vec![job.decided(RuleResult::Failed)]);
             if may_replace {
                 shared.start_thread();
             }
@@ -173,10 +172,10 @@ impl Stint {
     }
 
     /// It has an answer, unless it was given up meanwhile.
-    pub(super) fn end(&self, ruling: Ruling) -> Result<(), GivenUp> {
+    pub(super) fn end(&self, result: RuleResult) -> Result<(), GivenUp> {
         let mut state = self.state();
         let busy = state.busy.take().ok_or(GivenUp)?;
-        state.answers.push(busy.job.decided(ruling));
+        state.answers.push(busy.job.decided(result));
         Ok(())
     }
 
@@ -184,7 +183,7 @@ impl Stint {
     /// not sent.
     pub(super) fn abandon(&self) -> Vec<Answer> {
         let mut state = self.state();
-        let undecided = state.busy.take().map(|busy| busy.job.decided(Ruling::Unavailable));
+        let undecided = state.busy.take().map(|busy| busy.job.decided(RuleResult::Unavailable));
         state.answers.extend(undecided);
         std::mem::take(&mut state.answers)
     }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use herenow_core::Instant;
 use herenow_hub::Hub;
-use herenow_wire::ErrorCode;
+use herenow_wire::{ErrorCode, LeaveReason};
 
+use crate::durations::Durations;
 use crate::loops::LoopsMetrics;
 
 /// See the module.
@@ -29,6 +30,11 @@ pub(crate) struct Metrics {
     flushes_forwarded: Count,
     updates_merged: Count,
     slow_subscriber_drops: Count,
+    leaves: [Count; LeaveReason::ALL.len()],
+    resyncs_slow: Count,
+    resyncs_requested: Count,
+    resyncs_rebuilt: Count,
+    flush_waits: Durations,
     errors: [Count; ErrorCode::ALL.len()],
     errors_in_all: Count,
     /// When the loop's last turn began, in microseconds of the server's clock; [`ENDED`] from its end
@@ -69,10 +75,19 @@ impl Metrics {
         self.writes.set(counters.writes);
         self.bytes_in.set(counters.bytes_in);
         self.bytes_out.set(counters.bytes_out);
+        if self.flushes.value() != counters.flushes as u64 {
+            self.flush_waits.set(hub.flush_waits());
+        }
         self.flushes.set(counters.flushes);
         self.flushes_forwarded.set(counters.flushes_forwarded);
         self.updates_merged.set(counters.updates_merged);
         self.slow_subscriber_drops.set(counters.slow_subscriber_drops);
+        for (published, reason) in self.leaves.iter().zip(LeaveReason::ALL) {
+            published.set(counters.leaves.of(reason) as usize);
+        }
+        self.resyncs_slow.set(counters.resyncs.slow);
+        self.resyncs_requested.set(counters.resyncs.requested);
+        self.resyncs_rebuilt.set(counters.resyncs.rebuilt);
         if self.errors_in_all.value() != counters.errors as u64 {
             self.publish_errors(hub);
         }
@@ -125,6 +140,13 @@ impl Metrics {
         sum.flushes_forwarded += self.flushes_forwarded.value();
         sum.updates_merged += self.updates_merged.value();
         sum.slow_subscriber_drops += self.slow_subscriber_drops.value();
+        sum.flush_waits.add(&self.flush_waits.read());
+        for (published, reason) in self.leaves.iter().zip(LeaveReason::ALL) {
+            sum.leaves.add_to(reason, published.value());
+        }
+        sum.resyncs.slow += self.resyncs_slow.value() as usize;
+        sum.resyncs.requested += self.resyncs_requested.value() as usize;
+        sum.resyncs.rebuilt += self.resyncs_rebuilt.value() as usize;
         for (at, code) in ErrorCode::ALL.into_iter().enumerate() {
             let count = self.errors[at].value();
             match sum.errors.iter_mut().find(|(known, _)| *known == code) {

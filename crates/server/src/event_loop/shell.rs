@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use herenow_core::{Auth, Claim, Peer, Question, Ruling, Verification as Verified};
 use herenow_hub::{Asked, Asker, Io, Purpose, QueryId, Response, Wrote};
@@ -238,7 +239,8 @@ impl Io for Shell {
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verified> {
         // A longer one is none, and would wait for nothing.
         let resume = resume.filter(|token| token.len() <= MAX_RESUME_TOKEN_BYTES);
-        let job = Job { asker, token: token.into(), resume: resume.map(Into::into) };
+        let (token, resume) = (token.into(), resume.map(Into::into));
+        let job = Job { asker, token, resume, came: Instant::now() };
         match self.verification.verify(job) {
             Some(token) => Asked::Now(self.verified(token)),
             None => Asked::Later,

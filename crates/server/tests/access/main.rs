@@ -10,6 +10,7 @@ mod support;
 
 mod denied;
 mod hostile;
+mod metrics;
 mod namespaces;
 mod order;
 mod refresh;

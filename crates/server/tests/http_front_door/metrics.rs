@@ -1,5 +1,6 @@
 //! Who may read `/metrics`: nobody, unless a setting says so.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -92,6 +93,27 @@ async fn the_port_for_metrics_shows_them_and_health_to_this_machine_and_nothing_
         assert_eq!(ask(address, &get(path)).await.status, 404, "{path}");
     }
     assert_eq!(metrics(server.address, "Accept: */*").await.status, 403);
+    server.stop().await;
+}
+
+/// The names in the first column of the table of metrics, without their labels.
+fn documented() -> BTreeSet<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating.md");
+    let text = std::fs::read_to_string(path).expect("the documentation is there");
+    let (_, table) = text.split_once("| metric | meaning |").expect("it has a table of metrics");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let names = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`'));
+    let names = names.map(|name| name.split('{').next().unwrap_or_default().to_owned());
+    names.filter(|name| name.contains('_')).collect()
+}
+
+#[tokio::test]
+async fn each_metric_is_in_the_documentation_and_the_other_way_round() {
+    let (server, address) = Server::with_metrics(Settings::default(), None).await;
+    let page = metrics(address, "Accept: */*").await.body;
+    let declared = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let declared = declared.filter_map(|line| line.split(' ').next()).map(str::to_owned);
+    assert_eq!(declared.collect::<BTreeSet<_>>(), documented());
     server.stop().await;
 }
 

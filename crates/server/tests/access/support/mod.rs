@@ -22,6 +22,11 @@ impl Server {
         Self(herenow_testing::Server::start(setup))
     }
 
+    /// With all that is set up.
+    pub fn with(setup: Setup) -> Self {
+        Self(herenow_testing::Server::start(setup))
+    }
+
     /// Puts these `namespaces` in force instead.
     pub async fn reload(&self, namespaces: &str) {
         self.0.reload(rules(namespaces)).await;
