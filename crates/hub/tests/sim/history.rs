@@ -1,4 +1,4 @@
-//! Every list that any client has seen, by channel, epoch and seq, kept for the whole run: the same
+//! Every list that any client or backend has seen, by channel, epoch and seq, kept for the whole run: the same
 //! pair names one list, wherever and however it was seen.
 
 use std::collections::BTreeMap;
@@ -20,5 +20,21 @@ impl History {
         let at = (channel.clone(), epoch, seq);
         let known = self.seen.entry(at).or_insert_with(|| rows.clone());
         assert_eq!(known, rows, "{channel}: two lists at ({epoch}, {seq})");
+    }
+
+    /// A backend has been answered the beginning of the list at this point. Whether anybody had seen
+    /// the whole of it.
+    pub fn meet_first(
+        &mut self,
+        channel: &ChannelName,
+        (epoch, seq): (u64, u64),
+        rows: &Rows,
+    ) -> bool {
+        let known = self.seen.get(&(channel.clone(), epoch, seq));
+        if let Some(known) = known {
+            let first = known.get(..rows.len());
+            assert_eq!(first, Some(&rows[..]), "{channel}: another page of ({epoch}, {seq})");
+        }
+        known.is_some()
     }
 }

@@ -5,6 +5,7 @@
 //! `SIM_SEEDS` says how many seeds are run, beginning with `SIM_FIRST`.
 
 mod application;
+mod backend;
 mod bounds;
 mod chance;
 mod client;

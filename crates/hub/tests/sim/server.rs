@@ -44,7 +44,7 @@ impl Server {
         });
         Self {
             hubs: hubs.collect(),
-            shells: (0..stage.plan.loops).map(|_| Shell::new(stage.now)).collect(),
+            shells: (0..stage.plan.loops).map(|index| Shell::new(Peer(index), stage.now)).collect(),
             inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
             patient_until: stage.now,
             reviewed_by: stage.now,
@@ -85,6 +85,7 @@ impl Server {
         let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
         outside.tell_answers(hub);
         outside.read_sockets(hub);
+        outside.ask_for_a_list(hub);
         hub.turn(now, &mut outside);
         if hub.is_backpressured() {
             stage.tally.backpressured_turns += 1;

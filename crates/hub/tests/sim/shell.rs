@@ -11,12 +11,14 @@ use herenow_core::{
 use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, QueryId, Response, Wrote};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, UserId};
 
+use crate::backend;
 use crate::bounds::SnapshotWaits;
 use crate::network::{Down, LinkId, Opening, Up};
 use crate::stage::{Stage, Weather};
 
 /// See the module.
 pub struct Shell {
+    me: Peer,
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
     /// Links whose request to open has not arrived.
@@ -86,8 +88,9 @@ impl Inbox {
 }
 
 impl Shell {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(me: Peer, now: Instant) -> Self {
         Self {
+            me,
             sockets: Vec::new(),
             free: Vec::new(),
             opening: Vec::new(),
@@ -332,6 +335,14 @@ impl<'a> Outside<'a> {
         hub.handle(event, now, self);
     }
 
+    /// Lets a backend ask, now and then.
+    pub fn ask_for_a_list(&mut self, hub: &mut Hub) {
+        let loops = self.inboxes.len() as u16;
+        if let Some(question) = backend::draw_question(self.stage, (self.shell.me, loops)) {
+            hub.handle(question, self.stage.now, self);
+        }
+    }
+
     fn unblock(&mut self, slot: u32, hub: &mut Hub) {
         let now = self.stage.now;
         let Some(socket) = self.shell.socket(slot) else { return };
@@ -515,7 +526,9 @@ impl Io for Outside<'_> {
         resume_token(claim, user)
     }
 
-    fn respond(&mut self, _: QueryId, _: Response) {}
+    fn respond(&mut self, id: QueryId, response: Response) {
+        backend::check_answer(self.stage, id, response);
+    }
 
     fn shard_lost(&mut self, _: u16) {
         self.stage.tally.faults += 1;

@@ -18,6 +18,8 @@ pub struct Stage {
     pub now: Instant,
     pub plan: Plan,
     pub chance: Chance,
+    /// What backends ask, and when. Apart, so that their questions change no other draw.
+    pub backend_chance: Chance,
     pub network: Network,
     pub history: History,
     pub tally: Tally,
@@ -77,6 +79,9 @@ pub struct Tally {
     pub longest_snapshot_wait_ms: u64,
     /// The most that a hub, or one of its connections, held after a turn.
     pub most: Most,
+    /// Lists that backends were answered, and of these the parts of one that a client saw as well.
+    pub listed: u64,
+    pub listed_as_seen: u64,
     /// Of every frame that was read, in order.
     pub digest: u64,
 }
@@ -106,6 +111,8 @@ impl Tally {
         self.postponed_turns += other.postponed_turns;
         self.unread_turns += other.unread_turns;
         self.full_turns += other.full_turns;
+        self.listed += other.listed;
+        self.listed_as_seen += other.listed_as_seen;
         self.longest_snapshot_wait_ms =
             self.longest_snapshot_wait_ms.max(other.longest_snapshot_wait_ms);
         self.most.add(other.most);
@@ -135,6 +142,8 @@ impl Tally {
             self.postponed_turns,
             self.unread_turns,
             self.full_turns,
+            self.listed,
+            self.listed_as_seen,
         ];
         [lags, timeouts, resyncs, faults, resumes, losses].iter().chain(&waits).all(|n| *n > 0)
     }
@@ -148,6 +157,7 @@ impl Stage {
             now: Instant::from_millis(1),
             plan,
             chance,
+            backend_chance: Chance::new(!seed),
             network: Network::default(),
             history: History::default(),
             tally: Tally::default(),
