@@ -15,16 +15,16 @@ const MAX_STREAMS: usize = 64;
 /// How long something may take that happens at once on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Events {
+pub struct Events {
     lines: BufReader<BodyReader<'static>>,
     content_type: String,
 }
 
 #[derive(Debug, PartialEq)]
-struct Event {
-    kind: String,
-    id: String,
-    data: Value,
+pub struct Event {
+    pub kind: String,
+    pub id: String,
+    pub data: Value,
 }
 
 /// Who is in a channel, and what each shows, at the position of the last event.
@@ -34,7 +34,7 @@ struct List {
     at: (u64, u64),
 }
 
-fn open(server: &Server, channel: &str) -> Result<Events, u16> {
+pub fn open(server: &Server, channel: &str) -> Result<Events, u16> {
     let config = ureq::Agent::config_builder().http_status_as_error(false);
     // A comment comes twice in that time.
     let config = config.timeout_recv_body(Some(PATIENCE * 4)).build();
@@ -51,7 +51,7 @@ fn open(server: &Server, channel: &str) -> Result<Events, u16> {
 
 impl Events {
     /// The next event, or `None` where the server has ended the stream in order.
-    fn next(&mut self) -> Option<Event> {
+    pub fn next(&mut self) -> Option<Event> {
         let mut fields = BTreeMap::new();
         loop {
             let mut line = String::new();

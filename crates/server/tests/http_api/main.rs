@@ -11,5 +11,6 @@ mod keys;
 mod kicks;
 mod members;
 mod refusals;
+mod same_truth;
 mod server;
 mod users;
