@@ -20,6 +20,7 @@ mod listener;
 pub mod logs;
 pub mod loops;
 mod metrics;
+mod probe;
 pub mod service_manager;
 mod spare_memory;
 mod strict_json;
@@ -48,6 +49,7 @@ use config::{Config, Pages, Settings};
 use http::{Api, FrontDoor};
 use loops::{ControlVersion, Loops};
 use metrics::DoorMetrics;
+use probe::Probe;
 use service_manager::ServiceManager;
 
 pub use listener::Listener;
@@ -57,6 +59,8 @@ pub use listener::Listener;
 pub enum RunError {
     /// The loops did not start: the system gave no thread, no poll or no file.
     Loops(io::Error),
+    /// The system gave no thread for `truthProbeMs`.
+    Probe(io::Error),
     /// The system gave no thread to read the keys again.
     Keys(io::Error),
     /// A loop ended while it was needed, and the server with it.
@@ -180,6 +184,7 @@ impl Server {
         let (drain, draining) = watch::channel(false);
         let Self { settings, loops, service_manager, .. } = self;
         let rehearsals = settings.rehearsals.clone();
+        let period = Duration::from_millis(settings.truth_probe_ms);
         let backend = Backend::new(loops.clone(), loops.started_at_unix_ms());
         let door = Arc::new(FrontDoor {
             admission: Mutex::new(Admission::new(Arc::clone(&settings))),
@@ -202,6 +207,7 @@ impl Server {
         if let Some(metrics) = metrics {
             tokio::spawn(http::serve_metrics(Arc::clone(&door), metrics, ending));
         }
+        let probe = start_probe(&loops, period).map_err(RunError::Probe)?;
         let mut serving = std::pin::pin!(http::serve(door, public, draining));
         service_manager.ready();
         let mut failure = None;
@@ -217,6 +223,7 @@ impl Server {
             shutdown = shutdown => Some(shutdown),
         };
         tracing::info!("stopping: no new connections");
+        drop(probe);
         match ended {
             // The other process answers for metrics and health as well.
             Some(Shutdown::HandedOver) => drop(to_the_end.take()),
@@ -237,6 +244,12 @@ impl Server {
             None => Err(RunError::Stuck { loops: stuck }),
         }
     }
+}
+
+/// Starts the probe, if it is wanted.
+fn start_probe(loops: &Loops, period: Duration) -> io::Result<Option<Probe>> {
+    let state = loops.probe().cloned();
+    state.map(|state| Probe::start(loops.clone(), state, period)).transpose()
 }
 
 /// New rules that not every loop has taken yet.
@@ -302,6 +315,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loops(error) => write!(f, "the event loops could not start: {error}"),
+            Self::Probe(error) => write!(f, "the probe (truthProbeMs) could not start: {error}"),
             Self::Keys(error) => write!(f, "the files of keys cannot be followed: {error}"),
             Self::Loop { index, error } => {
                 write!(f, "event loop {index} failed, so the server has stopped: {error}")
