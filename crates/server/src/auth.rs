@@ -23,7 +23,9 @@ pub use jwks_file::{JwksFile, JwksFileError, follow};
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
 pub(crate) use service_keys::KeysInForce;
-pub use service_keys::{MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, ServiceKeys, ServiceKeysError};
+pub use service_keys::{
+    MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, RunKey, ServiceKeys, ServiceKeysError,
+};
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -56,6 +58,8 @@ pub struct Keys {
     pub metrics_token: Option<Secret>,
     /// What backends show to `/api/presence`.
     pub service: ServiceKeys,
+    /// One of these, if it was made for a run of `dev`: the console gets it.
+    pub run_key: Option<RunKey>,
 }
 
 /// Checks tokens against the keys of the configuration. Safe on any thread.

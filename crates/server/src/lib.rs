@@ -9,9 +9,11 @@ mod backend;
 pub mod client_address;
 pub mod clock;
 pub mod config;
+mod console;
 mod control;
 mod dev;
 mod durations;
+mod embedded;
 mod event_loop;
 pub mod faults;
 pub mod files;
@@ -43,7 +45,7 @@ use tokio::time::{Instant, sleep_until};
 
 use access::Rules;
 use admission::Admission;
-use auth::{Following, Minter, Secret, ServiceKeys, Verifier};
+use auth::{Following, Minter, RunKey, Secret, ServiceKeys, Verifier};
 use backend::Backend;
 use config::{Config, Pages, Settings};
 use http::{Api, FrontDoor};
@@ -134,6 +136,7 @@ pub struct Server {
     loops: Loops,
     pages: Pages,
     minter: Option<Minter>,
+    run_key: Option<RunKey>,
     metrics_token: Option<Secret>,
     service_keys: ServiceKeys,
     service_manager: ServiceManager,
@@ -162,6 +165,7 @@ impl Server {
             loops,
             pages: config.pages,
             minter,
+            run_key: config.keys.run_key,
             metrics_token: config.keys.metrics_token,
             service_keys,
             service_manager: config.service_manager,
@@ -193,6 +197,7 @@ impl Server {
             loops: loops.clone(),
             pages: self.pages,
             minter: self.minter,
+            run_key: self.run_key,
             metrics_token: self.metrics_token,
             metrics: DoorMetrics::default(),
             api: Api::new(backend, self.service_keys, draining.clone()),
