@@ -26,6 +26,7 @@ mod probe;
 pub mod service_manager;
 mod spare_memory;
 mod strict_json;
+pub mod tls;
 pub mod typescript;
 pub mod upgrade;
 mod verification;

@@ -4,14 +4,16 @@
 
 mod connection;
 mod error;
+mod origin;
 mod table;
 
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use self::connection::Connection;
+use self::connection::{Connection, runtime};
 pub use self::error::RemoteError;
+pub use self::origin::Origin;
 use self::table::Table;
 use crate::cli::{Channels, Kick, Remote, Where, Who};
 
@@ -68,7 +70,8 @@ pub fn kick(command: &Kick) -> Result<(), RemoteError> {
     let path = format!("/channels/{}/kick", encoded(&command.channel));
     let for_ms = command.time.saturating_mul(1000);
     let body = json!({"userId": command.user, "forMs": for_ms});
-    let answer = Connection::to(&command.remote)?.post(&path, &body)?;
+    let connection = Connection::to(&command.remote)?;
+    let answer = runtime()?.block_on(connection.post(&path, &body))?;
     let connections = answer["connections"].as_u64().unwrap_or_default();
     let (channel, user) = (shown(&command.channel), shown(&command.user));
     if command.remote.json {
@@ -93,10 +96,10 @@ impl List<'_> {
         remote: &Remote,
         mut item: impl FnMut(&Value) -> io::Result<()>,
     ) -> Result<(), RemoteError> {
-        let connection = Connection::to(remote)?;
+        let (connection, runtime) = (Connection::to(remote)?, runtime()?);
         let mut path = self.path.clone();
         loop {
-            let page = connection.get(&path)?;
+            let page = runtime.block_on(connection.get(&path))?;
             page[self.items].as_array().into_iter().flatten().try_for_each(&mut item)?;
             let Some(next) = page["next"].as_str() else { return Ok(()) };
             path = format!("{}&cursor={}", self.path, encoded(next));
