@@ -93,7 +93,11 @@ export class Api {
       ...(body && { body: JSON.stringify(body) }),
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
-    return answer.json();
+    try {
+      return await answer.json();
+    } catch (error) {
+      throw signal?.aborted ? error : new ApiError("UNREACHABLE", BROKEN);
+    }
   }
 
   /** @param {string} method @param {string} path @param {RequestInit} init */
@@ -125,3 +129,4 @@ async function problem(answer) {
 }
 
 const UNREACHABLE = "The server does not answer.";
+const BROKEN = "The answer of the server has not come whole.";

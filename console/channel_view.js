@@ -163,6 +163,23 @@ export class ChannelView {
     this.#lostAtMs ||= Date.now();
     const since = this.#isLive ? `Disconnected since ${formatClock(this.#lostAtMs)}` : "Not connected";
     this.#setLive("bad", `${since}: ${sentence(error)}`);
+    if (!this.#isLive && this.#api) void this.#readList(this.#api, this.#stop.signal);
+  }
+
+  /** Where no stream can be had, the list is at least read as often as one is tried. @param {import("./api.js").Api} api @param {AbortSignal} signal */
+  async #readList(api, signal) {
+    /** @type {import("./api.js").ListedPresence[]} */
+    const all = [];
+    try {
+      for await (const presences of api.members(this.#channel, signal)) all.push(...presences);
+    } catch {
+      // The stream's own failure has been told.
+      return;
+    }
+    if (this.#isLive || signal.aborted) return;
+    this.#members.replace(all);
+    for (const { connectionId, since } of all) this.#members.noteSince(connectionId, Date.parse(since));
+    this.#draw();
   }
 
   /** @param {string} status @param {string} text */

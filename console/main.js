@@ -47,7 +47,9 @@ function reached() {
 function failed(error) {
   if (refused(error)) return;
   lostAtMs ||= Date.now();
-  setStatus("bad", `Disconnected since ${formatClock(lostAtMs)}: ${sentence(error)}`);
+  // A server that is too busy to answer is there all the same.
+  const isGone = !(error instanceof ApiError) || error.code === "UNREACHABLE";
+  setStatus("bad", `${isGone ? "Disconnected" : "Not up to date"} since ${formatClock(lostAtMs)}: ${sentence(error)}`);
 }
 
 /** A key that is refused is asked for again. @param {unknown} error */

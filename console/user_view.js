@@ -91,6 +91,7 @@ export class UserView {
   #failed(error) {
     if (this.#outside.refused(error)) return;
     const said = find("user-error", HTMLElement);
+    setText(find("user-summary", HTMLElement), "");
     setText(said, sentence(error));
     said.hidden = false;
   }

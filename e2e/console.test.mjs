@@ -150,6 +150,22 @@ test("members and events of a channel are shown as they come", async () => {
   await close();
 });
 
+test("where no event stream can be had, the list is read all the same", async () => {
+  await backend.put("no-stream", "a", "ada", { mood: "calm" });
+  const { page, context } = await openPage({ at: "#/" });
+  await page.route("**/events", (route) => route.fulfill({
+    status: 503,
+    contentType: "application/problem+json",
+    body: JSON.stringify({ code: "UNAVAILABLE", detail: "64 event streams are open." }),
+  }));
+  await page.goto(`${server.url}console#/channels/no-stream`);
+  await says(page, "channel-live", "Not connected: 64 event streams are open.");
+  await rowOf(page, "member-list", "ada").waitFor();
+  await page.unroute("**/events");
+  await isLive(page);
+  await context.close();
+});
+
 test("a user is found, and kicked after a question", async () => {
   await backend.put("kicks", "a", "ada", {});
   await backend.put("kicks-too", "a", "ada", {});
