@@ -1,11 +1,14 @@
-//! `herenow channels`, `who`, `where` and `kick`: asks a running server over its HTTP API, and writes
+//! `herenow channels`, `who`, `where`, `watch` and `kick`: asks a running server over its HTTP API, and writes
 //! what it says as a table or as JSON. Knows paths and columns; what a server may be asked stands in
 //! its OpenAPI document.
 
 mod connection;
 mod error;
+mod events;
 mod origin;
+mod screen;
 mod table;
+mod watch;
 
 use std::io::{self, Write};
 
@@ -15,6 +18,7 @@ use self::connection::{Connection, runtime};
 pub use self::error::RemoteError;
 pub use self::origin::Origin;
 use self::table::Table;
+pub use self::watch::watch;
 use crate::cli::{Channels, Kick, Remote, Where, Who};
 
 /// Items of one page. A page of the largest states has a megabyte.

@@ -47,6 +47,14 @@ pub struct Where {
 }
 
 #[derive(Debug, Args)]
+pub struct Watch {
+    /// The channel, with or without presence:
+    pub channel: String,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+#[derive(Debug, Args)]
 pub struct Kick {
     /// The channel, with or without presence:
     pub channel: String,
@@ -73,6 +81,11 @@ pub const WHERE_EXAMPLES: &str = "\
 Examples:
   herenow where jane
   herenow where jane --json";
+
+pub const WATCH_EXAMPLES: &str = "\
+Examples:
+  herenow watch lobby
+  herenow watch lobby --json --url https://presence.example | jq -r .type";
 
 pub const KICK_EXAMPLES: &str = "\
 Examples:

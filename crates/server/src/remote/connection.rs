@@ -57,6 +57,16 @@ impl Connection {
         self.ask(Method::POST, path, body.to_string()).await
     }
 
+    /// Begins to read an answer that has no end.
+    pub async fn stream(&self, path: &str) -> Result<Incoming, RemoteError> {
+        let answer = self.send(Method::GET, path, String::new());
+        let answer = self.in_time(answer).await?;
+        match answer.status().as_u16() {
+            200 => Ok(answer.into_body()),
+            status => Err(self.refusal(status, self.in_time(self.json(answer)).await?)),
+        }
+    }
+
     async fn ask(&self, method: Method, path: &str, body: String) -> Result<Value, RemoteError> {
         let answering = async {
             let answer = self.send(method, path, body).await?;

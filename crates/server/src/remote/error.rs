@@ -42,6 +42,17 @@ impl RemoteError {
     }
 }
 
+impl RemoteError {
+    /// Whether it would be the same another time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Silent { .. } | Self::NoAnswer { .. } => false,
+            Self::Refused { status, .. } => *status < 500,
+            _ => true,
+        }
+    }
+}
+
 impl From<io::Error> for RemoteError {
     fn from(error: io::Error) -> Self {
         Self::Write(error)

@@ -15,3 +15,4 @@ mod refusals;
 mod same_truth;
 mod server;
 mod users;
+mod watch;
