@@ -84,8 +84,8 @@ struct RunArgs {
     /// The sizes and times of the documentation instead of the few minutes' form.
     #[arg(long)]
     full: bool,
-    /// herenow, herenow@LOOPS (fan-out at so many times the load), herenow@unix, bun, node-ws, floor,
-    /// floor@turn or floor@MS.
+    /// herenow, herenow@LOOPS (fan-out at so many times the load), herenow@unix, herenow@before
+    /// (another build, see --before), bun, node-ws, floor, floor@turn or floor@MS.
     #[arg(long, value_delimiter = ',', default_value = "herenow,bun,floor")]
     servers: Vec<Server>,
     /// Runs of each case on each server, instead of each case's own number.
@@ -121,6 +121,9 @@ struct PlaceArgs {
     /// The server's binary, by default the one beside this program.
     #[arg(long)]
     herenow: Option<PathBuf>,
+    /// Another build of the server, which herenow@before stands for.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// The folder of the rivals, with their packages installed.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/rivals"))]
     rivals: PathBuf,
@@ -202,7 +205,7 @@ impl PlaceArgs {
                 .map_err(|error| format!("cannot find the folder of this program: {error}"))?
                 .with_file_name("herenow"),
         };
-        let places = Places { herenow, rivals: self.rivals };
+        let places = Places { herenow, before: self.before, rivals: self.rivals };
         if servers.iter().any(|server| server.is_rival()) {
             places.install_rivals()?;
         }

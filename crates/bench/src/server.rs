@@ -2,7 +2,7 @@
 //!
 //! Knows names, commands and cores. Refuses to know what is measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
@@ -17,6 +17,8 @@ pub enum Server {
     Herenow { loops: usize },
     /// The same with one loop, driven over a Unix socket.
     HerenowUnix,
+    /// Another build of this project's, with one loop: the commit before a change, say.
+    HerenowBefore,
     /// Bun's native publish.
     Bun,
     /// Node with the package ws.
@@ -32,7 +34,8 @@ impl Server {
     pub fn loops(self) -> usize {
         match self {
             Self::Herenow { loops } => loops,
-            Self::HerenowUnix | Self::Bun | Self::NodeWs | Self::Floor(_) => 1,
+            Self::HerenowUnix | Self::HerenowBefore => 1,
+            Self::Bun | Self::NodeWs | Self::Floor(_) => 1,
         }
     }
 
@@ -52,11 +55,18 @@ impl Server {
         let port = address.port().to_string();
         let socket = std::env::temp_dir().join(format!("herenow-bench-{port}.sock"));
         let command = match self {
-            Self::Herenow { loops } => places.herenow(&address.to_string(), loops, settings)?,
+            Self::Herenow { loops } => {
+                serve(&places.herenow, (&address.to_string(), loops), settings)?
+            }
+            Self::HerenowBefore => {
+                let before =
+                    places.before.as_ref().ok_or("herenow@before needs --before BINARY")?;
+                serve(before, (&address.to_string(), 1), settings)?
+            }
             Self::HerenowUnix => {
                 // The port comes last: when it can be connected to, so can the socket.
                 let listen = format!("unix:{},{address}", socket.display());
-                places.herenow(&listen, 1, settings)?
+                serve(&places.herenow, (&listen, 1), settings)?
             }
             Self::Bun => {
                 let mut command = Command::new(places.rivals.join("node_modules/.bin/bun"));
@@ -88,6 +98,8 @@ impl Server {
 /// Where the programs are.
 pub struct Places {
     pub herenow: PathBuf,
+    /// The other build of this project's server.
+    pub before: Option<PathBuf>,
     pub rivals: PathBuf,
 }
 
@@ -126,26 +138,31 @@ impl Places {
         let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         package["dependencies"].clone()
     }
+}
 
-    fn herenow(&self, listen: &str, loops: usize, settings: Settings) -> Result<Command, String> {
-        let mut command = Command::new(&self.herenow);
-        command.args(["serve", "--listen", listen, "--loops", &loops.to_string()]);
-        command.env("JWT_USER_SECRET", messages::TOKEN_SECRET);
-        if let Some(rate) = settings.max_messages_per_second {
-            let path = std::env::temp_dir().join(format!("herenow-bench-rate-{rate}.json"));
-            let config = serde_json::json!({ "realtime": { "maxMessagesPerSecond": rate, "messageBurst": 2 * rate } });
-            std::fs::write(&path, config.to_string())
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            command.arg("--config").arg(path);
-        }
-        if settings.has_public_keys {
-            command.env("JWT_JWKS_FILE", messages::PUBLIC_KEYS);
-        }
-        if let Some(delay) = settings.flush_delay_us {
-            command.args(["--flush-delay-us", &delay.to_string()]);
-        }
-        Ok(command)
+/// The command that serves with a build of this project's server, at an address with so many loops.
+fn serve(
+    program: &Path,
+    (listen, loops): (&str, usize),
+    settings: Settings,
+) -> Result<Command, String> {
+    let mut command = Command::new(program);
+    command.args(["serve", "--listen", listen, "--loops", &loops.to_string()]);
+    command.env("JWT_USER_SECRET", messages::TOKEN_SECRET);
+    if let Some(rate) = settings.max_messages_per_second {
+        let path = std::env::temp_dir().join(format!("herenow-bench-rate-{rate}.json"));
+        let config = serde_json::json!({ "realtime": { "maxMessagesPerSecond": rate, "messageBurst": 2 * rate } });
+        std::fs::write(&path, config.to_string())
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        command.arg("--config").arg(path);
     }
+    if settings.has_public_keys {
+        command.env("JWT_JWKS_FILE", messages::PUBLIC_KEYS);
+    }
+    if let Some(delay) = settings.flush_delay_us {
+        command.args(["--flush-delay-us", &delay.to_string()]);
+    }
+    Ok(command)
 }
 
 impl std::fmt::Display for Server {
@@ -154,6 +171,7 @@ impl std::fmt::Display for Server {
             Self::Herenow { loops: 1 } => write!(f, "herenow"),
             Self::Herenow { loops } => write!(f, "herenow@{loops}"),
             Self::HerenowUnix => write!(f, "herenow@unix"),
+            Self::HerenowBefore => write!(f, "herenow@before"),
             Self::Bun => write!(f, "bun"),
             Self::NodeWs => write!(f, "node-ws"),
             Self::Floor(Writing::Each) => write!(f, "floor"),
@@ -170,6 +188,7 @@ impl FromStr for Server {
         match (kind, detail) {
             ("herenow", "") => Ok(Self::HERENOW),
             ("herenow", "unix") => Ok(Self::HerenowUnix),
+            ("herenow", "before") => Ok(Self::HerenowBefore),
             ("herenow", loops) => match loops.parse() {
                 Ok(loops @ 1..) => Ok(Self::Herenow { loops }),
                 _ => Err(format!("{loops} is no number of loops")),
@@ -179,7 +198,8 @@ impl FromStr for Server {
             ("floor", "") => Ok(Self::Floor(Writing::Each)),
             ("floor", writing) => writing.parse().map(Self::Floor),
             _ => Err(format!(
-                "{name} is none of herenow, herenow@LOOPS, herenow@unix, bun, node-ws, floor, floor@turn, floor@MS"
+                "{name} is none of herenow, herenow@LOOPS, herenow@unix, herenow@before, bun, \
+                 node-ws, floor, floor@turn, floor@MS"
             )),
         }
     }
@@ -195,6 +215,7 @@ mod tests {
             "herenow",
             "herenow@2",
             "herenow@unix",
+            "herenow@before",
             "bun",
             "node-ws",
             "floor",
