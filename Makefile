@@ -1,10 +1,10 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim bugs fuzz http-api sdk sdk-pack browser packages promises needs dev fmt bench
+.PHONY: test lint rust sim bugs fuzz http-api webhooks sdk sdk-pack browser packages promises needs dev fmt bench
 
 # Everything: format, lints, Rust, the HTTP API from outside, TypeScript, two real browser windows, the
 # packages, and that each clause and each guarantee has a test which is among those that ran.
-test: needs lint rust sim http-api sdk browser packages promises
+test: needs lint rust sim http-api webhooks sdk browser packages promises
 
 dev:
 	cargo run --release -- dev
@@ -43,14 +43,18 @@ http-api:
 	cargo build -p herenow-server
 	HERENOW_BIN="$(CURDIR)/target/debug/herenow" e2e/http-api/run
 
-# The SDK's own tests against the real thing, and the types of the demo and the console.
+# Webhooks, verified by the published libraries of their specification, for Node and for Python.
+webhooks:
+	cargo build -p herenow-server
+	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm run webhooks
+
+# The SDK's own tests, and the SDK and the types of the demo against the real thing.
 sdk:
 	cargo build -p herenow-server
 	rm -f target/sdk-tests.json
 	cd sdk && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test -- \
 		--reporter=default --reporter=json --outputFile.json=../target/sdk-tests.json
 	sdk/node_modules/.bin/tsc -p demo
-	sdk/node_modules/.bin/tsc -p console
 
 # The package of the SDK, to be installed by `npm install FILE`. Prints the file.
 sdk-pack:
@@ -62,7 +66,7 @@ promises: rust sdk
 	scripts/check-clauses --ran
 	scripts/check-guarantees --ran
 
-# The demo and the console in Chromium, against the real binary.
+# The demo in Chromium, against the real binary.
 browser:
 	cargo build -p herenow-server
 	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
@@ -73,7 +77,7 @@ packages:
 	cargo build -p herenow-server
 	deploy/tests/run
 
-# Node for the SDK's tests, Chromium for those of the pages, Python for those of the HTTP API and the packages. The
+# Node for the SDK's tests, Chromium for the demo's, Python for those of the HTTP API and the packages. The
 # server itself needs none of them.
 needs:
 	scripts/install-needs

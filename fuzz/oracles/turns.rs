@@ -13,8 +13,8 @@ use herenow_core::{
     Verification,
 };
 use herenow_hub::{
-    Asked, Asker, ChannelSettings, Config, End, Event, Holdings, Hub, Io, Mail, Patterns, Policy,
-    Purpose, QueryId, Response, Wrote,
+    Announcement, Asked, Asker, ChannelSettings, Config, End, Event, Holdings, Hub, Io, Mail,
+    Patterns, Policy, Purpose, QueryId, Response, Wrote,
 };
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
 
@@ -403,6 +403,8 @@ impl Io for Side {
         let id = u128::from_be_bytes(*claim.connection.as_bytes());
         format!("{id} {} {} {}", claim.generation, claim.peer.0, claim.slot).into()
     }
+
+    fn announce(&mut self, _: Announcement) {}
 
     fn shard_lost(&mut self, _: u16) {}
 }

@@ -207,6 +207,10 @@ pub enum Effect {
 pub struct Flush {
     /// The changes since the last flush, merged, oldest first.
     pub ops: Vec<Op>,
+    /// The life of the channel's map; 0 if there is none to flush.
+    pub epoch: u64,
+    /// The position of the channel after the changes.
+    pub seq: u64,
     /// Updates that a newer one of the same member has replaced.
     pub merged: usize,
     /// The channel after them, if any receiver needs it.

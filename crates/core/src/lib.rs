@@ -41,7 +41,7 @@ pub use leaves::LeaveCounts;
 pub use oldest_first::OldestFirst;
 pub use pace::Pace;
 pub use patterns::{Pattern, Patterns, Unmatched};
-pub use policy::{ChannelSettings, CurrentPolicy, Overrides, Policy, Row};
+pub use policy::{Announces, ChannelSettings, CurrentPolicy, Overrides, Policy, Row};
 pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit, VERIFICATION_BURST};
 pub use session::{
     AuthRefusal, Claim, Context, Input, Limits, Question, Right, Ruling, Session, SessionEffect,

@@ -88,6 +88,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether a channel is one of those meant.
+    pub fn is_of(&self, channel: &ChannelName) -> bool {
+        self.matches(channel.to_string().as_bytes())
+    }
+
     /// Whether a channel, in its canonical form, is one of those meant.
     fn matches(&self, channel: &[u8]) -> bool {
         let pattern = self.text.as_bytes();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use herenow_wire::ChannelName;
 
 use crate::kicks::Kicks;
-use crate::patterns::Patterns;
+use crate::patterns::{Pattern, Patterns};
 
 /// What holds in one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +44,38 @@ pub struct Overrides {
     pub disconnect_grace_ms: Option<u64>,
 }
 
+/// What is told of a channel to those who follow it from outside. The later ones include those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Announces {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Who joins and who leaves.
+    Membership,
+    /// And what members show.
+    Updates,
+}
+
 /// The settings of all channels.
 #[derive(Clone, Debug)]
 pub struct Policy {
     defaults: ChannelSettings,
     /// Resolved once, when the policy is made.
     patterns: Patterns<ChannelSettings>,
+    /// What is told of the channels of each pattern. Several may match one channel.
+    announced: Vec<(Pattern, Announces)>,
 }
 
 impl Policy {
     /// Of `defaults`, and what each pattern says instead.
     pub fn new(defaults: ChannelSettings, patterns: Patterns<Overrides>) -> Self {
-        Self { defaults, patterns: patterns.map(|overrides| overrides.over(defaults)) }
+        let patterns = patterns.map(|overrides| overrides.over(defaults));
+        Self { defaults, patterns, announced: Vec::new() }
+    }
+
+    /// The same, with what is told of channels to those who follow them from outside.
+    pub fn announcing(self, announced: Vec<(Pattern, Announces)>) -> Self {
+        Self { announced, ..self }
     }
 
     /// What holds in a channel.
@@ -73,6 +93,12 @@ impl Policy {
             Some(at) => self.patterns.rows()[at].1,
             None => self.defaults,
         }
+    }
+
+    /// The most that anybody who follows the channel is told.
+    pub fn announces(&self, channel: &ChannelName) -> Announces {
+        let of_channel = self.announced.iter().filter(|(pattern, _)| pattern.is_of(channel));
+        of_channel.map(|(_, announces)| *announces).max().unwrap_or_default()
     }
 
     /// Whether any channel lets the member of a broken connection wait for it.
@@ -118,10 +144,10 @@ impl CurrentPolicy {
         Self { policy, version: 1, kicks: Kicks::default() }
     }
 
-    /// Another policy holds from here on.
-    pub fn replace(&mut self, policy: Arc<Policy>) {
-        self.policy = policy;
+    /// Another policy holds from here on. Returns the one before.
+    pub fn replace(&mut self, policy: Arc<Policy>) -> Arc<Policy> {
         self.version = self.version.checked_add(1).unwrap_or(1);
+        std::mem::replace(&mut self.policy, policy)
     }
 
     /// Whom a backend keeps out.
@@ -151,6 +177,16 @@ impl CurrentPolicy {
             *row = Row { version: self.version, place: small };
         }
         self.policy.settings_at(place)
+    }
+
+    /// Whether any channel is followed from outside.
+    pub fn announces_any(&self) -> bool {
+        !self.policy.announced.is_empty()
+    }
+
+    /// What is told of a channel to those who follow it from outside.
+    pub fn announces(&self, channel: &ChannelName) -> Announces {
+        self.policy.announces(channel)
     }
 
     /// Whether any channel lets the member of a broken connection wait for it.

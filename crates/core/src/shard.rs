@@ -134,6 +134,11 @@ impl Shard {
         self.channels.len()
     }
 
+    /// The epoch and seq of a channel that it does not hold: nobody is in it there.
+    pub fn position(&self) -> (u64, u64) {
+        (self.epoch, self.seq)
+    }
+
     /// How many members its channels hold.
     pub fn members(&self) -> usize {
         self.members
@@ -180,11 +185,13 @@ impl Shard {
         out.to.clear();
         out.snapshot = None;
         out.merged = 0;
+        (out.epoch, out.seq) = (0, 0);
         let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.announced = false;
         let Map::Live(live) = &mut slot.map else { return };
         slot.flushed_at = now;
         out.merged = live.take_pending(&mut out.ops);
+        (out.epoch, out.seq) = (live.epoch(), live.seq());
         let mut needs_snapshot = false;
         for subscription in &mut slot.peers {
             let snapshot_for =
@@ -316,7 +323,8 @@ impl Shard {
     fn free_if_unused(&mut self, name: &ChannelName) {
         let Some(slot) = self.channels.get(name) else { return };
         let is_empty = match &slot.map {
-            Map::Live(channel) => channel.is_empty(),
+            // The last leave may be followed from outside.
+            Map::Live(channel) => channel.is_empty() && channel.has_no_pending(),
             Map::Hibernating(freed) => freed.trackers.is_empty(),
             Map::Collecting(collecting) => collecting.is_empty(),
         };

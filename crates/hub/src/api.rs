@@ -7,6 +7,7 @@ use std::time::Duration;
 use herenow_core::{Asker, Auth, Claim, Instant, Peer, Policy, Question, Ruling, Verification};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
 
+use crate::announcements::Announcement;
 use crate::deadline::Deadline;
 use crate::hub::Hub;
 use crate::mail::Mail;
@@ -157,6 +158,8 @@ pub trait Io {
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str>;
     /// The answer to [`Event::Request`].
     fn respond(&mut self, id: QueryId, response: Response);
+    /// Tells those who follow channels from outside. Never waits.
+    fn announce(&mut self, announcement: Announcement);
     /// A fault was contained: the shard's channels are rebuilt.
     fn shard_lost(&mut self, shard: u16);
 }

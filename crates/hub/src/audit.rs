@@ -40,6 +40,8 @@ pub struct Holdings {
     pub requests: usize,
     /// Members that have no connection.
     pub keyed_members: usize,
+    /// Channels that are followed from outside and have members.
+    pub followed: usize,
     /// Users and connections that a backend keeps out.
     pub kicks: usize,
     /// Connections of which something was read and not looked at.
@@ -108,6 +110,7 @@ impl Hub {
             reviews: self.reviews.len(),
             requests: self.requests.len(),
             keyed_members: self.keyed_members.len(),
+            followed: self.announcements.len(),
             kicks: self.policy.kicks().len(),
             unread: self.unread.len(),
             snapshot_requests: self.snapshot_requests.len(),

@@ -10,6 +10,7 @@ use herenow_core::{
 };
 use herenow_wire::{ChannelName, ErrorCode};
 
+use crate::announcements::Announcements;
 use crate::answers::Requests;
 use crate::channel_leases::ChannelLeases;
 use crate::connections::Connections;
@@ -97,6 +98,8 @@ pub struct Hub {
     pub(crate) shards: Shards,
     /// Members that have no connection.
     pub(crate) keyed_members: KeyedMembers,
+    /// What is told of channels that are followed from outside.
+    pub(crate) announcements: Announcements,
     /// What backends have asked.
     pub(crate) requests: Requests,
     pub(crate) pace: Pace,
@@ -138,6 +141,7 @@ impl Hub {
             shutdown_deadline: None,
             shards: Shards::new(&config),
             keyed_members: KeyedMembers::default(),
+            announcements: Announcements::default(),
             requests: Requests::default(),
             pace: config.flush_delay.map_or_else(Pace::default, Pace::fixed),
             audience: Audience::default(),

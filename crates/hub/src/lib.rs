@@ -5,6 +5,7 @@
 //! results come in through [`Hub::handle`] and [`Hub::turn`]; what is to be done goes out through
 //! [`Io`]. The event loop of the server and the simulation drive the same hub.
 
+mod announcements;
 mod answers;
 mod api;
 mod audit;
@@ -37,6 +38,7 @@ mod snapshots;
 mod user_answers;
 mod work;
 
+pub use announcements::{Announcement, ChangeKind, MemberChange};
 pub use answers::LOOKS_PER_TURN;
 pub use api::{Asked, End, Event, Io, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
@@ -44,7 +46,8 @@ pub use counters::{Counters, ErrorCounts, Resyncs};
 pub use detached_users::Detachment;
 pub use fault::{Fault, contain, is_contained};
 pub use herenow_core::{
-    Asker, ChannelSettings, LeaveCounts, Overrides, Pattern, Patterns, Policy, Target, Unmatched,
+    Announces, Asker, ChannelSettings, LeaveCounts, Overrides, Pattern, Patterns, Policy, Target,
+    Unmatched,
 };
 pub use histogram::Histogram;
 pub use hub::{Config, Hub};

@@ -40,6 +40,7 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn reported(&mut self, lost_shard: LostShard) {
         self.hub.shards.reported(lost_shard, self.now, &mut self.hub.shard_effects);
         self.apply_shard_effects();
+        self.announce_lost(lost_shard.shard);
     }
 
     /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.

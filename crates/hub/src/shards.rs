@@ -134,6 +134,11 @@ impl Shards {
         self.shards[self.at(channel)].contents(channel)
     }
 
+    /// The position of a channel that its shard does not hold.
+    pub(crate) fn position(&self, channel: &ChannelName) -> (u64, u64) {
+        self.shards[self.at(channel)].position()
+    }
+
     /// See [`Shard::wake_to_look`].
     pub(crate) fn wake_to_look(
         &mut self,

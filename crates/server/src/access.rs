@@ -24,9 +24,10 @@ use std::time::Instant;
 use herenow_core::{Auth, Peer, Question, Ruling};
 use herenow_hub::{Asked, Asker, Policy, Purpose};
 
-use crate::config::Settings;
+use crate::config::{Reloadable, Settings};
 use crate::durations::BesideLoops;
 use crate::event_loop::Mailbox;
+use crate::webhooks;
 use pool::{Job, Pool, Unavailable};
 use rules::Judge;
 
@@ -41,12 +42,13 @@ pub(crate) struct Access {
 impl Access {
     /// Answers that come later go to `mailboxes`, which are those of all loops by index.
     pub(crate) fn new(
-        rules: Rules,
+        Reloadable { rules, webhooks: followers }: Reloadable,
         settings: &Settings,
         mailboxes: Arc<[Mailbox]>,
         counts: Arc<BesideLoops>,
     ) -> Self {
         let policy = rules.policy(settings.channel_defaults());
+        let policy = policy.announcing(webhooks::announced(&followers));
         let pool = Pool::new(rules.clone(), settings.rehearsals.clone(), mailboxes, counts);
         Self { pool: Arc::new(pool), rules, policy: Arc::new(policy) }
     }

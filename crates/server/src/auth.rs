@@ -23,10 +23,9 @@ pub use jwks_file::{JwksFile, JwksFileError, follow};
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
 pub(crate) use service_keys::KeysInForce;
-pub use service_keys::{
-    MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, RunKey, ServiceKeys, ServiceKeysError,
-};
+pub use service_keys::{MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, ServiceKeys, ServiceKeysError};
 
+use crate::webhooks::WebhookSecrets;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -58,8 +57,8 @@ pub struct Keys {
     pub metrics_token: Option<Secret>,
     /// What backends show to `/api/presence`.
     pub service: ServiceKeys,
-    /// One of these, if it was made for a run of `dev`: the console gets it.
-    pub run_key: Option<RunKey>,
+    /// What webhooks are signed with.
+    pub webhook: WebhookSecrets,
 }
 
 /// Checks tokens against the keys of the configuration. Safe on any thread.
@@ -91,6 +90,11 @@ impl Secret {
     /// Whether a guess is right. Takes as long for a guess that is nearly right as for any other.
     pub fn is(&self, shown: &[u8]) -> bool {
         self.0.ct_eq(shown).into()
+    }
+
+    /// What is signed with.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Whether it is long enough not to be guessed.

@@ -28,6 +28,12 @@ pub fn overview(path: Option<&Path>, settings: &Settings, service_keys: &Service
     });
     out.push_str("\nPatterns, the most specific first\n");
     out.push_str(&patterns(settings));
+    if !settings.webhooks.is_empty() {
+        out.push_str("\nWebhooks\n");
+        for (number, webhook) in settings.webhooks.iter().enumerate() {
+            let _ = writeln!(out, "  {number}  {webhook}");
+        }
+    }
     out.push_str("\nSettings in effect\n");
     for (key, value) in config::in_effect(settings) {
         let _ = writeln!(out, "  {key:<30}{value}");

@@ -14,17 +14,19 @@ mod settings;
 mod show;
 mod source;
 mod table;
+mod webhooks;
 
 pub use error::{ConfigError, ItemError};
 pub use file::{Loaded, Unknown, check_text, judge, load, read};
 pub use keys::{
     Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_service_keys, load_signing_keys,
+    load_webhook_secrets,
 };
 pub use network::{Network, NetworkError};
 pub use origin::{APP_SCHEMES, Origin, OriginError};
 pub use rehearsals::{Rehearsal, Rehearsals};
 pub use renamed::{RENAMED, Renamed};
-pub use settings::Settings;
+pub use settings::{Reloadable, Settings};
 pub use show::{changed, in_effect};
 pub use source::{FILE_NAMES, Source, find};
 pub use table::{Kind, SETTINGS, Setting};

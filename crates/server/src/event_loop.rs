@@ -26,14 +26,15 @@ use crate::auth::ResumeKey;
 use crate::config::Settings;
 use crate::control::{LoopControl, Shutdown};
 use crate::loops::AcceptedSocket;
-use crate::probe::ProbeState;
 use crate::verification::{Verification, VerifiedToken};
+use crate::webhooks::Announcer;
 
 /// What a loop is made of.
 pub(crate) struct Parts {
     pub(crate) index: u16,
     pub(crate) settings: Arc<Settings>,
     pub(crate) verification: Verification,
+    pub(crate) announcer: Announcer,
     pub(crate) control: Arc<LoopControl>,
     pub(crate) poll: Poll,
     pub(crate) inbox: Inbox,
@@ -42,7 +43,6 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) user_index: UserIndex,
     pub(crate) resume_key: ResumeKey,
-    pub(crate) probe: Option<Arc<ProbeState>>,
     /// When the server's clock was zero; the same for all loops.
     pub(crate) started: Wall,
     pub(crate) started_at_unix_ms: u64,
@@ -100,8 +100,8 @@ impl EventLoop {
                 rehearsals: parts.settings.rehearsals.clone(),
                 access,
                 verification: parts.verification,
+                announcer: parts.announcer,
                 resume_key: parts.resume_key,
-                probe: parts.probe,
                 mailboxes: parts.mailboxes,
             },
             poll: parts.poll,

@@ -3,7 +3,7 @@
 //! holds most gives way.
 //!
 //! What a page holds, whether a handshake is right and who may come in are known to `dev`,
-//! `console`, `upgrade` and `admission`.
+//! `upgrade` and `admission`.
 
 mod accept;
 mod api;
@@ -25,12 +25,13 @@ use tokio::time::Instant;
 pub(crate) use api::Api;
 
 use crate::admission::{Admission, AdmissionDecision};
-use crate::auth::{Minter, RunKey, Secret};
+use crate::auth::{Minter, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
 use crate::config::{Pages, Settings};
 use crate::listener::Listener;
 use crate::loops::Loops;
 use crate::metrics::DoorMetrics;
+use crate::webhooks::Webhooks;
 
 /// What every request may need.
 pub(crate) struct FrontDoor {
@@ -44,11 +45,10 @@ pub(crate) struct FrontDoor {
     pub pages: Pages,
     /// What development tokens are signed with.
     pub minter: Option<Minter>,
-    /// The service key that was made for a run of `dev`.
-    pub run_key: Option<RunKey>,
     /// The token that opens the metrics.
     pub metrics_token: Option<Secret>,
     pub metrics: DoorMetrics,
+    pub webhooks: Webhooks,
     /// What backends ask.
     pub api: Api,
     /// When the server started; times of connections are counted from it.

@@ -9,11 +9,9 @@ mod backend;
 pub mod client_address;
 pub mod clock;
 pub mod config;
-mod console;
 mod control;
 mod dev;
 mod durations;
-mod embedded;
 mod event_loop;
 pub mod faults;
 pub mod files;
@@ -22,15 +20,14 @@ mod listener;
 pub mod logs;
 pub mod loops;
 mod metrics;
-mod probe;
 pub mod service_manager;
 mod spare_memory;
 mod strict_json;
-pub mod tls;
 pub mod typescript;
 pub mod upgrade;
 mod verification;
 mod watched;
+pub mod webhooks;
 
 use std::fmt;
 use std::future;
@@ -44,16 +41,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use access::Rules;
 use admission::Admission;
-use auth::{Following, Minter, RunKey, Secret, ServiceKeys, Verifier};
+use auth::{Following, Minter, Secret, ServiceKeys, Verifier};
 use backend::Backend;
-use config::{Config, Pages, Settings};
+use config::{Config, Pages, Reloadable, Settings};
 use http::{Api, FrontDoor};
-use loops::{ControlVersion, Loops};
+use loops::{ControlVersion, Loops, Outlets};
 use metrics::DoorMetrics;
-use probe::Probe;
 use service_manager::ServiceManager;
+use webhooks::Webhooks;
 
 pub use listener::Listener;
 
@@ -62,10 +58,10 @@ pub use listener::Listener;
 pub enum RunError {
     /// The loops did not start: the system gave no thread, no poll or no file.
     Loops(io::Error),
-    /// The system gave no thread for `truthProbeMs`.
-    Probe(io::Error),
     /// The system gave no thread to read the keys again.
     Keys(io::Error),
+    /// The system gave no thread to send webhooks.
+    Webhooks(io::Error),
     /// A loop ended while it was needed, and the server with it.
     Loop {
         /// Which.
@@ -116,11 +112,11 @@ pub async fn run(
     run_reloading(config, listeners, never, shutdown).await
 }
 
-/// The same, and puts the rules that come over `reloads` in force, one after the other.
+/// The same, and puts what comes over `reloads` in force, one after the other.
 pub async fn run_reloading(
     config: Config,
     listeners: impl Into<Listeners>,
-    reloads: mpsc::Receiver<Rules>,
+    reloads: mpsc::Receiver<Reloadable>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let shutdown = async {
@@ -137,9 +133,9 @@ pub struct Server {
     loops: Loops,
     pages: Pages,
     minter: Option<Minter>,
-    run_key: Option<RunKey>,
     metrics_token: Option<Secret>,
     service_keys: ServiceKeys,
+    webhooks: Webhooks,
     service_manager: ServiceManager,
     /// Of the files that hold keys.
     _following: [Option<Following>; 2],
@@ -159,16 +155,18 @@ impl Server {
             true => UserIndex::None,
             false => UserIndex::LargeChannels,
         };
-        let loops = Loops::start(Arc::clone(&settings), verifier, user_index);
+        let webhooks = Webhooks::new(config.keys.webhook, clock::unix_ms());
+        let outlets = Outlets { user_index, announcer: webhooks.announcer() };
+        let loops = Loops::start(Arc::clone(&settings), verifier, outlets);
         let loops = loops.map_err(RunError::Loops)?;
         Ok(Self {
             settings,
             loops,
             pages: config.pages,
             minter,
-            run_key: config.keys.run_key,
             metrics_token: config.keys.metrics_token,
             service_keys,
+            webhooks,
             service_manager: config.service_manager,
             _following: [following, following_service_keys],
         })
@@ -183,13 +181,14 @@ impl Server {
     pub async fn serve(
         self,
         listeners: impl Into<Listeners>,
-        reloads: mpsc::Receiver<Rules>,
+        reloads: mpsc::Receiver<Reloadable>,
         shutdown: impl Future<Output = Shutdown>,
     ) -> Result<(), RunError> {
         let (drain, draining) = watch::channel(false);
-        let Self { settings, loops, service_manager, .. } = self;
+        let Self { settings, loops, webhooks, service_manager, .. } = self;
+        // Not before: a process that does not take over from another one tells nobody anything.
+        webhooks.replace(Arc::clone(&settings.webhooks)).map_err(RunError::Webhooks)?;
         let rehearsals = settings.rehearsals.clone();
-        let period = Duration::from_millis(settings.truth_probe_ms);
         let backend = Backend::new(loops.clone(), loops.started_at_unix_ms());
         let door = Arc::new(FrontDoor {
             admission: Mutex::new(Admission::new(Arc::clone(&settings))),
@@ -198,9 +197,9 @@ impl Server {
             loops: loops.clone(),
             pages: self.pages,
             minter: self.minter,
-            run_key: self.run_key,
             metrics_token: self.metrics_token,
             metrics: DoorMetrics::default(),
+            webhooks: webhooks.clone(),
             api: Api::new(backend, self.service_keys, draining.clone()),
             opened: tokio::time::Instant::now(),
             draining: draining.clone(),
@@ -213,13 +212,12 @@ impl Server {
         if let Some(metrics) = metrics {
             tokio::spawn(http::serve_metrics(Arc::clone(&door), metrics, ending));
         }
-        let probe = start_probe(&loops, period).map_err(RunError::Probe)?;
         let mut serving = std::pin::pin!(http::serve(door, public, draining));
         service_manager.ready();
         let mut failure = None;
         let ended = tokio::select! {
             () = &mut serving => None,
-            () = put_in_force(&loops, reloads, &service_manager) => Some(Shutdown::Stop),
+            () = put_in_force((&loops, &webhooks), reloads, &service_manager) => Some(Shutdown::Stop),
             () = service_manager.feed_watchdog(&loops) => unreachable!("feeding has no end"),
             () = spare_memory::give_back() => unreachable!("giving back has no end"),
             failed = loops.until_failed() => {
@@ -229,7 +227,6 @@ impl Server {
             shutdown = shutdown => Some(shutdown),
         };
         tracing::info!("stopping: no new connections");
-        drop(probe);
         match ended {
             // The other process answers for metrics and health as well.
             Some(Shutdown::HandedOver) => drop(to_the_end.take()),
@@ -243,6 +240,7 @@ impl Server {
         let closing = loops.clone();
         let closed = tokio::task::spawn_blocking(move || closing.shut_down(CLOSING_TIME));
         let stuck = closed.await.unwrap_or_default();
+        let _ = tokio::task::spawn_blocking(move || webhooks.stop()).await;
         tracing::info!(left = loops.connections(), "stopped");
         match failure {
             Some((index, error)) => Err(RunError::Loop { index, error }),
@@ -250,12 +248,6 @@ impl Server {
             None => Err(RunError::Stuck { loops: stuck }),
         }
     }
-}
-
-/// Starts the probe, if it is wanted.
-fn start_probe(loops: &Loops, period: Duration) -> io::Result<Option<Probe>> {
-    let state = loops.probe().cloned();
-    state.map(|state| Probe::start(loops.clone(), state, period)).transpose()
 }
 
 /// New rules that not every loop has taken yet.
@@ -269,17 +261,20 @@ struct Pending {
 
 /// Puts the rules that come in force. Says so when every loop has taken the newest, and not before.
 async fn put_in_force(
-    loops: &Loops,
-    mut reloads: mpsc::Receiver<Rules>,
+    (loops, webhooks): (&Loops, &Webhooks),
+    mut reloads: mpsc::Receiver<Reloadable>,
     service_manager: &ServiceManager,
 ) {
     let mut pending: Option<Pending> = None;
     loop {
         tokio::select! {
-            Some(rules) = reloads.recv() => {
+            Some(new) = reloads.recv() => {
+                if let Err(error) = webhooks.replace(Arc::clone(&new.webhooks)) {
+                    tracing::error!(%error, "webhooks cannot be sent: the system gives no thread");
+                }
                 let late_at = pending.map_or(Some(Instant::now() + LATE_AFTER), |p| p.late_at);
-                let patterns = rules.rows().len();
-                pending = Some(Pending { version: loops.reload(rules), patterns, late_at });
+                let patterns = new.rules.rows().len();
+                pending = Some(Pending { version: loops.reload(new), patterns, late_at });
             }
             patterns = until_in_force(loops, pending) => {
                 pending = None;
@@ -321,8 +316,8 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loops(error) => write!(f, "the event loops could not start: {error}"),
-            Self::Probe(error) => write!(f, "the probe (truthProbeMs) could not start: {error}"),
             Self::Keys(error) => write!(f, "the files of keys cannot be followed: {error}"),
+            Self::Webhooks(error) => write!(f, "webhooks cannot be sent: {error}"),
             Self::Loop { index, error } => {
                 write!(f, "event loop {index} failed, so the server has stopped: {error}")
             }

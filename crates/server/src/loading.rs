@@ -40,6 +40,8 @@ pub enum LoadError {
     },
     /// What the file stands for is too large to be used.
     TooLarge(PathBuf),
+    /// It has webhooks, and nothing to sign them with.
+    NoWebhookSecret,
     /// The process that reads the file could not be started.
     System(io::Error),
 }
@@ -224,6 +226,10 @@ impl fmt::Display for LoadError {
                  needs more than {} MiB of memory; simplify it",
                 path.display(),
                 MEMORY_BYTES >> 20
+            ),
+            Self::NoWebhookSecret => f.write_str(
+                "there are webhooks and no secret to sign them with. Set WEBHOOK_SECRET, or \
+                 WEBHOOK_SECRET_FILE; `echo whsec_$(openssl rand -base64 32)` makes one",
             ),
             Self::TooLarge(path) => write!(
                 f,

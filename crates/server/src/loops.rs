@@ -14,17 +14,17 @@ use mio::{Poll, Waker};
 use socket2::Socket;
 use tokio::sync::oneshot;
 
-use crate::access::{Access, Rules};
+use crate::access::Access;
 use crate::admission::UnauthenticatedPermit;
 use crate::auth::{ResumeKey, Verifier};
 use crate::backend::Unavailable;
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Reloadable, Settings};
 use crate::control::{LoopControl, LoopFailure, Shutdown};
 use crate::durations::{BesideLoops, RuleResult, TokenResult};
 use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
-use crate::probe::{ProbeMetrics, ProbeState};
 use crate::verification::Verification;
+use crate::webhooks::Announcer;
 
 /// An upgraded socket on its way to a loop.
 #[derive(Debug)]
@@ -47,8 +47,6 @@ pub struct Loops {
     control: Arc<LoopControl>,
     metrics: Arc<[Arc<Metrics>]>,
     beside: Arc<BesideLoops>,
-    /// Only if the settings want one.
-    probe: Option<Arc<ProbeState>>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     next: Arc<AtomicUsize>,
     /// When the server's clock was zero.
@@ -101,20 +99,26 @@ pub struct LoopsMetrics {
     pub token_verifications: Histogram,
     /// What came of the tokens.
     pub token_results: Vec<(TokenResult, u64)>,
-    /// What the probe has measured, if there is one.
-    pub probe: Option<ProbeMetrics>,
     /// Refusals sent, by code.
     pub errors: Vec<(ErrorCode, u64)>,
     /// Messages now waiting in the queues of the loops.
     pub queued: u64,
 }
 
+/// Who else asks the loops, or is told by them.
+pub(crate) struct Outlets {
+    /// For requests that backends may send.
+    pub(crate) user_index: UserIndex,
+    /// For webhooks.
+    pub(crate) announcer: Announcer,
+}
+
 impl Loops {
     /// Starts one thread per loop.
-    pub fn start(
+    pub(crate) fn start(
         settings: Arc<Settings>,
         verifier: Arc<Verifier>,
-        user_index: UserIndex,
+        Outlets { user_index, announcer }: Outlets,
     ) -> io::Result<Self> {
         let resume_key = ResumeKey::random()?;
         let started = Instant::now();
@@ -129,12 +133,10 @@ impl Loops {
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let beside = Arc::<BesideLoops>::default();
-        let rules = settings.rules.clone();
-        let access = Access::new(rules, &settings, mailboxes.clone(), beside.clone());
+        let wanted = settings.reloadable();
+        let access = Access::new(wanted, &settings, mailboxes.clone(), beside.clone());
         let control = Arc::new(LoopControl::new(access, mailboxes.clone()));
         let verification = Verification::start(verifier, mailboxes.clone(), beside.clone())?;
-        let is_probed = settings.truth_probe_ms > 0;
-        let probe = is_probed.then(ProbeState::random).transpose()?.map(Arc::new);
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
         for ((index, (poll, inbox)), metrics) in (0u16..).zip(polls).zip(&metrics) {
@@ -142,6 +144,7 @@ impl Loops {
                 index,
                 settings: settings.clone(),
                 verification: verification.clone(),
+                announcer: announcer.clone(),
                 control: control.clone(),
                 poll,
                 inbox,
@@ -149,7 +152,6 @@ impl Loops {
                 metrics: metrics.clone(),
                 user_index,
                 resume_key: resume_key.clone(),
-                probe: probe.clone(),
                 started,
                 started_at_unix_ms,
             };
@@ -163,7 +165,6 @@ impl Loops {
             control,
             metrics: metrics.into(),
             beside,
-            probe,
             threads: Arc::new(Mutex::new(threads)),
             next: Arc::default(),
             started,
@@ -193,15 +194,10 @@ impl Loops {
 
     /// Puts new rules in force, and has everything that was granted asked again. A loop takes them
     /// when it turns; returns what [`Loops::until_applied`] waits for.
-    pub fn reload(&self, rules: Rules) -> ControlVersion {
+    pub fn reload(&self, new: Reloadable) -> ControlVersion {
         let (mailboxes, beside) = (self.mailboxes.clone(), self.beside.clone());
-        let access = Access::new(rules, &self.settings, mailboxes, beside);
+        let access = Access::new(new, &self.settings, mailboxes, beside);
         ControlVersion(self.control.set_access(access))
-    }
-
-    /// Whom the loops take for the probe.
-    pub(crate) fn probe(&self) -> Option<&Arc<ProbeState>> {
-        self.probe.as_ref()
     }
 
     /// The loop whose shard a channel belongs to.
@@ -293,7 +289,6 @@ impl Loops {
             rule_results: self.beside.rules.results(),
             token_verifications: self.beside.tokens.durations(),
             token_results: self.beside.tokens.results(),
-            probe: self.probe.as_ref().map(|probe| probe.metrics()),
             ..LoopsMetrics::default()
         };
         for (metrics, mailbox) in self.metrics.iter().zip(self.mailboxes.iter()) {

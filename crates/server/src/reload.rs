@@ -5,8 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use herenow_server::access::Rules;
-use herenow_server::config::{self, Loaded, Settings};
+use herenow_server::config::{self, Loaded, Reloadable, Settings};
 use herenow_server::faults::{Fault, contain};
 use herenow_server::service_manager::ServiceManager;
 use tokio::signal::unix::Signal;
@@ -74,7 +73,7 @@ pub async fn keep_up(
     mut running: Running,
     trigger: Trigger,
     mut hangup: Signal,
-    reloads: mpsc::Sender<Rules>,
+    reloads: mpsc::Sender<Reloadable>,
 ) {
     let mut ticks = (trigger == Trigger::SignalOrChange).then(|| {
         let mut ticks = interval(LOOK_EVERY);
@@ -132,7 +131,7 @@ async fn load(server: Server, path: Option<PathBuf>) -> Result<Result<Loaded, Lo
     tokio::task::spawn_blocking(load).await.unwrap_or(Err(Fault))
 }
 
-async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender<Rules>) {
+async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender<Reloadable>) {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -148,7 +147,7 @@ async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender
     running.files = loaded.files;
     tracing::info!("the configuration was read again");
     // Who takes the rules says when they are in force; without it the server is about to stop.
-    let _ = reloads.send(loaded.settings.rules).await;
+    let _ = reloads.send(loaded.settings.reloadable()).await;
 }
 
 /// What was said of a configuration that was not taken over.

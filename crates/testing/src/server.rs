@@ -8,7 +8,7 @@ use herenow_client::raw::RawConnection;
 use herenow_server::Listeners;
 use herenow_server::access::Rules;
 use herenow_server::auth::Keys;
-use herenow_server::config::{Config, Pages, Settings};
+use herenow_server::config::{Config, Pages, Reloadable, Settings};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::token;
@@ -52,7 +52,7 @@ pub struct Server {
     pub addr: SocketAddr,
     /// The listener for metrics alone.
     pub metrics_addr: Option<SocketAddr>,
-    reloads: mpsc::Sender<Rules>,
+    reloads: mpsc::Sender<Reloadable>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -90,7 +90,7 @@ impl Server {
 
     /// Puts these rules in force.
     pub async fn reload(&self, rules: Rules) {
-        self.reloads.send(rules).await.expect("the server runs");
+        self.reloads.send(rules.into()).await.expect("the server runs");
     }
 
     /// Begins to shut down, as on SIGTERM.

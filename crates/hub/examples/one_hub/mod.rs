@@ -14,8 +14,8 @@ use herenow_core::{
     RateLimit, Ruling, UserIndex, Verification,
 };
 use herenow_hub::{
-    Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, QueryId, Response,
-    Steps, Wrote,
+    Announcement, Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, QueryId,
+    Response, Steps, Wrote,
 };
 use herenow_wire::{ConnectionId, DefaultChannel, UserId};
 
@@ -57,6 +57,8 @@ struct Counting {
     claimable: Option<Claim>,
     /// Answers to requests.
     responses: Vec<(QueryId, Response)>,
+    /// What was announced to those who follow channels.
+    announcements: Vec<Announcement>,
 }
 
 const MAX_MEMBERS: u32 = 100_000;
@@ -196,6 +198,11 @@ impl OneHub {
         self.hub.handle(event, self.now, &mut self.outside);
     }
 
+    /// What was announced since this was last asked.
+    pub fn take_announcements(&mut self) -> Vec<Announcement> {
+        std::mem::take(&mut self.outside.announcements)
+    }
+
     /// Answers to requests since this was last asked.
     pub fn take_responses(&mut self) -> Vec<(QueryId, Response)> {
         std::mem::take(&mut self.outside.responses)
@@ -280,6 +287,10 @@ impl Io for Counting {
 
     fn respond(&mut self, id: QueryId, response: Response) {
         self.responses.push((id, response));
+    }
+
+    fn announce(&mut self, announcement: Announcement) {
+        self.announcements.push(announcement);
     }
 
     fn shard_lost(&mut self, _: u16) {}

@@ -1,17 +1,21 @@
 //! Every list that any client or backend has seen, by channel, epoch and seq, kept for the whole run: the same
 //! pair names one list, wherever and however it was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use herenow_wire::ChannelName;
 
 /// Everybody in one channel, the one tracked longest ago first: user, connection, state.
 pub type Rows = Vec<(String, String, String)>;
 
+/// The same without what they show: user, connection.
+pub type Members = BTreeSet<(String, String)>;
+
 /// See the module.
 #[derive(Default)]
 pub struct History {
     seen: BTreeMap<(ChannelName, u64, u64), Rows>,
+    members: BTreeMap<(ChannelName, u64, u64), Members>,
 }
 
 impl History {
@@ -20,6 +24,20 @@ impl History {
         let at = (channel.clone(), epoch, seq);
         let known = self.seen.entry(at).or_insert_with(|| rows.clone());
         assert_eq!(known, rows, "{channel}: two lists at ({epoch}, {seq})");
+        let members = rows.iter().map(|(user, id, _)| (user.clone(), id.clone())).collect();
+        self.meet_members(channel, (epoch, seq), members);
+    }
+
+    /// Somebody has been told of these members at this point, by whatever way.
+    pub fn meet_members(
+        &mut self,
+        channel: &ChannelName,
+        (epoch, seq): (u64, u64),
+        members: Members,
+    ) {
+        let at = (channel.clone(), epoch, seq);
+        let known = self.members.entry(at).or_insert_with(|| members.clone());
+        assert_eq!(*known, members, "{channel}: other members at ({epoch}, {seq})");
     }
 
     /// A backend has been answered the beginning of the list at this point. Whether anybody had seen

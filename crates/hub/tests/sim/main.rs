@@ -9,6 +9,7 @@ mod backend;
 mod bounds;
 mod chance;
 mod client;
+mod follower;
 mod frames;
 mod history;
 mod network;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use herenow_core::{Limits, Peer, Question, RateLimit, Right, UserIndex};
-use herenow_hub::{ChannelSettings, Config, Overrides, Pattern, Patterns, Policy};
+use herenow_hub::{Announces, ChannelSettings, Config, Overrides, Pattern, Patterns, Policy};
 use herenow_wire::{ChannelName, UserId};
 
 use crate::chance::Chance;
@@ -135,7 +135,10 @@ impl Plan {
         };
         let last = self.channels.last().expect("there is at least one");
         let pattern = Pattern::parse(&last.to_string()).expect("a channel is a pattern of itself");
-        Arc::new(Policy::new(defaults, Patterns::new(vec![(pattern, self.own)])))
+        let policy = Policy::new(defaults, Patterns::new(vec![(pattern.clone(), self.own)]));
+        let all = Pattern::parse("presence:*").expect("a channel can match it");
+        let announced = vec![(all, Announces::Membership), (pattern, Announces::Updates)];
+        Arc::new(policy.announcing(announced))
     }
 
     /// How many members a channel may have been let to hold: those that were in it when its bound

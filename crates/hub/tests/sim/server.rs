@@ -7,6 +7,7 @@ use herenow_core::{Instant, Peer};
 use herenow_hub::{Config, Event, Holdings, Hub};
 use herenow_wire::ChannelName;
 
+use crate::follower::Follower;
 use crate::network::LinkId;
 use crate::shell::{Inbox, Outside, Shell};
 use crate::stage::Stage;
@@ -34,7 +35,9 @@ const REVIEWED_WITHIN: Duration = Duration::from_secs(20);
 
 impl Server {
     /// A server that has just started, at a moment that is the base of its epochs.
-    pub fn start(stage: &Stage) -> Self {
+    pub fn start(stage: &mut Stage) -> Self {
+        // A follower is told of the start, and forgets what it believed.
+        stage.follower = Follower::default();
         // As the real one: seconds times 2^20, the part of a second in the low bits, since a server
         // may start twice within one.
         let epoch_base = ((1_000_000 + stage.now.as_millis()) << 20) / 1_000;
@@ -183,6 +186,10 @@ impl Server {
             assert_eq!(hub.holdings(), Holdings::default(), "what is left in a hub");
         }
         assert!(self.inboxes.iter().all(Inbox::is_empty), "mail is left");
+        assert!(
+            stage.follower.is_drained(),
+            "a member is left of which nobody was told that it left"
+        );
         assert!(self.shells.iter().all(Shell::is_drained), "a socket or an answer is left");
     }
 }

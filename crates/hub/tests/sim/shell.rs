@@ -8,7 +8,9 @@ use std::time::Duration;
 use herenow_core::{
     Auth, AuthRefusal, Claim, Instant, Peer, Question, Right, Ruling, SCAN_EVERY, Verification,
 };
-use herenow_hub::{Asked, Asker, End, Event, Hub, Io, Mail, Purpose, QueryId, Response, Wrote};
+use herenow_hub::{
+    Announcement, Asked, Asker, End, Event, Hub, Io, Mail, Purpose, QueryId, Response, Wrote,
+};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, UserId};
 
 use crate::backend;
@@ -528,6 +530,11 @@ impl Io for Outside<'_> {
 
     fn respond(&mut self, id: QueryId, response: Response) {
         backend::check_answer(self.stage, id, response);
+    }
+
+    fn announce(&mut self, announcement: Announcement) {
+        let Stage { follower, history, .. } = &mut *self.stage;
+        follower.fold(&announcement, history);
     }
 
     fn shard_lost(&mut self, _: u16) {

@@ -8,6 +8,7 @@ use herenow_wire::DefaultChannel;
 
 use crate::bounds::Most;
 use crate::chance::Chance;
+use crate::follower::Follower;
 use crate::frames::{self, Opcode};
 use crate::history::History;
 use crate::network::{Down, FrameEnd, LinkId, Network, Up};
@@ -22,6 +23,8 @@ pub struct Stage {
     pub backend_chance: Chance,
     pub network: Network,
     pub history: History,
+    /// What is told of channels to those who follow them from outside.
+    pub follower: Follower,
     pub tally: Tally,
     pub weather: Weather,
     /// Links that clients have opened and no loop looks after yet.
@@ -160,6 +163,7 @@ impl Stage {
             backend_chance: Chance::new(!seed),
             network: Network::default(),
             history: History::default(),
+            follower: Follower::default(),
             tally: Tally::default(),
             weather: Weather::Rough,
             opened: Vec::new(),

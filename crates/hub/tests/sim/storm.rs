@@ -167,7 +167,7 @@ impl World {
             self.advance(self.stage.now + Duration::from_millis(100));
         }
         self.server.kill(&mut self.stage);
-        self.server = Server::start(&self.stage);
+        self.server = Server::start(&mut self.stage);
     }
 }
 

@@ -44,8 +44,8 @@ pub fn run(seed: u64, trace: Trace) -> Tally {
 
 impl World {
     fn new(seed: u64, trace: Trace) -> Self {
-        let stage = Stage::new(seed, trace);
-        let server = Server::start(&stage);
+        let mut stage = Stage::new(seed, trace);
+        let server = Server::start(&mut stage);
         let epoch = beginning();
         let (members, all) = (stage.plan.members, stage.plan.members + stage.plan.observers);
         let mut world = Self { server, clients: Vec::new(), stage };

@@ -16,6 +16,7 @@ use super::renamed::{self, RENAMED};
 use super::settings::Settings;
 use super::source::Source;
 use super::table::{Kind, SETTINGS, Setting};
+use super::webhooks;
 use crate::access::Rules;
 
 /// Settings that were read, with what the operator should hear about them.
@@ -144,7 +145,7 @@ fn parse_top(source: &Source, reading: &mut Reading) -> Result<(), Wrong> {
 /// other programs.
 fn where_it_belongs(key: &str) -> Option<&'static str> {
     let former = RENAMED.iter().map(|renamed| renamed.key);
-    let settings = SETTINGS.iter().map(|setting| setting.key).chain([NAMESPACES]).chain(former);
+    let settings = SETTINGS.iter().map(|setting| setting.key).chain(PARTS).chain(former);
     if is_of_namespaces(key) {
         Some("under `realtime.namespaces`")
     } else if nearest(key, settings).is_some() {
@@ -172,6 +173,8 @@ fn parse_realtime(
         if key == NAMESPACES {
             let namespaces = namespaces::parse(value, reading)?;
             reading.settings.rules = Rules::new(namespaces, source.program.clone());
+        } else if key == WEBHOOKS {
+            reading.settings.webhooks = webhooks::parse(value, reading)?.into();
         } else if is_of_namespaces(key) {
             return Err(Wrong::misplaced(&[REALTIME, key], "under `realtime.namespaces`"));
         } else if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
@@ -179,7 +182,7 @@ fn parse_realtime(
                 .map_err(|error| Wrong::new(&[REALTIME, key], error))?;
         } else {
             renamed::check_key(key).map_err(|error| Wrong::new(&[REALTIME, key], error))?;
-            let known = SETTINGS.iter().map(|setting| setting.key).chain([NAMESPACES]);
+            let known = SETTINGS.iter().map(|setting| setting.key).chain(PARTS);
             reading.find_unknown(&[REALTIME, key], nearest(key, known))?;
         }
     }
@@ -188,6 +191,9 @@ fn parse_realtime(
 
 const REALTIME: &str = "realtime";
 const NAMESPACES: &str = "namespaces";
+const WEBHOOKS: &str = "webhooks";
+/// What a configuration has beside its settings.
+const PARTS: [&str; 2] = [NAMESPACES, WEBHOOKS];
 const ACCESS: &str = "access";
 
 /// A number at `path`, within the bounds of the setting that has the same name.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::{JwksFile, JwksFileError, Keys, Secret, ServiceKeys, ServiceKeysError};
 use crate::files::{self, FileError};
+use crate::webhooks::{WebhookSecretError, WebhookSecrets};
 
 /// Why keys could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum KeysError {
         /// Why not.
         error: ServiceKeysError,
     },
+    /// `WEBHOOK_SECRET`, or the file that `WEBHOOK_SECRET_FILE` names, cannot be used.
+    WebhookSecret(WebhookSecretError),
     /// A file that holds a secret cannot be read.
     Unreadable {
         /// The variable that names it.
@@ -127,6 +130,16 @@ pub const KEY_SETTINGS: &[KeySetting] = &[
         meaning: "A file with one such key a line, at most 16; read again within a second or two \
                   when it changes.",
     },
+    KeySetting {
+        env: WEBHOOK_SECRET,
+        flag: None,
+        meaning: "The secret that webhooks are signed with: whsec_ and the base64 of 24 to 64 bytes.",
+    },
+    KeySetting {
+        env: WEBHOOK_SECRET_FILE,
+        flag: Some(Flag { name: "webhook-secret-file", value: "FILE" }),
+        meaning: "A file with one such secret a line, at most 4; every webhook is signed with each.",
+    },
 ];
 
 /// Reads everything that [`KEY_SETTINGS`] names. `given` knows the flags and the environment.
@@ -138,6 +151,7 @@ pub fn load_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Keys, KeysE
     }
     keys.metrics_token = metrics_token(&given)?;
     keys.service = load_service_keys(&given)?;
+    keys.webhook = load_webhook_secrets(&given)?;
     Ok(keys)
 }
 
@@ -154,6 +168,15 @@ pub fn load_service_keys(
         (None, Some(path)) => (SERVICE_KEY_FILE, ServiceKeys::open(Path::new(&path))),
     };
     keys.map_err(|error| KeysError::ServiceKey { name, error })
+}
+
+/// Reads what webhooks are signed with alone.
+pub fn load_webhook_secrets(
+    given: impl Fn(&str) -> Option<OsString>,
+) -> Result<WebhookSecrets, KeysError> {
+    let bytes = secret_bytes(given, WEBHOOK_SECRET, WEBHOOK_SECRET_FILE)?;
+    let parse = |bytes: Vec<u8>| WebhookSecrets::parse(&bytes).map_err(KeysError::WebhookSecret);
+    Ok(bytes.map(parse).transpose()?.unwrap_or_default())
 }
 
 /// Reads what tokens are made from: all but the public keys.
@@ -233,6 +256,8 @@ const METRICS_TOKEN: &str = "METRICS_TOKEN";
 const METRICS_TOKEN_FILE: &str = "METRICS_TOKEN_FILE";
 const SERVICE_KEY: &str = "SERVICE_KEY";
 const SERVICE_KEY_FILE: &str = "SERVICE_KEY_FILE";
+const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
+const WEBHOOK_SECRET_FILE: &str = "WEBHOOK_SECRET_FILE";
 
 /// A shorter token could be guessed by asking.
 const MIN_METRICS_TOKEN_BYTES: usize = 16;
@@ -255,6 +280,9 @@ impl fmt::Display for KeysError {
                  or more"
             ),
             Self::ServiceKey { name, error } => write!(f, "{name} cannot be used: {error}"),
+            Self::WebhookSecret(error) => {
+                write!(f, "{WEBHOOK_SECRET} or {WEBHOOK_SECRET_FILE} cannot be used: {error}")
+            }
             Self::Unreadable { name, path, reason } => {
                 let path = path.display();
                 write!(f, "{path}, which {name} names, cannot be read: {reason}")

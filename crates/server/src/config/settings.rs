@@ -1,11 +1,13 @@
 //! The settings of loops and sessions. Every value has been checked against its bounds.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use herenow_wire::ChannelName;
 
 use super::{Network, Origin, Rehearsals};
 use crate::access::{ChannelSettings, Rules};
+use crate::webhooks::Webhook;
 
 /// The settings of loops, sessions and the front door. Units are in the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +43,6 @@ pub struct Settings {
     /// Connections per address that have neither authenticated nor joined a public channel; above it
     /// the upgrade is answered 429.
     pub max_unauthenticated_per_address: usize,
-    /// How long after one round of the probe the next begins; 0: no probe.
-    pub truth_probe_ms: u64,
     /// How long the clients of a process that has handed over come back, and no snapshot is sent. No
     /// operator sets it.
     pub gather_ms: u64,
@@ -65,6 +65,8 @@ pub struct Settings {
     pub allowed_origins: Vec<Origin>,
     /// Who may see and be seen, and what holds for the channels of a pattern.
     pub rules: Rules,
+    /// Who is told of joins and leaves over HTTP.
+    pub webhooks: Arc<[Webhook]>,
 }
 
 impl Default for Settings {
@@ -84,7 +86,6 @@ impl Default for Settings {
             max_connections: 1_000_000,
             max_detached_per_user: 16,
             max_unauthenticated_per_address: 64,
-            truth_probe_ms: 0,
             gather_ms: 0,
             flush_delay_us: None,
             fault_on_channel: None,
@@ -95,11 +96,32 @@ impl Default for Settings {
             metrics_listen: None,
             allowed_origins: Vec::new(),
             rules: Rules::default(),
+            webhooks: Arc::default(),
         }
     }
 }
 
+/// The part of the settings that may change while the server runs.
+#[derive(Clone, Debug, Default)]
+pub struct Reloadable {
+    /// See [`Settings::rules`].
+    pub rules: Rules,
+    /// See [`Settings::webhooks`].
+    pub webhooks: Arc<[Webhook]>,
+}
+
+impl From<Rules> for Reloadable {
+    fn from(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+}
+
 impl Settings {
+    /// What a reload may change.
+    pub fn reloadable(&self) -> Reloadable {
+        Reloadable { rules: self.rules.clone(), webhooks: Arc::clone(&self.webhooks) }
+    }
+
     /// What holds in a channel of which the rules say nothing else.
     pub fn channel_defaults(&self) -> ChannelSettings {
         ChannelSettings {
