@@ -77,6 +77,8 @@ impl Rehearsals {
     /// Once in a process: what is asked after the stall, as by a reload, does not wait again.
     fn stall(&self, time: Duration) {
         if !self.has_stalled.swap(true, Ordering::Relaxed) {
+            // A test waits for this line before it does what should happen during the stall.
+            tracing::warn!("an event loop stands still, as a rehearsal asks");
             std::thread::sleep(time);
         }
     }

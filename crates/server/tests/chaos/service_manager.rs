@@ -135,6 +135,7 @@ async fn a_loop_that_stands_still_leaves_the_watchdog_unfed_and_the_server_not_l
     assert_eq!(status(&server, "/health/live").await, "200");
     let mut jane = server.sign_in("jane").await;
     jane.send(json!({"type": "presence_join", "channel": "presence:still", "state": {}})).await;
+    server.wait_for("stands still");
     let mut late = std::iter::from_fn(|| manager.told(QUIET).ok());
     assert!(late.by_ref().nth(LATE_MESSAGES).is_none(), "the watchdog is fed all the same");
     let began = Instant::now();
