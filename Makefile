@@ -48,13 +48,14 @@ webhooks:
 	cargo build -p herenow-server
 	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm run webhooks
 
-# The SDK's own tests, and the SDK and the types of the demo against the real thing.
+# The SDK's own tests against the real thing, and the types of the demo and the console.
 sdk:
 	cargo build -p herenow-server
 	rm -f target/sdk-tests.json
 	cd sdk && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test -- \
 		--reporter=default --reporter=json --outputFile.json=../target/sdk-tests.json
 	sdk/node_modules/.bin/tsc -p demo
+	sdk/node_modules/.bin/tsc -p console
 
 # The package of the SDK, to be installed by `npm install FILE`. Prints the file.
 sdk-pack:
@@ -66,7 +67,7 @@ promises: rust sdk
 	scripts/check-clauses --ran
 	scripts/check-guarantees --ran
 
-# The demo in Chromium, against the real binary.
+# The demo and the console in Chromium, against the real binary.
 browser:
 	cargo build -p herenow-server
 	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
@@ -77,7 +78,7 @@ packages:
 	cargo build -p herenow-server
 	deploy/tests/run
 
-# Node for the SDK's tests, Chromium for the demo's, Python for those of the HTTP API and the packages. The
+# Node for the SDK's tests, Chromium for those of the pages, Python for those of the HTTP API and the packages. The
 # server itself needs none of them.
 needs:
 	scripts/install-needs

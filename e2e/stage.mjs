@@ -13,16 +13,28 @@ const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const running = new Set();
 
 /** Starts `herenow dev`; port 0 takes any. The secret outlives a restart, and so do the tokens. */
-export async function startServer({ port = 0, env = {} } = {}) {
+export function startServer({ port = 0, env = {} } = {}) {
+  return start(["dev", "--port", String(port)], env, "stdout");
+}
+
+/** Starts `herenow serve`, as in production. */
+export function startProduction({ port = 0, env = {} } = {}) {
+  return start(["serve", "--listen", `127.0.0.1:${port}`], env, "stderr");
+}
+
+/** `said` is where the server says its address. */
+async function start(words, env, said) {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run \`cargo build\`, or set HERENOW_BIN`);
-  const server = spawn(BINARY, ["dev", "--port", String(port)], {
+  const server = spawn(BINARY, words, {
     env: { ...process.env, JWT_USER_SECRET: "a secret for tests, of some forty letters", ...env },
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", said === "stderr" ? "pipe" : "inherit"],
   });
   running.add(server);
-  for await (const line of createInterface({ input: server.stdout })) {
-    const url = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(line);
-    if (url) return { url: url[0], port: Number(url[1]), kill: (signal) => end(server, signal) };
+  for await (const line of createInterface({ input: server[said] })) {
+    const port = /(?:http:\/\/|listening.*address=)127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+    if (!port) continue;
+    server[said].resume();
+    return { url: `http://127.0.0.1:${port}/`, port: Number(port), kill: (signal) => end(server, signal) };
   }
   throw new Error("the server ended before it said where it is");
 }

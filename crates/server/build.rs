@@ -1,5 +1,6 @@
-//! Embeds the demo and the SDK's sources, so that the binary serves both from anywhere. Knows file
-//! names alone; what becomes of a file is the development server's business.
+//! Embeds the console, the demo and the SDK's sources, so that the binary serves them from anywhere.
+//! Knows file names alone; which files are served, and how, is decided in `embedded`, `console` and
+//! `dev`.
 
 use std::fs;
 use std::io;
@@ -10,7 +11,12 @@ fn main() -> io::Result<()> {
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts");
     let root = Path::new(&here).join("../..").canonicalize()?;
     let mut entries = String::new();
-    for (url, folder) in [("demo/", root.join("demo")), ("sdk/", root.join("sdk/src"))] {
+    let folders = [
+        ("console/", root.join("console")),
+        ("demo/", root.join("demo")),
+        ("sdk/", root.join("sdk/src")),
+    ];
+    for (url, folder) in folders {
         println!("cargo:rerun-if-changed={}", folder.display());
         let mut files = Vec::new();
         collect(&folder, &mut files)?;

@@ -1,23 +1,73 @@
-"""What Prometheus says of the metrics of a server that runs."""
+"""What Prometheus says of the metrics of a server that runs, and whether the dashboard asks for what is
+there."""
 
+import json
+import re
 import subprocess
-
-from support import ROOT, Test
-
 from urllib.request import urlopen
+
+from support import DEPLOY, ROOT, Test, run
 
 PROMTOOL = ROOT / "target/tools/prometheus/usr/bin/promtool"
 PORT = 4640
+# What Grafana replaces in a query.
+VARIABLES = {"$__rate_interval": "5m", "$instance": ".*"}
+
+
+def queries() -> list[tuple[str, str]]:
+    """The PromQL of each target of the dashboard, and its legend."""
+    dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    return [(target["expr"], target["legendFormat"]) for target in targets]
 
 
 class Metrics(Test):
     def setUp(self) -> None:
         super().setUp()
-        url = self.server(PORT, HERENOW_METRICS_FROM="127.0.0.0/8")
+        # With the probe, so that its metrics are there too.
+        url = self.server(PORT, HERENOW_METRICS_FROM="127.0.0.0/8", HERENOW_TRUTH_PROBE_MS="3600000")
         with urlopen(f"{url}/metrics") as answer:
             self.page = answer.read().decode()
+
+    def labels(self, name: str) -> set[str] | None:
+        """The labels of a metric's samples, with those that a scrape adds. None if it has no sample."""
+        samples = re.findall(rf"^{name}(?:\{{(.*)\}})? ", self.page, re.MULTILINE)
+        if not samples:
+            return None
+        return {"instance", "job"} | {label for sample in samples for label in re.findall(r'(\w+)="', sample)}
 
     def test_promtool_finds_nothing_to_complain_of(self) -> None:
         command = [PROMTOOL, "check", "metrics"]
         checked = subprocess.run(command, input=self.page, capture_output=True, text=True)
         self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (0, "", ""))
+
+    def test_prometheus_can_read_each_query_of_the_dashboard(self) -> None:
+        rules = []
+        for number, (query, _) in enumerate(queries()):
+            for variable, value in VARIABLES.items():
+                query = query.replace(variable, value)
+            self.assertNotIn("$", query)
+            rules.append({"record": f"query:{number}", "expr": query})
+        self.assertGreater(len(rules), 20)
+        # JSON is YAML.
+        file = self.folder / "rules.yaml"
+        file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+        said = run(PROMTOOL, "check", "rules", file)
+        self.assertIn(f"{len(rules)} rules found", said)
+
+    def test_each_query_asks_for_metrics_and_labels_that_the_server_has(self) -> None:
+        for query, legend in queries():
+            names = re.findall(r"\b(?:herenow|process)_\w+", query)
+            self.assertTrue(names, query)
+            for name in names:
+                labels = self.labels(name)
+                self.assertIsNotNone(labels, f"no sample of {name}")
+                used = re.findall(r'(\w+)=~?"', query) + re.findall(r"\bby \((\w+)\)", query)
+                used += re.findall(r"\{\{(\w+)\}\}", legend)
+                self.assertLessEqual(set(used), labels, query)
+
+    def test_each_metric_of_the_server_is_on_the_dashboard(self) -> None:
+        kinds = re.findall(r"^# TYPE (\S+) (\S+)$", self.page, re.MULTILINE)
+        samples = {name + ("_bucket" if kind == "histogram" else "") for name, kind in kinds}
+        shown = {name for query, _ in queries() for name in re.findall(r"\b(?:herenow|process)_\w+", query)}
+        self.assertEqual(samples - shown - {"herenow_connections_accepted_total"}, set())

@@ -23,7 +23,9 @@ pub use jwks_file::{JwksFile, JwksFileError, follow};
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
 pub(crate) use service_keys::KeysInForce;
-pub use service_keys::{MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, ServiceKeys, ServiceKeysError};
+pub use service_keys::{
+    MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, RunKey, ServiceKeys, ServiceKeysError,
+};
 
 use crate::webhooks::WebhookSecrets;
 use std::fmt;
@@ -57,6 +59,8 @@ pub struct Keys {
     pub metrics_token: Option<Secret>,
     /// What backends show to `/api/presence`.
     pub service: ServiceKeys,
+    /// One of these, if it was made for a run of `dev`: the console gets it.
+    pub run_key: Option<RunKey>,
     /// What webhooks are signed with.
     pub webhook: WebhookSecrets,
 }

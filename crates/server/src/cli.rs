@@ -4,7 +4,7 @@ mod flags;
 mod remote;
 
 pub use flags::Flags;
-pub use remote::{Channels, Kick, Remote, Where, Who};
+pub use remote::{Channels, Kick, Remote, Watch, Where, Who};
 
 use std::path::PathBuf;
 
@@ -74,6 +74,9 @@ pub enum Command {
     /// List the channels where a user is; the exit code is 1 if the user is nowhere
     #[command(after_help = remote::WHERE_EXAMPLES)]
     Where(Where),
+    /// Follow a channel: the list of its members in a terminal, else one line an event, until interrupted
+    #[command(after_help = remote::WATCH_EXAMPLES)]
+    Watch(Watch),
     /// Remove a user from a channel and keep the user out; the exit code is 1 if the user was not there
     #[command(after_help = remote::KICK_EXAMPLES)]
     Kick(Kick),

@@ -1,19 +1,18 @@
 //! What the development server shows: the demo, the SDK as the modules that its own sources stand
-//! for, and tokens for anybody on this machine. Nothing of it exists in production.
+//! for, and tokens and the service key of the run for anybody on this machine. Nothing of it exists in
+//! production.
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue};
+use hyper::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
-use crate::auth::Minter;
+use crate::auth::{Minter, RunKey};
 use crate::clock::unix_ms;
+use crate::embedded::{self, JAVASCRIPT};
 use crate::typescript;
-
-/// Path below `/` and content: `demo/…`, and `sdk/…` from the SDK's sources.
-static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
 /// A demo or SDK file. `path` starts with `/`.
 pub fn page(path: &str) -> Option<Answer> {
@@ -21,8 +20,8 @@ pub fn page(path: &str) -> Option<Answer> {
         "/" | "/demo" | "/demo/" => "demo/index.html",
         other => other.strip_prefix('/')?,
     };
-    let answer = match find(path) {
-        Some(bytes) => file(path, bytes),
+    let answer = match embedded::find(path) {
+        Some(bytes) => embedded::file(path, bytes),
         None => module(path)?,
     };
     let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
@@ -31,14 +30,8 @@ pub fn page(path: &str) -> Option<Answer> {
 
 /// `POST /dev/token {userId, …claims}`.
 pub async fn token(request: Request<Incoming>, minter: &Minter) -> Answer {
-    if request.method() != Method::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "Ask for a token with POST.");
-    }
-    if !is_local(request.headers()) {
-        return refuse(
-            StatusCode::FORBIDDEN,
-            "Development tokens are given to this machine alone: use localhost or 127.0.0.1.",
-        );
+    if let Some(refusal) = refusal(request.method(), request.headers()) {
+        return refusal;
     }
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
     let Ok(body) = body.await else {
@@ -63,6 +56,36 @@ pub async fn token(request: Request<Incoming>, minter: &Minter) -> Answer {
     }
 }
 
+/// `POST /dev/service-key`: what the console opens with.
+pub fn service_key<B>(request: &Request<B>, key: Option<&RunKey>) -> Answer {
+    if let Some(refusal) = refusal(request.method(), request.headers()) {
+        return refusal;
+    }
+    let Some(key) = key else {
+        return refuse(
+            StatusCode::NOT_FOUND,
+            "This run has the service key of its settings, which the server never shows.",
+        );
+    };
+    let answer = answer::json(StatusCode::OK, &json!({ "key": key.as_str() }));
+    answer::with_headers(answer, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))])
+}
+
+/// The answer to a request for a secret that may not have it.
+fn refusal(method: &Method, headers: &HeaderMap) -> Option<Answer> {
+    if method != Method::POST {
+        return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, "Ask for it with POST."));
+    }
+    let is_allowed = is_local(headers) && !is_of_another_origin(headers);
+    (!is_allowed).then(|| {
+        refuse(
+            StatusCode::FORBIDDEN,
+            "Development tokens and keys are given to pages of this server and to programs on this \
+             machine alone: use localhost or 127.0.0.1.",
+        )
+    })
+}
+
 /// `userId` becomes `sub`; every other field is a claim, an `exp` of one's own included.
 fn claims(body: &[u8], now_unix_ms: u64) -> Option<Map<String, Value>> {
     let mut claims: Map<String, Value> = serde_json::from_slice(body).ok()?;
@@ -85,36 +108,23 @@ fn is_local(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || matches!(name, "127.0.0.1" | "[::1]")
 }
 
+/// A page of another origin could not read the answer either. Browsers name the origin with every
+/// POST; programs do not.
+fn is_of_another_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let Some(origin) = text(ORIGIN) else { return false };
+    let own = text(HOST).map(|host| [b"http://", host].concat());
+    own.is_none_or(|own| !own.eq_ignore_ascii_case(origin))
+}
+
 fn refuse(status: StatusCode, sentence: &'static str) -> Answer {
     answer::json(status, &json!({ "error": sentence }))
-}
-
-fn find(path: &str) -> Option<&'static [u8]> {
-    let found = FILES.iter().find(|(known, _)| *known == path);
-    found.map(|(_, bytes)| *bytes)
-}
-
-fn file(path: &str, bytes: &'static [u8]) -> Answer {
-    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
-    let content_type = match ending {
-        "html" => "text/html; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "js" | "mjs" => JAVASCRIPT,
-        "json" => "application/json",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "ico" => "image/x-icon",
-        "woff2" => "font/woff2",
-        "txt" | "md" | "ts" => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    };
-    answer::body(StatusCode::OK, content_type, Bytes::from_static(bytes))
 }
 
 /// The JavaScript of a TypeScript source beside which it does not stand.
 fn module(path: &str) -> Option<Answer> {
     let source_path = format!("{}.ts", path.strip_suffix(".js")?);
-    let source = std::str::from_utf8(find(&source_path)?).ok()?;
+    let source = std::str::from_utf8(embedded::find(&source_path)?).ok()?;
     let (status, script) = match typescript::strip(source, &source_path) {
         Ok(script) => (StatusCode::OK, script),
         Err(error) => (
@@ -125,7 +135,6 @@ fn module(path: &str) -> Option<Answer> {
     Some(answer::body(status, JAVASCRIPT, Bytes::from(script)))
 }
 
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const TOKEN_LIFETIME_S: u64 = 3600;
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
@@ -153,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_typescript_source_is_served_as_a_module_that_parses() {
-        for (source, _) in FILES.iter().filter(|(path, _)| path.ends_with(".ts")) {
+        for source in embedded::paths().filter(|path| path.ends_with(".ts")) {
             let module = format!("/{}", source.replace(".ts", ".js"));
             let answer = page(&module).expect("it has a source");
             assert_eq!(answer.status(), StatusCode::OK, "{module}");

@@ -26,6 +26,7 @@ use crate::auth::ResumeKey;
 use crate::config::Settings;
 use crate::control::{LoopControl, Shutdown};
 use crate::loops::AcceptedSocket;
+use crate::probe::ProbeState;
 use crate::verification::{Verification, VerifiedToken};
 use crate::webhooks::Announcer;
 
@@ -43,6 +44,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) user_index: UserIndex,
     pub(crate) resume_key: ResumeKey,
+    pub(crate) probe: Option<Arc<ProbeState>>,
     /// When the server's clock was zero; the same for all loops.
     pub(crate) started: Wall,
     pub(crate) started_at_unix_ms: u64,
@@ -102,6 +104,7 @@ impl EventLoop {
                 verification: parts.verification,
                 announcer: parts.announcer,
                 resume_key: parts.resume_key,
+                probe: parts.probe,
                 mailboxes: parts.mailboxes,
             },
             poll: parts.poll,

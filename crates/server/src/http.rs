@@ -3,7 +3,7 @@
 //! holds most gives way.
 //!
 //! What a page holds, whether a handshake is right and who may come in are known to `dev`,
-//! `upgrade` and `admission`.
+//! `console`, `upgrade` and `admission`.
 
 mod accept;
 mod api;
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 pub(crate) use api::Api;
 
 use crate::admission::{Admission, AdmissionDecision};
-use crate::auth::{Minter, Secret};
+use crate::auth::{Minter, RunKey, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
 use crate::config::{Pages, Settings};
 use crate::listener::Listener;
@@ -45,6 +45,8 @@ pub(crate) struct FrontDoor {
     pub pages: Pages,
     /// What development tokens are signed with.
     pub minter: Option<Minter>,
+    /// The service key that was made for a run of `dev`.
+    pub run_key: Option<RunKey>,
     /// The token that opens the metrics.
     pub metrics_token: Option<Secret>,
     pub metrics: DoorMetrics,

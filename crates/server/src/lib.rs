@@ -9,9 +9,11 @@ mod backend;
 pub mod client_address;
 pub mod clock;
 pub mod config;
+mod console;
 mod control;
 mod dev;
 mod durations;
+mod embedded;
 mod event_loop;
 pub mod faults;
 pub mod files;
@@ -20,9 +22,11 @@ mod listener;
 pub mod logs;
 pub mod loops;
 mod metrics;
+mod probe;
 pub mod service_manager;
 mod spare_memory;
 mod strict_json;
+pub mod tls;
 pub mod typescript;
 pub mod upgrade;
 mod verification;
@@ -42,12 +46,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use admission::Admission;
-use auth::{Following, Minter, Secret, ServiceKeys, Verifier};
+use auth::{Following, Minter, RunKey, Secret, ServiceKeys, Verifier};
 use backend::Backend;
 use config::{Config, Pages, Reloadable, Settings};
 use http::{Api, FrontDoor};
 use loops::{ControlVersion, Loops, Outlets};
 use metrics::DoorMetrics;
+use probe::Probe;
 use service_manager::ServiceManager;
 use webhooks::Webhooks;
 
@@ -58,6 +63,8 @@ pub use listener::Listener;
 pub enum RunError {
     /// The loops did not start: the system gave no thread, no poll or no file.
     Loops(io::Error),
+    /// The system gave no thread for `truthProbeMs`.
+    Probe(io::Error),
     /// The system gave no thread to read the keys again.
     Keys(io::Error),
     /// The system gave no thread to send webhooks.
@@ -133,6 +140,7 @@ pub struct Server {
     loops: Loops,
     pages: Pages,
     minter: Option<Minter>,
+    run_key: Option<RunKey>,
     metrics_token: Option<Secret>,
     service_keys: ServiceKeys,
     webhooks: Webhooks,
@@ -164,6 +172,7 @@ impl Server {
             loops,
             pages: config.pages,
             minter,
+            run_key: config.keys.run_key,
             metrics_token: config.keys.metrics_token,
             service_keys,
             webhooks,
@@ -189,6 +198,7 @@ impl Server {
         // Not before: a process that does not take over from another one tells nobody anything.
         webhooks.replace(Arc::clone(&settings.webhooks)).map_err(RunError::Webhooks)?;
         let rehearsals = settings.rehearsals.clone();
+        let period = Duration::from_millis(settings.truth_probe_ms);
         let backend = Backend::new(loops.clone(), loops.started_at_unix_ms());
         let door = Arc::new(FrontDoor {
             admission: Mutex::new(Admission::new(Arc::clone(&settings))),
@@ -197,6 +207,7 @@ impl Server {
             loops: loops.clone(),
             pages: self.pages,
             minter: self.minter,
+            run_key: self.run_key,
             metrics_token: self.metrics_token,
             metrics: DoorMetrics::default(),
             webhooks: webhooks.clone(),
@@ -212,6 +223,7 @@ impl Server {
         if let Some(metrics) = metrics {
             tokio::spawn(http::serve_metrics(Arc::clone(&door), metrics, ending));
         }
+        let probe = start_probe(&loops, period).map_err(RunError::Probe)?;
         let mut serving = std::pin::pin!(http::serve(door, public, draining));
         service_manager.ready();
         let mut failure = None;
@@ -227,6 +239,7 @@ impl Server {
             shutdown = shutdown => Some(shutdown),
         };
         tracing::info!("stopping: no new connections");
+        drop(probe);
         match ended {
             // The other process answers for metrics and health as well.
             Some(Shutdown::HandedOver) => drop(to_the_end.take()),
@@ -248,6 +261,12 @@ impl Server {
             None => Err(RunError::Stuck { loops: stuck }),
         }
     }
+}
+
+/// Starts the probe, if it is wanted.
+fn start_probe(loops: &Loops, period: Duration) -> io::Result<Option<Probe>> {
+    let state = loops.probe().cloned();
+    state.map(|state| Probe::start(loops.clone(), state, period)).transpose()
 }
 
 /// New rules that not every loop has taken yet.
@@ -316,6 +335,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loops(error) => write!(f, "the event loops could not start: {error}"),
+            Self::Probe(error) => write!(f, "the probe (truthProbeMs) could not start: {error}"),
             Self::Keys(error) => write!(f, "the files of keys cannot be followed: {error}"),
             Self::Webhooks(error) => write!(f, "webhooks cannot be sent: {error}"),
             Self::Loop { index, error } => {

@@ -23,6 +23,7 @@ use crate::config::{Reloadable, Settings};
 use crate::control::{LoopControl, LoopFailure, Shutdown};
 use crate::durations::{BesideLoops, RuleResult, TokenResult};
 use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
+use crate::probe::{ProbeMetrics, ProbeState};
 use crate::verification::Verification;
 use crate::webhooks::Announcer;
 
@@ -47,6 +48,8 @@ pub struct Loops {
     control: Arc<LoopControl>,
     metrics: Arc<[Arc<Metrics>]>,
     beside: Arc<BesideLoops>,
+    /// Only if the settings want one.
+    probe: Option<Arc<ProbeState>>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     next: Arc<AtomicUsize>,
     /// When the server's clock was zero.
@@ -99,6 +102,8 @@ pub struct LoopsMetrics {
     pub token_verifications: Histogram,
     /// What came of the tokens.
     pub token_results: Vec<(TokenResult, u64)>,
+    /// What the probe has measured, if there is one.
+    pub probe: Option<ProbeMetrics>,
     /// Refusals sent, by code.
     pub errors: Vec<(ErrorCode, u64)>,
     /// Messages now waiting in the queues of the loops.
@@ -137,6 +142,8 @@ impl Loops {
         let access = Access::new(wanted, &settings, mailboxes.clone(), beside.clone());
         let control = Arc::new(LoopControl::new(access, mailboxes.clone()));
         let verification = Verification::start(verifier, mailboxes.clone(), beside.clone())?;
+        let is_probed = settings.truth_probe_ms > 0;
+        let probe = is_probed.then(ProbeState::random).transpose()?.map(Arc::new);
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
         for ((index, (poll, inbox)), metrics) in (0u16..).zip(polls).zip(&metrics) {
@@ -152,6 +159,7 @@ impl Loops {
                 metrics: metrics.clone(),
                 user_index,
                 resume_key: resume_key.clone(),
+                probe: probe.clone(),
                 started,
                 started_at_unix_ms,
             };
@@ -165,6 +173,7 @@ impl Loops {
             control,
             metrics: metrics.into(),
             beside,
+            probe,
             threads: Arc::new(Mutex::new(threads)),
             next: Arc::default(),
             started,
@@ -198,6 +207,11 @@ impl Loops {
         let (mailboxes, beside) = (self.mailboxes.clone(), self.beside.clone());
         let access = Access::new(new, &self.settings, mailboxes, beside);
         ControlVersion(self.control.set_access(access))
+    }
+
+    /// Whom the loops take for the probe.
+    pub(crate) fn probe(&self) -> Option<&Arc<ProbeState>> {
+        self.probe.as_ref()
     }
 
     /// The loop whose shard a channel belongs to.
@@ -289,6 +303,7 @@ impl Loops {
             rule_results: self.beside.rules.results(),
             token_verifications: self.beside.tokens.durations(),
             token_results: self.beside.tokens.results(),
+            probe: self.probe.as_ref().map(|probe| probe.metrics()),
             ..LoopsMetrics::default()
         };
         for (metrics, mailbox) in self.metrics.iter().zip(self.mailboxes.iter()) {

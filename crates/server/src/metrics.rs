@@ -9,6 +9,7 @@ use herenow_wire::LeaveReason;
 
 use crate::logs;
 use crate::loops::LoopsMetrics;
+use crate::probe::ProbeMetrics;
 
 /// What the front door counts.
 #[derive(Debug, Default)]
@@ -70,6 +71,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     );
     page.errors(loops);
     page.answers(loops);
+    page.probe(loops.probe.as_ref());
     page.door(door);
     page.counter(
         "log_lines_dropped_total",
@@ -171,6 +173,23 @@ impl Page {
         let results = loops.token_results.iter().map(|(result, count)| (result.as_str(), *count));
         let family = ("token_verifications_total", "Tokens that clients showed, by result.");
         self.by_label(family, "result", results);
+    }
+
+    /// Nothing if there is no probe.
+    fn probe(&mut self, probe: Option<&ProbeMetrics>) {
+        let Some(probe) = probe else { return };
+        self.histogram(
+            "probe_join_to_visible_seconds",
+            "How long the probe waited until a client saw that another one had joined.",
+            &probe.join_to_visible,
+        );
+        self.histogram(
+            "probe_close_to_leave_seconds",
+            "How long the probe waited until a client saw that another one had closed.",
+            &probe.close_to_leave,
+        );
+        let help = "Rounds of the probe in which a client did not see the other one come or go.";
+        self.counter("probe_failures_total", help, probe.failures);
     }
 
     fn door(&mut self, door: &DoorMetrics) {

@@ -1,18 +1,24 @@
-//! `herenow channels`, `who`, `where` and `kick`: asks a running server over its HTTP API, and writes
+//! `herenow channels`, `who`, `where`, `watch` and `kick`: asks a running server over its HTTP API, and writes
 //! what it says as a table or as JSON. Knows paths and columns; what a server may be asked stands in
 //! its OpenAPI document.
 
 mod connection;
 mod error;
+mod events;
+mod origin;
+mod screen;
 mod table;
+mod watch;
 
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use self::connection::Connection;
+use self::connection::{Connection, runtime};
 pub use self::error::RemoteError;
+pub use self::origin::Origin;
 use self::table::Table;
+pub use self::watch::watch;
 use crate::cli::{Channels, Kick, Remote, Where, Who};
 
 /// Items of one page. A page of the largest states has a megabyte.
@@ -68,7 +74,8 @@ pub fn kick(command: &Kick) -> Result<(), RemoteError> {
     let path = format!("/channels/{}/kick", encoded(&command.channel));
     let for_ms = command.time.saturating_mul(1000);
     let body = json!({"userId": command.user, "forMs": for_ms});
-    let answer = Connection::to(&command.remote)?.post(&path, &body)?;
+    let connection = Connection::to(&command.remote)?;
+    let answer = runtime()?.block_on(connection.post(&path, &body))?;
     let connections = answer["connections"].as_u64().unwrap_or_default();
     let (channel, user) = (shown(&command.channel), shown(&command.user));
     if command.remote.json {
@@ -93,10 +100,10 @@ impl List<'_> {
         remote: &Remote,
         mut item: impl FnMut(&Value) -> io::Result<()>,
     ) -> Result<(), RemoteError> {
-        let connection = Connection::to(remote)?;
+        let (connection, runtime) = (Connection::to(remote)?, runtime()?);
         let mut path = self.path.clone();
         loop {
-            let page = connection.get(&path)?;
+            let page = runtime.block_on(connection.get(&path))?;
             page[self.items].as_array().into_iter().flatten().try_for_each(&mut item)?;
             let Some(next) = page["next"].as_str() else { return Ok(()) };
             path = format!("{}&cursor={}", self.path, encoded(next));

@@ -7,13 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use herenow_server::RunError;
 use herenow_server::access::Rules;
-use herenow_server::auth::{
-    Keys, MIN_SAFE_SECRET_BYTES, MIN_SERVICE_KEY_BYTES, Minter, Secret, ServiceKeys, TokenError,
-};
+use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, RunKey, Secret, TokenError};
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
@@ -78,6 +74,7 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Channels(command) => remote::channels(&command).map_err(StartError::Remote),
         Command::Who(command) => remote::who(&command).map_err(StartError::Remote),
         Command::Where(command) => remote::find(&command).map_err(StartError::Remote),
+        Command::Watch(command) => remote::watch(&command).map_err(StartError::Remote),
         Command::Kick(command) => remote::kick(&command).map_err(StartError::Remote),
         Command::Completions { shell } => {
             generate::completions(shell, &mut io::stdout()).map_err(StartError::System)
@@ -94,10 +91,12 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
     if keys.secret.is_none() {
         keys.secret = Some(random_secret()?);
     }
-    let service_key = match keys.service.is_empty() {
-        true => ServiceKey::OfThisRun(random_service_key(&mut keys)?),
-        false => ServiceKey::OfTheSettings,
-    };
+    if keys.service.is_empty() {
+        let key = RunKey::random().map_err(StartError::System)?;
+        keys.service = key.alone();
+        keys.run_key = Some(key);
+    }
+    let run_key = keys.run_key.clone();
     let path = config_path(&dev.server);
     let loaded = load(&dev.server, path.as_deref())?;
     let service_manager = ServiceManager::from_environment();
@@ -116,7 +115,7 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
         }
         if let [Place::Tcp(address)] = listening.addresses[..] {
             // A closed standard output is no reason not to serve.
-            let _ = writeln!(io::stdout(), "{}", greeting(address, started, &service_key));
+            let _ = writeln!(io::stdout(), "{}", greeting(address, started, run_key.as_ref()));
         }
     };
     let serving = Serving { config, wanted, running, trigger: Trigger::SignalOrChange };
@@ -272,15 +271,6 @@ fn warn_of_short_secret(keys: &Keys) {
     }
 }
 
-/// A key of backends that nobody can guess, put in force.
-fn random_service_key(keys: &mut Keys) -> Result<String, StartError> {
-    let mut bytes = [0; MIN_SERVICE_KEY_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| StartError::System(error.into()))?;
-    let key = URL_SAFE_NO_PAD.encode(bytes);
-    keys.service = ServiceKeys::parse(key.as_bytes()).expect("it is long enough and ASCII");
-    Ok(key)
-}
-
 fn random_secret() -> Result<Secret, StartError> {
     let mut bytes = [0; MIN_SAFE_SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| StartError::System(error.into()))?;
@@ -300,24 +290,15 @@ pub fn write_logs(global: &Global, logs: &Logs) {
     }
 }
 
-/// What opens the HTTP API of a `dev` run.
-enum ServiceKey {
-    /// Made for this run, and shown.
-    OfThisRun(String),
-    /// The developer's own, and never shown.
-    OfTheSettings,
-}
-
-fn greeting(address: SocketAddr, started: Instant, service_key: &ServiceKey) -> String {
+/// `run_key` opens the HTTP API, unless the developer has set a key, which is never shown.
+fn greeting(address: SocketAddr, started: Instant, run_key: Option<&RunKey>) -> String {
     let took = started.elapsed().as_secs_f64() * 1000.0;
-    let key = match service_key {
-        ServiceKey::OfThisRun(key) => key,
-        ServiceKey::OfTheSettings => "$SERVICE_KEY",
-    };
+    let key = run_key.map_or("$SERVICE_KEY", RunKey::as_str);
     format!(
         "Herenow is ready on http://{address}/ after {took:.0} ms, for this machine alone.\n\
          \n  \
          Demo       http://{address}/  (open it in two windows)\n  \
+         Console    http://{address}/console  (channels, members, what happens)\n  \
          SDK        http://{address}/sdk/index.js\n  \
          WebSocket  ws://{address}/api/realtime\n  \
          Token      curl -X POST http://{address}/dev/token -d '{{\"userId\": \"jane\"}}'\n  \

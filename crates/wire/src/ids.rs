@@ -72,7 +72,11 @@ impl ChannelName {
     /// From the form on the wire, `presence:<name>` or `realtime:presence:<name>`.
     pub fn parse(wire: &str) -> Result<Self, ChannelError> {
         let canonical = wire.strip_prefix("realtime:").unwrap_or(wire);
-        let name = canonical.strip_prefix(CHANNEL_PREFIX).ok_or(ChannelError::NoPrefix)?;
+        Self::from_bare(canonical.strip_prefix(CHANNEL_PREFIX).ok_or(ChannelError::NoPrefix)?)
+    }
+
+    /// From the bare name, without `presence:`.
+    pub(crate) fn from_bare(name: &str) -> Result<Self, ChannelError> {
         if name.is_empty() {
             return Err(ChannelError::Empty);
         }

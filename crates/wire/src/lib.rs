@@ -9,6 +9,7 @@ pub mod encode;
 pub mod frame;
 mod ids;
 mod json;
+pub mod link;
 mod message;
 mod state;
 mod text;

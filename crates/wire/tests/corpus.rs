@@ -2,6 +2,8 @@
 
 #[path = "../../../fuzz/oracles/frames.rs"]
 mod frames;
+#[path = "../../../fuzz/oracles/links.rs"]
+mod links;
 #[path = "../../../fuzz/oracles/messages.rs"]
 mod messages;
 #[path = "../../../fuzz/oracles/replay.rs"]
@@ -12,6 +14,11 @@ use self::replay::replay;
 #[test]
 fn kept_streams_mean_the_same_however_they_are_cut() {
     replay("corpus/frames", frames::check);
+}
+
+#[test]
+fn kept_packets_say_the_same_when_they_are_written_again() {
+    replay("corpus/links", links::check);
 }
 
 #[test]

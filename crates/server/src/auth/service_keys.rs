@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::Secret;
 use super::following::{self, Following};
 use crate::files::{self, FileError};
@@ -21,6 +24,10 @@ pub struct ServiceKeys {
 /// The keys of one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct KeysInForce(Arc<[Secret]>);
+
+/// A key that is made for one run of the development server. Unlike all others it may be shown.
+#[derive(Clone)]
+pub struct RunKey(Box<str>);
 
 /// Why keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +69,31 @@ const MAX_FILE_BYTES: usize = 64 * 1024;
 /// How long a key that was taken out of the file is still accepted at most, beside the time that
 /// reading takes.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+impl RunKey {
+    /// One that nobody can guess.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; MIN_SERVICE_KEY_BYTES];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(URL_SAFE_NO_PAD.encode(bytes).into()))
+    }
+
+    /// What a backend shows.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Itself as the only key in force.
+    pub fn alone(&self) -> ServiceKeys {
+        ServiceKeys::parse(self.0.as_bytes()).expect("it is long enough and ASCII")
+    }
+}
+
+impl fmt::Debug for RunKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunKey")
+    }
+}
 
 impl ServiceKeys {
     /// One key a line. Empty lines and the white space around a key are not looked at.

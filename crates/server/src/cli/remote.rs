@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::health::Target;
+use crate::remote::Origin;
 
 /// Which server is asked, with which key, and how its answer is written.
 #[derive(Debug, Args)]
 pub struct Remote {
-    /// The server itself, not its proxy [default: where HERENOW_LISTEN says, or http://127.0.0.1:4600]
+    /// The server itself, or its proxy at https:// [default: where HERENOW_LISTEN says, or http://127.0.0.1:4600]
     #[arg(long, env = "HERENOW_URL", value_name = "URL", hide_env_values = true)]
-    #[arg(value_parser = Target::parse)]
-    pub url: Option<Target>,
+    #[arg(value_parser = Origin::parse)]
+    pub url: Option<Origin>,
     /// A file whose first line is a service key; or set SERVICE_KEY
     #[arg(long, env = "SERVICE_KEY_FILE", value_name = "FILE", hide_env_values = true)]
     pub service_key_file: Option<PathBuf>,
@@ -47,6 +47,14 @@ pub struct Where {
 }
 
 #[derive(Debug, Args)]
+pub struct Watch {
+    /// The channel, with or without presence:
+    pub channel: String,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+#[derive(Debug, Args)]
 pub struct Kick {
     /// The channel, with or without presence:
     pub channel: String,
@@ -73,6 +81,11 @@ pub const WHERE_EXAMPLES: &str = "\
 Examples:
   herenow where jane
   herenow where jane --json";
+
+pub const WATCH_EXAMPLES: &str = "\
+Examples:
+  herenow watch lobby
+  herenow watch lobby --json --url https://presence.example | jq -r .type";
 
 pub const KICK_EXAMPLES: &str = "\
 Examples:

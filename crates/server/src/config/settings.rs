@@ -43,6 +43,8 @@ pub struct Settings {
     /// Connections per address that have neither authenticated nor joined a public channel; above it
     /// the upgrade is answered 429.
     pub max_unauthenticated_per_address: usize,
+    /// How long after one round of the probe the next begins; 0: no probe.
+    pub truth_probe_ms: u64,
     /// How long the clients of a process that has handed over come back, and no snapshot is sent. No
     /// operator sets it.
     pub gather_ms: u64,
@@ -86,6 +88,7 @@ impl Default for Settings {
             max_connections: 1_000_000,
             max_detached_per_user: 16,
             max_unauthenticated_per_address: 64,
+            truth_probe_ms: 0,
             gather_ms: 0,
             flush_delay_us: None,
             fault_on_channel: None,

@@ -108,6 +108,14 @@ pub const SETTINGS: &[Setting] = &[
         kind: number!(drain_ms, "ms", 0..=600_000),
     },
     Setting {
+        key: "truthProbeMs",
+        env: "HERENOW_TRUTH_PROBE_MS",
+        flag: "truth-probe-ms",
+        meaning: "How often two clients of the server's own measure how long a join and a leave take to be seen, \
+                  for /metrics; 0: never.",
+        kind: number!(truth_probe_ms, "ms", 0..=3_600_000),
+    },
+    Setting {
         key: "maxMessagesPerSecond",
         env: "HERENOW_MAX_MESSAGES_PER_SECOND",
         flag: "max-messages-per-second",

@@ -21,6 +21,7 @@ use crate::admission::UnauthenticatedPermit;
 use crate::auth::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
 use crate::clock;
 use crate::config::Rehearsals;
+use crate::probe::ProbeState;
 use crate::verification::{Job, Verification, VerifiedToken};
 use crate::webhooks::Announcer;
 
@@ -36,6 +37,8 @@ pub(super) struct Shell {
     pub(super) verification: Verification,
     pub(super) announcer: Announcer,
     pub(super) resume_key: ResumeKey,
+    /// Only if the settings want one.
+    pub(super) probe: Option<Arc<ProbeState>>,
     pub(super) rehearsals: Rehearsals,
     /// To every loop, this one included, by index.
     pub(super) mailboxes: Arc<[Mailbox]>,
@@ -239,6 +242,10 @@ impl Io for Shell {
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verified> {
+        if let Some(auth) = self.probe.as_ref().and_then(|probe| probe.verify(token)) {
+            let verified = Verified { result: Ok(auth), claim: None, unix_ms: clock::unix_ms() };
+            return Asked::Now(verified);
+        }
         // A longer one is none, and would wait for nothing.
         let resume = resume.filter(|token| token.len() <= MAX_RESUME_TOKEN_BYTES);
         let (token, resume) = (token.into(), resume.map(Into::into));
@@ -256,6 +263,9 @@ impl Io for Shell {
         auth: Option<&Auth>,
     ) -> Asked<Ruling> {
         self.rehearsals.rehearse_loop(&question.channel);
+        if self.probe.as_ref().is_some_and(|probe| probe.is_asking(question, auth)) {
+            return Asked::Now(Ruling::Granted);
+        }
         self.access.ask(asker, question, auth)
     }
 

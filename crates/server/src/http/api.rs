@@ -77,6 +77,11 @@ impl Api {
         path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Whether a backend can be let in.
+    pub(super) fn is_open(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     pub(super) async fn answer<B>(&self, request: hyper::Request<B>) -> Answer
     where
         B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,

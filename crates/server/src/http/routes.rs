@@ -1,5 +1,5 @@
 //! Which request gets which answer. Whether a handshake is right and what a page holds are known to
-//! `upgrade` and `dev`.
+//! `upgrade`, `console` and `dev`.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ use crate::answer::{self, Answer};
 use crate::client_address::Client;
 use crate::config::Pages;
 use crate::upgrade::{self, RequestHead};
-use crate::{dev, metrics, webhooks};
+use crate::{console, dev, metrics, webhooks};
 
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
@@ -40,6 +40,10 @@ impl Visit {
                 Some(minter) => dev::token(request, minter).await,
                 None => not_found(),
             },
+            ("/dev/service-key", Pages::Development) => {
+                dev::service_key(&request, door.run_key.as_ref())
+            }
+            (path, _) if console::has(path) => self.answer_console(&request),
             (path, _) if Api::has(path) => door.api.answer(request).await,
             (path, Pages::Development) => {
                 only_reads(&request).or_else(|| dev::page(path)).unwrap_or_else(not_found)
@@ -96,6 +100,15 @@ impl Visit {
         let mut switching = Answer::default();
         *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         answer::with_headers(switching, handshake.headers())
+    }
+
+    /// Without a service key there is nothing that the console could show.
+    fn answer_console(&self, request: &Request<Incoming>) -> Answer {
+        if !self.door.api.is_open() {
+            return console::closed();
+        }
+        let page = || console::page(request.uri().path(), self.door.pages);
+        only_reads(request).or_else(page).unwrap_or_else(not_found)
     }
 
     /// What both ports answer.

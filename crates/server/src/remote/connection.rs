@@ -5,26 +5,26 @@ use std::time::Duration;
 
 use herenow_server::files;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::error::RemoteError;
+use super::origin::Origin;
 use crate::cli::Remote;
 use crate::health::Target;
 
 /// A server, and the key that it is shown.
 pub struct Connection {
-    target: Target,
+    origin: Origin,
     authorization: HeaderValue,
-    runtime: Runtime,
+    tls: Option<TlsConnector>,
 }
 
 /// A server that hibernates many channels takes seconds.
@@ -36,95 +36,105 @@ const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 impl Connection {
     pub fn to(remote: &Remote) -> Result<Self, RemoteError> {
         let listen = std::env::var("HERENOW_LISTEN").ok();
-        let here = || Target::of_this_machine(listen.as_deref());
-        let target = remote.url.clone().unwrap_or_else(here);
+        let here = || Origin::Plain(Target::of_this_machine(listen.as_deref()));
+        let origin = remote.url.clone().unwrap_or_else(here);
         let key = service_key(remote)?;
         let visible = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
         let bearer = Some(key).filter(visible).map(|key| format!("Bearer {key}"));
         let header = bearer.and_then(|bearer| HeaderValue::try_from(bearer).ok());
         let mut authorization = header.ok_or(RemoteError::BadKey)?;
         authorization.set_sensitive(true);
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| silent(&target, error))?;
-        Ok(Self { target, authorization, runtime })
+        let tls = origin.tls();
+        let tls = tls.map_err(|error| RemoteError::Silent { origin: origin.clone(), error })?;
+        Ok(Self { origin, authorization, tls })
     }
 
-    pub fn get(&self, path: &str) -> Result<Value, RemoteError> {
-        self.send(Method::GET, path, String::new())
+    pub async fn get(&self, path: &str) -> Result<Value, RemoteError> {
+        self.ask(Method::GET, path, String::new()).await
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Result<Value, RemoteError> {
-        self.send(Method::POST, path, body.to_string())
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, RemoteError> {
+        self.ask(Method::POST, path, body.to_string()).await
     }
 
-    fn send(&self, method: Method, path: &str, body: String) -> Result<Value, RemoteError> {
-        let host = match &self.target {
-            Target::Tcp(address) => address,
-            Target::Unix(_) => "localhost",
+    /// Begins to read an answer that has no end.
+    pub async fn stream(&self, path: &str) -> Result<Incoming, RemoteError> {
+        let answer = self.send(Method::GET, path, String::new());
+        let answer = self.in_time(answer).await?;
+        match answer.status().as_u16() {
+            200 => Ok(answer.into_body()),
+            status => Err(self.refusal(status, self.in_time(self.json(answer)).await?)),
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: String) -> Result<Value, RemoteError> {
+        let answering = async {
+            let answer = self.send(method, path, body).await?;
+            Ok((answer.status().as_u16(), self.json(answer).await?))
         };
+        match self.in_time(answering).await? {
+            (200..300, Some(json)) => Ok(json),
+            (status, json) => Err(self.refusal(status, json)),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, RemoteError>>,
+    ) -> Result<T, RemoteError> {
+        timeout(ANSWER_TIMEOUT, work).await.unwrap_or_else(|_| {
+            Err(self.silent(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
+        })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<Response<Incoming>, RemoteError> {
         let request = Request::builder()
             .method(method)
             .uri(format!("/api/presence{path}"))
-            .header(HOST, host)
+            .header(HOST, self.origin.host())
             .header(AUTHORIZATION, &self.authorization)
-            .body(Full::from(body));
-        let request = request.map_err(|error| silent(&self.target, io::Error::other(error)))?;
-        let answering = async { timeout(ANSWER_TIMEOUT, self.answer(request)).await };
-        let answered = self.runtime.block_on(answering);
-        let (status, body) = answered.unwrap_or_else(|_| {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
-            Err(silent(&self.target, error))
-        })?;
-        let json: Option<Value> = serde_json::from_slice(&body).ok();
-        match (status, json) {
-            (200..300, Some(json)) => Ok(json),
-            (400.., Some(json)) if json["detail"].is_string() => {
-                let detail = json["detail"].as_str().unwrap_or_default().to_owned();
-                Err(RemoteError::Refused { status, detail })
-            }
-            _ => Err(RemoteError::NoAnswer { target: self.target.clone() }),
+            .body(Full::<Bytes>::from(body));
+        let request = request.map_err(|error| self.silent(io::Error::other(error)))?;
+        let stream = self.origin.connect(self.tls.as_ref()).await;
+        let stream = stream.map_err(|error| self.silent(error))?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|_| self.no_answer())?;
+        // It ends with the answer. An error of the connection is one of the answer too.
+        tokio::spawn(connection);
+        sender.send_request(request).await.map_err(|_| self.no_answer())
+    }
+
+    async fn json(&self, answer: Response<Incoming>) -> Result<Option<Value>, RemoteError> {
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|_| self.no_answer())?;
+        Ok(serde_json::from_slice(&body.to_bytes()).ok())
+    }
+
+    fn refusal(&self, status: u16, problem: Option<Value>) -> RemoteError {
+        let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+        match (status, detail) {
+            (400.., Some(detail)) => RemoteError::Refused { status, detail: detail.to_owned() },
+            _ => self.no_answer(),
         }
     }
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), RemoteError> {
-        let silent = |error| silent(&self.target, error);
-        match &self.target {
-            Target::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(silent)?;
-                exchange(stream, request).await
-            }
-            Target::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(silent)?;
-                exchange(stream, request).await
-            }
-        }
-        .map_err(|_| RemoteError::NoAnswer { target: self.target.clone() })
+    fn silent(&self, error: io::Error) -> RemoteError {
+        RemoteError::Silent { origin: self.origin.clone(), error }
+    }
+
+    fn no_answer(&self) -> RemoteError {
+        RemoteError::NoAnswer { origin: self.origin.clone() }
     }
 }
 
-/// Any error of the peer or of what it says.
-type Broken = Box<dyn std::error::Error + Send + Sync>;
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request<Full<Bytes>>,
-) -> Result<(u16, Bytes), Broken> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let answering = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await?;
-        Ok((status, body.to_bytes()))
-    };
-    let driving = async {
-        // An error of the connection is one of the answer too.
-        let _ = connection.await;
-        std::future::pending().await
-    };
-    tokio::select! {
-        answered = answering => answered,
-        never = driving => never,
-    }
+/// What a command runs on.
+pub fn runtime() -> Result<Runtime, RemoteError> {
+    Builder::new_current_thread().enable_all().build().map_err(RemoteError::Runtime)
 }
 
 fn service_key(remote: &Remote) -> Result<String, RemoteError> {
@@ -136,8 +146,4 @@ fn service_key(remote: &Remote) -> Result<String, RemoteError> {
         .map_err(|reason| RemoteError::KeyFile { path, reason })?;
     let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     first.map(str::to_owned).ok_or(RemoteError::NoKey)
-}
-
-fn silent(target: &Target, error: io::Error) -> RemoteError {
-    RemoteError::Silent { target: target.clone(), error }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use herenow_server::files::FileError;
 
-use crate::health::Target;
+use super::origin::Origin;
 
 /// See the module.
 #[derive(Debug)]
@@ -18,13 +18,15 @@ pub enum RemoteError {
     /// The file of the key cannot be read.
     KeyFile { path: PathBuf, reason: FileError },
     /// It could not be connected to, or did not answer in time.
-    Silent { target: Target, error: io::Error },
+    Silent { origin: Origin, error: io::Error },
     /// Something else listens there.
-    NoAnswer { target: Target },
+    NoAnswer { origin: Origin },
     /// It does not take the request.
     Refused { status: u16, detail: String },
     /// What was asked for is not there.
     Nobody(String),
+    /// The system did not give what every connection needs.
+    Runtime(io::Error),
     /// Standard output was closed.
     Write(io::Error),
 }
@@ -36,6 +38,17 @@ impl RemoteError {
             Self::NoKey | Self::BadKey | Self::KeyFile { .. } => 2,
             Self::Refused { status: 400, .. } => 2,
             _ => 1,
+        }
+    }
+}
+
+impl RemoteError {
+    /// Whether it would be the same another time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Silent { .. } | Self::NoAnswer { .. } => false,
+            Self::Refused { status, .. } => *status < 500,
+            _ => true,
         }
     }
 }
@@ -64,12 +77,13 @@ impl fmt::Display for RemoteError {
                     path.display()
                 )
             }
-            Self::Silent { target, error } => write!(f, "{target} cannot be asked: {error}"),
-            Self::NoAnswer { target } => {
-                write!(f, "what listens at {target} does not answer as Herenow does")
+            Self::Silent { origin, error } => write!(f, "{origin} cannot be asked: {error}"),
+            Self::NoAnswer { origin } => {
+                write!(f, "what listens at {origin} does not answer as Herenow does")
             }
             Self::Refused { detail, .. } => f.write_str(&super::shown(detail)),
             Self::Nobody(sentence) => f.write_str(sentence),
+            Self::Runtime(error) => write!(f, "no connection can be made: {error}"),
             Self::Write(error) => write!(f, "the answer cannot be written: {error}"),
         }
     }

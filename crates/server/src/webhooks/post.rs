@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 use url::Host;
 
@@ -30,6 +29,7 @@ use super::Webhook;
 use super::event::Event;
 use super::secret::WebhookSecrets;
 use crate::clock::unix_ms;
+use crate::tls;
 
 /// Sends messages. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -173,22 +173,12 @@ fn client(reach: Reach, tls: ClientConfig) -> HttpClient {
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(2).build(connector)
 }
 
-/// Trusts what the machine trusts.
+/// Without authorities, endpoints by plain HTTP are still reached.
 fn tls() -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        tracing::warn!(
-            "this machine has no certificates of authorities, so no https endpoint can be trusted; \
-             install them (Debian: apt-get install ca-certificates) or set SSL_CERT_FILE"
-        );
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    tls::client_config().or_else(|error| {
+        tracing::warn!("webhooks reach no https endpoint: {error}");
+        tls::trusting(RootCertStore::empty())
+    })
 }
 
 impl Service<Name> for Resolver {

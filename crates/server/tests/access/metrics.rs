@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use herenow_server::config::Network;
+use herenow_server::config::{Network, Settings};
 use herenow_testing::{Setup, unix_seconds};
 use serde_json::json;
 
@@ -20,11 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Counts(SocketAddr);
 
 impl Counts {
-    /// The samples of the page whose line begins so, summed.
-    fn read(&self, prefix: &str) -> f64 {
+    fn page(&self) -> String {
         let url = format!("http://{}/metrics", self.0);
         let mut answer = ureq::get(&url).call().expect("the page is open to this machine");
-        let page = answer.body_mut().read_to_string().expect("it is text");
+        answer.body_mut().read_to_string().expect("it is text")
+    }
+
+    /// The samples of the page whose line begins so, summed.
+    fn read(&self, prefix: &str) -> f64 {
+        let page = self.page();
         let values = page.lines().filter_map(|line| line.strip_prefix(prefix));
         values.map(|line| line.rsplit(' ').next().unwrap_or("").parse::<f64>().unwrap_or(0.0)).sum()
     }
@@ -35,11 +39,11 @@ impl Counts {
     }
 }
 
-fn start(flush_delay_us: Option<u64>) -> (Server, Counts) {
+fn start(change: impl FnOnce(&mut Settings)) -> (Server, Counts) {
     let mut setup = Setup::default();
     setup.settings.rules = rules(NAMESPACES);
     setup.settings.metrics_from = vec![Network::parse("127.0.0.0/8").expect("a network")];
-    setup.settings.flush_delay_us = flush_delay_us;
+    change(&mut setup.settings);
     let server = Server::with(setup);
     let counts = Counts(server.addr);
     (server, counts)
@@ -47,7 +51,7 @@ fn start(flush_delay_us: Option<u64>) -> (Server, Counts) {
 
 #[tokio::test]
 async fn leaves_resyncs_rules_and_tokens_are_counted_by_what_became_of_them() {
-    let (server, counts) = start(None);
+    let (server, counts) = start(|_| {});
     let mut jane = server.sign_in(json!({"sub": "jane"})).await;
     assert_eq!(subscribe(&mut jane, "presence:open").await, None);
     assert!(subscribe(&mut jane, "presence:closed").await.is_some());
@@ -101,7 +105,7 @@ async fn leaves_resyncs_rules_and_tokens_are_counted_by_what_became_of_them() {
 
 #[tokio::test]
 async fn each_flush_counts_how_long_its_oldest_change_has_waited() {
-    let (server, counts) = start(Some(300_000));
+    let (server, counts) = start(|settings| settings.flush_delay_us = Some(300_000));
     let mut jane = server.sign_in(json!({"sub": "jane"})).await;
     assert_eq!(subscribe(&mut jane, "presence:open").await, None);
     jane.next_of_type("presence_sync").await;
@@ -112,4 +116,38 @@ async fn each_flush_counts_how_long_its_oldest_change_has_waited() {
     // The flush of the join was held back for 300 ms after that of the list.
     assert!(counts.read("herenow_flush_wait_seconds_bucket{le=\"0.00001\"}") < 2.0);
     assert!(counts.read("herenow_flush_wait_seconds_sum") > 0.0);
+}
+
+#[tokio::test]
+async fn the_probe_sees_its_own_joins_and_leaves_whatever_the_rules_say() {
+    const CLOSED: &str = "{ 'presence:*': { access: { subscribe: () => false } } }";
+    let (server, counts) = start(|settings| {
+        settings.rules = rules(CLOSED);
+        settings.truth_probe_ms = 10;
+        // A close frame ends a member at once, with a grace too.
+        settings.disconnect_grace_ms = 3_600_000;
+    });
+    let seen = |rounds: f64| {
+        herenow_testing::until(PATIENCE, || {
+            counts.read("herenow_probe_close_to_leave_seconds_count") >= rounds
+        })
+    };
+    assert!(seen(3.0), "the probe measures nothing");
+    let rounds = counts.read("herenow_probe_join_to_visible_seconds_count");
+    assert!(counts.read("herenow_probe_join_to_visible_seconds_sum") > 0.0);
+    // New rules are for everybody else.
+    server.reload(CLOSED).await;
+    assert!(seen(rounds + 3.0), "the probe has stopped");
+    assert_eq!(counts.read("herenow_probe_failures_total"), 0.0);
+    assert_eq!(counts.read("herenow_rule_decisions_total"), 0.0);
+    let mut jane = server.sign_in(json!({"sub": "jane"})).await;
+    assert!(subscribe(&mut jane, "presence:herenow-probe").await.is_some());
+    counts.becomes("herenow_token_verifications_total", 1.0);
+}
+
+#[tokio::test]
+async fn without_a_setting_nothing_is_probed() {
+    let (_server, counts) = start(|_| {});
+    assert!(!counts.page().contains("herenow_probe"));
+    assert_eq!(counts.read("herenow_connections_accepted_total"), 0.0);
 }

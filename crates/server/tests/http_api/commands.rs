@@ -12,11 +12,11 @@ fn run(server: &Server, words: &[&str]) -> (i32, String, String) {
     outcome(command(&[words, &["--url", &url]].concat()).env("SERVICE_KEY", KEY).output())
 }
 
-fn command(words: &[&str]) -> std::process::Command {
+pub fn command(words: &[&str]) -> std::process::Command {
     herenow_testing::herenow(env!("CARGO_BIN_EXE_herenow"), words)
 }
 
-fn outcome(ended: std::io::Result<Output>) -> (i32, String, String) {
+pub fn outcome(ended: std::io::Result<Output>) -> (i32, String, String) {
     let ended = ended.expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (ended.status.code().expect("it exits"), text(ended.stdout), text(ended.stderr))

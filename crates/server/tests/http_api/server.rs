@@ -36,6 +36,12 @@ impl Server {
         Self(herenow_testing::Server::start(setup))
     }
 
+    /// The same, where and how the test says.
+    pub fn at(mut setup: Setup) -> Self {
+        setup.keys.service = ServiceKeys::parse(KEY.as_bytes()).expect("a good key");
+        Self(herenow_testing::Server::start(setup))
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, None)
     }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod attack;
+mod console;
 mod health;
 mod metrics;
 mod nginx;
@@ -89,7 +90,7 @@ async fn production_shows_a_line_and_its_health_and_no_demo() {
     );
     assert!(root.body.contains("/api/realtime"), "{}", root.body);
     assert_eq!(server.get("/health").await.body, "ok\n");
-    for path in ["/demo/", "/sdk/index.js", "/dev/token", "/nothing"] {
+    for path in ["/demo/", "/sdk/index.js", "/dev/token", "/dev/service-key", "/nothing"] {
         assert_eq!(server.get(path).await.status, 404, "{path}");
     }
     let post = "POST /dev/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use herenow_server::auth::Secret;
+use herenow_server::auth::{Keys, Secret};
 use herenow_server::config::{Pages, Settings};
 use herenow_testing::{Setup, any_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +21,13 @@ pub struct Server {
 impl Server {
     pub async fn start(pages: Pages, settings: Settings) -> Self {
         Self::run(Setup { pages, settings, ..Setup::default() })
+    }
+
+    /// With other keys than the tests' own secret.
+    pub fn with_keys(pages: Pages, change: impl FnOnce(&mut Keys)) -> Self {
+        let mut setup = Setup { pages, ..Setup::default() };
+        change(&mut setup.keys);
+        Self::run(setup)
     }
 
     /// With a port for metrics, and what opens them. Both addresses: the server's and that port's.

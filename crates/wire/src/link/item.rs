@@ -1,0 +1,279 @@
+//! What a batch carries, as plain data: no handle, no moment of a local clock, no local index.
+
+use crate::code::LeaveReason;
+use crate::ids::{ChannelName, ConnectionId, UserId};
+use crate::state::State;
+
+/// One thing that a node tells another. The *owner* of a member is the node of its connection, the
+/// *home* of a channel is the node that decides its changes, a *copy* is kept by each node that has
+/// subscribers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// Owner to home: all that the owner has in a shard. Replaces what the home had of it.
+    Report(Report),
+    /// Owner to home: a connection tracks.
+    Put(Put),
+    /// Owner to home: a member goes, if it is there.
+    Remove {
+        /// Where.
+        channel: ChannelName,
+        /// Whose member.
+        connection: ConnectionId,
+        /// Which of the sockets that have had the connection's id.
+        generation: u32,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Owner to home: a member's connection has lost its socket and may come back.
+    Detach {
+        /// Where.
+        channel: ChannelName,
+        /// Whose member.
+        connection: ConnectionId,
+        /// Which of the sockets that have had the connection's id.
+        generation: u32,
+    },
+    /// Copy to home: whether the node has subscribers of a channel.
+    Interest {
+        /// Of which channel.
+        channel: ChannelName,
+        /// What the node wants of it.
+        interest: Interest,
+    },
+    /// Home to copy: the whole of a channel.
+    Snap(Snap),
+    /// Home to copy: what has changed since the last flush.
+    Change(Change),
+    /// Home to owner: a put was refused. What is not refused is done when its batch is
+    /// acknowledged.
+    Refused(Refused),
+    /// Home to the old owner: the connection has come back at another node. Its session ends
+    /// without a leave.
+    Taken {
+        /// Whose session.
+        connection: ConnectionId,
+        /// The generation that the other node has shown.
+        generation: u32,
+    },
+    /// Copy to home: the channel was used, so it is not to hibernate.
+    Heard {
+        /// Which.
+        channel: ChannelName,
+    },
+    /// Home to copy: the channel hibernates; the copy and the states in it are to be freed.
+    Hibernated {
+        /// Which.
+        channel: ChannelName,
+    },
+    /// Home to every node: the channel's map is being rebuilt; its sockets are asked for their
+    /// states, those too that only named it as their default.
+    Woke {
+        /// Which.
+        channel: ChannelName,
+    },
+    /// To every node: a backend keeps somebody out.
+    Kick(Kick),
+}
+
+/// See [`Item::Report`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Of which shard.
+    pub shard: u16,
+    /// The epoch in which the receiver is its home, as far as the owner knows.
+    pub epoch: u64,
+    /// The channels of the shard in which the owner has members or subscribers.
+    pub channels: Vec<Channel>,
+}
+
+/// What an owner has of one channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Channel {
+    /// Which.
+    pub name: ChannelName,
+    /// What the node wants of it.
+    pub interest: Interest,
+    /// Its connections' members.
+    pub members: Vec<Reported>,
+}
+
+/// A member in a [`Report`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reported {
+    /// Whose it is.
+    pub presence: Presence,
+    /// What it shows.
+    pub shown: Shown,
+    /// Where in the order of an earlier home the owner has seen it: the new home keeps that order.
+    /// `None` where no home has told of it yet.
+    pub seen: Option<Position>,
+}
+
+/// Whose a member is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Presence {
+    /// The member's key within its channel.
+    pub connection: ConnectionId,
+    /// Which of the sockets that have had the connection's id. A lower one is refused.
+    pub generation: u32,
+    /// The user of the verified token.
+    pub user: UserId,
+    /// Whether its connection has a socket.
+    pub attachment: Attachment,
+    /// Since when it is here, in milliseconds of Unix time; 0 where that is not known.
+    pub since_ms: u64,
+}
+
+/// Whether the connection of a member has a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attachment {
+    /// It has.
+    Socket,
+    /// It has not, and its grace runs.
+    Detached,
+}
+
+/// What a reported member shows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// This.
+    State(State),
+    /// Its channel hibernates: nobody has its state but its client.
+    Sleeping,
+}
+
+/// A place in the one order of a channel's changes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Position {
+    /// The life of the map.
+    pub epoch: u64,
+    /// The change within it.
+    pub seq: u64,
+}
+
+/// See [`Item::Put`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Put {
+    /// Where.
+    pub channel: ChannelName,
+    /// Whose.
+    pub presence: Presence,
+    /// What it shows.
+    pub state: State,
+    /// How many members the channel may hold.
+    pub max_members: u32,
+    /// Given back unread with a refusal. `None` where nobody waits for an answer.
+    pub ticket: Option<Ticket>,
+}
+
+/// The owner's own number for a request that waits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Ticket(pub u64);
+
+/// What a node wants of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interest {
+    /// Nothing.
+    Nothing,
+    /// A snapshot, and the changes after it.
+    Changes,
+}
+
+/// See [`Item::Snap`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snap {
+    /// Of which channel.
+    pub channel: ChannelName,
+    /// The life of the map, and the last change that it holds.
+    pub position: Position,
+    /// Every member, the one tracked longest ago first.
+    pub rows: Vec<Row>,
+}
+
+/// A member in a [`Snap`] or a [`Change`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Whose.
+    pub presence: Presence,
+    /// The number of the view that admitted its owner.
+    pub owner: u32,
+    /// What it shows.
+    pub state: State,
+    /// The change that last set the state.
+    pub seq: u64,
+}
+
+/// See [`Item::Change`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Of which channel.
+    pub channel: ChannelName,
+    /// The channel's `seq` before it: it is applied only where nothing is missing.
+    pub prev: u64,
+    /// The life of the map, and the channel's `seq` after it.
+    pub position: Position,
+    /// What it does, oldest first.
+    pub ops: Vec<Op>,
+}
+
+/// What a change does to one member. What stood there before is known to each copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// It stands there now.
+    Put(Row),
+    /// It is gone.
+    Remove {
+        /// Whose member.
+        connection: ConnectionId,
+        /// Why.
+        reason: LeaveReason,
+        /// The change that took it away.
+        seq: u64,
+    },
+}
+
+/// See [`Item::Refused`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Where.
+    pub channel: ChannelName,
+    /// Whose put.
+    pub connection: ConnectionId,
+    /// Which of the sockets that have had the connection's id.
+    pub generation: u32,
+    /// The number that came with the put.
+    pub ticket: Option<Ticket>,
+    /// Why.
+    pub why: RefusedWhy,
+}
+
+/// Why a home refused a put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RefusedWhy {
+    /// The channel holds as many members as it may.
+    Full,
+    /// The connection has shown a higher generation, at another node.
+    OlderGeneration,
+    /// A fault of the home's.
+    Fault,
+}
+
+/// See [`Item::Kick`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kick {
+    /// Who.
+    pub target: KickTarget,
+    /// From where; `None` means from the server.
+    pub channel: Option<ChannelName>,
+    /// For how many milliseconds.
+    pub for_ms: u64,
+}
+
+/// Who is kept out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KickTarget {
+    /// Every connection of a user.
+    User(UserId),
+    /// One connection.
+    Connection(ConnectionId),
+}
