@@ -82,7 +82,8 @@ const BATCHES_PER_TURN: usize = 256;
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 impl EventLoop {
-    pub(crate) fn new(parts: Parts) -> Self {
+    /// Fails if the system gives no second handle of the poll.
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         let started = parts.started;
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
         let config = config(&parts);
@@ -91,11 +92,12 @@ impl EventLoop {
         if parts.settings.gather_ms > 0 {
             hub.gather_until(now + Duration::from_millis(parts.settings.gather_ms));
         }
-        Self {
+        Ok(Self {
             me: Peer(parts.index),
             hub,
             shell: Shell {
                 me: Peer(parts.index),
+                registry: parts.poll.registry().try_clone()?,
                 sockets: slab::Slab::new(),
                 requests: slab::Slab::new(),
                 readable: VecDeque::new(),
@@ -117,7 +119,7 @@ impl EventLoop {
             read_buffer: vec![0; herenow_hub::READ_BYTES],
             started,
             now,
-        }
+        })
     }
 
     /// Runs until it is told to end and no connection is left. Fails if the system fails.
@@ -133,6 +135,7 @@ impl EventLoop {
                 }
                 let slot = event.token().0 as u32;
                 if event.is_writable() {
+                    self.shell.note_writable(slot);
                     self.tell(Event::Writable { slot });
                 }
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -251,7 +254,7 @@ impl EventLoop {
         permit: Option<UnauthenticatedPermit>,
     ) -> Option<(u32, ConnectionId)> {
         let id = random_id()?;
-        match self.shell.watch(stream, permit, self.poll.registry()) {
+        match self.shell.watch(stream, permit) {
             Ok(slot) => Some((slot, id)),
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be watched and was dropped");

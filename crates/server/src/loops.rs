@@ -350,7 +350,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// What the thread of a loop does. However it ends, others learn of it.
 fn run(parts: Parts) {
     let fate = Fate { peer: Peer(parts.index), control: parts.control.clone() };
-    if let Err(error) = EventLoop::new(parts).run() {
+    if let Err(error) = EventLoop::new(parts).and_then(EventLoop::run) {
         fate.control.fail(LoopFailure { peer: fate.peer, error });
     }
 }

@@ -28,6 +28,8 @@ use crate::webhooks::Announcer;
 /// See the module.
 pub(super) struct Shell {
     pub(super) me: Peer,
+    /// Of the loop's poll.
+    pub(super) registry: Registry,
     pub(super) sockets: Slab<Socket>,
     /// Where the answers to what backends have asked go.
     pub(super) requests: Slab<oneshot::Sender<Response>>,
@@ -54,6 +56,10 @@ pub(super) struct Socket {
     is_read_closed: bool,
     /// It stands in the list of those that may have something to read.
     is_queued: bool,
+    /// The last write found it full.
+    is_full: bool,
+    /// It is watched for room to write.
+    awaits_room: bool,
 }
 
 /// What a read found.
@@ -78,15 +84,14 @@ impl Shell {
         &mut self,
         stream: socket2::Socket,
         permit: Option<UnauthenticatedPermit>,
-        registry: &Registry,
     ) -> io::Result<u32> {
         // Old kernels lack the option, and so do Unix sockets, for which the kernel holds less anyway.
         let _ = stream.set_tcp_notsent_lowat(NOT_SENT_BYTES);
         let entry = self.sockets.vacant_entry();
         let slot = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&stream.as_raw_fd()), Token(slot), interest)?;
-        entry.insert(Socket { stream, permit, is_read_closed: false, is_queued: false });
+        let source = &mut SourceFd(&stream.as_raw_fd());
+        self.registry.register(source, Token(slot), Interest::READABLE)?;
+        entry.insert(Socket::new(stream, permit));
         // A process cannot hold so many descriptors that a slot would not fit.
         Ok(slot as u32)
     }
@@ -102,6 +107,16 @@ impl Shell {
             socket.is_read_closed |= is_read_closed;
         }
         self.queue_read(slot);
+    }
+
+    /// An event says that there is room to write.
+    pub(super) fn note_writable(&mut self, slot: u32) {
+        if let Some(socket) = self.sockets.get_mut(slot as usize)
+            && std::mem::take(&mut socket.awaits_room)
+        {
+            // If this fails, further events are of no use and do no harm.
+            let _ = socket.watch_for(Interest::READABLE, slot, &self.registry);
+        }
     }
 
     pub(super) fn has_readable(&self) -> bool {
@@ -142,6 +157,29 @@ impl Shell {
 }
 
 impl Socket {
+    fn new(stream: socket2::Socket, permit: Option<UnauthenticatedPermit>) -> Self {
+        let (is_read_closed, is_queued) = (false, false);
+        Self { stream, permit, is_read_closed, is_queued, is_full: false, awaits_room: false }
+    }
+
+    /// Sockets are watched for room only while one is full: a Unix socket has an event for each read of
+    /// its peer otherwise, which would wake the loop once for every message that it has sent.
+    #[cold]
+    fn await_room(&mut self, slot: u32, registry: &Registry) -> io::Result<()> {
+        self.is_full = false;
+        if !self.awaits_room {
+            self.watch_for(Interest::READABLE | Interest::WRITABLE, slot, registry)?;
+            self.awaits_room = true;
+        }
+        Ok(())
+    }
+
+    fn watch_for(&self, interest: Interest, slot: u32, registry: &Registry) -> io::Result<()> {
+        let source = &mut SourceFd(&self.stream.as_raw_fd());
+        // Where the socket is ready by now, there is an event at once.
+        registry.reregister(source, Token(slot as usize), interest)
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> Got {
         loop {
             return match self.stream.read(buffer) {
@@ -166,7 +204,10 @@ impl Socket {
             match self.stream.write(&part[written..]) {
                 Ok(0) => return Wrote::Broken,
                 Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_full = true;
+                    break;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Wrote::Broken,
             }
@@ -189,7 +230,10 @@ impl Socket {
                     written += count;
                     IoSlice::advance_slices(&mut rest, count);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_full = true;
+                    break;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Wrote::Broken,
             }
@@ -199,13 +243,17 @@ impl Socket {
 }
 
 impl Io for Shell {
-    /// A socket that took a part is tried again at once: its edge would otherwise be missed.
+    /// A socket that took a part is tried again at once, so that what is watched for room is full.
     fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote {
         let Some(socket) = self.sockets.get_mut(slot as usize) else { return Wrote::Broken };
-        match parts {
+        let wrote = match parts {
             [part] => socket.write(part),
             parts => socket.write_parts(parts),
+        };
+        if socket.is_full && socket.await_room(slot, &self.registry).is_err() {
+            return Wrote::Broken;
         }
+        wrote
     }
 
     fn shutdown_write(&mut self, slot: u32) {
@@ -303,6 +351,34 @@ mod tests {
     /// What a socket may take in its slab. With the 136 bytes of its hub's connection it is what a
     /// connection took when the memory of a million was stated.
     const STATED_BYTES: usize = 32;
+
+    /// What the poll says of the one socket that it watches.
+    fn writable(poll: &mut mio::Poll) -> Vec<bool> {
+        let mut events = mio::Events::with_capacity(8);
+        poll.poll(&mut events, Some(std::time::Duration::ZERO)).expect("a poll can be polled");
+        events.iter().map(mio::event::Event::is_writable).collect()
+    }
+
+    #[test]
+    fn a_peer_that_reads_wakes_the_loop_only_if_its_socket_was_full() {
+        let mut poll = mio::Poll::new().expect("the system gives a poll");
+        let (ours, mut peer) = std::os::unix::net::UnixStream::pair().expect("and sockets");
+        ours.set_nonblocking(true).expect("a socket can be");
+        let mut socket = Socket::new(std::os::fd::OwnedFd::from(ours).into(), None);
+        let source = &mut SourceFd(&socket.stream.as_raw_fd());
+        poll.registry().register(source, Token(0), Interest::READABLE).expect("it is new");
+        let mut room = [0; 1024];
+        assert!(matches!(socket.write(&[0; 1024]), Wrote::Bytes(1024)));
+        peer.read_exact(&mut room).expect("it was written");
+        assert!(writable(&mut poll).is_empty(), "a read of the peer is no event");
+        while let Wrote::Bytes(1024) = socket.write(&[0; 1024]) {}
+        assert!(socket.is_full);
+        socket.await_room(0, poll.registry()).expect("it is registered");
+        assert!(writable(&mut poll).is_empty(), "there is no room yet");
+        peer.set_nonblocking(true).expect("a socket can be");
+        while peer.read(&mut room).is_ok() {}
+        assert_eq!(writable(&mut poll), [true]);
+    }
 
     #[test]
     fn a_socket_is_no_larger_than_stated() {
