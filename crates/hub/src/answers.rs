@@ -18,11 +18,21 @@ use crate::work::Work;
 pub(crate) struct Requests {
     waiting: VecDeque<(QueryId, ReadRequest)>,
     /// Those that wait for a channel's map to be rebuilt, which has its own time.
-    rebuilding: Vec<(QueryId, ReadRequest)>,
+    rebuilding: Vec<Rebuilding>,
     /// How far the one at the front has come.
     progress: Progress,
     /// What they have cost since the start.
     looks: u64,
+}
+
+/// See [`Requests::rebuilding`].
+#[derive(Debug)]
+struct Rebuilding {
+    id: QueryId,
+    request: ReadRequest,
+    /// The index of a channel of the request whose map was not there when that was last looked at. So
+    /// a turn looks at one of them, and not at all.
+    awaits: usize,
 }
 
 /// What a request that is not finished in one turn has found so far.
@@ -109,8 +119,8 @@ impl<I: Io> Work<'_, I> {
     /// Answers requests, as far as one turn allows. After the flushes: a list shows what
     /// subscribers have been told.
     pub(crate) fn answer_requests(&mut self) {
-        self.retry_rebuilt();
         let mut looks = Looks(0);
+        self.retry_rebuilt(&mut looks);
         self.answer_until_spent(&mut looks);
         self.hub.requests.looks += looks.0 as u64;
     }
@@ -122,7 +132,9 @@ impl<I: Io> Work<'_, I> {
             let mut progress = std::mem::take(&mut self.hub.requests.progress);
             match self.advance(&request, &mut progress, looks) {
                 Step::Done(response) => self.io.respond(id, response),
-                Step::Rebuilding => self.hub.requests.rebuilding.push((id, request)),
+                Step::Rebuilding => {
+                    self.hub.requests.rebuilding.push(Rebuilding { id, request, awaits: 0 });
+                }
                 Step::Later => {
                     self.hub.requests.progress = progress;
                     self.hub.requests.waiting.push_front((id, request));
@@ -133,19 +145,25 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// Requests whose channels have been rebuilt wait for their turn again.
-    fn retry_rebuilt(&mut self) {
+    fn retry_rebuilt(&mut self, looks: &mut Looks) {
         let shards = &self.hub.shards;
-        let is_rebuilding = |(_, request): &mut (QueryId, ReadRequest)| {
-            let is_freed = |name| matches!(shards.contents(name), Contents::Freed { .. });
-            request.looks_into().iter().any(is_freed)
-        };
         let requests = &mut self.hub.requests;
-        let rebuilt = requests.rebuilding.extract_if(.., |waiting| !is_rebuilding(waiting));
-        requests.waiting.extend(rebuilt);
+        let rebuilt = requests.rebuilding.extract_if(.., |rebuilding| {
+            let mut rest = rebuilding.request.looks_into()[rebuilding.awaits..].iter();
+            let missing = rest.position(|name| {
+                looks.spend(LOOKS_PER_CHANNEL);
+                matches!(shards.contents(name), Contents::Freed { .. })
+            });
+            rebuilding.awaits += missing.unwrap_or_default();
+            missing.is_none()
+        });
+        requests.waiting.extend(rebuilt.map(|rebuilding| (rebuilding.id, rebuilding.request)));
     }
 
     fn advance(&mut self, request: &ReadRequest, at: &mut Progress, looks: &mut Looks) -> Step {
-        if self.wakes_freed(request.looks_into()) {
+        let channels = &request.looks_into()[at.next..];
+        looks.spend(channels.len() * LOOKS_PER_CHANNEL);
+        if self.wakes_freed(channels) {
             return Step::Rebuilding;
         }
         match request {
