@@ -132,8 +132,8 @@ export class ChannelView {
     this.#isLive = true;
     this.#lostAtMs = 0;
     this.#setLive("good", "Live");
-    const detail = `read anew: ${plural(presences.length, "member", "members")}`;
-    this.#log.add({ kind: "note", userId: "", connectionId: "", detail }, nowMs);
+    const detail = `of ${plural(presences.length, "member", "members")}`;
+    this.#log.add({ kind: "snapshot", userId: "", connectionId: "", detail }, nowMs);
     if (this.#api && presences.length > 0) void this.#readSince(this.#api, this.#stop.signal);
   }
 

@@ -10,7 +10,7 @@ const MAX_LINES = 500;
 
 /**
  * @typedef {object} Line
- * @property {"join" | "update" | "leave" | "note"} kind
+ * @property {"join" | "update" | "leave" | "snapshot"} kind
  * @property {string} userId of whom, or nothing
  * @property {string} connectionId
  * @property {unknown} detail a state, or a text
@@ -87,11 +87,8 @@ function fillRow(row, { kind, atMs, userId, detail }) {
   const [time, what, who, more] = row.children;
   if (!time || !what || !who || !more) return;
   setText(time, formatClock(atMs));
-  setText(what, KINDS[kind]);
+  setText(what, kind);
   row.dataset["kind"] = kind;
   setName(who, userId);
   setText(more, typeof detail === "string" ? detail : stateLine(detail));
 }
-
-/** @type {Record<Line["kind"], string>} */
-const KINDS = { join: "join", update: "update", leave: "leave", note: "list" };

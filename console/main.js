@@ -8,7 +8,7 @@ import { ChannelsView } from "./channels_view.js";
 import { find, sentence, setText } from "./page.js";
 import { hashOf, readRoute } from "./route.js";
 import { askForKey, developmentKey, forgetKey, storedKey } from "./session.js";
-import { formatClock } from "./text.js";
+import { formatClock, visible } from "./text.js";
 import { UserView } from "./user_view.js";
 import { explain } from "./why.js";
 
@@ -125,7 +125,7 @@ function arrive() {
 /** @param {import("./route.js").Route} route */
 function titleOf(route) {
   if (route.view === "channels") return "";
-  return `${route.view === "channel" ? route.channel : route.userId} – `;
+  return `${visible(route.view === "channel" ? route.channel : route.userId)} – `;
 }
 
 /** @param {string} name */

@@ -7,11 +7,20 @@ const STORED_AS = "herenow-console-key";
 
 /** The key of this tab, if it has one. */
 export function storedKey() {
-  return sessionStorage.getItem(STORED_AS) ?? undefined;
+  return storage()?.getItem(STORED_AS) ?? undefined;
 }
 
 export function forgetKey() {
-  sessionStorage.removeItem(STORED_AS);
+  storage()?.removeItem(STORED_AS);
+}
+
+/** A browser that may keep nothing asks for the key at each load. */
+function storage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Under `herenow dev` the server gives the key of the run to its own page. @returns {Promise<string | undefined>} */
@@ -48,7 +57,7 @@ export function askForKey(why) {
         return;
       }
       field.value = "";
-      sessionStorage.setItem(STORED_AS, key);
+      storage()?.setItem(STORED_AS, key);
       dialog.close();
       resolve(key);
     };

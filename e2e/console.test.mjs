@@ -84,14 +84,24 @@ test("without a service key there is no console", async () => {
 
 test("under dev the console opens by itself, also after the server was started again with another key", async () => {
   const dev = await startServer();
-  const { page, context } = await openPage({ url: dev.url, key: null });
+  const { key } = await (await fetch(`${dev.url}dev/service-key`, { method: "POST" })).json();
+  const ofTheRun = new Backend(dev.url, key);
+  await ofTheRun.put("restart", "a", "ada");
+  ofTheRun.close();
+  const { page, context } = await openPage({ url: dev.url, key: null, at: "#/channels/restart" });
   await isConnected(page);
+  await rowOf(page, "member-list", "ada").waitFor();
   assert.equal(await page.locator("#key-dialog[open]").count(), 0);
   await dev.kill();
   await page.waitForSelector('#status[data-status="bad"]');
   assert.match(await textOf(page, "status"), /^Disconnected since \d\d:\d\d:\d\d: The server does not answer\.$/);
+  await page.waitForSelector('#channel-live[data-status="bad"]');
+  assert.match(await textOf(page, "channel-live"), /^Disconnected since \d\d:\d\d:\d\d: The /);
+  assert.equal(await rowOf(page, "member-list", "ada").count(), 1, "what was known stays to be read");
   const again = await startServer({ port: dev.port });
   await isConnected(page);
+  await isLive(page);
+  await says(page, "members-empty", "Nobody is in this channel.");
   await context.close();
   await again.kill();
 });
@@ -140,7 +150,7 @@ test("members and events of a channel are shown as they come", async () => {
     ["leave", "grace", "leave"],
     ["update", "ada", '{"mood":"merry"}'],
     ["join", "grace", "{}"],
-    ["list", "", "read anew: 1 member"],
+    ["snapshot", "", "of 1 member"],
   ]);
   await page.click("#pause");
   await backend.put("live", "h", "hedy", {});
@@ -292,7 +302,7 @@ test("390 px are enough", async () => {
   assert.equal(await page.locator("#channels").isVisible(), false);
   assert.equal(await isSideways(), false);
   await page.click('button[data-panel="events"]');
-  await rowOf(page, "event-list", "read anew").waitFor();
+  await rowOf(page, "event-list", "snapshot").waitFor();
   await page.click('button[data-panel="members"]');
   await rowOf(page, "member-list", "ada").click();
   assert.equal(await isSideways(), false);
