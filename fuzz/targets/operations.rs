@@ -1,5 +1,5 @@
 #![no_main]
-//! Whatever may happen to sessions, audiences and a shard, in whatever order: the model's world.
+//! Whatever may happen to audiences and a shard, in whatever order: the model's world.
 
 #[path = "../../crates/core/tests/model/client.rs"]
 mod client;
@@ -10,6 +10,6 @@ mod truth;
 #[path = "../../crates/core/tests/model/world/mod.rs"]
 mod world;
 
-use step::{Answers, Says, Step};
+use step::{Answers, Step};
 
 libfuzzer_sys::fuzz_target!(|steps: Vec<Step>| world::World::run(steps));

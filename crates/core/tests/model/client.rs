@@ -13,7 +13,6 @@ use crate::truth::Rows;
 #[derive(Clone, Debug)]
 pub enum Frame {
     Unsubscribed(ChannelName),
-    Refreshed(Vec<ChannelName>),
     Resync(ChannelName),
     Snapshot(ChannelName, Snapshot),
     Delta(ChannelName, Op),
@@ -81,12 +80,7 @@ impl Client {
     /// Reads one frame. Returns the channel of a resync that it answers.
     pub fn read(&mut self) -> Option<ChannelName> {
         match self.inbox.pop_front()? {
-            Frame::Unsubscribed(channel) => self.forget(&channel),
-            Frame::Refreshed(revoked) => {
-                for channel in revoked {
-                    self.forget(&channel);
-                }
-            }
+            Frame::Unsubscribed(channel) => drop(self.lists.remove(&channel)),
             Frame::Resync(channel) => {
                 return (self.answers == Answers::Always).then_some(channel);
             }
@@ -96,10 +90,6 @@ impl Client {
             Frame::Expect(channel) => self.expected_in.push(channel),
         }
         None
-    }
-
-    fn forget(&mut self, channel: &ChannelName) {
-        self.lists.remove(channel);
     }
 
     fn replace(&mut self, channel: ChannelName, snapshot: Snapshot) {

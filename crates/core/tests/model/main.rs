@@ -1,6 +1,8 @@
-//! Sessions, audiences and a shard, told whatever may happen in whatever order, against models so
-//! simple that they are obviously right: a list of presences, and for every subscriber the list
-//! that it folds its events to. A failing run shrinks to the shortest that fails.
+//! Audiences and a shard, told whatever may happen in whatever order, against models so simple that
+//! they are obviously right: a list of presences, and for every subscriber the list that it folds
+//! its events to. A failing run shrinks to the shortest that fails.
+//!
+//! What a loop decides around them is the hub's, and the simulation of `crates/hub` drives that.
 
 mod client;
 mod corpus;
@@ -12,7 +14,7 @@ mod world;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use self::step::{Answers, Says, Step};
+use self::step::{Answers, Step};
 use self::world::World;
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -20,19 +22,15 @@ fn any_step() -> impl Strategy<Value = Step> {
     let of = || any::<u8>();
     let some = || 1..6_u8;
     let answers = || prop_oneof![4 => Just(Answers::Always), 1 => Just(Answers::Never)];
-    let says = prop_oneof![8 => Just(Says::Yes), 1 => Just(Says::No), 1 => Just(Says::Nothing)];
     prop_oneof![
         4 => (who(), of()).prop_map(|(who, of)| Step::Subscribe(who, of)),
         2 => (who(), of()).prop_map(|(who, of)| Step::Unsubscribe(who, of)),
         10 => (who(), of(), 0..3_u8).prop_map(|(who, of, n)| Step::Track(who, of, n)),
         3 => (who(), of()).prop_map(|(who, of)| Step::Untrack(who, of)),
         2 => (who(), of()).prop_map(|(who, of)| Step::Sync(who, of)),
-        2 => (who(), answers()).prop_map(|(who, answers)| Step::Break(who, answers)),
-        1 => (who(), answers()).prop_map(|(who, answers)| Step::LeaseEnded(who, answers)),
-        8 => (who(), says).prop_map(|(who, says)| Step::Decide(who, says)),
-        1 => who().prop_map(Step::Review),
+        2 => (who(), answers()).prop_map(|(who, answers)| Step::End(who, answers)),
         8 => (of(), some()).prop_map(|(of, some)| Step::ToShard(of, some)),
-        8 => (of(), some()).prop_map(|(of, some)| Step::ToLoop(of, some)),
+        8 => (of(), some()).prop_map(|(of, some)| Step::ToPeer(of, some)),
         8 => of().prop_map(Step::Flush),
         6 => (who(), some()).prop_map(|(who, some)| Step::Read(who, some)),
         2 => (who(), of()).prop_map(|(who, of)| Step::Drop(who, of)),
@@ -41,8 +39,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lose),
         1 => Just(Step::Fault),
         2 => (who(), answers()).prop_map(|(who, answers)| Step::ComeBack(who, answers)),
-        1 => (who(), who(), answers())
-            .prop_map(|(who, whose, answers)| Step::Usurp(who, whose, answers)),
     ]
 }
 

@@ -1,11 +1,12 @@
 //! A session above its rate against a model that keeps every accepted message in a list.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Auth, Context, CurrentPolicy, Input, Instant, Limits, RateLimit, Session, SessionEffect,
+    Auth, ChannelSettings, Context, CurrentPolicy, Input, Instant, Limits, Patterns, Policy,
+    RateLimit, Right, Ruling, Session, SessionEffect, Verification,
 };
-use herenow_core::{Right, Ruling, Verification};
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ClientMessage, ErrorCode, Incoming, State, UserId};
 use proptest::prelude::*;
@@ -115,7 +116,7 @@ impl Talk {
         };
         let connection = herenow_wire::ConnectionId::from_bytes([1; 16]);
         let session = Session::new(connection, &limits, Instant::default());
-        let mut talk = Self { session, limits, policy: crate::world::policy(Duration::ZERO) };
+        let mut talk = Self { session, limits, policy: policy() };
         let user = UserId::parse("jane").expect("a valid user");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
         let sign_in = ClientMessage::Auth { token: Some("t".into()), resume: None };
@@ -239,4 +240,11 @@ proptest! {
         }
         prop_assert_eq!(shown, last_word);
     }
+}
+
+/// Room for everybody, and no grace.
+fn policy() -> CurrentPolicy {
+    let settings =
+        ChannelSettings { max_members: 100, presence_ttl_ms: 60_000, disconnect_grace_ms: 0 };
+    CurrentPolicy::new(Arc::new(Policy::new(settings, Patterns::default())))
 }

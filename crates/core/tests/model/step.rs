@@ -7,25 +7,19 @@ use crate::world::World;
 /// What may happen. Numbers are taken modulo what there is of their kind.
 #[derive(Clone, Debug, Arbitrary)]
 pub enum Step {
-    /// A client says something.
+    /// What a subscriber's connection does in a channel.
     Subscribe(u8, u8),
     Unsubscribe(u8, u8),
     Track(u8, u8, u8),
     Untrack(u8, u8),
     Sync(u8, u8),
     /// A connection ends and another takes its slot; it answers resyncs or is too old to.
-    Break(u8, Answers),
-    LeaseEnded(u8, Answers),
-    /// A socket breaks and its page comes back, or comes back before the old socket has broken.
+    End(u8, Answers),
+    /// A connection loses its socket and comes back on another one at once, with its id.
     ComeBack(u8, Answers),
-    Usurp(u8, u8, Answers),
-    /// The rules say yes or no to what a session has asked; a session that is claimed is found.
-    Decide(u8, Says),
-    /// The rules have changed.
-    Review(u8),
     /// Mail moves on, up to so many pieces.
     ToShard(u8, u8),
-    ToLoop(u8, u8),
+    ToPeer(u8, u8),
     Flush(u8),
     /// A client reads up to so many frames.
     Read(u8, u8),
@@ -43,13 +37,6 @@ pub enum Step {
 pub enum Answers {
     Always,
     Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Arbitrary)]
-pub enum Says {
-    Yes,
-    No,
-    Nothing,
 }
 
 impl World {
@@ -72,12 +59,10 @@ impl World {
             Step::Track(who, of, n) => self.track(who.into(), of.into(), n),
             Step::Untrack(who, of) => self.untrack(who.into(), of.into()),
             Step::Sync(who, of) => self.sync(who.into(), of.into()),
-            Step::Break(who, answers) => self.break_off(who.into(), answers),
-            Step::LeaseEnded(who, answers) => self.end_lease(who.into(), answers),
-            Step::Decide(who, says) => self.decide(who.into(), says),
-            Step::Review(who) => self.review(who.into()),
+            Step::End(who, answers) => self.end(who.into(), answers),
+            Step::ComeBack(who, answers) => self.come_back(who.into(), answers),
             Step::ToShard(of, some) => self.carry_to_shard(of.into(), some.into()),
-            Step::ToLoop(of, some) => self.carry_to_loop(of.into(), some.into()),
+            Step::ToPeer(of, some) => self.carry_to_peer(of.into(), some.into()),
             Step::Flush(of) => self.flush_one(of.into()),
             Step::Read(who, some) => self.read(who.into(), some.into()),
             Step::Drop(who, of) => self.drop_waiting(who.into(), of.into()),
@@ -85,8 +70,6 @@ impl World {
             Step::Wait(ms) => self.wait(ms),
             Step::Lose => self.lose_all(),
             Step::Fault => self.fault(),
-            Step::ComeBack(who, answers) => self.come_back(who.into(), answers),
-            Step::Usurp(who, whose, answers) => self.usurp(who.into(), whose.into(), answers),
         }
     }
 }

@@ -1,54 +1,51 @@
-//! Two loops with their sessions and audiences, one shard, and mail between them that may take its
-//! time. Carries out effects as a server would, one by one.
+//! A shard, two peers with the audience of each, and mail between them that may take its time.
+//!
+//! Knows the commands of a connection, and in which order they go to the shard. Refuses to know
+//! sessions, rules, graces, leases and sockets: the simulation of `crates/hub` shows those.
 
-mod loops;
+mod mail;
 mod rest;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use herenow_core::{
-    Audience, Auth, ChannelSettings, Claim, Command, CurrentPolicy, Flush, Input, Instant, Limits,
-    Owner, Patterns, Peer, Policy, Question, RateLimit, Ruling, Session, Shard, SnapshotFor,
+    Asker, Audience, Command, Flush, Instant, Owner, Peer, Put, Shard, SnapshotFor,
 };
-use herenow_wire::{ChannelName, ClientMessage, State, UserId};
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
 
-use crate::client::Client;
+use crate::Answers;
+use crate::client::{Client, Frame};
 use crate::truth::{Rows, Truth};
-use crate::{Answers, Says};
 
 /// See the module.
 pub struct World {
-    limits: Limits,
-    policy: CurrentPolicy,
     now: Instant,
     names: Vec<ChannelName>,
     shard: Shard,
     dirty: BTreeSet<ChannelName>,
-    loops: Vec<Loop>,
+    peers: Vec<Side>,
     people: Vec<Person>,
-    /// Sessions without a socket, and the loop that keeps each.
-    detached: Vec<(usize, Session)>,
     truth: Truth,
+    /// The list at each epoch and seq of a channel that was flushed.
+    seen: BTreeMap<(ChannelName, u64, u64), Rows>,
     drawn: u64,
 }
 
+/// What a peer has of its own.
 #[derive(Default)]
-struct Loop {
+struct Side {
     audience: Audience,
     to_shard: VecDeque<Command>,
     from_shard: VecDeque<Mail>,
 }
 
-/// A connection, both of its ends. Its index is its slot.
+/// A connection and its client. Its index is its slot.
 struct Person {
-    session: Session,
+    connection: ConnectionId,
     client: Client,
-    question: Option<Question>,
-    claim: Option<Claim>,
-    /// Not every rule could be asked: it is to be reviewed again.
-    is_reviewed_later: bool,
+    /// The channels that it subscribes to, and what it shows in each.
+    channels: BTreeMap<ChannelName, Option<State>>,
     lagging: Vec<ChannelName>,
 }
 
@@ -60,115 +57,122 @@ enum Mail {
     ShardLost,
 }
 
-const LOOPS: usize = 2;
+const PEERS: usize = 2;
 const PEOPLE: usize = 5;
 const SILENCE: Duration = Duration::from_secs(5);
+const OWNER: Owner = Owner(0);
+/// Room for all.
+const MAX_MEMBERS: u32 = 100;
+/// Long enough for a collection, too short for a channel to hibernate.
+const COLLECTED_MS: u16 = 2_100;
 
 impl World {
     pub fn new() -> Self {
         let names = ["a", "b"].map(|name| ChannelName::parse(&format!("presence:{name}")));
         let mut world = Self {
-            limits: limits(),
-            policy: policy(GRACE),
             now: Instant::from_millis(1),
             names: names.into_iter().map(|name| name.expect("a valid name")).collect(),
             shard: Shard::new(7),
             dirty: BTreeSet::new(),
-            loops: (0..LOOPS).map(|_| Loop::default()).collect(),
+            peers: (0..PEERS).map(|_| Side::default()).collect(),
             people: Vec::new(),
-            detached: Vec::new(),
             truth: Truth::default(),
+            seen: BTreeMap::new(),
             drawn: 0,
         };
-        for slot in 0..PEOPLE {
-            let person = world.newcomer(Answers::Always);
+        for _ in 0..PEOPLE {
+            let person = world.new_person(Answers::Always);
             world.people.push(person);
-            world.sign_in(slot);
         }
         world
     }
 
-    // What clients say.
+    fn new_person(&mut self, answers: Answers) -> Person {
+        self.drawn += 1;
+        let connection = ConnectionId::from_bytes(u128::from(self.drawn).to_be_bytes());
+        let client = Client::new(connection, answers);
+        Person { connection, client, channels: BTreeMap::new(), lagging: Vec::new() }
+    }
+
+    // What connections do. A member is put before its connection subscribes, so that the first
+    // snapshot holds it.
 
     pub fn subscribe(&mut self, who: usize, of: usize) {
-        let channel = self.name(of);
-        self.say(who, ClientMessage::Subscribe { channel });
+        let (slot, channel) = (who % PEOPLE, self.name(of));
+        if !self.people[slot].channels.contains_key(&channel) {
+            self.people[slot].channels.insert(channel.clone(), None);
+            self.listen(slot, &channel);
+        }
     }
 
     pub fn unsubscribe(&mut self, who: usize, of: usize) {
-        let channel = self.name(of);
-        self.say(who, ClientMessage::Unsubscribe { channel });
+        let (slot, channel) = (who % PEOPLE, self.name(of));
+        self.leave(slot, &channel);
+        self.people[slot].client.inbox.push_back(Frame::Unsubscribed(channel));
     }
 
     pub fn track(&mut self, who: usize, of: usize, n: u8) {
-        let channel = self.name(of);
+        let (slot, channel) = (who % PEOPLE, self.name(of));
         let state = State::parse(&format!(r#"{{"n":{n}}}"#)).expect("a valid state");
-        self.say(who, ClientMessage::Track { channel, state });
+        let before = self.people[slot].channels.insert(channel.clone(), Some(state.clone()));
+        self.put(slot, &channel, state);
+        if before.is_none() {
+            self.people[slot].client.expects_itself_in(&channel);
+            self.listen(slot, &channel);
+        }
     }
 
     pub fn untrack(&mut self, who: usize, of: usize) {
-        let channel = self.name(of);
-        self.say(who, ClientMessage::Untrack { channel });
+        let (slot, channel) = (who % PEOPLE, self.name(of));
+        self.hide(slot, &channel);
     }
 
     pub fn sync(&mut self, who: usize, of: usize) {
-        let channel = self.name(of);
-        self.say(who, ClientMessage::Sync { channel });
+        let (slot, channel) = (who % PEOPLE, self.name(of));
+        let audience = &mut self.peers[slot % PEERS].audience;
+        if let Some(request_id) = audience.request_again(&channel, slot as u32) {
+            let peer = peer_of(slot);
+            self.send(slot, Command::Subscribe { channel, peer, request_id });
+        }
     }
 
-    // What happens to connections.
-
-    pub fn break_off(&mut self, who: usize, answers: Answers) {
-        self.end(who % PEOPLE, Input::Closed, answers);
+    pub fn end(&mut self, who: usize, answers: Answers) {
+        let slot = who % PEOPLE;
+        for channel in self.names.clone() {
+            self.leave(slot, &channel);
+        }
+        self.people[slot] = self.new_person(answers);
     }
 
-    pub fn end_lease(&mut self, who: usize, answers: Answers) {
-        self.end(who % PEOPLE, Input::LeaseEnded, answers);
-    }
-
-    /// The socket breaks; the page comes back on another one at once.
+    /// The new socket's client knows nothing, and the page says again what it shows.
     pub fn come_back(&mut self, who: usize, answers: Answers) {
         let slot = who % PEOPLE;
-        let claim = self.claim_of(slot);
-        self.tell(slot, Input::SocketLost);
-        self.people[slot] = self.newcomer(answers);
-        self.show_token(slot, Some(claim));
-    }
-
-    /// The page comes back on another socket while the old one still seems to stand.
-    pub fn usurp(&mut self, who: usize, whose: usize, answers: Answers) {
-        let slot = who % PEOPLE;
-        let whose = whose % PEOPLE;
-        let claim = self.claim_of(whose);
-        self.tell(slot, Input::Closed);
-        self.people[slot] = self.newcomer(answers);
-        self.show_token(slot, Some(claim));
-    }
-
-    pub fn review(&mut self, who: usize) {
-        self.tell(who % PEOPLE, Input::Review);
-    }
-
-    pub fn decide(&mut self, who: usize, says: Says) {
-        let slot = who % PEOPLE;
-        if let Some(claim) = self.people[slot].claim.take() {
-            self.take_over(slot, claim);
+        let person = &mut self.people[slot];
+        let connection = person.connection;
+        person.client = Client::new(connection, answers);
+        person.lagging.clear();
+        let channels = person.channels.clone();
+        for (channel, state) in &channels {
+            if state.is_some() {
+                let channel = channel.clone();
+                self.send(slot, Command::Detach { channel, connection, owner: OWNER });
+            }
+            self.unlisten(slot, channel);
         }
-        if let Some(Question { channel, .. }) = self.people[slot].question.take() {
-            let ruling = match says {
-                Says::Yes => Ruling::Granted,
-                Says::No => Ruling::Denied,
-                Says::Nothing => Ruling::Unavailable,
-            };
-            self.tell(slot, Input::Decision { channel, ruling });
+        for (channel, state) in channels {
+            self.listen(slot, &channel);
+            if let Some(state) = state {
+                self.put(slot, &channel, state);
+            }
         }
     }
 
     pub fn read(&mut self, who: usize, some: usize) {
         let slot = who % PEOPLE;
         for _ in 0..some {
-            if let Some(channel) = self.people[slot].client.read() {
-                self.show_again(slot, channel);
+            let Some(channel) = self.people[slot].client.read() else { continue };
+            if let Some(state) = self.shows(slot, &channel) {
+                self.put(slot, &channel, state);
             }
         }
     }
@@ -177,7 +181,7 @@ impl World {
         let (slot, channel) = (who % PEOPLE, self.name(of));
         let person = &mut self.people[slot];
         person.client.drop_waiting(&channel);
-        self.loops[slot % LOOPS].audience.lag(&channel, slot as u32);
+        self.peers[slot % PEERS].audience.lag(&channel, slot as u32);
         if !person.lagging.contains(&channel) {
             person.lagging.push(channel);
         }
@@ -189,42 +193,15 @@ impl World {
             self.read(slot, 1);
         }
         for channel in std::mem::take(&mut self.people[slot].lagging) {
-            let peer = Peer((slot % LOOPS) as u16);
-            let home = &mut self.loops[slot % LOOPS];
-            if let Some(request_id) = home.audience.catch_up(&channel, slot as u32) {
-                home.to_shard.push_back(Command::Subscribe { channel, peer, request_id });
+            let audience = &mut self.peers[slot % PEERS].audience;
+            if let Some(request_id) = audience.catch_up(&channel, slot as u32) {
+                let peer = peer_of(slot);
+                self.send(slot, Command::Subscribe { channel, peer, request_id });
             }
         }
     }
 
-    // What happens between the loops.
-
-    pub fn carry_to_shard(&mut self, of: usize, some: usize) {
-        for _ in 0..some {
-            let Some(command) = self.loops[of % LOOPS].to_shard.pop_front() else { return };
-            if let Command::Recover { channel, .. } = &command {
-                self.nobody_expects_itself_in(channel);
-            }
-            self.truth.command(&command, self.now);
-            let mut out = Vec::new();
-            self.shard.handle(command, self.now, &mut out);
-            self.settle(out);
-        }
-    }
-
-    pub fn carry_to_loop(&mut self, of: usize, some: usize) {
-        for _ in 0..some {
-            let Some(mail) = self.loops[of % LOOPS].from_shard.pop_front() else { return };
-            self.take_in(of % LOOPS, mail);
-        }
-    }
-
-    pub fn flush_one(&mut self, of: usize) {
-        let due = self.dirty.iter().nth(of % self.dirty.len().max(1)).cloned();
-        if let Some(channel) = due {
-            self.flush(&channel);
-        }
-    }
+    // What happens to the shard.
 
     pub fn wait(&mut self, ms: u16) {
         self.now = self.now + Duration::from_millis(ms.into());
@@ -237,17 +214,16 @@ impl World {
             self.truth.sleep(&channel);
             self.nobody_expects_itself_in(&channel);
         }
-        self.end_graces();
     }
 
-    /// A fault in the shard: an empty one takes its place, and the loops tell it what they know.
+    /// A fault in the shard: an empty one takes its place, and the peers tell it what they know.
     pub fn fault(&mut self) {
         self.truth.forget();
         self.shard = self.shard.successor();
         for channel in self.names.clone() {
             self.nobody_expects_itself_in(&channel);
         }
-        for one in &mut self.loops {
+        for one in &mut self.peers {
             one.from_shard.push_back(Mail::ShardLost);
         }
     }
@@ -261,40 +237,68 @@ impl World {
         self.shard.lose_all(self.now, &mut out);
         self.settle(out);
     }
-}
 
-/// Every second connection is the same user's.
-fn auth_of(slot: usize) -> Auth {
-    let user = UserId::parse(&format!("user-{}", slot % 2)).expect("a valid user");
-    Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() }
-}
+    // The commands of a connection.
 
-fn limits() -> Limits {
-    Limits {
-        auth_timeout: Duration::from_secs(5),
-        expiry_leeway: Duration::from_secs(60),
-        // As fast as anybody likes: `pace_of_talk` is about rates.
-        rate: RateLimit { messages_per_second: 1_000_000, burst: 1_000_000 },
-        max_channels: 100,
-        max_waiting_messages: 64,
-        max_waiting_bytes: 200_000,
-        max_unauthenticated_waiting_bytes: 16_000,
+    fn send(&mut self, slot: usize, command: Command) {
+        self.peers[slot % PEERS].to_shard.push_back(command);
+    }
+
+    fn listen(&mut self, slot: usize, channel: &ChannelName) {
+        let request_id = self.peers[slot % PEERS].audience.listen(channel, slot as u32);
+        let (channel, peer) = (channel.clone(), peer_of(slot));
+        self.send(slot, Command::Subscribe { channel, peer, request_id });
+    }
+
+    fn unlisten(&mut self, slot: usize, channel: &ChannelName) {
+        if self.peers[slot % PEERS].audience.unlisten(channel, slot as u32) {
+            let (channel, peer) = (channel.clone(), peer_of(slot));
+            self.send(slot, Command::Unsubscribe { channel, peer });
+        }
+    }
+
+    fn put(&mut self, slot: usize, channel: &ChannelName, state: State) {
+        let connection = self.people[slot].connection;
+        // Every second connection is the same user's.
+        let user = UserId::parse(&format!("user-{}", slot % 2)).expect("a valid user");
+        let put = Put { connection, owner: OWNER, user, state };
+        let asker = Asker { peer: peer_of(slot), slot: slot as u32, connection, generation: 0 };
+        let (channel, max_members) = (channel.clone(), MAX_MEMBERS);
+        self.send(slot, Command::Put { channel, put, max_members, asker, reference: None });
+    }
+
+    /// Takes back what the connection shows. It subscribes all the same.
+    fn hide(&mut self, slot: usize, channel: &ChannelName) {
+        let person = &mut self.people[slot];
+        person.client.expects_itself_no_more_in(channel);
+        let Some(Some(_)) = person.channels.get_mut(channel).map(Option::take) else { return };
+        let (channel, connection) = (channel.clone(), person.connection);
+        let reason = LeaveReason::Leave;
+        self.send(slot, Command::Remove { channel, connection, owner: OWNER, reason });
+    }
+
+    fn leave(&mut self, slot: usize, channel: &ChannelName) {
+        self.hide(slot, channel);
+        if self.people[slot].channels.remove(channel).is_some() {
+            self.unlisten(slot, channel);
+        }
+    }
+
+    fn nobody_expects_itself_in(&mut self, channel: &ChannelName) {
+        for person in &mut self.people {
+            person.client.expects_itself_no_more_in(channel);
+        }
+    }
+
+    fn shows(&self, slot: usize, channel: &ChannelName) -> Option<State> {
+        self.people[slot].channels.get(channel).cloned().flatten()
+    }
+
+    fn name(&self, of: usize) -> ChannelName {
+        self.names[of % self.names.len()].clone()
     }
 }
 
-const OWNER: Owner = Owner(0);
-
-const GRACE: Duration = Duration::from_millis(1_500);
-
-/// Long enough for a collection and every grace, too short for a channel to fall asleep.
-const COLLECTED_MS: u16 = 2_100;
-
-/// Room for all, and the same grace in every channel.
-pub fn policy(grace: Duration) -> CurrentPolicy {
-    let defaults = ChannelSettings {
-        max_members: 100,
-        presence_ttl_ms: 60_000,
-        disconnect_grace_ms: grace.as_millis() as u64,
-    };
-    CurrentPolicy::new(Arc::new(Policy::new(defaults, Patterns::default())))
+fn peer_of(slot: usize) -> Peer {
+    Peer((slot % PEERS) as u16)
 }
