@@ -10,6 +10,7 @@ mod https;
 mod keyed;
 mod keys;
 mod kicks;
+mod listing;
 mod members;
 mod refusals;
 mod same_truth;
