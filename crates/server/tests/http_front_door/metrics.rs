@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use herenow_server::access::Pattern;
 use herenow_server::config::{Network, Pages, Settings};
+use herenow_server::webhooks::{EventKinds, Webhook};
 use herenow_testing::logged_address;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -109,10 +111,24 @@ fn documented() -> BTreeSet<String> {
 
 #[tokio::test]
 async fn each_metric_is_in_the_documentation_and_the_other_way_round() {
-    // The metrics of the probe are there only with a probe.
-    let settings = Settings { truth_probe_ms: 3_600_000, ..Settings::default() };
+    // Those of the probe are there only with a probe, and those of webhooks only with one.
+    let webhook = Webhook {
+        url: "http://127.0.0.1:9/".parse().expect("a URL"),
+        channels: vec![Pattern::parse("presence:*").expect("a pattern")],
+        events: EventKinds::default(),
+        allow_private_networks: false,
+    };
+    let settings = Settings {
+        truth_probe_ms: 3_600_000,
+        webhooks: vec![webhook].into(),
+        ..Settings::default()
+    };
     let (server, address) = Server::with_metrics(settings, None).await;
-    let page = metrics(address, "Accept: */*").await.body;
+    let mut page = metrics(address, "Accept: */*").await.body;
+    // The thread that sends them starts beside the server.
+    while !page.contains("herenow_webhook_") {
+        page = metrics(address, "Accept: */*").await.body;
+    }
     let declared = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let declared = declared.filter_map(|line| line.split(' ').next()).map(str::to_owned);
     assert_eq!(declared.collect::<BTreeSet<_>>(), documented());
