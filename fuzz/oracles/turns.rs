@@ -13,8 +13,8 @@ use herenow_core::{
     Verification,
 };
 use herenow_hub::{
-    Announcement, Asked, Asker, ChannelSettings, Checked, Config, End, Event, Holdings, Hub, Io,
-    Mail, Patterns, Policy, Purpose, QueryId, Remembers, Response, Wrote,
+    Announcement, Asked, Asker, ChannelSettings, Config, End, Event, Holdings, Hub, Io, Mail,
+    Patterns, Policy, Purpose, QueryId, Response, Wrote,
 };
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
 
@@ -214,7 +214,7 @@ impl World {
             _ => DefaultChannel::None,
         };
         let id = ConnectionId::from_bytes(u128::from(self.opened).to_be_bytes());
-        self.tell(at, Event::Opened { slot: slot as u32, id, default_channel, origin: None });
+        self.tell(at, Event::Opened { slot: slot as u32, id, default_channel });
     }
 
     fn arrive(&mut self, who: u8, bytes: usize) {
@@ -250,11 +250,11 @@ impl World {
         let event = match self.sides[at].late.pop_front() {
             None => return,
             Some(Late::Verification(asker, verification)) => {
-                Event::Verified { asker, checked: verification.into() }
+                Event::Verified { asker, verification }
             }
             Some(Late::Ruling(asker, channel)) => {
                 let ruling = if granted == Granted::Yes { Ruling::Granted } else { Ruling::Denied };
-                Event::Ruling { asker, channel, ruling, rule: None }
+                Event::Ruling { asker, channel, ruling }
             }
         };
         self.tell(at, event);
@@ -367,14 +367,14 @@ impl Io for Side {
         Ok(())
     }
 
-    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification> {
         let result = UserId::parse(token).map_err(|_| AuthRefusal::NoKey);
         let result =
             result.map(|user| Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() });
         let claim = resume.and_then(claim_of);
         let verification = Verification { result, claim: claim.map(Box::new), unix_ms: 0 };
         if !self.is_late {
-            return Asked::Now(verification.into());
+            return Asked::Now(verification);
         }
         self.late.push_back(Late::Verification(asker, verification));
         Asked::Later
@@ -448,7 +448,6 @@ fn config(me: u16) -> Config {
         writes_per_turn: 2,
         flush_delay: None,
         user_index: UserIndex::LargeChannels,
-        remembers: Remembers::Causes,
         fault_on_channel: None,
     }
 }

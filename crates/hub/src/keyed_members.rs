@@ -30,7 +30,7 @@ pub(crate) struct KeyedMember {
     pub(crate) connection: ConnectionId,
     pub(crate) user: UserId,
     state: State,
-    pub(crate) until: Instant,
+    until: Instant,
 }
 
 /// Such members of one hub: some 40 MB at most.
@@ -56,11 +56,6 @@ impl KeyedMembers {
     ) -> Option<(&(ChannelName, MemberKey), &KeyedMember)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.members.range((from, Bound::Unbounded)).next()
-    }
-
-    /// The place before the first one of a channel.
-    pub(crate) fn before(&self, channel: &ChannelName) -> Option<(ChannelName, MemberKey)> {
-        Some((channel.clone(), MemberKey("".into())))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -169,7 +164,6 @@ impl<I: Io> Work<'_, I> {
     fn end_keyed(&mut self, at: &(ChannelName, MemberKey), reason: LeaveReason) -> bool {
         let Some(member) = self.hub.keyed_members.remove(at) else { return false };
         let (channel, connection) = (at.0.clone(), member.connection);
-        self.note_keyed_left(at, (connection, member.user), reason);
         self.command(Command::Remove { channel, connection, owner: OWNER, reason });
         self.apply_shard_effects();
         true

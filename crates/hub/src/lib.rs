@@ -20,7 +20,6 @@ mod detached_users;
 mod fault;
 mod held;
 mod histogram;
-mod history;
 mod hub;
 mod keyed_members;
 mod kicking;
@@ -41,7 +40,7 @@ mod work;
 
 pub use announcements::{Announcement, ChangeKind, MemberChange};
 pub use answers::LOOKS_PER_TURN;
-pub use api::{Asked, Checked, End, Event, Io, Purpose, Wrote};
+pub use api::{Asked, End, Event, Io, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
 pub use counters::{Counters, ErrorCounts, Resyncs};
 pub use detached_users::Detachment;
@@ -51,12 +50,7 @@ pub use herenow_core::{
     Unmatched,
 };
 pub use histogram::Histogram;
-pub use history::{
-    Address, Cause, GaveWayTo, Life, Lost, MAX_EXPLAINED, MemberFacts, Origin, Past, PastMember,
-    PresentConnection, PresentMember, RefusedRequest, RefusedToken, RuleOutcome, Said, SocketEnd,
-    TokenFacts, UserEvent, UserFacts,
-};
-pub use hub::{Config, Hub, Remembers};
+pub use hub::{Config, Hub};
 pub use keyed_members::MemberKey;
 pub use mail::{Delivery, LostShard, Mail};
 pub use reading::READ_BYTES;

@@ -6,7 +6,6 @@ use herenow_core::{Asker, Claim, Input, Session};
 use herenow_wire::UserId;
 
 use crate::api::Io;
-use crate::history::GaveWayTo;
 use crate::mail::Mail;
 use crate::work::Work;
 
@@ -42,7 +41,6 @@ impl<I: Io> Work<'_, I> {
         let is_claimed = |session: &Session| session.is_claimed(claim, &user);
         if self.hub.detached.get(id).is_some_and(is_claimed) {
             if let Some(session) = self.take_detached(id) {
-                self.forget_detached(id);
                 self.hand_over(asker, Box::new(session));
             }
         } else if self.hub.connections.get(slot).is_some_and(|c| is_claimed(&c.session)) {
@@ -73,16 +71,13 @@ impl<I: Io> Work<'_, I> {
         match holder.filter(|c| c.is_open() && asker.is(&c.session)) {
             Some(_) => {
                 self.hub.taken_over.insert(slot);
-                if session.is_some() {
-                    self.note_resumed(slot);
-                }
                 self.dispatch(slot, Input::TakenOver { claimed: session });
                 // Its members keep their leases while the rules are asked for them.
                 self.reset_leases(slot);
             }
             None => {
                 if let Some(session) = session {
-                    self.end_orphan(*session, GaveWayTo::Claimant);
+                    self.end_orphan(*session);
                 }
             }
         }

@@ -6,7 +6,6 @@
 
 mod claims;
 mod error;
-mod facts;
 mod following;
 mod header;
 mod jwks;

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use herenow_core::{ListPosition, Peer, UserIndex};
+use herenow_core::{ListPosition, Peer};
 use herenow_hub::{
-    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Remembers, Request,
-    Response, Target, WriteRequest,
+    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Request, Response,
+    Target, WriteRequest,
 };
 use herenow_wire::{ChannelName, UserId};
 use tokio::sync::oneshot;
@@ -60,31 +60,6 @@ pub(crate) enum Shown {
     },
     /// There is no room for it.
     Full,
-}
-
-/// Whether backends may ask. Without them nothing is kept for their questions alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backends {
-    /// There is no service key.
-    Refused,
-    /// There is one.
-    Admitted,
-}
-
-impl Backends {
-    pub(crate) fn user_index(self) -> UserIndex {
-        match self {
-            Self::Refused => UserIndex::None,
-            Self::Admitted => UserIndex::LargeChannels,
-        }
-    }
-
-    pub(crate) fn remembers(self) -> Remembers {
-        match self {
-            Self::Refused => Remembers::Nothing,
-            Self::Admitted => Remembers::Causes,
-        }
-    }
 }
 
 /// How long loops may take to answer: a channel's map that hibernates is rebuilt first.

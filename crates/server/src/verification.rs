@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use herenow_core::{Auth, AuthRefusal};
-use herenow_hub::{Asker, Remembers, TokenFacts};
+use herenow_hub::Asker;
 
 use crate::auth::{TokenError, Verifier};
 use crate::clock;
@@ -42,8 +42,6 @@ pub(crate) struct VerifiedToken {
     pub(crate) asker: Asker,
     pub(crate) result: Result<Auth, AuthRefusal>,
     pub(crate) resume: Option<Box<str>>,
-    /// What is remembered of it, if anything is.
-    pub(crate) facts: Option<Box<TokenFacts>>,
 }
 
 #[derive(Debug)]
@@ -53,7 +51,6 @@ struct Pool(Arc<Shared>);
 #[derive(Clone, Debug)]
 struct Checks {
     verifier: Arc<Verifier>,
-    remembers: Remembers,
     counts: Arc<BesideLoops>,
 }
 
@@ -86,11 +83,11 @@ const NICENESS: i32 = 10;
 impl Verification {
     /// Results go to `mailboxes`, which are those of all loops by index.
     pub(crate) fn start(
-        (verifier, remembers): (Arc<Verifier>, Remembers),
+        verifier: Arc<Verifier>,
         mailboxes: Arc<[Mailbox]>,
         counts: Arc<BesideLoops>,
     ) -> io::Result<Self> {
-        let checks = Checks { verifier, remembers, counts };
+        let checks = Checks { verifier, counts };
         if !checks.verifier.has_public_keys() {
             return Ok(Self { checks, pool: None });
         }
@@ -124,7 +121,7 @@ impl Verification {
 
 impl Job {
     fn with(self, result: Result<Auth, AuthRefusal>) -> VerifiedToken {
-        VerifiedToken { asker: self.asker, result, resume: self.resume, facts: None }
+        VerifiedToken { asker: self.asker, result, resume: self.resume }
     }
 
     fn bytes(&self) -> usize {
@@ -206,16 +203,14 @@ impl Drop for Pool {
 
 impl Checks {
     fn verify(&self, job: Job) -> VerifiedToken {
-        let now_unix_ms = clock::unix_ms();
-        let result = self.verifier.verify(&job.token, now_unix_ms);
-        self.done(job, result, now_unix_ms)
+        let result = self.verifier.verify(&job.token, clock::unix_ms());
+        self.done(job, result)
     }
 
     /// The same, where a fault costs no more than the result.
     fn verify_contained(&self, job: Job) -> VerifiedToken {
-        let now_unix_ms = clock::unix_ms();
-        match contain(|| self.verifier.verify(&job.token, now_unix_ms)) {
-            Ok(result) => self.done(job, result, now_unix_ms),
+        match contain(|| self.verifier.verify(&job.token, clock::unix_ms())) {
+            Ok(result) => self.done(job, result),
             Err(_) => {
                 tracing::error!("a fault in the verification of a token");
                 self.give_up(job)
@@ -223,16 +218,13 @@ impl Checks {
         }
     }
 
-    fn done(&self, job: Job, result: Result<Auth, TokenError>, now_unix_ms: u64) -> VerifiedToken {
-        let facts = || Box::new(self.verifier.facts(&job.token, &result, now_unix_ms));
-        let facts = (self.remembers == Remembers::Causes).then(facts);
+    fn done(&self, job: Job, result: Result<Auth, TokenError>) -> VerifiedToken {
         let counted = result.as_ref().map_or_else(|error| (*error).into(), |_| TokenResult::Valid);
         self.counts.tokens.observe(counted, job.came);
-        let verified = job.with(result.map_err(|error| match error {
+        job.with(result.map_err(|error| match error {
             TokenError::NoKey => AuthRefusal::NoKey,
             error => AuthRefusal::Bad(error.to_string().into()),
-        }));
-        VerifiedToken { facts, ..verified }
+        }))
     }
 
     fn give_up(&self, job: Job) -> VerifiedToken {

@@ -6,7 +6,6 @@
 
 use std::hint::black_box;
 use std::io::IoSlice;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use herenow_core::{
     RateLimit, Ruling, UserIndex, Verification,
 };
 use herenow_hub::{
-    Address, Announcement, Asked, Checked, Config, Counters, End, Event, Holdings, Hub, Io, Mail,
-    Origin, Purpose, QueryId, Remembers, Response, Steps, TokenFacts, Wrote,
+    Announcement, Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, QueryId,
+    Response, Steps, Wrote,
 };
 use herenow_wire::{ConnectionId, DefaultChannel, UserId};
 
@@ -47,7 +46,6 @@ pub struct Written {
 /// The outside.
 #[derive(Default)]
 struct Counting {
-    remembers: Remembers,
     written: Written,
     is_recording: bool,
     recorded: Vec<u8>,
@@ -82,20 +80,10 @@ impl OneHub {
 
     /// The same, where these settings hold.
     pub fn with_policy(policy: Policy) -> Self {
-        Self::with(policy, Remembers::Nothing)
-    }
-
-    /// The same, where it is remembered why users are in channels or not.
-    pub fn remembering(policy: Policy) -> Self {
-        Self::with(policy, Remembers::Causes)
-    }
-
-    fn with(policy: Policy, remembers: Remembers) -> Self {
         let now = Instant::from_millis(1000);
-        let config = Config { remembers, ..config() };
         Self {
-            hub: Hub::new(config, Arc::new(policy), now),
-            outside: Counting { remembers, ..Counting::default() },
+            hub: Hub::new(config(), Arc::new(policy), now),
+            outside: Counting::default(),
             now,
             connections: 0,
             returns: 0,
@@ -237,16 +225,7 @@ impl OneHub {
 
     fn open(&mut self, slot: u32, default_channel: DefaultChannel) {
         let id = connection_id(slot, self.returns);
-        let origin = self.origin();
-        self.tell(Event::Opened { slot, id, default_channel, origin });
-    }
-
-    /// As a server learns it of a browser, if it is to be remembered.
-    fn origin(&self) -> Option<Box<Origin>> {
-        let address = Address::Ip(Ipv4Addr::new(192, 0, 2, 1).into());
-        let agent = Some("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101".into());
-        let is_wanted = self.outside.remembers == Remembers::Causes;
-        is_wanted.then(|| Box::new(Origin { address, agent }))
+        self.tell(Event::Opened { slot, id, default_channel });
     }
 
     fn authenticate(&mut self, slot: u32) {
@@ -280,15 +259,14 @@ impl Io for Counting {
         Ok(())
     }
 
-    fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Checked> {
+    fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Verification> {
         let user = UserId::parse(&format!("user-{}", asker.slot)).expect("short and not empty");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
-        let claim = self.claim.take().map(Box::new);
-        let verification = Verification { result: Ok(auth), claim, unix_ms: 0 };
-        let key = || Some("JWT_USER_SECRET".into());
-        let facts = || Box::new(TokenFacts { key: key(), ..TokenFacts::default() });
-        let facts = (self.remembers == Remembers::Causes).then(facts);
-        Asked::Now(Checked { verification, facts })
+        Asked::Now(Verification {
+            result: Ok(auth),
+            claim: self.claim.take().map(Box::new),
+            unix_ms: 0,
+        })
     }
 
     fn ask(&mut self, _: (Asker, Purpose), _: &Question, _: Option<&Auth>) -> Asked<Ruling> {
@@ -353,7 +331,6 @@ fn config() -> Config {
         // Whatever was received before a turn is written in it, at any load.
         flush_delay: Some(Duration::ZERO),
         user_index: UserIndex::LargeChannels,
-        remembers: Remembers::Nothing,
         fault_on_channel: None,
     }
 }

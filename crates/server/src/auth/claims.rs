@@ -58,11 +58,6 @@ pub(super) fn check_person_and_dates(
     Ok(Auth { user, expires_at_unix_ms, claims: claims.into() })
 }
 
-/// When the token expires, if it says so.
-pub(super) fn expiry_unix_ms(Object(claims): &Object) -> Option<u64> {
-    claims.get("exp").and_then(unix_ms)
-}
-
 /// A date in seconds, fractions allowed, as milliseconds. A date before 1970 is 1970, one far
 /// ahead is for ever: the cast saturates at both ends.
 fn unix_ms(date: &Value) -> Option<u64> {

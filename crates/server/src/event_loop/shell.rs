@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use herenow_core::{Auth, Claim, Peer, Question, Ruling, Verification as Verified};
-use herenow_hub::{
-    Announcement, Asked, Asker, Checked, End, Io, Purpose, QueryId, Response, Wrote,
-};
+use herenow_hub::{Announcement, Asked, Asker, Io, Purpose, QueryId, Response, Wrote};
 use herenow_wire::UserId;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -73,7 +71,7 @@ pub(super) enum Got {
     },
     Nothing,
     /// The peer has closed, or the socket is broken.
-    End(End),
+    End,
 }
 
 /// Bytes the kernel may hold for a socket that has not sent them yet. Without this bound it takes
@@ -130,12 +128,11 @@ impl Shell {
     }
 
     /// The result of a verification, with what the resume token that came along claims.
-    pub(super) fn verified(&self, token: VerifiedToken) -> Checked {
-        let VerifiedToken { result, resume, facts, .. } = token;
+    pub(super) fn verified(&self, token: VerifiedToken) -> Verified {
+        let VerifiedToken { result, resume, .. } = token;
         let user = result.as_ref().ok().map(|auth| &auth.user);
         let claim = resume.zip(user).and_then(|(token, user)| self.resume_key.verify(&token, user));
-        let (claim, unix_ms) = (claim.map(Box::new), clock::unix_ms());
-        Checked { verification: Verified { result, claim, unix_ms }, facts }
+        Verified { result, claim: claim.map(Box::new), unix_ms: clock::unix_ms() }
     }
 
     pub(super) fn queue_read(&mut self, slot: u32) {
@@ -186,7 +183,7 @@ impl Socket {
     fn read(&mut self, buffer: &mut [u8]) -> Got {
         loop {
             return match self.stream.read(buffer) {
-                Ok(0) => Got::End(End::Finished),
+                Ok(0) => Got::End,
                 Ok(count) => {
                     // A short read has emptied the socket. Only its end may still stand there, and
                     // the edge that told of it is spent.
@@ -195,7 +192,7 @@ impl Socket {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
-                Err(_) => Got::End(End::Broken),
+                Err(_) => Got::End,
             };
         }
     }
@@ -292,10 +289,10 @@ impl Io for Shell {
         })
     }
 
-    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verified> {
         if let Some(auth) = self.probe.as_ref().and_then(|probe| probe.verify(token)) {
             let verified = Verified { result: Ok(auth), claim: None, unix_ms: clock::unix_ms() };
-            return Asked::Now(verified.into());
+            return Asked::Now(verified);
         }
         // A longer one is none, and would wait for nothing.
         let resume = resume.filter(|token| token.len() <= MAX_RESUME_TOKEN_BYTES);
