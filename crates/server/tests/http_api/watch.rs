@@ -54,14 +54,15 @@ fn watch_writes_a_line_for_each_event_and_ends_with_0_when_it_is_interrupted() {
     assert_eq!(sync["presences"][0]["state"], json!({"n": 1}));
     assert!(as_text.line().ends_with("Z  list               members: 1"));
     assert!(as_text.line().ends_with("  {\"n\":1}"));
-    put(&server, "two", 2);
-    put(&server, "two", 3);
-    assert_eq!(server.send("DELETE", "/channels/a/presence/two", None).status, 204);
-    for (kind, text) in [
-        ("presence_join", "joined             bot"),
-        ("presence_update", "changed            bot"),
-        ("presence_leave", "left (leave)       bot"),
-    ] {
+    let remove = || drop(server.send("DELETE", "/channels/a/presence/two", None));
+    // One after the other: changes that one flush tells are merged.
+    let steps: [(&dyn Fn(), &str, &str); 3] = [
+        (&|| put(&server, "two", 2), "presence_join", "joined             bot"),
+        (&|| put(&server, "two", 3), "presence_update", "changed            bot"),
+        (&remove, "presence_leave", "left (leave)       bot"),
+    ];
+    for (change, kind, text) in steps {
+        change();
         let (event, line) = (as_json.json(), as_text.line());
         assert_eq!(event["type"], kind);
         let id = event["connectionId"].as_str().expect("an id");
