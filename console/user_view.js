@@ -18,7 +18,6 @@ const MAX_PLACES = 10_000;
 /**
  * @typedef {object} Outside
  * @property {(channel: string) => void} openChannel
- * @property {(channel: string, userId: string) => void} explain
  * @property {(error: unknown) => boolean} refused whether the error ends the session
  */
 
@@ -40,7 +39,6 @@ export class UserView {
       fill: fillRow,
       open: ({ channel }) => outside.openChannel(channel),
     });
-    find("explain-user", HTMLButtonElement).addEventListener("click", () => outside.explain("", this.#userId));
     find("disconnect", HTMLButtonElement).addEventListener("click", () => this.#disconnect());
   }
 
