@@ -78,7 +78,7 @@ impl Session {
         self.stage.auth()
     }
 
-    /// Whether it is somebody's of whom the server knows.
+    /// Whether it has authenticated, or is the server's own.
     pub fn is_trusted(&self) -> bool {
         self.stage == Stage::Watching || self.auth().is_some()
     }

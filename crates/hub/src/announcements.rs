@@ -96,25 +96,28 @@ impl<I: Io> Work<'_, I> {
         for op in &flush.ops {
             followed.fold(op, wanted, &mut changes);
         }
-        let (epoch, seq) = match self.hub.shards.contents(channel) {
+        match self.hub.shards.contents(channel) {
             Contents::Live(live) => {
                 if epoch_before != Some(live.epoch()) {
                     // A map that was rebuilt may hold other states. A new one does not.
                     let wanted = epoch_before.map_or(Announces::Membership, |_| wanted);
                     followed.reconcile(Some(live), live.seq(), wanted, &mut changes);
                 }
-                (live.epoch(), live.seq())
+                followed.epoch = live.epoch();
             }
             // What is being rebuilt is flushed when that is done.
-            Contents::Freed { .. } => (followed.epoch.max(flush.epoch), flush.seq),
+            Contents::Freed { .. } => followed.epoch = followed.epoch.max(flush.epoch),
             // All have left, and the last flush has said so; or the map was lost and is not needed.
-            Contents::Nothing if flush.epoch != 0 => (flush.epoch, flush.seq),
-            Contents::Nothing => self.hub.shards.position(channel),
-        };
-        if matches!(self.hub.shards.contents(channel), Contents::Nothing) {
-            followed.reconcile(None, seq, wanted, &mut changes);
+            Contents::Nothing => {
+                let (epoch, seq) = match flush.epoch {
+                    0 => self.hub.shards.position(channel),
+                    epoch => (epoch, flush.seq),
+                };
+                followed.reconcile(None, seq, wanted, &mut changes);
+                followed.epoch = epoch;
+            }
         }
-        followed.epoch = epoch;
+        let epoch = followed.epoch;
         if !followed.members.is_empty() {
             self.hub.announcements.followed.insert(channel.clone(), followed);
         }

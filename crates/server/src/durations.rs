@@ -136,7 +136,7 @@ pub enum TokenResult {
     BadSignature,
     /// It names no key of this server, or another algorithm than that of the key.
     WrongKey,
-    /// It was issued by or for somebody else.
+    /// Its `iss` or `aud` is not the one that is configured.
     WrongIssuerOrAudience,
     /// It is no JWT, or lacks something.
     Malformed,

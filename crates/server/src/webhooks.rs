@@ -28,7 +28,7 @@ use url::Url;
 pub use self::endpoint::EndpointMetrics;
 pub use self::event::{EventKind, EventKinds};
 pub(crate) use self::metrics::render as render_metrics;
-pub use self::post::is_public;
+pub use self::post::{address_of, is_public};
 pub use self::secret::{WebhookSecretError, WebhookSecrets};
 
 use self::endpoint::{Counts, Endpoint, Sender};

@@ -28,7 +28,7 @@ impl History {
         self.meet_members(channel, (epoch, seq), members);
     }
 
-    /// Somebody has been told of these members at this point, by whatever way.
+    /// A client or a follower has these members at this point.
     pub fn meet_members(
         &mut self,
         channel: &ChannelName,

@@ -33,18 +33,8 @@ pub(super) fn parse(
     let mut rows = Vec::new();
     for (key, value) in members {
         let path = ["realtime", "namespaces", key];
-        match Pattern::parse(key) {
-            Ok(pattern) => {
-                if let Some(sign) = pattern.foreign_sign() {
-                    let reason = format!(
-                        "in a pattern `*` alone is special, and `{sign}` stands for itself; write \
-                         a pattern for each kind of channel"
-                    );
-                    reading.find_no_effect(&path, reason)?;
-                }
-                rows.push((pattern, parse_one(key, value, reading)?));
-            }
-            Err(unmatched) => reading.find_no_effect(&path, unmatched.to_string())?,
+        if let Some(pattern) = pattern(&path, key, reading)? {
+            rows.push((pattern, parse_one(key, value, reading)?));
         }
     }
     let patterns = Patterns::new(rows);
@@ -61,6 +51,29 @@ pub(super) fn parse(
         reading.find_no_effect(&["realtime", "namespaces", later], reason)?;
     }
     Ok(patterns)
+}
+
+/// The pattern at `path`, unless no channel can match it and that is allowed.
+pub(super) fn pattern(
+    path: &[&str],
+    text: &str,
+    reading: &mut Reading,
+) -> Result<Option<Pattern>, Wrong> {
+    let pattern = match Pattern::parse(text) {
+        Ok(pattern) => pattern,
+        Err(unmatched) => {
+            reading.find_no_effect(path, unmatched.to_string())?;
+            return Ok(None);
+        }
+    };
+    if let Some(sign) = pattern.foreign_sign() {
+        let reason = format!(
+            "in a pattern `*` alone is special, and `{sign}` stands for itself; write a pattern for \
+             each kind of channel"
+        );
+        reading.find_no_effect(path, reason)?;
+    }
+    Ok(Some(pattern))
 }
 
 fn parse_one(key: &str, value: &Value, reading: &mut Reading) -> Result<Namespace, Wrong> {

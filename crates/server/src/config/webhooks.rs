@@ -1,12 +1,13 @@
 //! What a configuration says under `realtime.webhooks`, checked.
 
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::file::{Reading, Wrong};
+use super::namespaces::pattern;
 use super::nearest::nearest;
 use crate::access::Pattern;
-use crate::webhooks::{EventKind, EventKinds, Webhook, is_public};
+use crate::webhooks::{EventKind, EventKinds, Webhook, address_of, is_public};
 
 const KEYS: [&str; 4] = ["url", "channels", "events", "allowPrivateNetworks"];
 /// Told to every endpoint, whether it asks or not.
@@ -88,13 +89,8 @@ fn url(number: &str, value: &Value, allow_private_networks: bool) -> Result<Url,
     if allow_private_networks {
         return Ok(url);
     }
-    let address = match url.host() {
-        Some(Host::Ipv4(address)) => Some(address.into()),
-        Some(Host::Ipv6(address)) => Some(address.into()),
-        _ => None,
-    };
-    let is_private =
-        address.is_some_and(|address| !is_public(address)) || url.host_str() == Some("localhost");
+    let is_private = address_of(&url).is_some_and(|address| !is_public(address))
+        || url.host_str() == Some("localhost");
     if is_private {
         let right = "a public address, or `allowPrivateNetworks: true` beside it";
         return Err(Wrong::value(&path, value, right));
@@ -115,19 +111,7 @@ fn patterns(number: &str, value: &Value, reading: &mut Reading) -> Result<Vec<Pa
     let mut patterns = Vec::new();
     for item in items.ok_or_else(wrong)? {
         let text = item.as_str().ok_or_else(wrong)?;
-        match Pattern::parse(text) {
-            Ok(pattern) => {
-                if let Some(sign) = pattern.foreign_sign() {
-                    let reason = format!(
-                        "in a pattern `*` alone is special, and `{sign}` stands for itself; write a \
-                         pattern for each kind of channel"
-                    );
-                    reading.find_no_effect(&path, reason)?;
-                }
-                patterns.push(pattern);
-            }
-            Err(unmatched) => reading.find_no_effect(&path, unmatched.to_string())?,
-        }
+        patterns.extend(pattern(&path, text, reading)?);
     }
     Ok(patterns)
 }

@@ -23,7 +23,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
-use url::Host;
+use url::{Host, Url};
 
 use super::Webhook;
 use super::event::Event;
@@ -99,14 +99,10 @@ impl Poster {
         message: &Message,
         secrets: &WebhookSecrets,
     ) -> Result<Answer, PostError> {
-        let literal = match webhook.url.host() {
-            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            _ => None,
-        };
         let client = match webhook.allow_private_networks {
             true => &self.to_any,
-            false if literal.is_some_and(|address| !is_public(address)) => {
+            // The resolver is not asked about these.
+            false if address_of(&webhook.url).is_some_and(|address| !is_public(address)) => {
                 return Err(PostError::Private);
             }
             false => &self.to_public,
@@ -234,6 +230,15 @@ impl fmt::Display for PostError {
             ),
             Self::Connection(error) => f.write_str(error),
         }
+    }
+}
+
+/// The address that stands in a URL in place of a name.
+pub fn address_of(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+        Host::Domain(_) => None,
     }
 }
 
