@@ -10,6 +10,7 @@ use herenow_wire::LeaveReason;
 use crate::logs;
 use crate::loops::LoopsMetrics;
 use crate::probe::ProbeMetrics;
+use crate::webhooks::EndpointMetrics;
 
 /// What the front door counts.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ pub struct DoorMetrics {
 }
 
 /// The whole of `/metrics`.
-pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
+pub fn render(loops: &LoopsMetrics, door: &DoorMetrics, webhooks: &[EndpointMetrics]) -> String {
     let mut page = Page(String::with_capacity(4096));
     page.gauge("connections", "Connections now.", loops.connections);
     page.gauge(
@@ -73,6 +74,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics) -> String {
     page.answers(loops);
     page.probe(loops.probe.as_ref());
     page.door(door);
+    page.webhooks(webhooks);
     page.counter(
         "log_lines_dropped_total",
         "Log lines dropped because standard error was blocked.",
@@ -91,6 +93,9 @@ fn resyncs(loops: &LoopsMetrics) -> [(&'static str, u64); 3] {
     [("slow", resyncs.slow), ("requested", resyncs.requested), ("rebuilt", resyncs.rebuilt)]
         .map(|(cause, count)| (cause, count as u64))
 }
+
+/// What is read of an endpoint of webhooks.
+type Read = fn(&EndpointMetrics) -> u64;
 
 struct Page(String);
 
@@ -116,10 +121,21 @@ impl Page {
         label: &str,
         samples: impl IntoIterator<Item = (&'a str, u64)>,
     ) {
+        let samples =
+            samples.into_iter().map(|(value, count)| (format!("{label}=\"{value}\""), count));
+        self.by_labels((name, "counter", help), samples);
+    }
+
+    /// One sample for each set of labels.
+    fn by_labels(
+        &mut self,
+        (name, kind, help): (&str, &str, &str),
+        samples: impl IntoIterator<Item = (String, u64)>,
+    ) {
         let name = format!("herenow_{name}");
-        self.family(&name, "counter", help);
-        for (value, count) in samples {
-            let _ = writeln!(self.0, "{name}{{{label}=\"{value}\"}} {count}");
+        self.family(&name, kind, help);
+        for (labels, count) in samples {
+            let _ = writeln!(self.0, "{name}{{{labels}}} {count}");
         }
     }
 
@@ -192,6 +208,35 @@ impl Page {
         self.counter("probe_failures_total", help, probe.failures);
     }
 
+    /// Nothing if there is no endpoint. An endpoint is its number in the configuration: its URL may hold
+    /// a secret.
+    fn webhooks(&mut self, endpoints: &[EndpointMetrics]) {
+        if endpoints.is_empty() {
+            return;
+        }
+        let by_result = |results: [(&'static str, Read); 2]| {
+            let each = endpoints.iter().enumerate().flat_map(move |(number, endpoint)| {
+                results.map(|(result, read)| {
+                    (format!("endpoint=\"{number}\",result=\"{result}\""), read(endpoint))
+                })
+            });
+            each.collect::<Vec<_>>()
+        };
+        let help = "Events of webhooks that were delivered, or dropped since a queue was full or the \
+                    endpoint never took them.";
+        let results = by_result([("delivered", |e| e.delivered), ("dropped", |e| e.dropped)]);
+        self.by_labels(("webhook_events_total", "counter", help), results);
+        let help = "Messages of webhooks that were sent: each has up to a hundred events, and is sent \
+                    again if it failed.";
+        let results =
+            by_result([("taken", |e| e.messages_taken), ("failed", |e| e.messages_failed)]);
+        self.by_labels(("webhook_messages_total", "counter", help), results);
+        let waiting = endpoints.iter().enumerate();
+        let waiting = waiting.map(|(number, e)| (format!("endpoint=\"{number}\""), e.waiting));
+        let help = "Events that wait for an endpoint now.";
+        self.by_labels(("webhook_waiting_events", "gauge", help), waiting);
+    }
+
     fn door(&mut self, door: &DoorMetrics) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         self.counter("upgrades_total", "Handshakes that became WebSockets.", read(&door.upgraded));
@@ -242,7 +287,7 @@ mod tests {
             errors: vec![(ErrorCode::RateLimited, 2)],
             ..LoopsMetrics::default()
         };
-        let page = render(&loops, &DoorMetrics::default());
+        let page = render(&loops, &DoorMetrics::default(), &[EndpointMetrics::default()]);
         let mut family = "";
         for line in page.lines() {
             if let Some(declared) = line.strip_prefix("# TYPE ") {

@@ -6,7 +6,6 @@
 
 mod endpoint;
 mod event;
-mod metrics;
 mod post;
 mod queue;
 mod retry;
@@ -27,11 +26,10 @@ use url::Url;
 
 pub use self::endpoint::EndpointMetrics;
 pub use self::event::{EventKind, EventKinds};
-pub(crate) use self::metrics::render as render_metrics;
 pub use self::post::{address_of, is_public};
 pub use self::secret::{WebhookSecretError, WebhookSecrets};
 
-use self::endpoint::{Counts, Endpoint, Sender};
+use self::endpoint::{Endpoint, Report, Sender};
 use self::event::Numbering;
 use self::post::Poster;
 
@@ -61,7 +59,7 @@ struct Shared {
     announcer: Announcer,
     orders: mpsc::UnboundedSender<Order>,
     thread: Mutex<Thread>,
-    counts: Arc<Mutex<Vec<Arc<Counts>>>>,
+    reports: Arc<Mutex<Vec<Report>>>,
 }
 
 #[derive(Debug)]
@@ -101,8 +99,8 @@ impl Webhooks {
         let (orders, ordered) = mpsc::unbounded_channel();
         let announcer = Announcer { announcements, has_missed: Arc::default() };
         let thread = Mutex::new(Thread::Idle(announced, ordered));
-        let counts = Arc::default();
-        let shared = Shared { secrets, started_at_unix_ms, announcer, orders, thread, counts };
+        let reports = Arc::default();
+        let shared = Shared { secrets, started_at_unix_ms, announcer, orders, thread, reports };
         Self { shared: Arc::new(shared) }
     }
 
@@ -134,8 +132,8 @@ impl Webhooks {
 
     /// What each endpoint has done, in the order of the configuration.
     pub(crate) fn metrics(&self) -> Vec<EndpointMetrics> {
-        let counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|counts| counts.read()).collect()
+        let reports = self.shared.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.iter().map(Report::read).collect()
     }
 
     /// Sends what waits, once, and ends the thread. Takes a bounded time.
@@ -157,7 +155,7 @@ impl Webhooks {
             secrets: self.shared.secrets.clone(),
             numbering: Arc::new(numbering),
             has_missed: Arc::clone(&self.shared.announcer.has_missed),
-            counts: Arc::clone(&self.shared.counts),
+            reports: Arc::clone(&self.shared.reports),
             poster: Poster::new()?,
             endpoints: Vec::new(),
             has_started: false,
@@ -179,7 +177,7 @@ struct Dispatcher {
     secrets: WebhookSecrets,
     numbering: Arc<Numbering>,
     has_missed: Arc<AtomicBool>,
-    counts: Arc<Mutex<Vec<Arc<Counts>>>>,
+    reports: Arc<Mutex<Vec<Report>>>,
     poster: Poster,
     endpoints: Vec<Endpoint>,
     has_started: bool,
@@ -237,8 +235,8 @@ impl Dispatcher {
             self.endpoints.push(endpoint);
         }
         self.has_started = true;
-        let counts = self.endpoints.iter().map(Endpoint::counts).collect();
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        let reports = self.endpoints.iter().map(Endpoint::report).collect();
+        *self.reports.lock().unwrap_or_else(PoisonError::into_inner) = reports;
     }
 
     fn take(&mut self, announcement: &Announcement) {

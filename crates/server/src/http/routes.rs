@@ -16,7 +16,7 @@ use crate::answer::{self, Answer};
 use crate::client_address::Client;
 use crate::config::Pages;
 use crate::upgrade::{self, RequestHead};
-use crate::{console, dev, metrics, webhooks};
+use crate::{console, dev, metrics};
 
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
@@ -129,8 +129,7 @@ impl Visit {
 }
 
 fn metrics_page(door: &FrontDoor) -> Answer {
-    let mut page = metrics::render(&door.loops.metrics(), &door.metrics);
-    page.push_str(&webhooks::render_metrics(&door.webhooks.metrics()));
+    let page = metrics::render(&door.loops.metrics(), &door.metrics, &door.webhooks.metrics());
     answer::body(StatusCode::OK, "text/plain; version=0.0.4", page.into())
 }
 

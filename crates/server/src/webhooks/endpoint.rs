@@ -43,17 +43,22 @@ struct Shared {
     is_finishing: AtomicBool,
     /// It has said that it takes no more.
     is_gone: AtomicBool,
-    counts: Arc<Counts>,
+    /// Events of the message that is being sent.
+    in_flight: AtomicUsize,
+    counts: Counts,
 }
+
+/// What an endpoint has done, for those who ask from other threads.
+#[derive(Clone, Debug)]
+pub(super) struct Report(Arc<Shared>);
 
 /// What has become of its events and messages.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+struct Counts {
     delivered: AtomicU64,
     dropped: AtomicU64,
     messages_taken: AtomicU64,
     messages_failed: AtomicU64,
-    waiting: AtomicUsize,
 }
 
 /// The same for `/metrics`.
@@ -80,7 +85,8 @@ impl Endpoint {
             wake: Notify::new(),
             is_finishing: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
-            counts: Arc::default(),
+            in_flight: AtomicUsize::new(0),
+            counts: Counts::default(),
         });
         let task = tokio::spawn(Arc::clone(&shared).deliver());
         Self { shared, task }
@@ -99,13 +105,13 @@ impl Endpoint {
         self.shared.number.store(number, Ordering::Relaxed);
     }
 
-    pub(super) fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.shared.counts)
+    pub(super) fn report(&self) -> Report {
+        Report(Arc::clone(&self.shared))
     }
 
     /// Events that have not been taken.
     pub(super) fn waiting(&self) -> usize {
-        self.shared.counts.waiting.load(Ordering::Relaxed)
+        self.shared.waiting()
     }
 
     pub(super) fn push(&self, event: Event) {
@@ -113,12 +119,7 @@ impl Endpoint {
             return;
         }
         let dropped = self.shared.queue().push(event);
-        let counts = &self.shared.counts;
-        counts.waiting.fetch_add(1, Ordering::Relaxed);
-        if dropped > 0 {
-            counts.waiting.fetch_sub(dropped as usize, Ordering::Relaxed);
-            counts.dropped.fetch_add(dropped, Ordering::Relaxed);
-        }
+        self.shared.counts.dropped.fetch_add(dropped, Ordering::Relaxed);
         self.shared.wake.notify_one();
     }
 
@@ -143,9 +144,11 @@ impl Shared {
             let numbering = &self.sender.numbering;
             let batch = self.queue().take_batch(|dropped| numbering.gap(dropped));
             if !batch.is_empty() {
+                self.in_flight.store(batch.len(), Ordering::Relaxed);
                 if !self.send(&batch).await {
                     return;
                 }
+                self.in_flight.store(0, Ordering::Relaxed);
             } else if self.is_finishing() {
                 return;
             } else {
@@ -164,11 +167,11 @@ impl Shared {
             match poster.post(webhook, &message, secrets).await {
                 Ok(Answer::Taken) => {
                     self.counts.messages_taken.fetch_add(1, Ordering::Relaxed);
-                    self.count(&self.counts.delivered, batch.len());
+                    self.counts.delivered.fetch_add(batch.len() as u64, Ordering::Relaxed);
                     return true;
                 }
                 Ok(Answer::Gone) => {
-                    self.stop(batch.len());
+                    self.stop();
                     return false;
                 }
                 Err(error) => {
@@ -186,7 +189,7 @@ impl Shared {
                     () = self.until_finishing() => {}
                 },
                 None => {
-                    self.count(&self.counts.dropped, batch.len());
+                    self.counts.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
                     self.queue().note_dropped(batch.len() as u64);
                     return true;
                 }
@@ -201,21 +204,17 @@ impl Shared {
     }
 
     /// The endpoint has answered 410: it is asked nothing before the next reload.
-    fn stop(&self, in_flight: usize) {
+    fn stop(&self) {
         let endpoint = self.number.load(Ordering::Relaxed);
         tracing::warn!(endpoint, "a webhook answered 410 and is sent nothing before a reload");
         self.is_gone.store(true, Ordering::Relaxed);
-        let mut queue = self.queue();
-        self.count(&self.counts.dropped, in_flight + queue.len());
-        queue.clear();
+        self.counts.dropped.fetch_add(self.waiting() as u64, Ordering::Relaxed);
+        self.in_flight.store(0, Ordering::Relaxed);
+        self.queue().clear();
     }
 
-    /// So many events have met their end.
-    fn count(&self, end: &AtomicU64, events: usize) {
-        end.fetch_add(events as u64, Ordering::Relaxed);
-        // A gap was never pushed, and waits for nobody.
-        let less = |waiting: usize| Some(waiting.saturating_sub(events));
-        let _ = self.counts.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    fn waiting(&self) -> usize {
+        self.queue().len() + self.in_flight.load(Ordering::Relaxed)
     }
 
     fn is_finishing(&self) -> bool {
@@ -227,14 +226,16 @@ impl Shared {
     }
 }
 
-impl Counts {
+impl Report {
     pub(super) fn read(&self) -> EndpointMetrics {
+        let Self(shared) = self;
+        let Counts { delivered, dropped, messages_taken, messages_failed } = &shared.counts;
         EndpointMetrics {
-            delivered: self.delivered.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            messages_taken: self.messages_taken.load(Ordering::Relaxed),
-            messages_failed: self.messages_failed.load(Ordering::Relaxed),
-            waiting: self.waiting.load(Ordering::Relaxed) as u64,
+            delivered: delivered.load(Ordering::Relaxed),
+            dropped: dropped.load(Ordering::Relaxed),
+            messages_taken: messages_taken.load(Ordering::Relaxed),
+            messages_failed: messages_failed.load(Ordering::Relaxed),
+            waiting: shared.waiting() as u64,
         }
     }
 }
