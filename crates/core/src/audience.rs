@@ -2,18 +2,24 @@
 //! or nothing until its socket drains. This is the receiving end of a flush; a shard knows loops, only
 //! an audience knows connections.
 
+mod subscribers;
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use herenow_wire::ChannelName;
 
 use crate::command::{RequestId, SnapshotFor};
+use subscribers::Subscribers;
 
 /// Every subscription of one loop.
 #[derive(Debug, Default)]
 pub struct Audience {
-    channels: BTreeMap<ChannelName, Vec<Subscriber>>,
+    channels: BTreeMap<ChannelName, Subscribers>,
     asked: u32,
     subscriptions: usize,
+    /// How often a subscriber was looked at to find one.
+    looks: Cell<u64>,
 }
 
 /// One connection's subscription to one channel. 12 bytes: there may be many millions.
@@ -71,9 +77,9 @@ impl Audience {
         let new = Subscriber { slot, phase: Phase::Requested(request_id) };
         self.subscriptions += 1;
         match self.channels.get_mut(channel) {
-            Some(subscribers) => subscribers.push(new),
+            Some(subscribers) => subscribers.insert(new, &self.looks),
             None => {
-                self.channels.insert(channel.clone(), vec![new]);
+                self.channels.insert(channel.clone(), Subscribers::of(new));
             }
         }
         request_id
@@ -95,10 +101,9 @@ impl Audience {
     /// `slot` is no subscriber any more. True where it was the last one here.
     pub fn unlisten(&mut self, channel: &ChannelName, slot: u32) -> bool {
         let Some(subscribers) = self.channels.get_mut(channel) else { return false };
-        let Some(at) = subscribers.iter().position(|subscriber| subscriber.slot == slot) else {
+        if !subscribers.remove(slot, &self.looks) {
             return false;
-        };
-        subscribers.swap_remove(at);
+        }
         self.subscriptions -= 1;
         let is_last = subscribers.is_empty();
         if is_last {
@@ -156,9 +161,24 @@ impl Audience {
         request_id
     }
 
-    /// Everybody who subscribes to `channel` here.
-    pub fn subscribers(&mut self, channel: &ChannelName) -> &mut [Subscriber] {
-        self.channels.get_mut(channel).map_or(&mut [], Vec::as_mut_slice)
+    /// The subscribers of `channel` here, in the order of their slots.
+    pub fn subscribers(&mut self, channel: &ChannelName) -> impl Iterator<Item = &mut Subscriber> {
+        self.channels.get_mut(channel).into_iter().flat_map(Subscribers::iter_mut)
+    }
+
+    /// The slots of the subscribers of `channel` here, in order.
+    pub fn slots(&self, channel: &ChannelName) -> impl Iterator<Item = u32> {
+        self.channels.get(channel).into_iter().flat_map(Subscribers::iter).map(|one| one.slot)
+    }
+
+    /// How many subscribe to `channel` here.
+    pub fn count(&self, channel: &ChannelName) -> usize {
+        self.channels.get(channel).map_or(0, Subscribers::len)
+    }
+
+    /// How often a subscriber was looked at to find one, since the start.
+    pub fn looks(&self) -> u64 {
+        self.looks.get()
     }
 
     fn next_request_id(&mut self) -> RequestId {
@@ -167,7 +187,7 @@ impl Audience {
     }
 
     fn find(&mut self, channel: &ChannelName, slot: u32) -> Option<&mut Subscriber> {
-        self.channels.get_mut(channel)?.iter_mut().find(|subscriber| subscriber.slot == slot)
+        self.channels.get_mut(channel)?.find(slot, &self.looks)
     }
 }
 

@@ -98,6 +98,11 @@ impl Session {
         self.subscriptions.iter().filter(|s| s.is_tracking).map(|s| &s.channel)
     }
 
+    /// Whether it subscribes to a channel and has yet to be granted the right to be sent anything of it.
+    pub fn awaits_right_to(&self, channel: &ChannelName) -> bool {
+        self.subscriptions.iter().any(|s| s.channel == *channel && !s.is_listening)
+    }
+
     /// What it shows in channels of which it is sent nothing at present: having no socket, or not
     /// yet the right. It cannot answer when such a channel's map is lost, so the server does.
     pub fn tracked_without_listening(&self) -> impl Iterator<Item = (&ChannelName, &State)> {

@@ -193,8 +193,7 @@ impl<I: Io> Work<'_, I> {
             }
             ReadRequest::CountSubscribers { channels } => {
                 looks.spend(channels.len() * LOOKS_PER_CHANNEL);
-                let audience = &mut self.hub.audience;
-                let counts = channels.iter().map(|channel| audience.subscribers(channel).len());
+                let counts = channels.iter().map(|channel| self.hub.audience.count(channel));
                 Step::Done(Response::Counts(counts.collect()))
             }
             ReadRequest::ListMembers { channel, after, limit } => {

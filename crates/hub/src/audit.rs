@@ -5,6 +5,7 @@ use herenow_wire::ChannelName;
 
 use crate::connection::Connection;
 use crate::hub::Hub;
+use crate::slot_key;
 
 /// See the module. Each field counts what one collection holds, or says the most that one
 /// connection has.
@@ -82,12 +83,22 @@ pub struct Steps {
     pub connections: u64,
     /// What requests have cost, in looks. See [`LOOKS_PER_TURN`](crate::LOOKS_PER_TURN).
     pub requests: u64,
+    /// Looks at the subscribers of a channel to find one of them.
+    pub subscribers: u64,
+    /// Comparisons of slots in collections that are looked through for one of them. Of all hubs of
+    /// the thread, and 0 in a release build.
+    pub slots: u64,
 }
 
 impl Hub {
     /// Counts its steps.
     pub fn steps(&self) -> Steps {
-        Steps { connections: self.connections.looks(), requests: self.requests.looks() }
+        Steps {
+            connections: self.connections.looks(),
+            requests: self.requests.looks(),
+            subscribers: self.audience.looks(),
+            slots: slot_key::compared(),
+        }
     }
 
     /// Counts what it holds. Walks much of it: not for every turn of a server.

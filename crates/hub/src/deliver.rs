@@ -166,9 +166,7 @@ impl<I: Io> Work<'_, I> {
         let changes = flush.ops.len() + flush.merged;
         for receiver in &flush.to {
             let is_here = receiver.peer == self.hub.config.me;
-            if is_here
-                && self.hub.audience.subscribers(channel).len() <= self.hub.config.writes_per_turn
-            {
+            if is_here && self.hub.audience.count(channel) <= self.hub.config.writes_per_turn {
                 self.deliver_at_once(channel, &mut shared, receiver.snapshot_for, changes);
                 continue;
             }
@@ -196,8 +194,7 @@ impl<I: Io> Work<'_, I> {
     /// Hands another hub's flush to this hub's subscribers.
     pub(crate) fn deliver_forwarded(&mut self, delivery: Delivery) {
         let channel = &delivery.channel;
-        let is_small =
-            self.hub.audience.subscribers(channel).len() <= self.hub.config.writes_per_turn;
+        let is_small = self.hub.audience.count(channel) <= self.hub.config.writes_per_turn;
         if is_small && !self.hub.deliveries.has(channel) {
             let mut shared = (Shared::of(&delivery.deltas), Shared::of(&delivery.snapshot));
             self.deliver_at_once(channel, &mut shared, delivery.snapshot_for, delivery.changes);

@@ -3,13 +3,15 @@
 //! slow socket has begun stays in memory; nothing else would keep readers that stop from holding
 //! one version of a large channel each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use herenow_core::Instant;
 use herenow_wire::ChannelName;
 use herenow_wire::encode::Position;
+
+use crate::slot_key::SlotKey;
 
 /// Bytes that many sockets are sent. The box is apart from the count of its owners, so that its
 /// memory goes with the last of them, even if a weak reference is left.
@@ -24,15 +26,15 @@ pub(crate) struct Held {
     sweep_at: usize,
     /// The distinct large pieces.
     large: Vec<Weak<Encoded>>,
-    holders: Vec<Holder>,
+    /// By slot: a socket begins a large piece only once it has taken all before.
+    holders: BTreeMap<SlotKey, Holder>,
     /// Slots that wait for room.
-    waiting: Vec<u32>,
+    waiting: BTreeSet<SlotKey>,
 }
 
 /// A socket that has begun a large piece.
 #[derive(Debug)]
 struct Holder {
-    slot: u32,
     piece: Weak<Encoded>,
     /// What its socket had taken of its queue, and when that was looked at.
     taken_bytes: usize,
@@ -107,12 +109,13 @@ impl Held {
             self.large.push(Arc::downgrade(piece));
         }
         let piece = Arc::downgrade(piece);
-        self.holders.push(Holder { slot, piece, taken_bytes: 0, seen_at: now, is_slow: false });
+        let holder = Holder { piece, taken_bytes: 0, seen_at: now, is_slow: false };
+        self.holders.insert(SlotKey(slot), holder);
     }
 
     /// The socket in `slot` waits for room.
     pub(crate) fn wait(&mut self, slot: u32) {
-        self.waiting.push(slot);
+        self.waiting.insert(SlotKey(slot));
     }
 
     /// Those that waited for room, once there is some.
@@ -120,7 +123,7 @@ impl Held {
         if self.waiting.is_empty() || !self.has_room() {
             return Vec::new();
         }
-        std::mem::take(&mut self.waiting)
+        std::mem::take(&mut self.waiting).into_iter().map(|slot| slot.0).collect()
     }
 
     /// Looks how much the holders have taken; `taken_bytes` says so of the one that holds the piece
@@ -130,8 +133,8 @@ impl Held {
         now: Instant,
         taken_bytes: impl Fn(u32, &Weak<Encoded>) -> Option<usize>,
     ) -> Vec<u32> {
-        self.holders.retain_mut(|holder| {
-            let Some(taken) = taken_bytes(holder.slot, &holder.piece) else { return false };
+        self.holders.retain(|slot, holder| {
+            let Some(taken) = taken_bytes(slot.0, &holder.piece) else { return false };
             if now.since(holder.seen_at) >= PROGRESS_WINDOW {
                 holder.is_slow = taken.saturating_sub(holder.taken_bytes) < PROGRESS_BYTES;
                 holder.taken_bytes = taken;
@@ -142,8 +145,8 @@ impl Held {
         if self.waiting.is_empty() || self.has_room() {
             return Vec::new();
         }
-        let slow = self.holders.iter().filter(|holder| holder.is_slow);
-        slow.map(|holder| holder.slot).collect()
+        let slow = self.holders.iter().filter(|(_, holder)| holder.is_slow);
+        slow.map(|(slot, _)| slot.0).collect()
     }
 
     /// How many sockets have begun a large piece or wait for room.
@@ -153,7 +156,8 @@ impl Held {
 
     /// The connection is gone: its slot may soon be another's.
     pub(crate) fn forget(&mut self, slot: u32) {
-        self.holders.retain(|holder| holder.slot != slot);
+        self.holders.remove(&SlotKey(slot));
+        self.waiting.remove(&SlotKey(slot));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one hub holds. Knows no rule of its own: each part is in the file that decides about it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::reading::TurnBudget;
 use crate::replies::Replies;
 use crate::reviews::Reviews;
 use crate::shards::Shards;
+use crate::taken_over::TakenOver;
 
 /// What a hub is made of.
 #[derive(Clone, Debug)]
@@ -83,8 +84,8 @@ pub struct Hub {
     pub(crate) leases: Leases,
     pub(crate) channel_leases: ChannelLeases,
     pub(crate) near_deadlines: NearDeadlines,
-    /// Connections that have taken a session over and may still wait for the rules.
-    pub(crate) taken_over: BTreeSet<u32>,
+    /// Connections that have taken a session over and wait for the rules.
+    pub(crate) taken_over: TakenOver,
     /// Sessions without a socket.
     pub(crate) detached: DetachedSessions,
     pub(crate) detached_users: DetachedUsers,
@@ -133,7 +134,7 @@ impl Hub {
             leases: Leases::new(config.presence_ttl, now),
             channel_leases: ChannelLeases::default(),
             near_deadlines: NearDeadlines::new(),
-            taken_over: BTreeSet::new(),
+            taken_over: TakenOver::default(),
             detached: DetachedSessions::default(),
             detached_users: DetachedUsers::default(),
             reviews: Reviews::default(),

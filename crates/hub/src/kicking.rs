@@ -22,9 +22,8 @@ impl<I: Io> Work<'_, I> {
         if kicks.keep_out_of(channel.clone(), target.clone(), (self.now, time)).is_err() {
             return Response::Full;
         }
-        let mut slots: Vec<u32> =
-            self.hub.audience.subscribers(&channel).iter().map(|one| one.slot).collect();
-        slots.extend(&self.hub.taken_over);
+        let mut slots: Vec<u32> = self.hub.audience.slots(&channel).collect();
+        slots.extend(self.hub.taken_over.in_channel(&channel));
         slots.sort_unstable();
         slots.dedup();
         let mut count = 0;

@@ -34,7 +34,9 @@ mod reviews;
 mod send_queue;
 mod sessions;
 mod shards;
+mod slot_key;
 mod snapshots;
+mod taken_over;
 mod user_answers;
 mod work;
 

@@ -240,7 +240,7 @@ impl<I: Io> Work<'_, I> {
         while let Some(slot) = self.hub.dead.pop() {
             self.hub.leases.close(slot);
             self.hub.channel_leases.forget(slot);
-            self.hub.taken_over.remove(&slot);
+            self.hub.taken_over.forget(slot);
             self.hub.snapshot_requests.forget(slot);
             self.hub.held.forget(slot);
             self.hub.connections.remove(slot);

@@ -46,8 +46,8 @@ impl<I: Io> Work<'_, I> {
     /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.
     fn report(&mut self, shard: u16) {
         for channel in self.hub.audience.channels_of(shard) {
-            let subscribers = self.hub.audience.subscribers(&channel).iter();
-            let sessions = subscribers.filter_map(|s| self.hub.connections.get(s.slot));
+            let slots = self.hub.audience.slots(&channel);
+            let sessions = slots.filter_map(|slot| self.hub.connections.get(slot));
             let trackers = sessions
                 .map(|connection| &connection.session)
                 .filter(|session| session.tracked().any(|name| *name == channel));
@@ -68,8 +68,7 @@ impl<I: Io> Work<'_, I> {
     /// Tells every socket that uses the channel, subscribed or not, that its map is lost, and
     /// answers for the sessions that are not told.
     pub(crate) fn send_resync(&mut self, channel: &ChannelName) {
-        let subscribers = self.hub.audience.subscribers(channel).iter();
-        let mut slots: Vec<u32> = subscribers.map(|subscriber| subscriber.slot).collect();
+        let mut slots: Vec<u32> = self.hub.audience.slots(channel).collect();
         let connections = &self.hub.connections;
         let may_join = |slot: &u32| connections.get(*slot).is_some_and(Connection::may_join_later);
         slots.extend(connections.named(channel).filter(may_join));
@@ -87,8 +86,7 @@ impl<I: Io> Work<'_, I> {
         if self.hub.policy.settings_for(channel).disconnect_grace_ms > 0 {
             return;
         }
-        let subscribers = self.hub.audience.subscribers(channel).iter();
-        let slots: Vec<u32> = subscribers.map(|subscriber| subscriber.slot).collect();
+        let slots: Vec<u32> = self.hub.audience.slots(channel).collect();
         for slot in slots {
             self.handle_input(slot, Input::Hibernated { channel: channel.clone() });
         }
@@ -99,12 +97,8 @@ impl<I: Io> Work<'_, I> {
     fn resend_for_absent(&mut self, channel: &ChannelName) {
         let max_members = self.hub.policy.settings_for(channel).max_members;
         let connections = &self.hub.connections;
-        self.hub.taken_over.retain(|slot| {
-            connections
-                .get(*slot)
-                .is_some_and(|c| c.session.tracked_without_listening().next().is_some())
-        });
-        let taken_over = self.hub.taken_over.iter().filter_map(|slot| connections.get(*slot));
+        let slots = self.hub.taken_over.in_channel(channel);
+        let taken_over = slots.filter_map(|slot| connections.get(slot));
         let connected = taken_over.filter_map(|c| shown_by(&c.session, channel));
         let keyed = self.hub.keyed_members.in_channel(channel);
         let connected: Vec<Put> = connected.chain(keyed).collect();
@@ -124,12 +118,9 @@ impl<I: Io> Work<'_, I> {
 
     /// The channels of one shard in which a session shows something and is sent nothing.
     fn channels_of_absent(&self, shard: u16) -> Vec<ChannelName> {
-        let slots = self.hub.taken_over.iter();
-        let connected = slots.filter_map(|slot| self.hub.connections.get(*slot));
-        let shown =
-            connected.flat_map(|c| c.session.tracked_without_listening().map(|(name, _)| name));
         let keyed = self.hub.keyed_members.channels();
-        let all = shown.chain(self.hub.detached.channels()).chain(keyed);
+        let taken_over = self.hub.taken_over.channels();
+        let all = taken_over.chain(self.hub.detached.channels()).chain(keyed);
         let mut channels: Vec<ChannelName> =
             all.filter(|name| name.shard() == shard).cloned().collect();
         channels.sort_unstable();

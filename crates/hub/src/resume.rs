@@ -63,6 +63,15 @@ impl<I: Io> Work<'_, I> {
         self.hub.outgoing.push_handover(asker.peer, mail);
     }
 
+    /// What the session subscribes to waits for the rules from here on.
+    fn note_taken_over(&mut self, slot: u32) {
+        if let Some(connection) = self.hub.connections.get(slot) {
+            let subscriptions = connection.session.subscriptions();
+            let channels = subscriptions.map(|(channel, _)| channel.clone()).collect();
+            self.hub.taken_over.insert(slot, channels);
+        }
+    }
+
     /// The claimed session, or nothing where it is no more. The socket that claimed it may be
     /// gone by now: then nobody has it any more, and it ends.
     pub(crate) fn taken_over(&mut self, asker: Asker, session: Option<Box<Session>>) {
@@ -70,8 +79,11 @@ impl<I: Io> Work<'_, I> {
         let holder = self.hub.connections.get(slot);
         match holder.filter(|c| c.is_open() && asker.is(&c.session)) {
             Some(_) => {
-                self.hub.taken_over.insert(slot);
-                self.dispatch(slot, Input::TakenOver { claimed: session });
+                self.handle_input(slot, Input::TakenOver { claimed: session });
+                self.note_taken_over(slot);
+                self.apply_session_effects(slot);
+                self.apply_shard_effects();
+                self.note_deadline(slot);
                 // Its members keep their leases while the rules are asked for them.
                 self.reset_leases(slot);
             }

@@ -6,8 +6,8 @@ mod one_hub;
 
 use std::sync::Arc;
 
-use herenow_core::{ChannelSettings, Claim, Patterns, Peer, Policy};
-use herenow_hub::{End, Event};
+use herenow_core::{ChannelSettings, Claim, Overrides, Pattern, Patterns, Peer, Policy};
+use herenow_hub::{End, Event, Holdings};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel};
 use one_hub::{OneHub, masked, settings, track};
 
@@ -18,11 +18,30 @@ const FEW_LOOKS: u64 = 40;
 
 fn with_idle(policy: Policy) -> OneHub {
     let mut one_hub = OneHub::with_policy(policy);
-    for _ in 0..IDLE {
-        one_hub.connect();
+    connect_idle(&mut one_hub, IDLE);
+    one_hub
+}
+
+fn connect_idle(one_hub: &mut OneHub, count: usize) -> Vec<u32> {
+    let connect = |_| {
+        let slot = one_hub.connect();
+        one_hub.turn();
+        slot
+    };
+    (0..count).map(connect).collect()
+}
+
+/// Turns until nothing is left to be read or written.
+fn settle(one_hub: &mut OneHub) {
+    one_hub.turn();
+    let has_work = |held: Holdings| held.unread + held.deliveries + held.planned > 0;
+    while has_work(one_hub.holdings()) {
         one_hub.turn();
     }
-    one_hub
+}
+
+fn end(one_hub: &mut OneHub, slot: u32) {
+    one_hub.tell(Event::Ended { slot, how: End::Broken });
 }
 
 fn looks(one_hub: &mut OneHub, take: impl FnOnce(&mut OneHub)) -> u64 {
@@ -153,4 +172,107 @@ fn a_reload_reviews_each_connection_at_the_same_cost_however_many_there_are() {
     };
     let (few, many) = (looks_each(IDLE / 10), looks_each(IDLE));
     assert!(many <= few + 1, "{few} looks each for few, {many} for many");
+}
+
+/// What a lookup in a channel of that many subscribers may look at, and what is done about the one
+/// that is found.
+const FEW_LOOKUPS: u64 = 80;
+
+#[test]
+fn those_who_leave_a_large_channel_are_found_without_a_walk_over_it() {
+    let mut one_hub = OneHub::new();
+    let slots = connect_idle(&mut one_hub, IDLE);
+    slots.iter().for_each(|slot| one_hub.receive(*slot, &subscribe("stage")));
+    settle(&mut one_hub);
+    let before = one_hub.steps().subscribers;
+    for (number, slot) in slots.iter().enumerate() {
+        match number % 2 {
+            0 => end(&mut one_hub, *slot),
+            _ => one_hub
+                .receive(*slot, &masked(r#"{"type":"unsubscribe","channel":"presence:stage"}"#)),
+        }
+    }
+    settle(&mut one_hub);
+    assert_eq!(one_hub.holdings().subscriptions, 0);
+    let each = (one_hub.steps().subscribers - before) / IDLE as u64;
+    assert!((1..=FEW_LOOKUPS).contains(&each), "{each} looks at subscribers for each that left");
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn slow_sockets_that_hold_a_large_piece_end_without_a_walk_over_all_of_them() {
+    const MEMBERS: u64 = 600;
+    let mut one_hub = OneHub::new();
+    for number in 0..MEMBERS {
+        let slot = one_hub.connect();
+        one_hub.receive(slot, &track("stage", number, STATE_BYTES));
+        one_hub.turn();
+    }
+    let slots = connect_idle(&mut one_hub, IDLE);
+    one_hub.refuse_writes_above(64 * 1024);
+    slots.iter().for_each(|slot| one_hub.receive(*slot, &subscribe("stage")));
+    settle(&mut one_hub);
+    assert_eq!(one_hub.holdings().large_pieces, IDLE);
+    let before = one_hub.steps().slots;
+    slots.iter().for_each(|slot| end(&mut one_hub, *slot));
+    settle(&mut one_hub);
+    assert_eq!(one_hub.holdings().large_pieces, 0);
+    let each = (one_hub.steps().slots - before) / IDLE as u64;
+    assert!((1..=FEW_LOOKUPS).contains(&each), "{each} slots compared for each that ended");
+}
+
+// P9.3
+#[test]
+fn a_channel_that_wakes_is_answered_for_without_a_look_at_those_taken_over_in_others() {
+    const IN_ONE_CHANNEL: u32 = 10;
+    let mut one_hub = OneHub::with_policy(with_grace());
+    let sleeper = one_hub.connect();
+    one_hub.receive(sleeper, &track("sleepy", 1, STATE_BYTES));
+    one_hub.turn();
+    one_hub.hibernate();
+    let mut claims = Vec::new();
+    for slot in 1..=IDLE as u32 {
+        assert_eq!(one_hub.connect(), slot);
+        claims.push((slot, one_hub.claimable().expect("a token was given")));
+        one_hub.receive(slot, &track(&format!("c{}", slot / IN_ONE_CHANNEL), 1, STATE_BYTES));
+        one_hub.turn();
+    }
+    claims.iter().for_each(|(slot, _)| end(&mut one_hub, *slot));
+    one_hub.turn();
+    one_hub.silence_rules();
+    for (slot, claim) in claims {
+        one_hub.return_to(slot, Some(claim));
+        one_hub.turn();
+    }
+    assert_eq!(one_hub.holdings().taken_over, IDLE);
+    one_hub.record();
+    let seen = looks(&mut one_hub, |one_hub| {
+        one_hub.receive(sleeper, &track("sleepy", 2, STATE_BYTES));
+    });
+    assert_eq!(count_of("PRESENCE_RESYNC", &one_hub.take_recorded()), 1);
+    assert!(seen <= FEW_LOOKS, "{seen} looks at {IDLE} connections");
+}
+
+#[test]
+fn a_put_in_a_namespace_with_a_lease_of_its_own_looks_at_its_own_connection_alone() {
+    let own = Overrides { presence_ttl_ms: Some(60_000), ..Overrides::default() };
+    let games = Pattern::parse("presence:game-*").expect("a valid pattern");
+    let patterns = Patterns::new(vec![(games, own)]);
+    let mut one_hub = OneHub::with_policy(Policy::new(settings(), patterns));
+    let slots = connect_idle(&mut one_hub, IDLE);
+    for slot in &slots {
+        one_hub.receive(*slot, &track(&format!("game-{}", slot / 10), 1, STATE_BYTES));
+        one_hub.turn();
+    }
+    assert_eq!(one_hub.holdings().channel_leases, IDLE);
+    let seen = looks(&mut one_hub, |one_hub| {
+        one_hub.receive(slots[7], &track("game-0", 2, STATE_BYTES));
+    });
+    assert!((1..=FEW_LOOKS).contains(&seen), "{seen} looks at {IDLE} connections");
+}
+
+#[test]
+fn a_turn_in_which_nothing_happened_looks_at_no_connection() {
+    let mut one_hub = with_idle(with_grace());
+    assert_eq!(looks(&mut one_hub, |one_hub| one_hub.shell_turn()), 0);
 }

@@ -49,6 +49,8 @@ struct Counting {
     written: Written,
     is_recording: bool,
     recorded: Vec<u8>,
+    /// Nothing is taken of a write longer than this.
+    max_write_bytes: Option<usize>,
     /// No question to the rules is answered.
     are_rules_silent: bool,
     /// What the next resume token claims.
@@ -213,6 +215,11 @@ impl OneHub {
         self.outside.are_rules_silent = true;
     }
 
+    /// Sockets take nothing of a write longer than this from here on.
+    pub fn refuse_writes_above(&mut self, bytes: usize) {
+        self.outside.max_write_bytes = Some(bytes);
+    }
+
     /// Keeps what is written from here on.
     pub fn record(&mut self) {
         self.outside.is_recording = true;
@@ -238,6 +245,9 @@ impl OneHub {
 impl Io for Counting {
     fn write(&mut self, _: u32, parts: &[IoSlice<'_>]) -> Wrote {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if self.max_write_bytes.is_some_and(|most| bytes > most) {
+            return Wrote::Bytes(0);
+        }
         self.written.writes += 1;
         self.written.parts += parts.len() as u64;
         self.written.bytes += bytes as u64;
