@@ -100,11 +100,11 @@ impl World {
     fn report(&mut self, of: usize) {
         for channel in self.names.clone() {
             let audience = &mut self.peers[of].audience;
-            if audience.subscribers(&channel).is_empty() {
+            if audience.count(&channel) == 0 {
                 continue;
             }
             let request_id = audience.request_for_all(&channel);
-            let slots = audience.subscribers(&channel).iter().map(|one| one.slot as usize);
+            let slots = audience.slots(&channel).map(|slot| slot as usize);
             let slots: Vec<usize> = slots.collect();
             let trackers = slots.iter().filter(|slot| self.shows(**slot, &channel).is_some());
             let trackers = trackers.map(|slot| (self.people[*slot].connection, OWNER)).collect();
