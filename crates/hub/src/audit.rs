@@ -5,7 +5,6 @@ use herenow_wire::ChannelName;
 
 use crate::connection::Connection;
 use crate::hub::Hub;
-use crate::slot_key;
 
 /// See the module. Each field counts what one collection holds, or says the most that one
 /// connection has.
@@ -85,9 +84,6 @@ pub struct Steps {
     pub requests: u64,
     /// Looks at the subscribers of a channel to find one of them.
     pub subscribers: u64,
-    /// Comparisons of slots in collections that are looked through for one of them. Of all hubs of
-    /// the thread, and 0 in a release build.
-    pub slots: u64,
 }
 
 impl Hub {
@@ -97,7 +93,6 @@ impl Hub {
             connections: self.connections.looks(),
             requests: self.requests.looks(),
             subscribers: self.audience.looks(),
-            slots: slot_key::compared(),
         }
     }
 

@@ -3,15 +3,13 @@
 //! slow socket has begun stays in memory; nothing else would keep readers that stop from holding
 //! one version of a large channel each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use herenow_core::Instant;
 use herenow_wire::ChannelName;
 use herenow_wire::encode::Position;
-
-use crate::slot_key::SlotKey;
 
 /// Bytes that many sockets are sent. The box is apart from the count of its owners, so that its
 /// memory goes with the last of them, even if a weak reference is left.
@@ -27,9 +25,9 @@ pub(crate) struct Held {
     /// The distinct large pieces.
     large: Vec<Weak<Encoded>>,
     /// By slot: a socket begins a large piece only once it has taken all before.
-    holders: BTreeMap<SlotKey, Holder>,
+    holders: BTreeMap<u32, Holder>,
     /// Slots that wait for room.
-    waiting: BTreeSet<SlotKey>,
+    waiting: Vec<u32>,
 }
 
 /// A socket that has begun a large piece.
@@ -110,12 +108,12 @@ impl Held {
         }
         let piece = Arc::downgrade(piece);
         let holder = Holder { piece, taken_bytes: 0, seen_at: now, is_slow: false };
-        self.holders.insert(SlotKey(slot), holder);
+        self.holders.insert(slot, holder);
     }
 
     /// The socket in `slot` waits for room.
     pub(crate) fn wait(&mut self, slot: u32) {
-        self.waiting.insert(SlotKey(slot));
+        self.waiting.push(slot);
     }
 
     /// Those that waited for room, once there is some.
@@ -123,7 +121,7 @@ impl Held {
         if self.waiting.is_empty() || !self.has_room() {
             return Vec::new();
         }
-        std::mem::take(&mut self.waiting).into_iter().map(|slot| slot.0).collect()
+        std::mem::take(&mut self.waiting)
     }
 
     /// Looks how much the holders have taken; `taken_bytes` says so of the one that holds the piece
@@ -134,7 +132,7 @@ impl Held {
         taken_bytes: impl Fn(u32, &Weak<Encoded>) -> Option<usize>,
     ) -> Vec<u32> {
         self.holders.retain(|slot, holder| {
-            let Some(taken) = taken_bytes(slot.0, &holder.piece) else { return false };
+            let Some(taken) = taken_bytes(*slot, &holder.piece) else { return false };
             if now.since(holder.seen_at) >= PROGRESS_WINDOW {
                 holder.is_slow = taken.saturating_sub(holder.taken_bytes) < PROGRESS_BYTES;
                 holder.taken_bytes = taken;
@@ -146,7 +144,7 @@ impl Held {
             return Vec::new();
         }
         let slow = self.holders.iter().filter(|(_, holder)| holder.is_slow);
-        slow.map(|(slot, _)| slot.0).collect()
+        slow.map(|(slot, _)| *slot).collect()
     }
 
     /// How many sockets have begun a large piece or wait for room.
@@ -156,8 +154,7 @@ impl Held {
 
     /// The connection is gone: its slot may soon be another's.
     pub(crate) fn forget(&mut self, slot: u32) {
-        self.holders.remove(&SlotKey(slot));
-        self.waiting.remove(&SlotKey(slot));
+        self.holders.remove(&slot);
     }
 }
 

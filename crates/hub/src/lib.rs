@@ -34,7 +34,6 @@ mod reviews;
 mod send_queue;
 mod sessions;
 mod shards;
-mod slot_key;
 mod snapshots;
 mod taken_over;
 mod user_answers;

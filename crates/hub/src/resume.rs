@@ -3,7 +3,7 @@
 //! the session included: no table of tokens exists, and no loop searches.
 
 use herenow_core::{Asker, Claim, Input, Session};
-use herenow_wire::UserId;
+use herenow_wire::{ChannelName, UserId};
 
 use crate::api::Io;
 use crate::mail::Mail;
@@ -69,6 +69,17 @@ impl<I: Io> Work<'_, I> {
             let subscriptions = connection.session.subscriptions();
             let channels = subscriptions.map(|(channel, _)| channel.clone()).collect();
             self.hub.taken_over.insert(slot, channels);
+        }
+    }
+
+    /// The rules have been asked for a channel, and may have answered.
+    pub(crate) fn settle_taken_over(&mut self, slot: u32, channel: &ChannelName) {
+        if self.hub.taken_over.is_empty() {
+            return;
+        }
+        let connection = self.hub.connections.get(slot);
+        if !connection.is_some_and(|c| c.session.awaits_right_to(channel)) {
+            self.hub.taken_over.settle(slot, channel);
         }
     }
 

@@ -218,14 +218,8 @@ impl<I: Io> Work<'_, I> {
 
     fn decide(&mut self, slot: u32, channel: ChannelName, ruling: Ruling) {
         let channel = self.hub.audience.canonical(channel);
-        if self.hub.taken_over.is_empty() {
-            return self.handle_input(slot, Input::Decision { channel, ruling });
-        }
         self.handle_input(slot, Input::Decision { channel: channel.clone(), ruling });
-        let connection = self.hub.connections.get(slot);
-        if !connection.is_some_and(|c| c.session.awaits_right_to(&channel)) {
-            self.hub.taken_over.settle(slot, &channel);
-        }
+        self.settle_taken_over(slot, &channel);
     }
 
     /// New rules hold from here on, and whatever the old ones granted is asked again, bit by bit.

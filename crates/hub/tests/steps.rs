@@ -198,29 +198,6 @@ fn those_who_leave_a_large_channel_are_found_without_a_walk_over_it() {
     assert!((1..=FEW_LOOKUPS).contains(&each), "{each} looks at subscribers for each that left");
 }
 
-#[test]
-#[cfg(debug_assertions)]
-fn slow_sockets_that_hold_a_large_piece_end_without_a_walk_over_all_of_them() {
-    const MEMBERS: u64 = 600;
-    let mut one_hub = OneHub::new();
-    for number in 0..MEMBERS {
-        let slot = one_hub.connect();
-        one_hub.receive(slot, &track("stage", number, STATE_BYTES));
-        one_hub.turn();
-    }
-    let slots = connect_idle(&mut one_hub, IDLE);
-    one_hub.refuse_writes_above(64 * 1024);
-    slots.iter().for_each(|slot| one_hub.receive(*slot, &subscribe("stage")));
-    settle(&mut one_hub);
-    assert_eq!(one_hub.holdings().large_pieces, IDLE);
-    let before = one_hub.steps().slots;
-    slots.iter().for_each(|slot| end(&mut one_hub, *slot));
-    settle(&mut one_hub);
-    assert_eq!(one_hub.holdings().large_pieces, 0);
-    let each = (one_hub.steps().slots - before) / IDLE as u64;
-    assert!((1..=FEW_LOOKUPS).contains(&each), "{each} slots compared for each that ended");
-}
-
 // P9.3
 #[test]
 fn a_channel_that_wakes_is_answered_for_without_a_look_at_those_taken_over_in_others() {
