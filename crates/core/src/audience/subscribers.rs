@@ -12,9 +12,13 @@ use super::Subscriber;
 pub(super) enum Subscribers {
     /// As many as one chunk holds.
     Few(Vec<Subscriber>),
-    /// Two chunks or more, none of them empty. Boxed, so that the many small channels do not pay.
-    Many(Box<Vec<Vec<Subscriber>>>),
+    /// Boxed, so that the many small channels do not pay.
+    Many(Box<Chunks>),
 }
+
+/// Two chunks or more, none of them empty.
+#[derive(Debug)]
+pub(super) struct Chunks(Vec<Vec<Subscriber>>);
 
 /// Subscribers in one chunk: 3 KB.
 const CHUNK: usize = 256;
@@ -96,14 +100,15 @@ impl Subscribers {
 
     fn insert_chunk(&mut self, at: usize, chunk: Vec<Subscriber>) {
         match self {
-            Self::Few(lower) => *self = Self::Many(Box::new(vec![std::mem::take(lower), chunk])),
-            Self::Many(chunks) => chunks.insert(at, chunk),
+            Self::Few(lower) => *self = Self::Many(Box::new(Chunks(vec![std::mem::take(lower), chunk]))),
+            Self::Many(chunks) => chunks.0.insert(at, chunk),
         }
     }
 
     /// One was removed from the chunk: keeps chunks from becoming many and sparse.
     fn merge(&mut self, at: usize) {
         let Self::Many(chunks) = self else { return };
+        let chunks = &mut chunks.0;
         if chunks[at].len() >= SPARSE {
             return;
         }
@@ -122,14 +127,14 @@ impl Subscribers {
     fn chunks(&self) -> &[Vec<Subscriber>] {
         match self {
             Self::Few(chunk) => std::slice::from_ref(chunk),
-            Self::Many(chunks) => chunks,
+            Self::Many(chunks) => &chunks.0,
         }
     }
 
     fn chunks_mut(&mut self) -> &mut [Vec<Subscriber>] {
         match self {
             Self::Few(chunk) => std::slice::from_mut(chunk),
-            Self::Many(chunks) => chunks,
+            Self::Many(chunks) => &mut chunks.0,
         }
     }
 }
