@@ -274,10 +274,10 @@ impl<I: Io> Work<'_, I> {
         snapshot_for: SnapshotFor,
         out: &mut Vec<Recipient>,
     ) {
-        for subscriber in self.hub.audience.subscribers(channel) {
+        self.hub.audience.subscribers(channel).for_each(|subscriber| {
             let slot = subscriber.slot;
             out.extend(subscriber.take(snapshot_for).map(|part| Recipient { slot, part }));
-        }
+        });
     }
 
     fn write_to<'a>(

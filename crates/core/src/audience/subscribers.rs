@@ -100,7 +100,9 @@ impl Subscribers {
 
     fn insert_chunk(&mut self, at: usize, chunk: Vec<Subscriber>) {
         match self {
-            Self::Few(lower) => *self = Self::Many(Box::new(Chunks(vec![std::mem::take(lower), chunk]))),
+            Self::Few(lower) => {
+                *self = Self::Many(Box::new(Chunks(vec![std::mem::take(lower), chunk])))
+            }
             Self::Many(chunks) => chunks.0.insert(at, chunk),
         }
     }
