@@ -457,3 +457,66 @@ fn inputs_of_a_socket_that_is_gone_do_nothing() {
     assert_eq!(bench.text(&sync(7, 5, ROW_BOB)), []);
     assert_eq!(bench.lose(), []);
 }
+
+/// One table of `fixtures/codes.json`.
+fn codes(table: &str) -> Vec<serde_json::Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/codes.json");
+    let fixture = std::fs::read_to_string(path).expect("the fixture is in the repository");
+    let fixture: serde_json::Value = serde_json::from_str(&fixture).expect("the fixture is JSON");
+    fixture[table].as_array().expect("the fixture has this table").clone()
+}
+
+// P10.2
+#[test]
+fn a_close_is_followed_by_what_the_table_of_codes_says() {
+    let half_a_second = Some(RECONNECT_BASE / 2);
+    for row in codes("closes") {
+        let mut bench = Bench::connected();
+        let code = row["code"].as_u64().and_then(|code| code.try_into().ok()).expect("a code");
+        bench.close(code, r#"{"retryAfterMs":4321}"#);
+        let wait = bench.machine.poll_timeout().map(|at| at - bench.now);
+        let expected = match row["client"].as_str() {
+            Some("soon") => half_a_second,
+            Some("later") => Some(RECONNECT_CAP / 2),
+            Some("told") => Some(Duration::from_millis(4321)),
+            Some("new-token") => None,
+            other => panic!("{other:?} is nothing that a client does"),
+        };
+        assert_eq!(wait, expected, "{row}");
+    }
+    let mut bench = Bench::connected();
+    bench.close(4999, "");
+    assert_eq!(bench.machine.poll_timeout().map(|at| at - bench.now), half_a_second);
+}
+
+// P10.1
+#[test]
+fn an_error_of_a_channel_is_followed_by_what_the_table_of_codes_says() {
+    for row in codes("errors") {
+        let mut bench = Bench::connected();
+        bench.input(Input::Listen(a()));
+        let code = row["code"].as_str().expect("a code");
+        let kick = if code == "KICKED" { r#","retryAfterMs":5000"# } else { "" };
+        bench.text(&format!(
+            r#"{{"type":"error","code":"{code}","message":"m","channel":"presence:a"{kick}}}"#
+        ));
+        let wait = bench.machine.poll_timeout().map(|at| at - bench.now);
+        let refreshed =
+            bench.text(r#"{"type":"auth_refreshed","userId":"u","revokedChannels":[]}"#);
+        let asks_with_the_next_token = refreshed == [send(SUBSCRIBE)];
+        match row["client"].as_str() {
+            Some("retry") => assert!(wait <= Some(RETRY_CAP), "{row}"),
+            Some("kicked") => {
+                assert_eq!(wait, Some(Duration::from_secs(5)), "{row}");
+                assert!(asks_with_the_next_token, "{row}");
+            }
+            Some("next-token") => {
+                assert_eq!(wait, Some(PING_INTERVAL), "{row}");
+                assert!(asks_with_the_next_token, "{row}");
+            }
+            Some("report") => assert_eq!(wait, Some(PING_INTERVAL), "{row}"),
+            Some("close") => {}
+            other => panic!("{other:?} is nothing that a client does"),
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Every name and number by which the protocol says why: error codes, close codes, leave reasons.
 //!
-//! One table, so that the documentation and the SDK have one place to agree with. It knows nothing
-//! of when a code is used beyond what is written beside it.
+//! What clients do after each is in `fixtures/codes.json`, which the documentation and both client
+//! libraries are tested from. It knows nothing of when a code is used beyond what is written beside it.
 
 use std::fmt;
 
@@ -112,29 +112,32 @@ pub enum CloseCode {
     Normal,
     /// The server or this part of it goes away. Reconnect: yes, with backoff.
     GoingAway,
-    /// A frame breaks RFC 6455. Reconnect: no, the client is faulty.
+    /// A frame breaks RFC 6455. Reconnect: yes, after a long wait, since the fault may be a proxy's.
     ProtocolError,
-    /// A binary frame; the protocol is text only. Reconnect: no, the client is faulty.
+    /// A binary frame; the protocol is text only. Reconnect: yes, after a long wait, since the fault may be a proxy's.
     BinaryFrame,
-    /// A text message is not UTF-8. Reconnect: no, the client is faulty.
+    /// A text message is not UTF-8. Reconnect: yes, after a long wait, since the fault may be a proxy's.
     InvalidUtf8,
-    /// A message is longer than the server takes. Reconnect: no, the same message would meet the same end.
+    /// A message is longer than the server takes. Reconnect: yes, after a long
+    /// wait, since the same message would end the same way.
     MessageTooBig,
     /// The server restarts; the reason is JSON with `retryAfterMs`. Reconnect: yes, after that time.
     Restart,
-    /// The server has no room for more. Reconnect: yes, with backoff.
+    /// The server has no room for more. Reconnect: yes, after a long wait.
     Overloaded,
-    /// No token came in time. Reconnect: yes, with a token.
+    /// No token came in time. Reconnect: yes, after a long wait, with a token.
     AuthTimeout,
     /// The token is bad or ran out. Reconnect: only with another token.
     AuthFailed,
-    /// The server has no key to check tokens with. Reconnect: no, its operator must act.
+    /// The server has no key to check tokens with. Reconnect: yes, after a long wait, since its
+    /// operator must act.
     NoKeyConfigured,
     /// A backend has disconnected the user. Reconnect: only with another token.
     Kicked,
     /// The connection was silent for the whole presence TTL. Reconnect: yes, at once.
     PresenceTimeout,
-    /// The connection sent far more than it may for too long. Reconnect: no.
+    /// The connection sent far more than it may for too long. Reconnect: yes, after a long
+    /// wait.
     Abuse,
 }
 

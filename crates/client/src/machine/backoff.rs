@@ -14,7 +14,7 @@ pub const RECONNECT_CAP: Duration = Duration::from_secs(10);
 /// The longest wait that a server may ask for; more is a mistake of its clock or its operator.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 
-/// Closes after which an early attempt would only meet the same end.
+/// Closes after which an early attempt would only meet the same end: `later` in `fixtures/codes.json`.
 const SLOW: [CloseCode; 8] = [
     // A network that was slow refuses nobody, not even an observer without a token.
     CloseCode::AuthTimeout,
