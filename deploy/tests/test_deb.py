@@ -1,9 +1,11 @@
 """The Debian package in a root of its own: installed, started as its unit says, upgraded, removed and
 purged, by a real dpkg and with its maintainer scripts. It is packed from the debug build, which is there."""
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import unittest
 from pathlib import Path
@@ -21,6 +23,12 @@ def build(version: str, folder: Path) -> Path:
         env=environment(PROFILE="dev", PATH=f"{TOOLS}:{os.environ['PATH']}"),
     )
     return package
+
+
+def kill(process: int) -> None:
+    """Ends a process that is not a child of this one, unless it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can install a package")
@@ -44,7 +52,8 @@ class Deb(Test):
         return run("dpkg-query", f"--admindir={self.root}/var/lib/dpkg", *question).strip()
 
     def serve(self) -> None:
-        """Starts the server as the unit says, as far as that goes without systemd, and stops it."""
+        """Starts the server as the unit says, as far as that goes without systemd, has it replaced by a
+        new process, and stops that."""
         unit = (self.root / "usr/lib/systemd/system/herenow.service").read_text()
         credentials = self.folder / "credentials"
         credentials.mkdir(exist_ok=True)
@@ -53,7 +62,11 @@ class Deb(Test):
         settings = dict(re.findall(r"^Environment=([^=]+)=(.*)$", unit, re.MULTILINE))
         overrides = (self.root / "etc/default/herenow").read_text()
         settings |= dict(re.findall(r"^(\w+)=(.*)$", overrides, re.MULTILINE))
-        settings = {name: value.replace("%d", str(credentials)) for name, value in settings.items()}
+        runtime = self.folder / "run"
+        runtime.mkdir(exist_ok=True)
+        places = {"%d": credentials, "/run/herenow": runtime}
+        for variable, place in places.items():
+            settings = {name: value.replace(variable, str(place)) for name, value in settings.items()}
         start = re.search(r"^ExecStart=/(.+)$", unit, re.MULTILINE)[1].split()
         folder = re.search(r"^WorkingDirectory=/(.+)$", unit, re.MULTILINE)[1]
         binary = self.root / start[0]
@@ -61,8 +74,15 @@ class Deb(Test):
             process = self.start(binary, *start[1:], cwd=self.root / folder, env=settings, stderr=log)
         url = f"http://{settings['HERENOW_LISTEN']}"
         until("the server is ready", lambda: is_healthy(url, binary))
-        process.terminate()
+        pid_file = runtime / "herenow.pid"
+        self.assertEqual(int(pid_file.read_text()), process.pid)
+        run(binary, "upgrade", env=environment(HERENOW_PID_FILE=settings["HERENOW_PID_FILE"]))
         self.assertEqual(process.wait(), 0)
+        successor = int(pid_file.read_text())
+        self.addCleanup(kill, successor)
+        self.assertTrue(is_healthy(url, binary))
+        os.kill(successor, signal.SIGTERM)
+        until("the server has stopped", lambda: not pid_file.exists())
 
     def test_it_is_installed_started_upgraded_removed_and_purged(self) -> None:
         before = self.files()

@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::health::Target;
 use crate::listen::Place;
+use crate::pid_file::MAX_PATH_BYTES;
 
 /// A realtime presence server for browsers and programs, over WebSockets.
 #[derive(Debug, Parser)]
@@ -65,6 +66,9 @@ pub enum Command {
     /// Ask a running server whether it is ready; the exit code is 0 if it is, and 1 if it is not
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(Health),
+    /// Replace a running server with a new process of its program, without refusing a connection; returns when that serves, with 1 if it cannot and the old one serves on
+    #[command(after_help = UPGRADE_EXAMPLES)]
+    Upgrade(Upgrade),
     /// List the channels that are in use on a running server
     #[command(after_help = remote::CHANNELS_EXAMPLES)]
     Channels(Channels),
@@ -131,6 +135,10 @@ pub struct Serve {
     #[arg(long, env = "HERENOW_UNIX_SOCKET_MODE", value_name = "MODE", hide_env_values = true)]
     #[arg(value_parser = unix_mode)]
     pub unix_socket_mode: Option<u32>,
+    /// A file that names the process while it serves, for `herenow upgrade` and for scripts; the server does not start if another one has it [default: none]
+    #[arg(long, env = "HERENOW_PID_FILE", value_name = "FILE", hide_env_values = true)]
+    #[arg(value_parser = pid_file)]
+    pub pid_file: Option<PathBuf>,
     #[command(flatten)]
     pub server: Server,
 }
@@ -184,6 +192,27 @@ pub struct Health {
     #[arg(long, env = "HERENOW_URL", value_name = "URL", hide_env_values = true)]
     #[arg(value_parser = Target::parse)]
     pub url: Option<Target>,
+}
+
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// The file that the server was started with as --pid-file
+    #[arg(long, env = "HERENOW_PID_FILE", value_name = "FILE", hide_env_values = true)]
+    #[arg(value_parser = pid_file, default_value = DEFAULT_PID_FILE)]
+    pub pid_file: PathBuf,
+}
+
+/// Where the systemd unit has it.
+const DEFAULT_PID_FILE: &str = "/run/herenow/herenow.pid";
+
+fn pid_file(text: &str) -> Result<PathBuf, String> {
+    match text.len() {
+        0 => Err("write the path of a file, such as /run/herenow/herenow.pid".into()),
+        length if length > MAX_PATH_BYTES => {
+            Err(format!("the path of a pid file has at most {MAX_PATH_BYTES} bytes"))
+        }
+        _ => Ok(text.into()),
+    }
 }
 
 fn auth(text: &str) -> Result<Map<String, Value>, String> {
@@ -261,6 +290,12 @@ Examples:
   herenow health
   herenow health --url http://127.0.0.1:4700
   herenow health --url unix:/run/herenow.sock";
+
+const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  sudo herenow upgrade
+      The server of the systemd unit.
+  herenow upgrade --pid-file /var/run/herenow.pid";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -4,15 +4,20 @@
 //! Both speak over a pair of sockets, which is the standard input of the new process:
 //!
 //! 1. old: an [`Offer`] as JSON, with the listening sockets beside it
-//! 2. new: [`READY`], when its configuration, its keys and its loops are good
+//! 2. new: [`READY`], when its configuration, its keys and its loops are good; or [`FAILED`] and why
+//!    they are not
 //! 3. old: [`GO`], and takes no connections from here on; the new one takes them
 //!
 //! If either ends before, the other one reads the end of the stream.
 
+mod outcome;
 mod predecessor;
+mod requester;
 mod successor;
 
-pub use predecessor::Predecessor;
+pub use outcome::Outcome;
+pub use predecessor::{Predecessor, report_failure};
+pub use requester::{UpgradeError, upgrade};
 pub use successor::{Handover, Program};
 
 use std::fmt;
@@ -29,7 +34,9 @@ use crate::listen::MAX_PLACES;
 pub enum HandoverError {
     /// The new process could not be started.
     Start(io::Error),
-    /// The new process ended before it was ready. It has said why.
+    /// The new process cannot serve, for this reason.
+    Refused(String),
+    /// The new process ended before it was ready, and gave no reason here.
     Ended(ExitStatus),
     /// The new process was not ready in time and was ended.
     TooSlow,
@@ -53,12 +60,16 @@ struct Offer {
 /// Set for a process that is to take over.
 const VARIABLE: &str = "HERENOW_HANDOVER";
 const READY: &[u8] = b"ready\n";
+/// As long as [`READY`]. The reason follows.
+const FAILED: &[u8] = b"error\n";
 const GO: &[u8] = b"go\n";
 
 /// Public listeners and the one for metrics.
 const MAX_SOCKETS: usize = MAX_PLACES + 1;
 /// The longest offer: an address or the path of a socket for each.
 const MAX_OFFER_BYTES: usize = 4096;
+/// The longest reason. What is beyond is cut off.
+const MAX_REASON_BYTES: usize = 1024;
 
 /// How long the new process may take: reading a configuration alone may take ten seconds.
 const READY_TIME: Duration = Duration::from_secs(30);
@@ -69,6 +80,7 @@ impl fmt::Display for HandoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(error) => write!(f, "the new process could not be started: {error}"),
+            Self::Refused(reason) => write!(f, "the new process cannot serve: {reason}"),
             Self::Ended(status) => {
                 write!(f, "the new process ended ({status}); its last line says why")
             }

@@ -8,6 +8,7 @@ mod handover;
 mod health;
 mod listen;
 mod loading;
+mod pid_file;
 mod reload;
 mod remote;
 mod serving;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logs.line(format!("herenow: {error}\n").as_bytes());
+            handover::report_failure(&error);
             ExitCode::from(error.exit_code())
         }
     };

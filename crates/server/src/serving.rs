@@ -2,17 +2,20 @@
 //! it stops at a signal, or when another process has taken over from it. Knows signals and the order
 //! of things; what is served is known to the library.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use herenow_server::config::Config;
 use herenow_server::logs::Logs;
 use herenow_server::service_manager::ServiceManager;
 use herenow_server::{Server, Shutdown};
+use rustix::process::getppid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::handover::{Handover, Predecessor, Program};
+use crate::handover::{Handover, Outcome, Predecessor, Program};
 use crate::listen::{Listening, SocketFile, Wanted, listen_all};
+use crate::pid_file::PidFile;
 use crate::reload::{self, Running, Trigger};
 use crate::start::StartError;
 use crate::stop;
@@ -23,6 +26,8 @@ pub struct Serving {
     pub wanted: Wanted,
     pub running: Running,
     pub trigger: Trigger,
+    /// Where the process is named while it serves.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Serving {
@@ -39,13 +44,16 @@ impl Serving {
     }
 
     async fn run(self, logs: &Logs, announce: impl FnOnce(&Listening)) -> Result<(), StartError> {
-        let Self { mut config, wanted, running, trigger } = self;
+        let Self { mut config, wanted, running, trigger, pid_file: path } = self;
         let program = Program::of_this_process().map_err(StartError::System)?;
         let mut predecessor = Predecessor::of_this_process().map_err(StartError::Handover)?;
         if let Some(predecessor) = &predecessor {
             let grace = Duration::from_millis(config.settings.disconnect_grace_ms);
             config.settings.gather_ms = predecessor.gather_for(grace).as_millis() as u64;
         }
+        let replaced = predecessor.as_ref().and_then(|_| getppid());
+        let pid_file = path.as_deref().map(|path| PidFile::prepare(path, replaced)).transpose();
+        let mut pid_file = pid_file.map_err(StartError::PidFile)?;
         let listening = listen_all(&wanted, &config, predecessor.as_mut());
         let listening = listening.map_err(StartError::Listen)?;
         // Heard from before anybody is told that the server is there: who has read that may send
@@ -53,19 +61,27 @@ impl Serving {
         let Signals { stopped, hangup, handover } = Signals::listen(logs)?;
         let service_manager = config.service_manager.clone();
         let server = Server::start(config).map_err(StartError::Run)?;
-        if let Some(predecessor) = predecessor {
-            predecessor.take_over().map_err(StartError::Handover)?;
+        match predecessor {
+            None => {
+                pid_file.as_mut().map_or(Ok(()), PidFile::publish).map_err(StartError::PidFile)?
+            }
+            Some(predecessor) => {
+                predecessor.take_over().map_err(StartError::Handover)?;
+                pid_file.iter_mut().for_each(name_successor);
+            }
         }
         announce(&listening);
         let (reloads, reloaded) = mpsc::channel(1);
         tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
         let Listening { listeners, files, sockets, .. } = listening;
-        let successor = Handover { program, sockets, loops: server.loops().clone() };
+        let loops = server.loops().clone();
+        let successor = Handover { program, sockets, loops, pid_file: path };
         let shutdown = async move {
             tokio::select! {
                 _ = stopped => Shutdown::Stop,
                 process = successor.succeed(handover) => {
                     leave(process, files, &service_manager);
+                    pid_file.into_iter().for_each(PidFile::leave);
                     Shutdown::HandedOver
                 }
             }
@@ -79,6 +95,14 @@ fn leave(process: u32, files: Vec<SocketFile>, service_manager: &ServiceManager)
     tracing::info!(process, "a new process has taken over");
     files.into_iter().for_each(SocketFile::leave);
     service_manager.handed_over(process);
+}
+
+/// This process has taken over, and serves whatever becomes of its file.
+fn name_successor(pid_file: &mut PidFile) {
+    if let Err(error) = pid_file.publish() {
+        tracing::error!(%error, "no pid file names this process");
+    }
+    Outcome::Serves { process: std::process::id() }.tell(pid_file.path());
 }
 
 struct Signals {

@@ -19,12 +19,15 @@ use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
 
 use crate::check;
-use crate::cli::{Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token};
+use crate::cli::{
+    Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token, Upgrade,
+};
 use crate::generate::{self, ManualError};
-use crate::handover::HandoverError;
+use crate::handover::{self, HandoverError, UpgradeError};
 use crate::health::{self, HealthError, Target};
 use crate::listen::{ListenError, Listening, Place, TooFewFiles, Wanted, fit_to_open_files};
 use crate::loading::{self, LoadError};
+use crate::pid_file::PidFileError;
 use crate::reload::{Running, Trigger};
 use crate::remote::{self, RemoteError};
 use crate::serving::Serving;
@@ -45,6 +48,10 @@ pub enum StartError {
     NoSecret,
     /// What the operator names cannot be listened on.
     Listen(ListenError),
+    /// There can be no file that names the process.
+    PidFile(PidFileError),
+    /// No new process has taken over from a running one, which is what `herenow upgrade` was asked.
+    Upgrade(UpgradeError),
     /// It did not take over from the process that started it.
     Handover(HandoverError),
     /// A rule was asked and does not come back.
@@ -71,6 +78,7 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Check(check) => explain(&check),
         Command::Token(token) => print_token(token),
         Command::Health(health) => print_health(health),
+        Command::Upgrade(upgrade) => print_upgrade(&upgrade),
         Command::Channels(command) => remote::channels(&command).map_err(StartError::Remote),
         Command::Who(command) => remote::who(&command).map_err(StartError::Remote),
         Command::Where(command) => remote::find(&command).map_err(StartError::Remote),
@@ -118,7 +126,8 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
             let _ = writeln!(io::stdout(), "{}", greeting(address, started, run_key.as_ref()));
         }
     };
-    let serving = Serving { config, wanted, running, trigger: Trigger::SignalOrChange };
+    let trigger = Trigger::SignalOrChange;
+    let serving = Serving { config, wanted, running, trigger, pid_file: None };
     serving.serve(logs, announce)
 }
 
@@ -142,7 +151,7 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
              connections: raise the limit (ulimit -n, LimitNOFILE) or lower the setting"
         );
     }
-    let Serve { listen: places, unix_socket_mode: unix_mode, .. } = serve;
+    let Serve { listen: places, unix_socket_mode: unix_mode, pid_file, .. } = serve;
     let wanted = Wanted { places, flag: "--listen", unix_mode };
     let loops = config.settings.loops;
     let announce = |listening: &Listening| {
@@ -151,7 +160,7 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
             tracing::info!(%address, metrics, loops, "listening");
         }
     };
-    let serving = Serving { config, wanted, running, trigger: Trigger::Signal };
+    let serving = Serving { config, wanted, running, trigger: Trigger::Signal, pid_file };
     serving.serve(logs, announce)
 }
 
@@ -175,6 +184,11 @@ fn print_health(health: Health) -> Result<(), StartError> {
     let listen = std::env::var("HERENOW_LISTEN").ok();
     let target = health.url.unwrap_or_else(|| Target::of_this_machine(listen.as_deref()));
     let said = health::ask(&target).map_err(StartError::Health)?;
+    writeln!(io::stdout(), "{said}").map_err(StartError::System)
+}
+
+fn print_upgrade(upgrade: &Upgrade) -> Result<(), StartError> {
+    let said = handover::upgrade(&upgrade.pid_file).map_err(StartError::Upgrade)?;
     writeln!(io::stdout(), "{said}").map_err(StartError::System)
 }
 
@@ -323,6 +337,7 @@ impl StartError {
             | Self::Health(_)
             | Self::Manual(ManualError::Write(_))
             | Self::Handover(_)
+            | Self::Upgrade(_)
             | Self::Config(LoadError::System(_)) => 1,
             _ => 2,
         }
@@ -345,6 +360,8 @@ impl fmt::Display for StartError {
                  keys, which the server does not have.",
             ),
             Self::Listen(error) => error.fmt(f),
+            Self::PidFile(error) => error.fmt(f),
+            Self::Upgrade(error) => error.fmt(f),
             Self::Handover(error) => error.fmt(f),
             Self::LostRule => f.write_str(
                 "the rule does not come back, and nothing in it can be interrupted. Look for an array \

@@ -1,5 +1,6 @@
 //! The side of the new process.
 
+use std::fmt::Display;
 use std::io::{self, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -9,7 +10,10 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::{ANSWER_TIME, GO, HandoverError, MAX_OFFER_BYTES, MAX_SOCKETS, Offer, READY, VARIABLE};
+use super::{
+    ANSWER_TIME, FAILED, GO, HandoverError, MAX_OFFER_BYTES, MAX_REASON_BYTES, MAX_SOCKETS, Offer,
+    READY, VARIABLE,
+};
 
 /// The process that has started this one to take over from it.
 #[derive(Debug)]
@@ -22,6 +26,23 @@ pub struct Predecessor {
 
 /// How long a client may take to connect and authenticate once it begins.
 const RECONNECT_TIME: Duration = Duration::from_secs(2);
+
+/// Tells the predecessor, if there is one, why this process ends.
+pub fn report_failure(error: &dyn Display) {
+    if std::env::var_os(VARIABLE).is_none() {
+        return;
+    }
+    let lines = error.to_string();
+    // A message of several lines is one in the predecessor's log.
+    let mut reason = lines.split_whitespace().collect::<Vec<_>>().join(" ");
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+    // A predecessor that has handed over already does not listen.
+    let _ =
+        io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from).and_then(|mut channel| {
+            channel.set_write_timeout(Some(ANSWER_TIME))?;
+            channel.write_all(&[FAILED, reason.as_bytes()].concat())
+        });
+}
 
 impl Predecessor {
     /// The one that has started this process, if one has.

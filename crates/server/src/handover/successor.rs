@@ -15,8 +15,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::signal::unix::Signal;
 
 use super::{
-    ANSWER_TIME, GO, HandoverError, MAX_OFFER_BYTES, MAX_SOCKETS, Offer, READY, READY_TIME,
-    VARIABLE,
+    ANSWER_TIME, FAILED, GO, HandoverError, MAX_OFFER_BYTES, MAX_REASON_BYTES, MAX_SOCKETS, Offer,
+    Outcome, READY, READY_TIME, VARIABLE,
 };
 
 /// The program that this process was started from, by the path that it was started with, so that
@@ -34,6 +34,8 @@ pub struct Handover {
     /// Each with what it listens on, as the operator wrote it.
     pub sockets: Vec<(String, OwnedFd)>,
     pub loops: Loops,
+    /// Beside which a command may wait for the outcome.
+    pub pid_file: Option<PathBuf>,
 }
 
 /// The variable by which systemd says whom its watchdog watches: the new process is watched too.
@@ -68,15 +70,19 @@ impl Handover {
             }
             tracing::info!(program = %handover.program.path.display(), "starting a new process");
             let this = Arc::clone(&handover);
-            match tokio::task::spawn_blocking(move || this.start()).await {
+            let reason = match tokio::task::spawn_blocking(move || this.start()).await {
                 Ok(Ok(process)) => return process,
-                Ok(Err(error)) => tracing::error!(%error, "no upgrade: this process serves on"),
-                Err(_) => tracing::error!("no upgrade: a fault; this process serves on"),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "a fault".to_owned(),
+            };
+            tracing::error!(error = %reason, "no upgrade: this process serves on");
+            if let Some(pid_file) = &handover.pid_file {
+                Outcome::Failed { reason }.tell(pid_file);
             }
         }
     }
 
-    /// Starts the new process and waits until it is ready.
+    /// Starts the new process, and tells it to go when it is ready.
     fn start(&self) -> Result<u32, HandoverError> {
         if std::process::id() == FIRST_PROCESS {
             return Err(HandoverError::FirstProcess);
@@ -87,11 +93,19 @@ impl Handover {
         // It holds their end, and the channel would have no end without them.
         drop(command);
         let mut child = child.map_err(HandoverError::Start)?;
-        let done = self.offer(&channel).and_then(|()| agree(&channel));
-        if let Err(error) = done {
-            return Err(give_up(&mut child, error));
+        let answer = match self.offer(&channel) {
+            // It has ended already, and may have said why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => hear(&channel),
+            offered => offered.and_then(|()| hear(&channel)),
+        };
+        match answer.and_then(|answer| answer.tell_to_go(&channel)) {
+            Ok(Answer::Ready) => Ok(child.id()),
+            Ok(Answer::Failed(reason)) => {
+                end(&mut child);
+                Err(HandoverError::Refused(reason))
+            }
+            Err(error) => Err(give_up(&mut child, error)),
         }
-        Ok(child.id())
     }
 
     fn offer(&self, channel: &UnixStream) -> io::Result<()> {
@@ -112,16 +126,38 @@ impl Handover {
     }
 }
 
-/// Waits until the new process is ready, and tells it to go.
-fn agree(mut channel: &UnixStream) -> io::Result<()> {
+/// What the new process says of itself.
+enum Answer {
+    Ready,
+    Failed(String),
+}
+
+impl Answer {
+    fn tell_to_go(self, mut channel: &UnixStream) -> io::Result<Self> {
+        if matches!(self, Self::Ready) {
+            channel.set_write_timeout(Some(ANSWER_TIME))?;
+            channel.write_all(GO)?;
+        }
+        Ok(self)
+    }
+}
+
+/// Waits for the answer of the new process.
+fn hear(mut channel: &UnixStream) -> io::Result<Answer> {
     let mut said = [0; READY.len()];
     channel.set_read_timeout(Some(READY_TIME))?;
     channel.read_exact(&mut said)?;
-    if said != READY {
+    if said == READY {
+        return Ok(Answer::Ready);
+    }
+    if said != FAILED {
         return Err(io::Error::other("the new process speaks another language"));
     }
-    channel.set_write_timeout(Some(ANSWER_TIME))?;
-    channel.write_all(GO)
+    let mut reason = Vec::new();
+    // A process that ends without having read all it was offered resets the channel. What it has said
+    // before has been read by then.
+    let _ = channel.take(MAX_REASON_BYTES as u64).read_to_end(&mut reason);
+    Ok(Answer::Failed(String::from_utf8_lossy(&reason).into_owned()))
 }
 
 /// Ends a process that is not going to be ready, and says what was wrong with it.
@@ -129,14 +165,18 @@ fn give_up(child: &mut Child, error: io::Error) -> HandoverError {
     let is_late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
     // A process that has closed the channel is about to end, and its status says more.
     let status = if is_late { None } else { wait(child) };
-    // Both fail only where it has ended.
-    let _ = child.kill();
-    let _ = child.wait();
+    end(child);
     match status {
         Some(status) => HandoverError::Ended(status),
         None if is_late => HandoverError::TooSlow,
         None => HandoverError::Channel(error),
     }
+}
+
+/// Both fail only where it has ended.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {

@@ -18,3 +18,4 @@ mod service_manager;
 mod slow;
 mod stopping;
 mod storm;
+mod upgrade;

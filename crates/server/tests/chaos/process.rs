@@ -89,6 +89,10 @@ impl Process {
         self.running = running;
     }
 
+    pub fn id(&self) -> u32 {
+        self.running.process.id()
+    }
+
     /// Reads its log up to a line with this in it.
     pub fn wait_for(&self, part: &str) -> String {
         self.running.process.wait_for(part)
