@@ -75,6 +75,11 @@ impl Backend {
         self.started_at_unix_ms + since.instant().as_millis()
     }
 
+    /// Whether a channel is the server's own, which backends are not shown.
+    pub(crate) fn hides(&self, channel: &ChannelName) -> bool {
+        self.loops.probe().is_some_and(|probe| probe.has(channel))
+    }
+
     /// Channels in use, by name.
     pub(crate) async fn channels(
         &self,
@@ -82,10 +87,11 @@ impl Backend {
         after: Option<ChannelName>,
         limit: usize,
     ) -> Result<Page<ChannelUse>, Unavailable> {
-        // One more says whether there are more.
-        let request = ReadRequest::ListChannels { prefix: prefix.into(), after, limit: limit + 1 };
+        // One more says whether there are more, and one may be hidden.
+        let request = ReadRequest::ListChannels { prefix: prefix.into(), after, limit: limit + 2 };
         let mut all: Vec<ChannelCount> =
             self.ask_all(request).await?.into_iter().flat_map(channels_of).collect();
+        all.retain(|count| !self.hides(&count.channel));
         all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
         let has_more = all.len() > limit;
         all.truncate(limit);

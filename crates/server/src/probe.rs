@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use herenow_core::{Auth, Question};
 use herenow_hub::Histogram;
-use herenow_wire::UserId;
+use herenow_wire::{ChannelName, UserId};
 use serde_json::{Value, json};
 
 use self::client::Client;
@@ -35,6 +35,7 @@ pub(crate) struct Probe {
 #[derive(Debug)]
 pub(crate) struct ProbeState {
     user: UserId,
+    channel: ChannelName,
     /// The token that it shows: what no other client can know.
     token: String,
     secret: Secret,
@@ -82,9 +83,10 @@ impl ProbeState {
         // A token of the application names this user only if its backend wants to.
         let user = format!("herenow-probe-{}", random_hex::<8>()?);
         let user = UserId::parse(&user).expect("it is short and plain");
+        let channel = ChannelName::parse(CHANNEL).expect("it is a good name");
         let (join_to_visible, close_to_leave) = Default::default();
         let failures = AtomicU64::new(0);
-        Ok(Self { user, token, secret, join_to_visible, close_to_leave, failures })
+        Ok(Self { user, channel, token, secret, join_to_visible, close_to_leave, failures })
     }
 
     /// Whom the token speaks for, if it is the probe's.
@@ -98,7 +100,12 @@ impl ProbeState {
 
     /// Whether it is the probe that asks, and for its own channel: no rule is asked then.
     pub(crate) fn is_asking(&self, question: &Question, auth: Option<&Auth>) -> bool {
-        auth.is_some_and(|auth| auth.user == self.user) && question.channel.to_string() == CHANNEL
+        auth.is_some_and(|auth| auth.user == self.user) && self.has(&question.channel)
+    }
+
+    /// Whether this is its channel, which no backend is told of.
+    pub(crate) fn has(&self, channel: &ChannelName) -> bool {
+        *channel == self.channel
     }
 
     pub(crate) fn metrics(&self) -> ProbeMetrics {

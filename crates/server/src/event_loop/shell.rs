@@ -333,7 +333,10 @@ impl Io for Shell {
     }
 
     fn announce(&mut self, announcement: Announcement) {
-        self.announcer.announce(announcement);
+        let is_probes = |probe: &Arc<ProbeState>| probe.has(&announcement.channel);
+        if !self.probe.as_ref().is_some_and(is_probes) {
+            self.announcer.announce(announcement);
+        }
     }
 
     fn shard_lost(&mut self, shard: u16) {

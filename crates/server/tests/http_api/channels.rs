@@ -29,6 +29,40 @@ async fn channels_in_use_are_listed_by_name_with_how_many_use_them() {
     assert_eq!(answer, json!({"channels": [c, nobody, b, c]}), "in the order asked");
 }
 
+#[tokio::test]
+async fn the_channel_of_the_probe_is_not_shown() {
+    const PROBE: &str = "herenow-probe";
+    let server = Server::with(|settings| settings.truth_probe_ms = 10);
+    // Somebody else keeps it in use between the rounds of the probe.
+    let _jane = server.join("jane", "presence:herenow-probe", json!({})).await;
+    let _joe = server.join("joe", "presence:herenow-zoo", json!({})).await;
+    for limit in ["", "&limit=1"] {
+        let listed = server.get(&format!("/channels?prefix=herenow{limit}")).json();
+        let names: Vec<_> = listed["channels"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|row| &row["channel"])
+            .collect();
+        assert_eq!((names, &listed["next"]), (vec![&json!("presence:herenow-zoo")], &Value::Null));
+    }
+    for part in ["", "/events", "/presence"] {
+        let answer = server.get(&format!("/channels/{PROBE}{part}"));
+        assert_eq!(answer.code(), "INVALID_CHANNEL", "{part}");
+    }
+    let member = json!({"userId": "bot", "state": {}, "ttlMs": 60_000});
+    let put = server.put(&format!("/channels/{PROBE}/presence/bot"), member);
+    assert_eq!(put.code(), "INVALID_CHANNEL");
+    let query = server.post("/channels/query", json!({"channels": ["zoo", PROBE]}));
+    assert_eq!(query.code(), "INVALID_CHANNEL");
+    let query = server.post("/users/query", json!({"userIds": ["jane"], "channel": PROBE}));
+    assert_eq!(query.code(), "INVALID_CHANNEL");
+    // Without a probe it is a channel like any other.
+    let server = Server::start();
+    let _jane = server.join("jane", "presence:herenow-probe", json!({})).await;
+    assert_eq!(server.get(&format!("/channels/{PROBE}")).json()["users"], 1);
+}
+
 fn numbers(row: &Value) -> Value {
     let fields = ["channel", "changes", "users", "connections", "subscribers"];
     fields.map(|field| row[field].clone()).into_iter().collect()

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use herenow_client::raw::RawConnection;
 use herenow_server::access::Pattern;
+use herenow_server::config::Settings;
 use herenow_server::webhooks::{EventKind, EventKinds, Webhook, WebhookSecrets};
 use herenow_testing::{Server, Setup, token, unix_seconds};
 use serde_json::{Value, json};
@@ -27,7 +28,12 @@ fn webhook(receiver: &Receiver) -> Webhook {
 }
 
 fn server(webhooks: Vec<Webhook>) -> Server {
+    server_with(webhooks, |_| {})
+}
+
+fn server_with(webhooks: Vec<Webhook>, change: impl FnOnce(&mut Settings)) -> Server {
     let mut setup = Setup::default();
+    change(&mut setup.settings);
     setup.settings.webhooks = webhooks.into();
     setup.keys.webhook = WebhookSecrets::parse(SECRET).expect("a good secret");
     Server::start(setup)
@@ -202,4 +208,26 @@ async fn a_dead_endpoint_delays_neither_the_channel_nor_the_stop() {
     server.stop();
     drop(server);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn an_endpoint_is_told_nothing_of_the_channel_of_the_probe() {
+    let mut receiver = Receiver::start(|_| "204 No Content");
+    let channels = vec![Pattern::parse("presence:*").expect("a pattern")];
+    let webhooks = vec![Webhook { channels, ..webhook(&receiver) }];
+    let server = server_with(webhooks, |settings| settings.truth_probe_ms = 10);
+    assert_eq!(receiver.next_event()["type"], "server_started");
+    // The probe joins and leaves all the while, and somebody else is in its channel.
+    let probed = join(&server, "jane", "herenow-probe").await;
+    for user in ["ann", "bob", "cid"] {
+        drop(join(&server, user, "game-1").await);
+        let mut gists = Vec::new();
+        while gists.last().is_none_or(|last| last != "channel_vacated - 0/0") {
+            let event = receiver.next_event();
+            assert_eq!(event["channel"], "presence:game-1", "{event}");
+            gists.push(gist(&event));
+        }
+        assert_eq!(gists[0], format!("member_added {user} 1/1"));
+    }
+    drop(probed);
 }

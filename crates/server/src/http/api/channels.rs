@@ -128,7 +128,7 @@ pub(super) async fn query(
     Body(ChannelsQuery { channels }): Body<ChannelsQuery>,
 ) -> Answered<Channels> {
     check_count("channels", channels.len())?;
-    let channels: Result<_, _> = channels.iter().map(ChannelText::parse).collect();
+    let channels: Result<_, _> = channels.iter().map(|name| name.parse(&backend)).collect();
     let uses = backend.count_channels(channels?).await?;
     Ok(Json(Channels { channels: uses.into_iter().map(ChannelNumbers::from).collect() }))
 }

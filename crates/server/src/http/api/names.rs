@@ -7,7 +7,7 @@ use aide::OperationInput;
 use aide::generate::GenContext;
 use aide::openapi::Operation;
 use aide::operation::{ParamLocation, add_parameters, parameters_from_schema};
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRef, FromRequestParts, RawPathParams};
 use herenow_hub::MemberKey;
 use herenow_wire::{ChannelName, UserId};
 use hyper::http::request::Parts;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::document::inline_schema;
 use super::problem::{Code, Problem};
+use crate::backend::Backend;
 
 /// The channel of a path.
 #[derive(Debug)]
@@ -51,14 +52,23 @@ impl ConnectionText {
 }
 
 impl ChannelText {
-    pub(super) fn parse(&self) -> Result<ChannelName, Problem> {
-        channel(&self.0)
+    pub(super) fn parse(&self, backend: &Backend) -> Result<ChannelName, Problem> {
+        shown_channel(&self.0, backend)
     }
 }
 
 impl UserText {
     pub(super) fn parse(&self) -> Result<UserId, Problem> {
         user(&self.0)
+    }
+}
+
+/// A channel that backends are shown.
+fn shown_channel(text: &str, backend: &Backend) -> Result<ChannelName, Problem> {
+    let channel = channel(text)?;
+    match backend.hides(&channel) {
+        true => Err(Problem::new(Code::InvalidChannel, OWN_CHANNEL)),
+        false => Ok(channel),
     }
 }
 
@@ -88,10 +98,13 @@ fn key(text: &str) -> Result<MemberKey, Problem> {
     })
 }
 
-/// A type that is read from the parameter of this name in a path.
+/// A type that is read from the parameter of this name in a path, for a backend.
 macro_rules! path_parameter {
-    ($part:ident, $name:literal, $parse:path, $schema:path) => {
-        impl<S: Send + Sync> FromRequestParts<S> for $part {
+    ($part:ident, $name:literal, $parse:expr, $schema:path) => {
+        impl<S: Send + Sync> FromRequestParts<S> for $part
+        where
+            Backend: FromRef<S>,
+        {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -99,7 +112,7 @@ macro_rules! path_parameter {
                 let parameters = parameters.expect("the target was checked to be text");
                 let mut named = parameters.iter().filter(|(name, _)| *name == $name);
                 let (_, text) = named.next().expect("the path of this handler has the parameter");
-                $parse(text).map(Self)
+                $parse(text, &Backend::from_ref(state)).map(Self)
             }
         }
 
@@ -116,9 +129,9 @@ macro_rules! path_parameter {
     };
 }
 
-path_parameter!(Channel, "channel", channel, channel_schema);
-path_parameter!(User, "userId", user, user_schema);
-path_parameter!(Key, "key", key, key_schema);
+path_parameter!(Channel, "channel", shown_channel, channel_schema);
+path_parameter!(User, "userId", |text, _: &Backend| user(text), user_schema);
+path_parameter!(Key, "key", |text, _: &Backend| key(text), key_schema);
 
 inline_schema!(ChannelText, channel_schema());
 inline_schema!(UserText, user_schema());
@@ -158,6 +171,8 @@ fn key_schema() -> Schema {
     })
 }
 
+const OWN_CHANNEL: &str = "This channel belongs to the probe of the server (truthProbeMs), which \
+                           backends are not shown.";
 const CHANNEL_PREFIX: &str = "presence:";
 const REALTIME_PREFIX: &str = "realtime:";
 const CHANNEL_PATTERN: &str = "^(?!(realtime:)?presence:$)((realtime:)?presence:)?\

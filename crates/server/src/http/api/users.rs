@@ -99,7 +99,7 @@ pub(super) async fn query(
 ) -> Answered<Users> {
     channels::check_count("userIds", user_ids.len())?;
     let users: Vec<_> = user_ids.iter().map(UserText::parse).collect::<Result<_, _>>()?;
-    let channel = channel.as_ref().map(ChannelText::parse).transpose()?;
+    let channel = channel.as_ref().map(|name| name.parse(&backend)).transpose()?;
     let counts = backend.count_users(users.clone(), channel).await?;
     let here = users.into_iter().zip(counts).filter(|(_, connections)| *connections > 0);
     let users = here.map(|(user, connections)| {
