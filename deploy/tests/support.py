@@ -27,7 +27,7 @@ faulthandler.dump_traceback_later(ALL_TESTS_S, exit=True)
 
 def environment(**settings: str) -> dict[str, str]:
     """The environment without the settings of the one who runs the tests."""
-    prefixes = ("HERENOW_", "JWT_", "METRICS_", "SERVICE_", "NOTIFY_", "WATCHDOG_")
+    prefixes = ("HERENOW_", "JWT_", "METRICS_", "SERVICE_", "WEBHOOK_", "NOTIFY_", "WATCHDOG_")
     mine = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return mine | settings
 

@@ -6,10 +6,11 @@ import re
 import subprocess
 from urllib.request import urlopen
 
-from support import DEPLOY, ROOT, Test, run
+from support import ADDRESS, DEPLOY, ROOT, Test, run
 
 PROMTOOL = ROOT / "target/tools/prometheus/usr/bin/promtool"
 PORT = 4640
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 # What Grafana replaces in a query.
 VARIABLES = {"$__rate_interval": "5m", "$instance": ".*"}
 
@@ -24,8 +25,12 @@ def queries() -> list[tuple[str, str]]:
 class Metrics(Test):
     def setUp(self) -> None:
         super().setUp()
-        # With the probe, so that its metrics are there too.
-        url = self.server(PORT, HERENOW_METRICS_FROM="127.0.0.0/8", HERENOW_TRUTH_PROBE_MS="3600000")
+        # With the probe and a webhook, so that their metrics are there too. The endpoint is dead.
+        webhook = {"url": f"http://{ADDRESS}:9/", "channels": ["presence:*"], "allowPrivateNetworks": True}
+        config = {"realtime": {"webhooks": [webhook]}}
+        (self.folder / "edgebase.config.json").write_text(json.dumps(config))
+        settings = {"HERENOW_METRICS_FROM": "127.0.0.0/8", "HERENOW_TRUTH_PROBE_MS": "3600000"}
+        url = self.server(PORT, WEBHOOK_SECRET=WEBHOOK_SECRET, **settings)
         with urlopen(f"{url}/metrics") as answer:
             self.page = answer.read().decode()
 
@@ -62,7 +67,8 @@ class Metrics(Test):
             for name in names:
                 labels = self.labels(name)
                 self.assertIsNotNone(labels, f"no sample of {name}")
-                used = re.findall(r'(\w+)=~?"', query) + re.findall(r"\bby \((\w+)\)", query)
+                used = re.findall(r'(\w+)=~?"', query)
+                used += [label for by in re.findall(r"\bby \(([^)]+)\)", query) for label in by.split(", ")]
                 used += re.findall(r"\{\{(\w+)\}\}", legend)
                 self.assertLessEqual(set(used), labels, query)
 
