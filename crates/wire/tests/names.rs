@@ -1,5 +1,7 @@
 //! What is a channel, a user, a connection, and what is none.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use herenow_wire::{ChannelError, ChannelName, ConnectionId, SHARDS, UserId, UserIdError};
 use serde_json::json;
 
@@ -91,6 +93,18 @@ fn a_connection_id_is_22_characters_of_base64url_and_comes_back_the_same() {
         "-_8AAQIDBAUGBwgJCgsMé",
     ] {
         assert_eq!(ConnectionId::parse(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn each_byte_of_a_connection_id_is_written_as_any_encoder_writes_it() {
+    for (at, byte) in (0..16).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+        for others in [0, u8::MAX] {
+            let mut bytes = [others; 16];
+            bytes[at] = byte;
+            let id = ConnectionId::from_bytes(bytes);
+            assert_eq!(id.to_string(), URL_SAFE_NO_PAD.encode(bytes));
+        }
     }
 }
 
