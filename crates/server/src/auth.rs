@@ -18,7 +18,9 @@ mod service_keys;
 
 pub use error::TokenError;
 pub use following::Following;
-pub use jwks::{Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_BITS};
+pub use jwks::{
+    Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_BITS, Unused, UnusedKey,
+};
 pub use jwks_file::{JwksFile, JwksFileError, follow};
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
@@ -32,7 +34,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use herenow_core::Auth;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use subtle::ConstantTimeEq as _;
@@ -174,7 +177,7 @@ impl Verifier {
         header.check_critical()?;
         part(signature)?;
         // Nothing of the payload is looked at before the signature holds.
-        if !key.holds(signed, signature) {
+        if !key.holds(signed, signature.trim_end_matches('=')) {
             return Err(TokenError::BadSignature);
         }
         let claims = claims::read_payload(&part(payload)?)?;
@@ -184,8 +187,16 @@ impl Verifier {
 }
 
 fn part(text: &str) -> Result<Vec<u8>, TokenError> {
-    let bytes = URL_SAFE_NO_PAD.decode(text);
-    bytes.map_err(|_| TokenError::NotThreeParts)
+    base64url(text).ok_or(TokenError::NotThreeParts)
+}
+
+/// Reads base64url, with padding or without: RFC 7515 has none, and some issuers write it.
+fn base64url(text: &str) -> Option<Vec<u8>> {
+    const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::URL_SAFE,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    INDIFFERENT.decode(text).ok()
 }
 
 impl fmt::Debug for Secret {

@@ -4,6 +4,7 @@
 use jsonwebtoken::Algorithm;
 
 use super::TokenError;
+use super::key::algorithm_of;
 use super::object::Object;
 
 /// What of a header may count.
@@ -23,7 +24,7 @@ impl Header {
             return Err(TokenError::BadHeader);
         }
         Ok(Self {
-            algorithm: header.text("alg").and_then(|name| name.parse().ok()),
+            algorithm: header.text("alg").and_then(algorithm_of),
             key_id,
             is_critical: header.0.contains_key("crit"),
         })

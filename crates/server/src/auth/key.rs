@@ -17,8 +17,22 @@ pub(super) struct Key {
     pub(super) decoding: DecodingKey,
 }
 
+/// The algorithm that a header or a key set names. RFC 9864 calls EdDSA with Ed25519 by the name of
+/// the curve, which is the only one that is used here.
+pub(super) fn algorithm_of(name: &str) -> Option<Algorithm> {
+    match name {
+        "Ed25519" => Some(Algorithm::EdDSA),
+        other => other.parse().ok(),
+    }
+}
+
 impl Key {
-    /// Whether `signature` (base64url) of `signed` was made with the other half of this key.
+    /// Whether a token that names one of the two could mean the other.
+    pub(super) fn has_name_of(&self, other: &Self) -> bool {
+        self.id.is_some() && self.id == other.id && self.algorithm == other.algorithm
+    }
+
+    /// Whether `signature` (base64url without padding) of `signed` was made with the other half of this key.
     pub(super) fn holds(&self, signed: &str, signature: &str) -> bool {
         let judged = jsonwebtoken::crypto::verify(
             signature,
@@ -41,8 +55,9 @@ pub(super) fn choose<'a>(
     let algorithm = header.algorithm.ok_or(TokenError::WrongAlgorithm)?;
     let is_fit = |key: &&Key| key.algorithm == algorithm;
     if let Some(id) = header.key_id.as_deref() {
-        if let Some(named) = published.iter().find(|key| key.id.as_deref() == Some(id)) {
-            return Some(named).filter(is_fit).ok_or(TokenError::WrongAlgorithm);
+        let mut named = published.iter().filter(|key| key.id.as_deref() == Some(id)).peekable();
+        if named.peek().is_some() {
+            return named.find(is_fit).ok_or(TokenError::WrongAlgorithm);
         }
         // There is one secret, so the names that backends give to theirs say nothing.
         return secret.filter(is_fit).ok_or(TokenError::UnknownKey);

@@ -71,7 +71,10 @@ impl Source {
         Self::from_json(path, text)
     }
 
-    pub(super) fn from_json(path: &Path, text: String) -> Result<Self, ConfigError> {
+    pub(super) fn from_json(path: &Path, mut text: String) -> Result<Self, ConfigError> {
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len_utf8());
+        }
         let parsed = serde_json::from_str(&text);
         let Strict(mut value) = parsed.map_err(|error| ConfigError::NotJson {
             file: name_of(path),
@@ -126,6 +129,9 @@ impl Source {
         }
     }
 }
+
+/// What Windows writes before UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// In what an engine says, a text that begins with a NUL is no text; a file must not speak so.
 fn describe_nul(value: &mut Value) {

@@ -49,7 +49,7 @@ fn a_file_that_cannot_be_used_is_named_with_the_reason() {
     assert!(said.contains("herenow-unusable") && said.contains("JSON object"), "{said}");
     scratch.write(include_bytes!("keys/rsa_of_1024_bits.json"));
     let said = complaint(JwksFile::open(&scratch.0));
-    assert!(said.contains("key \"weak\" is an RSA key of 1024 bits"), "{said}");
+    assert!(said.contains("key \"weak\" is not used: it is an RSA key of 1024 bits"), "{said}");
     let folder = complaint(JwksFile::open(&std::env::temp_dir()));
     assert!(folder.contains("cannot be read"), "{folder}");
 }

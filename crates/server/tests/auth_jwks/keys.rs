@@ -1,7 +1,7 @@
 //! Key pairs, and tokens signed with them.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use herenow_server::auth::{Jwks, Keys, Secret, TokenError, Verifier};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
@@ -66,6 +66,14 @@ pub fn signed_text(id: &str, header: &str, payload: &str) -> String {
     let (key, algorithm) = private(id);
     let signature = jsonwebtoken::crypto::sign(parts.as_bytes(), &key, algorithm);
     format!("{parts}.{}", signature.expect("the key is right"))
+}
+
+/// A signature of these parts as some issuers write it, with padding.
+pub fn sign_padded(id: &str, parts: &str) -> String {
+    let (key, algorithm) = private(id);
+    let signature = jsonwebtoken::crypto::sign(parts.as_bytes(), &key, algorithm);
+    let bytes = URL_SAFE_NO_PAD.decode(signature.expect("the key is right"));
+    URL_SAFE.encode(bytes.expect("it is base64url"))
 }
 
 pub fn unsigned(header: &str, payload: &str) -> String {

@@ -4,6 +4,7 @@
 mod cost;
 mod file;
 mod keys;
+mod process;
 mod server;
 mod set;
 mod tokens;

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use herenow_server::auth::{Jwks, JwksError, KeyName, MAX_JWKS_BYTES};
+use herenow_server::auth::{Jwks, JwksError, KeyName, MAX_JWKS_BYTES, Unused, UnusedKey};
 use serde_json::{Value, json};
 
 use crate::keys::{PUBLIC, judge, jwk, member, set, token, verifier_with};
@@ -23,8 +23,21 @@ fn without(id: &str, name: &str) -> Value {
     key
 }
 
-fn malformed(id: &str, member: &'static str) -> Option<JwksError> {
-    Some(JwksError::Malformed { key: KeyName::Id(id.into()), member })
+/// Why the last of these keys is not used: alone, and beside one that is.
+fn unused(keys: &[Value]) -> Option<Unused> {
+    let beside = parse(&[&[jwk("ed-next")], keys].concat()).expect("a key can be used");
+    let reason = match parse(keys) {
+        Ok(set) if set.warnings().is_empty() => None,
+        Ok(_) => return Some(Unused::SameName),
+        Err(JwksError::NoUsableKey(unused)) => unused.last().map(|key| key.reason),
+        Err(other) => panic!("{other}"),
+    };
+    assert_eq!(beside.warnings().is_empty(), reason.is_none(), "{:?}", beside.warnings());
+    reason
+}
+
+fn malformed(member: &'static str) -> Option<Unused> {
+    Some(Unused::Malformed(member))
 }
 
 fn number(bytes: &[u8]) -> Value {
@@ -51,13 +64,14 @@ fn what_is_no_set_is_refused() {
         r#"{"keys":[{"kty":"RSA","kty":"EC"}]}"#,
         "-----BEGIN PUBLIC KEY-----",
         "\u{feff}{}",
+        "\u{feff}\u{feff}{\"keys\":[]}",
     ] {
         assert_eq!(Jwks::parse(text.as_bytes()).err(), Some(JwksError::NotASet), "{text}");
     }
     assert_eq!(Jwks::parse(b"{\"keys\":[\xff]}").err(), Some(JwksError::NotASet));
     let long = format!("{PUBLIC}{}", " ".repeat(MAX_JWKS_BYTES));
     assert_eq!(Jwks::parse(long.as_bytes()).err(), Some(JwksError::TooLong));
-    assert_eq!(parse(&[]).err(), Some(JwksError::NoUsableKey));
+    assert_eq!(parse(&[]).err(), Some(JwksError::NoUsableKey(Vec::new())));
 }
 
 #[test]
@@ -85,7 +99,7 @@ fn keys_for_something_else_are_passed_over_with_a_warning() {
         without("ec", "crv"),
         json!({ "kty": "oct", "kid": "s", "k": "c2VjcmV0" }),
     ] {
-        assert_eq!(parse(std::slice::from_ref(&key)).err(), Some(JwksError::NoUsableKey), "{key}");
+        assert!(unused(std::slice::from_ref(&key)).is_some(), "{key}");
         let mixed = parse(&[key.clone(), jwk("ed-next")]).expect("the other key is right");
         assert_eq!((mixed.count(), mixed.warnings().len()), (1, 1), "{key}");
         assert!(mixed.warnings()[0].contains("is not used"), "{:?}", mixed.warnings());
@@ -99,12 +113,13 @@ fn keys_for_something_else_are_passed_over_with_a_warning() {
 fn an_rsa_key_has_2048_to_4096_bits() {
     let short = include_bytes!("keys/rsa_of_1024_bits.json");
     let refused = Jwks::parse(short).expect_err("it is weak");
-    assert_eq!(refused, JwksError::RsaBits { key: KeyName::Id("weak".into()), bits: 1024 });
+    let weak = UnusedKey { key: KeyName::Id("weak".into()), reason: Unused::RsaBits(1024) };
+    assert_eq!(refused, JwksError::NoUsableKey(vec![weak]));
     assert!(refused.to_string().contains("1024 bits; it should have 2048 to 4096"), "{refused}");
-    let bits = |modulus: &[u8]| match parse(&[with("rsa", "n", number(modulus))]) {
-        Ok(_) => None,
-        Err(JwksError::RsaBits { bits, .. }) => Some(bits),
-        Err(other) => panic!("{other}"),
+    let bits = |modulus: &[u8]| match unused(&[with("rsa", "n", number(modulus))]) {
+        None => None,
+        Some(Unused::RsaBits(bits)) => Some(bits),
+        Some(other) => panic!("{other}"),
     };
     assert_eq!(bits(&[&[0x7f][..], &[0xff; 255]].concat()), Some(2047));
     assert_eq!(bits(&[0xff; 256]), None);
@@ -119,12 +134,11 @@ fn an_rsa_key_has_2048_to_4096_bits() {
 #[test]
 fn an_rsa_key_needs_an_odd_modulus_and_an_exponent_that_hides_something() {
     let even = [vec![0xff; 255], vec![0xfe]].concat();
-    assert_eq!(parse(&[with("rsa", "n", number(&even))]).err(), malformed("rsa", "n"));
-    let one = parse(&[with("rsa", "e", number(&[0, 1]))]);
-    assert_eq!(one.err(), Some(JwksError::Weak(KeyName::Id("rsa".into()))));
+    assert_eq!(unused(&[with("rsa", "n", number(&even))]), malformed("n"));
+    assert_eq!(unused(&[with("rsa", "e", number(&[0, 1]))]), Some(Unused::Weak));
     for exponent in [&[][..], &[0], &[2], &[1, 0, 0], &[2, 0, 0, 0, 1], &[1; 9]] {
-        let refused = parse(&[with("rsa", "e", number(exponent))]).err();
-        assert_eq!(refused, malformed("rsa", "e"), "{exponent:?}");
+        let refused = unused(&[with("rsa", "e", number(exponent))]);
+        assert_eq!(refused, malformed("e"), "{exponent:?}");
     }
     assert!(parse(&[with("rsa", "e", number(&[3]))]).is_ok());
 }
@@ -132,20 +146,20 @@ fn an_rsa_key_needs_an_odd_modulus_and_an_exponent_that_hides_something() {
 #[test]
 fn members_that_are_missing_or_no_base64url_are_named() {
     for (id, member_name) in [("rsa", "n"), ("rsa", "e"), ("ec", "x"), ("ec", "y"), ("ed", "x")] {
-        let refused = parse(&[without(id, member_name)]).err();
-        assert_eq!(refused, malformed(id, member_name));
+        assert_eq!(unused(&[without(id, member_name)]), malformed(member_name));
         let bytes = member(&jwk(id), member_name);
         let mut wrong = vec![json!(null), json!(1), json!([1]), json!("?"), json!(" AQAB")];
         // Three bytes look the same in every alphabet.
         if bytes.len() > 3 {
             let odd = [&bytes[..bytes.len() - 1], &[0xfb, 0xff, 0xff]].concat();
             wrong.push(STANDARD.encode(odd).into());
-            wrong.push(URL_SAFE.encode(&bytes).into());
         }
         for value in wrong {
-            let refused = parse(&[with(id, member_name, value.clone())]).err();
-            assert_eq!(refused, malformed(id, member_name), "{value}");
+            let refused = unused(&[with(id, member_name, value.clone())]);
+            assert_eq!(refused, malformed(member_name), "{value}");
         }
+        let padded = with(id, member_name, URL_SAFE.encode(&bytes).into());
+        assert_eq!(unused(&[padded]), None, "{member_name} of {id} with padding");
     }
 }
 
@@ -154,16 +168,16 @@ fn points_have_their_length_and_lie_on_their_curve() {
     for id in ["ec", "ed"] {
         let x = member(&jwk(id), "x");
         for wrong in [x[1..].to_vec(), [&[0][..], &x].concat(), Vec::new()] {
-            let refused = parse(&[with(id, "x", number(&wrong))]).err();
-            assert_eq!(refused, malformed(id, "x"), "{wrong:?}");
+            let refused = unused(&[with(id, "x", number(&wrong))]);
+            assert_eq!(refused, malformed("x"), "{wrong:?}");
         }
     }
     let mut beside = member(&jwk("ec"), "x");
     beside[31] ^= 1;
-    assert_eq!(parse(&[with("ec", "x", number(&beside))]).err(), malformed("ec", "x"));
+    assert_eq!(unused(&[with("ec", "x", number(&beside))]), malformed("x"));
     let mut nowhere = [0; 32];
     nowhere[0] = 2;
-    assert_eq!(parse(&[with("ed", "x", number(&nowhere))]).err(), malformed("ed", "x"));
+    assert_eq!(unused(&[with("ed", "x", number(&nowhere))]), malformed("x"));
 }
 
 #[test]
@@ -173,26 +187,48 @@ fn a_point_of_small_order_is_refused_since_anybody_can_sign_for_it() {
     let mut minus_one = [0xff; 32];
     (minus_one[0], minus_one[31]) = (0xec, 0x7f);
     for point in [[0; 32], one, minus_one] {
-        let refused = parse(&[with("ed", "x", number(&point))]).err();
-        assert_eq!(refused, Some(JwksError::Weak(KeyName::Id("ed".into()))), "{point:?}");
+        let refused = unused(&[with("ed", "x", number(&point))]);
+        assert_eq!(refused, Some(Unused::Weak), "{point:?}");
     }
 }
 
 #[test]
-fn two_keys_for_tokens_with_one_kid_refuse_the_set() {
-    let twice = Some(JwksError::SameName(KeyName::Id("ed".into())));
-    assert_eq!(parse(&[jwk("ed"), jwk("ed")]).err(), twice);
-    assert_eq!(parse(&[jwk("ed"), with("ec", "kid", json!("ed"))]).err(), twice);
+fn of_two_keys_with_one_kid_and_algorithm_the_first_is_used() {
+    assert_eq!(unused(&[jwk("ed"), jwk("ed")]), Some(Unused::SameName));
+    let twice = verifier_with(&[jwk("ed"), with("ed-next", "kid", json!("ed"))], None);
+    assert_eq!(judge(&twice, &token("ed")), Ok("jane".into()));
+    // A kid may stand for a key of each kind, as RFC 7517 says.
+    let kinds = verifier_with(&[with("ec", "kid", json!("ed")), jwk("ed")], None);
+    assert_eq!(judge(&kinds, &token("ed")), Ok("jane".into()));
     let mut for_encryption = with("rsa", "kid", json!("ed"));
     for_encryption["use"] = "enc".into();
     assert!(parse(&[for_encryption, jwk("ed")]).is_ok());
     // Without a name they cannot be told apart, and tokens without one are refused then.
     assert!(parse(&[without("ed", "kid"), without("ed-next", "kid")]).is_ok());
-    for kid in [json!(null), json!(1), json!([])] {
-        let refused = parse(&[jwk("ec"), with("ed", "kid", kid)]).err();
-        let expected = JwksError::Malformed { key: KeyName::Place(2), member: "kid" };
-        assert_eq!(refused, Some(expected));
+}
+
+#[test]
+fn a_kid_that_is_no_text_keeps_no_other_key_from_being_used() {
+    for kid in [json!(1), json!([]), json!(true)] {
+        assert_eq!(unused(&[with("ed", "kid", kid.clone())]), Some(Unused::NoText), "{kid}");
+        let mut for_encryption = with("rsa", "kid", kid.clone());
+        for_encryption["use"] = "enc".into();
+        assert_eq!(unused(&[for_encryption]), Some(Unused::OtherUse), "{kid}");
     }
+    let nameless = parse(&[with("ed", "kid", json!(null))]).expect("null is no name");
+    assert_eq!((nameless.count(), nameless.warnings()), (1, &[][..]));
+}
+
+#[test]
+fn a_byte_order_mark_before_a_set_is_ignored() {
+    let marked = [b"\xef\xbb\xbf", PUBLIC.as_bytes()].concat();
+    assert_eq!(Jwks::parse(&marked).expect("the set is right").count(), 4);
+}
+
+#[test]
+fn eddsa_may_be_called_by_the_name_of_its_curve() {
+    assert_eq!(unused(&[with("ed", "alg", json!("Ed25519"))]), None);
+    assert_eq!(unused(&[with("ec", "alg", json!("Ed25519"))]), Some(Unused::OtherKind));
 }
 
 #[test]
@@ -209,9 +245,11 @@ fn of_a_private_key_the_public_part_is_used_and_the_rest_warned_of_unseen() {
 #[test]
 fn errors_show_no_more_of_a_kid_than_fits_a_line() {
     let long = format!("a\n{}", "b".repeat(10_000));
-    let said = parse(&[without("ed", "x"), with("ed", "kid", json!(long))]).err();
-    assert_eq!(said, malformed("ed", "x"));
     let key = with("ed", "kid", json!(long));
-    let said = parse(&[key.clone(), key]).expect_err("twice").to_string();
+    let set = parse(&[key.clone(), key]).expect("one of them is used");
+    let said = &set.warnings()[0];
     assert!(said.len() < 200 && !said.contains('\n'), "{said}");
+    let odd = without("ed", "x");
+    let said = parse(&vec![odd; 1000]).expect_err("none is used").to_string();
+    assert!(said.len() < 600 && said.ends_with("and 996 more keys are not used"), "{said}");
 }

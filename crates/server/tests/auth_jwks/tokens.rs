@@ -1,15 +1,15 @@
 //! Which key a token is checked with, and that nothing else lets one in.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use herenow_server::auth::{Jwks, Keys, MAX_TOKEN_BYTES, TokenError, Verifier};
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::keys::{
-    NOW_MS, PAYLOAD, PUBLIC, algorithm, der, judge, jwk, member, set, signed, signed_text, token,
-    unsigned, verifier, verifier_with,
+    NOW_MS, PAYLOAD, PUBLIC, algorithm, der, judge, jwk, member, set, sign_padded, signed,
+    signed_text, token, unsigned, verifier, verifier_with,
 };
 
 const EACH: [&str; 3] = ["rsa", "ec", "ed"];
@@ -120,7 +120,8 @@ fn the_key_pins_the_algorithm_whatever_the_header_says() {
             "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "ES256K", "EdDSA", "rs256",
             "Ed25519",
         ] {
-            if alg == algorithm(id) {
+            // RFC 9864 calls EdDSA with Ed25519 so.
+            if alg == algorithm(id) || (id, alg) == ("ed", "Ed25519") {
                 continue;
             }
             let forged = signed(id, &json!({ "alg": alg, "kid": id }), PAYLOAD);
@@ -130,6 +131,29 @@ fn the_key_pins_the_algorithm_whatever_the_header_says() {
     for header in [r#"{"alg":"none"}"#, r#"{"alg":"none","kid":"rsa"}"#, r#"{"kid":"rsa"}"#, "{}"] {
         let bare = format!("{}.", unsigned(header, PAYLOAD));
         assert_eq!(judge(&all, &bare), Err(TokenError::WrongAlgorithm), "{header}");
+    }
+}
+
+#[test]
+fn a_token_of_an_ed25519_key_may_name_the_curve_as_its_algorithm() {
+    let by_curve = signed("ed", &json!({ "alg": "Ed25519", "kid": "ed" }), PAYLOAD);
+    assert_eq!(judge(&verifier(&EACH), &by_curve), Ok("jane".into()));
+    let nameless = signed("ed", &json!({ "alg": "Ed25519" }), PAYLOAD);
+    assert_eq!(judge(&verifier(&EACH), &nameless), Ok("jane".into()));
+}
+
+#[test]
+fn the_parts_of_a_token_may_be_padded() {
+    let all = verifier(&EACH);
+    for id in EACH {
+        let header = json!({ "alg": algorithm(id), "kid": id }).to_string();
+        let encode = |text: &str| URL_SAFE.encode(text);
+        let parts = format!("{}.{}", encode(&header), encode(PAYLOAD));
+        let padded = format!("{parts}.{}", sign_padded(id, &parts));
+        assert!(padded.ends_with('='), "{padded}");
+        assert_eq!(judge(&all, &padded), Ok("jane".into()), "{id}");
+        let twice = format!("{padded}=");
+        assert_eq!(judge(&all, &twice), Err(TokenError::NotThreeParts), "{id}");
     }
 }
 
