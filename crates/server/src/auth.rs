@@ -11,6 +11,7 @@ mod header;
 mod jwks;
 mod jwks_file;
 mod key;
+mod large_numbers;
 mod mint;
 mod object;
 mod resume_key;
@@ -22,6 +23,7 @@ pub use jwks::{
     Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_BITS, Unused, UnusedKey,
 };
 pub use jwks_file::{JwksFile, JwksFileError, follow};
+pub use large_numbers::quote_large_numbers;
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
 pub(crate) use service_keys::KeysInForce;

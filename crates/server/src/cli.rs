@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use herenow_server::auth::quote_large_numbers;
 use herenow_server::config::Rehearsal;
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
@@ -216,7 +217,9 @@ fn pid_file(text: &str) -> Result<PathBuf, String> {
 }
 
 fn auth(text: &str) -> Result<Map<String, Value>, String> {
-    let auth: Option<Map<String, Value>> = serde_json::from_str(text).ok();
+    let parsed: Option<Map<String, Value>> = serde_json::from_str(text).ok();
+    // As from a token.
+    let auth = parsed.and_then(|_| serde_json::from_str(&quote_large_numbers(text)).ok());
     let has_id = |auth: &Map<String, Value>| auth.get("id").is_some_and(Value::is_string);
     auth.filter(has_id)
         .ok_or_else(|| r#"write a JSON object with an id, such as {"id": "jane"}"#.to_owned())

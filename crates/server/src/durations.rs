@@ -193,7 +193,9 @@ impl From<TokenError> for TokenResult {
             | TokenError::BadPayload
             | TokenError::BadSubject
             | TokenError::BadExpiry
-            | TokenError::BadNotBefore => Self::Malformed,
+            | TokenError::ExpiryInMilliseconds
+            | TokenError::BadNotBefore
+            | TokenError::NotBeforeInMilliseconds => Self::Malformed,
         }
     }
 }

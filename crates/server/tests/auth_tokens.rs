@@ -86,6 +86,34 @@ fn exp_is_a_number_with_60_seconds_of_leeway() {
     assert_eq!(with("1e400"), Err(TokenError::BadPayload));
 }
 
+// P3.14
+#[test]
+fn a_date_in_milliseconds_is_refused_with_a_sentence_that_says_so() {
+    let with = |claims: &str| judge_payload(&format!(r#"{{"sub":"a",{claims}}}"#));
+    for date in ["1000000000000", "1826000000000", "1826000000000.5", "99999999999999"] {
+        let exp = with(&format!(r#""exp":{date}"#)).expect_err("it is no date in seconds");
+        assert_eq!(exp, TokenError::ExpiryInMilliseconds, "{date}");
+        assert!(exp.to_string().contains("exp is in milliseconds"), "{exp}");
+        let nbf = with(&format!(r#""exp":2000000,"nbf":{date}"#)).expect_err("nor is this");
+        assert_eq!(nbf, TokenError::NotBeforeInMilliseconds, "{date}");
+    }
+    // The last second of the year 9999, and the largest safe integer, are meant to be for ever.
+    for date in ["253402300799", "999999999999", "100000000000000", "9007199254740991"] {
+        assert_eq!(with(&format!(r#""exp":{date}"#)), Ok("a".into()), "{date}");
+    }
+}
+
+#[test]
+fn a_claim_that_javascript_would_round_is_text_and_dates_are_not() {
+    let payload = r#"{"sub":"a","exp":18446744073709551615,"org":9007199254740993,
+                      "custom":{"ids":[-123456789012345678901234567890, 7]}}"#;
+    let auth = verifier(None, None).verify(&signed(HS256, payload), 0).expect("a good token");
+    assert_eq!(auth.expires_at_unix_ms, u64::MAX);
+    let claims: serde_json::Value = serde_json::from_str(&auth.claims).expect("JSON");
+    assert_eq!(claims["org"], "9007199254740993");
+    assert_eq!(claims["custom"], json!({"ids": ["-123456789012345678901234567890", 7]}));
+}
+
 #[test]
 fn a_date_far_ahead_is_for_ever() {
     let token = signed(HS256, r#"{"sub":"a","exp":1e300}"#);
@@ -250,7 +278,7 @@ fn what_is_no_jwt_is_refused() {
         ".".into(),
         "a".into(),
         "a.b".into(),
-        format!("{token}="),
+        format!("{token}=="),
         format!(" {token}"),
         format!("{token}\n"),
         token.replace('.', "+"),

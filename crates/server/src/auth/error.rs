@@ -33,8 +33,12 @@ pub enum TokenError {
     BadSubject,
     /// `exp` is missing or no number.
     BadExpiry,
+    /// `exp` is in milliseconds.
+    ExpiryInMilliseconds,
     /// `nbf` is no number.
     BadNotBefore,
+    /// `nbf` is in milliseconds.
+    NotBeforeInMilliseconds,
     /// `exp` has passed, leeway included.
     Expired,
     /// `nbf` has not come, leeway included.
@@ -74,6 +78,12 @@ impl fmt::Display for TokenError {
             }
             Self::BadSubject => "The token's sub should be a string of 1 to 256 bytes.",
             Self::BadExpiry => "The token needs an exp: a number of seconds since 1970.",
+            Self::ExpiryInMilliseconds => {
+                "The token's exp is in milliseconds; it should be in seconds since 1970."
+            }
+            Self::NotBeforeInMilliseconds => {
+                "The token's nbf is in milliseconds; it should be in seconds since 1970."
+            }
             Self::BadNotBefore => "The token's nbf should be a number of seconds since 1970.",
             Self::Expired => "The token has expired.",
             Self::NotYetValid => "The token is not valid yet: its nbf lies ahead.",

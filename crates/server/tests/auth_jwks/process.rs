@@ -67,3 +67,41 @@ async fn a_set_with_odd_keys_in_a_file_from_windows_serves_the_tokens_of_its_goo
     assert!(log.contains("key \"ec\" is not used: it has no `x`"), "{log}");
     drop(server.folder);
 }
+
+#[tokio::test]
+async fn a_date_in_milliseconds_is_named_and_a_large_claim_reaches_a_rule_exactly() {
+    let rules = "export default defineConfig({ realtime: { namespaces: { 'presence:*': { access: {
+        subscribe: (auth) => auth.claims.org === '9007199254740993' } } } } });";
+    let keys = String::from_utf8(set(&[jwk("ed")])).expect("JSON is UTF-8");
+    let server = Running::start(&[("keys.json", &*keys), ("edgebase.config.ts", rules)], &[]);
+    let header = json!({ "alg": "EdDSA", "kid": "ed" });
+    let mut in_milliseconds = claims();
+    in_milliseconds["exp"] = ((unix_seconds() * 1000.0) as u64).into();
+    let (_, reply) = server.authenticate(header.clone(), in_milliseconds).await;
+    let said = reply["message"].as_str().expect("a sentence");
+    assert!(said.contains("exp is in milliseconds"), "{reply}");
+    for (org, answer) in
+        [(9_007_199_254_740_993_u64, "subscribed"), (9_007_199_254_740_992, "error")]
+    {
+        let mut claims = claims();
+        claims["org"] = org.into();
+        let (mut peer, reply) = server.authenticate(header.clone(), claims).await;
+        assert_eq!(reply["type"], "auth_success");
+        peer.send(json!({"type": "subscribe", "channel": "presence:lobby"})).await;
+        assert_eq!(peer.next_message().await["type"], answer, "{org}");
+    }
+}
+
+#[test]
+fn check_shows_a_rule_large_numbers_as_a_token_does() {
+    let folder = Folder::new();
+    let rules = "export default defineConfig({ realtime: { namespaces: { 'presence:*': { access: {
+        subscribe: (auth) => auth.claims.org === '9007199254740993' } } } } });";
+    folder.write("edgebase.config.ts", rules);
+    let auth = r#"{"id": "jane", "claims": {"org": 9007199254740993}}"#;
+    let arguments = ["check", "--as", auth, "presence:lobby"];
+    let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &arguments);
+    let said = command.current_dir(folder.path()).output().expect("the binary runs").stdout;
+    let said = String::from_utf8(said).expect("it writes UTF-8");
+    assert!(said.contains("subscribe  yes"), "{said}");
+}
