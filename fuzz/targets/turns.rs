@@ -1,7 +1,7 @@
 #![no_main]
 //! See the oracle.
 
-#[path = "../oracles/turns.rs"]
+#[path = "../oracles/turns/mod.rs"]
 mod turns;
 
 libfuzzer_sys::fuzz_target!(|operations: Vec<turns::Operation>| turns::run(operations));

@@ -12,7 +12,11 @@ use herenow_core::{
     Owner, Patterns, Peer, Policy, Put, RateLimit, RequestId, Right, Ruling, Session, Shard,
     Verification,
 };
-use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, LeaveReason, State, UserId, decode};
+use herenow_wire::{ChannelName, DefaultChannel, LeaveReason, State, UserId, decode};
+
+use fixed::{Dice, connection_id, state_text, track_text};
+
+mod fixed;
 
 const MESSAGES: usize = 10_000;
 const CONNECTIONS: u64 = 200;
@@ -78,14 +82,14 @@ fn sessions() -> Vec<Session> {
 fn session(slot: u64) -> Session {
     let (limits, policy) = (limits(), policy());
     let context = Context { now: Instant::from_millis(0), limits: &limits, policy: &policy };
-    let mut session = Session::new(connection(slot), &limits, context.now);
+    let mut session = Session::new(connection_id(slot as u32, 0), &limits, context.now);
     let mut out = Vec::new();
     let mut tell = |input| session.handle(input, &context, &mut out);
     tell(message(r#"{"type":"auth","token":"t"}"#));
     let auth = Auth { user: user(slot), expires_at_unix_ms: u64::MAX, claims: "{}".into() };
     tell(Input::Verified(Verification { result: Ok(auth), claim: None, unix_ms: 0 }));
     for number in [0, 1].map(|which| (slot + which) % CHANNELS) {
-        tell(message(&track_text(number, 0)));
+        tell(message(&track_text(&number.to_string(), 0, STATE_BYTES)));
         for _ in [Right::Subscribe, Right::Track] {
             tell(Input::Decision { channel: channel(number), ruling: Ruling::Granted });
         }
@@ -118,7 +122,7 @@ fn texts() -> Vec<(u64, String)> {
             format!(r#"{{"type":"{kind}","channel":"presence:{name}","ref":{number}}}"#)
         };
         let text = match dice.below(100) {
-            0..84 => track_text(name, number),
+            0..84 => track_text(&name.to_string(), number, STATE_BYTES),
             84..89 => say("presence_leave"),
             89..93 => say("presence_sync"),
             93..97 => say("ping"),
@@ -126,7 +130,7 @@ fn texts() -> Vec<(u64, String)> {
         };
         (slot, text)
     };
-    (0..MESSAGES).map(text).collect()
+    (0..MESSAGES as u64).map(text).collect()
 }
 
 /// Mostly updates, some leaves, and some wishes for a snapshot.
@@ -134,10 +138,12 @@ fn commands() -> Vec<Command> {
     let mut dice = Dice(20_261_125);
     let command = |number| {
         let slot = dice.below(CONNECTIONS);
-        let (channel, connection) = (channel((slot + dice.below(2)) % CHANNELS), connection(slot));
+        let (channel, connection) =
+            (channel((slot + dice.below(2)) % CHANNELS), connection_id(slot as u32, 0));
         match dice.below(100) {
             0..88 => {
-                let state = State::parse(&state_text(number)).expect("a valid state");
+                let state =
+                    State::parse(&state_text(number as u64, STATE_BYTES)).expect("a valid state");
                 let put = Put { connection, owner: Owner(0), user: user(slot), state };
                 let (peer, slot) = (Peer(0), slot as u32);
                 let asker = Asker { peer, slot, connection, generation: 0 };
@@ -164,24 +170,6 @@ fn message(text: &str) -> Input {
     Input::Message(message.expect("it makes sense"))
 }
 
-fn track_text(channel: u64, number: usize) -> String {
-    let state = state_text(number);
-    format!(r#"{{"type":"presence_join","channel":"presence:{channel}","state":{state}}}"#)
-}
-
-/// The text of a state that differs with `number`.
-fn state_text(number: usize) -> String {
-    let begin = format!(r#"{{"status":"online","cursor":{{"x":{number},"y":0}},"name":""#);
-    let padding = "n".repeat(STATE_BYTES.saturating_sub(begin.len() + 2));
-    format!(r#"{begin}{padding}"}}"#)
-}
-
-fn connection(slot: u64) -> ConnectionId {
-    // Real ids are random; these are spread as widely, and the same each time.
-    let spread = u128::from(slot.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15)) << 64;
-    ConnectionId::from_bytes((spread | u128::from(slot)).to_be_bytes())
-}
-
 fn user(slot: u64) -> UserId {
     UserId::parse(&format!("user-{slot}")).expect("a valid user")
 }
@@ -205,15 +193,5 @@ fn limits() -> Limits {
         max_waiting_messages: 64,
         max_waiting_bytes: usize::MAX,
         max_unauthenticated_waiting_bytes: usize::MAX,
-    }
-}
-
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) % bound
     }
 }

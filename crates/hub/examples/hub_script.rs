@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use one_hub::fixed::Dice;
 use one_hub::{OneHub, masked, track};
 
 mod one_hub;
@@ -83,14 +84,4 @@ fn script() -> Vec<Step> {
             Step { slot: slot as u32, command }
         })
         .collect()
-}
-
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) % bound
-    }
 }

@@ -1,6 +1,6 @@
 //! Turns under many sockets, as the fuzzer drives them: what it has kept, and sequences drawn here.
 
-#[path = "../../../fuzz/oracles/turns.rs"]
+#[path = "../../../fuzz/oracles/turns/mod.rs"]
 mod turns;
 
 use std::fs;

@@ -17,7 +17,12 @@ use herenow_hub::{
     Announcement, Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, QueryId,
     Response, Steps, Wrote,
 };
-use herenow_wire::{ConnectionId, DefaultChannel, UserId};
+use herenow_wire::{DefaultChannel, UserId};
+
+use fixed::{connection_id, track_text};
+
+#[path = "../../../core/examples/fixed/mod.rs"]
+pub mod fixed;
 
 /// See the module.
 pub struct OneHub {
@@ -345,39 +350,12 @@ fn config() -> Config {
     }
 }
 
-/// The text of a track whose state is about `state_bytes` long and differs with `number`.
-pub fn track_text(channel: &str, number: u64, state_bytes: usize) -> String {
-    let state = format!(r#"{{"status":"online","cursor":{{"x":{number},"y":0}},"name":""#);
-    let padding = "n".repeat(state_bytes.saturating_sub(state.len() + 2));
-    format!(
-        r#"{{"type":"presence_join","channel":"presence:{channel}","state":{state}{padding}"}}}}"#
-    )
-}
-
-/// The same as a masked frame.
+/// A track whose state is about `state_bytes` long and differs with `number`, as a client's frame.
 pub fn track(channel: &str, number: u64, state_bytes: usize) -> Vec<u8> {
     masked(&track_text(channel, number, state_bytes))
 }
 
 /// A client's text frame.
 pub fn masked(text: &str) -> Vec<u8> {
-    let mask = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![0x81];
-    match u16::try_from(text.len()).expect("no program that measures says more") {
-        short @ 0..126 => frame.push(0x80 | short as u8),
-        long => {
-            frame.push(0x80 | 126);
-            frame.extend(long.to_be_bytes());
-        }
-    }
-    frame.extend(mask);
-    frame.extend(text.bytes().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
-fn connection_id(slot: u32, returns: u32) -> ConnectionId {
-    // Real ids are random; these are spread as widely, and the same each time.
-    let spread = u64::from(slot).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let both = (u128::from(spread) << 64) | (u128::from(slot) << 32) | u128::from(returns);
-    ConnectionId::from_bytes(both.to_be_bytes())
+    herenow_client::raw::text_frame(text)
 }

@@ -2,21 +2,20 @@
 //! rulings that come late, full mailboxes. After every turn each hub holds no more than is promised,
 //! and once everybody has gone it holds nothing.
 
+mod says;
+mod side;
+
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use herenow_core::{
-    Auth, AuthRefusal, Claim, Instant, Limits, Peer, Question, RateLimit, Ruling, UserIndex,
-    Verification,
-};
-use herenow_hub::{
-    Announcement, Asked, Asker, ChannelSettings, Config, End, Event, Holdings, Hub, Io, Mail,
-    Patterns, Policy, Purpose, QueryId, Response, Wrote,
-};
-use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
+use herenow_core::{Instant, Limits, Peer, RateLimit, Ruling, UserIndex};
+use herenow_hub::{ChannelSettings, Config, End, Event, Holdings, Hub, Mail, Patterns, Policy};
+use herenow_wire::{ChannelName, ConnectionId, DefaultChannel};
+
+pub use says::Says;
+use side::{Late, Side, Socket};
 
 /// What happens next. Numbers are taken modulo what there is.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -47,25 +46,6 @@ pub enum Operation {
     Reload,
     /// The next state that is put into a channel ends in a fault.
     Fault(u8),
-}
-
-/// What a client says.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Says {
-    Auth(u8),
-    Subscribe(u8),
-    Unsubscribe(u8),
-    Track(u8, u8),
-    Untrack(u8),
-    Sync(u8),
-    Ping,
-    /// What makes no sense.
-    Nonsense,
-    /// A ping of the protocol below.
-    Control,
-    /// A part of a message.
-    Fragment,
-    Close,
 }
 
 /// Yes or no.
@@ -102,28 +82,6 @@ const MOST_UNAUTHENTICATED_BYTES: usize = 64 * 1024;
 /// Mail that waits in a hub while the other's mailbox is full. It reads nothing then.
 const MOST_MAIL: usize = 4096;
 
-struct Socket {
-    is_open: bool,
-    /// Sent by the client and not read.
-    sent: VecDeque<u8>,
-    /// What the kernel still takes.
-    room: usize,
-    is_blocked: bool,
-}
-
-enum Late {
-    Verification(Asker, Verification),
-    Ruling(Asker, ChannelName),
-}
-
-struct Side {
-    sockets: Vec<Socket>,
-    late: VecDeque<Late>,
-    is_late: bool,
-    outbox: Vec<(Peer, Vec<Mail>)>,
-    room: [usize; HUBS as usize],
-}
-
 struct World {
     now: Instant,
     hubs: Vec<Hub>,
@@ -145,18 +103,11 @@ pub fn run(operations: Vec<Operation>) {
 
 impl World {
     fn new() -> Self {
-        let side = |_| Side {
-            sockets: (0..SOCKETS).map(|_| Socket::closed()).collect(),
-            late: VecDeque::new(),
-            is_late: false,
-            outbox: Vec::new(),
-            room: [MAILBOX; HUBS as usize],
-        };
         let now = Instant::from_millis(1);
         Self {
             now,
             hubs: (0..HUBS).map(|me| Hub::new(config(me), policy(), now)).collect(),
-            sides: (0..HUBS).map(side).collect(),
+            sides: (0..HUBS).map(|_| Side::new()).collect(),
             mail: (0..HUBS).map(|_| VecDeque::new()).collect(),
             opened: 0,
             faults: 0,
@@ -321,102 +272,6 @@ impl World {
     }
 }
 
-impl Socket {
-    fn closed() -> Self {
-        Self { is_open: false, sent: VecDeque::new(), room: 0, is_blocked: false }
-    }
-
-    fn send(&mut self, says: Says) {
-        // What a client has sent and nobody reads is no matter of the hub.
-        if self.is_open && self.sent.len() < usize::from(u16::MAX) {
-            self.sent.extend(frame(says));
-        }
-    }
-}
-
-impl Io for Side {
-    fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote {
-        let socket = &mut self.sockets[slot as usize];
-        assert!(socket.is_open, "nothing is written to a socket that is gone");
-        let all: usize = parts.iter().map(|part| part.len()).sum();
-        let taken = all.min(socket.room);
-        socket.room -= taken;
-        socket.is_blocked |= taken < all;
-        Wrote::Bytes(taken)
-    }
-
-    fn shutdown_write(&mut self, _: u32) {}
-
-    fn close(&mut self, slot: u32) {
-        let socket = &mut self.sockets[slot as usize];
-        assert!(socket.is_open, "a socket is closed once");
-        *socket = Socket::closed();
-    }
-
-    fn resume(&mut self, _: u32) {}
-
-    fn admitted(&mut self, _: u32) {}
-
-    fn post(&mut self, to: Peer, mail: Vec<Mail>) -> Result<(), Vec<Mail>> {
-        let room = &mut self.room[usize::from(to.0)];
-        if *room == 0 {
-            return Err(mail);
-        }
-        *room -= 1;
-        self.outbox.push((to, mail));
-        Ok(())
-    }
-
-    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification> {
-        let result = UserId::parse(token).map_err(|_| AuthRefusal::NoKey);
-        let result =
-            result.map(|user| Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() });
-        let claim = resume.and_then(claim_of);
-        let verification = Verification { result, claim: claim.map(Box::new), unix_ms: 0 };
-        if !self.is_late {
-            return Asked::Now(verification);
-        }
-        self.late.push_back(Late::Verification(asker, verification));
-        Asked::Later
-    }
-
-    fn ask(
-        &mut self,
-        asker: (Asker, Purpose),
-        asked: &Question,
-        _: Option<&Auth>,
-    ) -> Asked<Ruling> {
-        if !self.is_late {
-            return Asked::Now(Ruling::Granted);
-        }
-        self.late.push_back(Late::Ruling(asker.0, asked.channel.clone()));
-        Asked::Later
-    }
-
-    fn takes_reviews(&mut self) -> bool {
-        self.late.len() < SOCKETS
-    }
-
-    fn respond(&mut self, _: QueryId, _: Response) {}
-
-    fn resume_token(&mut self, claim: Claim, _: &UserId) -> Box<str> {
-        let id = u128::from_be_bytes(*claim.connection.as_bytes());
-        format!("{id} {} {} {}", claim.generation, claim.peer.0, claim.slot).into()
-    }
-
-    fn announce(&mut self, _: Announcement) {}
-
-    fn shard_lost(&mut self, _: u16) {}
-}
-
-fn claim_of(token: &str) -> Option<Claim> {
-    let mut parts = token.split(' ');
-    let connection = ConnectionId::from_bytes(parts.next()?.parse::<u128>().ok()?.to_be_bytes());
-    let generation = parts.next()?.parse().ok()?;
-    let peer = Peer(parts.next()?.parse().ok()?);
-    Some(Claim { connection, generation, peer, slot: parts.next()?.parse().ok()? })
-}
-
 /// Which hub, and which slot there.
 fn place(who: u8) -> (usize, usize) {
     (usize::from(who) % usize::from(HUBS), usize::from(who) / usize::from(HUBS) % SOCKETS)
@@ -456,46 +311,4 @@ fn policy() -> Arc<Policy> {
     let settings =
         ChannelSettings { max_members: 4, presence_ttl_ms: 10_000, disconnect_grace_ms: 2_000 };
     Arc::new(Policy::new(settings, Patterns::new(Vec::new())))
-}
-
-/// A client's frame. The mask is all zeros: what it hides is no matter here.
-fn frame(says: Says) -> Vec<u8> {
-    let (first, payload) = match says {
-        Says::Auth(user) => {
-            let token = user % 3;
-            let resume = format!("{} {}", user / 3, user % 2);
-            (0x81, format!(r#"{{"type":"auth","token":"u{token}","resume":"{resume}"}}"#))
-        }
-        Says::Subscribe(channel) => (0x81, of("subscribe", channel)),
-        Says::Unsubscribe(channel) => (0x81, of("unsubscribe", channel)),
-        Says::Track(channel, n) => {
-            let (channel, padding) = (name(channel), "x".repeat(usize::from(n)));
-            let json = format!(
-                r#"{{"type":"presence_join","channel":"{channel}","state":{{"n":"{padding}"}}}}"#
-            );
-            (0x81, json)
-        }
-        Says::Untrack(channel) => (0x81, of("presence_leave", channel)),
-        Says::Sync(channel) => (0x81, of("presence_sync", channel)),
-        Says::Ping => (0x81, r#"{"type":"ping","ref":"a"}"#.to_owned()),
-        Says::Nonsense => (0x81, "{}".to_owned()),
-        Says::Control => (0x89, "x".repeat(100)),
-        Says::Fragment => (0x01, "{".repeat(50)),
-        Says::Close => (0x88, String::new()),
-    };
-    let mut frame = vec![first];
-    match payload.len() {
-        short @ 0..126 => frame.push(0x80 | short as u8),
-        long => {
-            frame.push(0x80 | 126);
-            frame.extend((long as u16).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload.bytes());
-    frame
-}
-
-fn of(kind: &str, channel: u8) -> String {
-    format!(r#"{{"type":"{kind}","channel":"{}"}}"#, name(channel))
 }
