@@ -62,6 +62,11 @@ export class Api {
     return this.#ask("POST", `/users/${encoded(userId)}/disconnect`, { body: { forMs } });
   }
 
+  /** @param {string} channel @param {string} userId @returns {Promise<import("./why.js").Explanation>} */
+  explain(channel, userId) {
+    return this.#ask("GET", `/explain?channel=${encoded(channel)}&userId=${encoded(userId)}`, {});
+  }
+
   /** What happens in a channel, until the signal or the server ends it. @param {string} channel @param {AbortSignal} signal */
   async events(channel, signal) {
     const answer = await this.#send("GET", `${channelPath(channel)}/events`, { signal });

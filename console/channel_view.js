@@ -23,6 +23,7 @@ const AGES_EVERY_MS = 5_000;
 /**
  * @typedef {object} Outside
  * @property {(userId: string) => void} openUser
+ * @property {(channel: string, userId: string) => void} explain
  * @property {(error: unknown) => boolean} refused whether the error ends the session
  */
 
@@ -56,6 +57,9 @@ export class ChannelView {
     });
     this.#log = new EventLog(({ connectionId }) => this.#openMember(connectionId));
     this.#filter.addEventListener("input", this.#draw);
+    find("explain-member", HTMLButtonElement).addEventListener("click", () => {
+      outside.explain(bareName(this.#channel), this.#filter.value.trim());
+    });
     for (const button of panelButtons()) button.addEventListener("click", () => showPanel(button.dataset["panel"] ?? ""));
   }
 

@@ -10,6 +10,7 @@ import { hashOf, readRoute } from "./route.js";
 import { askForKey, developmentKey, forgetKey, storedKey } from "./session.js";
 import { formatClock, visible } from "./text.js";
 import { UserView } from "./user_view.js";
+import { explain } from "./why.js";
 
 /** @type {Api | undefined} */
 let api;
@@ -19,8 +20,8 @@ let session = new AbortController();
 let lostAtMs = 0;
 
 const channels = new ChannelsView({ open: openChannel, reached, failed });
-const channel = new ChannelView({ openUser, refused });
-const user = new UserView({ openChannel, refused });
+const channel = new ChannelView({ openUser, explain: explainIn, refused });
+const user = new UserView({ openChannel, explain: explainIn, refused });
 
 /** @param {string} name */
 function openChannel(name) {
@@ -30,6 +31,11 @@ function openChannel(name) {
 /** @param {string} userId */
 function openUser(userId) {
   location.hash = hashOf({ view: "user", userId });
+}
+
+/** @param {string} name @param {string} userId */
+function explainIn(name, userId) {
+  if (api) explain(api, name, userId);
 }
 
 function reached() {

@@ -24,6 +24,7 @@ export class MemberDialog {
       this.close();
       outside.openUser(userId);
     });
+    on("member-why", ({ userId }) => outside.explain(bareName(this.#channel), userId));
     on("kick-user", ({ userId }) => this.#kick("Kick this user?", userId, { userId }));
     on("kick-connection", ({ connectionId }) => this.#kick("Kick this connection?", connectionId, { connectionId }));
   }

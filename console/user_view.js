@@ -18,6 +18,7 @@ const MAX_PLACES = 10_000;
 /**
  * @typedef {object} Outside
  * @property {(channel: string) => void} openChannel
+ * @property {(channel: string, userId: string) => void} explain
  * @property {(error: unknown) => boolean} refused whether the error ends the session
  */
 
@@ -39,6 +40,7 @@ export class UserView {
       fill: fillRow,
       open: ({ channel }) => outside.openChannel(channel),
     });
+    find("explain-user", HTMLButtonElement).addEventListener("click", () => outside.explain("", this.#userId));
     find("disconnect", HTMLButtonElement).addEventListener("click", () => this.#disconnect());
   }
 

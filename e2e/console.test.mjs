@@ -210,6 +210,33 @@ test("a user is found, and kicked after a question", async () => {
   await close();
 });
 
+test("the console says why a user is, or is not, in a channel", async () => {
+  await backend.put("why", "a", HOSTILE, {});
+  const { page, problems, context } = await openPage({ at: "#/channels/why" });
+  await isLive(page);
+  await page.locator("#member-list .row").click();
+  await page.click("#member-why");
+  await page.waitForSelector("#why-answer:not([hidden])");
+  assert.ok((await textOf(page, "why-summary")).includes("<b>مرحبا</b>"), await textOf(page, "why-summary"));
+  assert.match(await textOf(page, "why-since"), /before \d\d:\d\d:\d\d /);
+  await page.fill("#why-user", "nobody");
+  await page.keyboard.press("Enter");
+  await says(page, "why-summary", "nobody");
+  await page.fill("#why-channel", "x".repeat(201));
+  await page.keyboard.press("Enter");
+  await says(page, "why-error", "In a channel's name");
+  assert.equal(await page.locator("#why-answer").isVisible(), false);
+  for (const dialog of ["why", "member"]) await page.locator(`#${dialog}-dialog .close`).click();
+  await page.goto(`${server.url}console#/users/nobody`);
+  await page.click("#explain-user");
+  assert.equal(await page.locator("#why-user").inputValue(), "nobody");
+  await page.keyboard.type("why");
+  await page.keyboard.press("Enter");
+  await says(page, "why-summary", "nobody");
+  assert.deepEqual(problems.filter((problem) => !problem.includes("400")), []);
+  await context.close();
+});
+
 test("what users call themselves and show is text, and turns nothing around it", async () => {
   await backend.put(`hostile ${HOSTILE}`, "a", HOSTILE, { [HOSTILE]: HOSTILE, "</script><script>alert(2)</script>": 1 });
   await backend.put(`hostile ${"x".repeat(190)}`, "a", "u".repeat(256), { text: "y".repeat(900) });

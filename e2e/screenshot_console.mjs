@@ -70,6 +70,10 @@ async function takeViews(page, shot) {
   }
   await page.locator("#member-list .row", { hasText: "barbara" }).click();
   await shot("-member");
+  await page.click("#member-why");
+  await page.waitForSelector("#why-answer:not([hidden])");
+  await shot("-why");
+  await page.keyboard.press("Escape");
   await page.click("#kick-user");
   await shot("-kick");
   await page.keyboard.press("Escape");

@@ -173,6 +173,12 @@ impl Collecting {
     }
 
     /// Those of what was sent again whose connection has no socket, and who vouches for them.
+    /// Since when a connection had or has a member.
+    pub(crate) fn since_of(&self, connection: ConnectionId) -> Option<Since> {
+        let awaited = self.awaited.get(&connection).map(|tracker| tracker.since);
+        awaited.or_else(|| self.held.get(&connection).map(|sent| sent.since))
+    }
+
     pub(crate) fn detached(&self) -> Vec<(ConnectionId, Owner)> {
         let owner_of = |id: ConnectionId| self.held.get(&id).map(|sent| (id, sent.put.owner));
         self.detached.iter().filter_map(owner_of).collect()

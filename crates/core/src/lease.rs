@@ -23,6 +23,22 @@ pub enum Due {
     Deadline(u32),
 }
 
+/// What was heard last of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Heard {
+    /// Nothing since it opened.
+    Opening,
+    /// A message, or a part of one.
+    Message,
+    /// A ping of WebSocket.
+    Ping,
+    /// A pong of WebSocket.
+    Pong,
+    /// A close frame.
+    Close,
+}
+
 /// The leases of all connections of one loop, by slot.
 #[derive(Debug)]
 pub struct Leases {
@@ -38,6 +54,7 @@ pub struct Leases {
 struct Lease {
     /// Milliseconds since the server's start, wrapping after 49 days: only differences count.
     heard_ms: u32,
+    heard: Heard,
     phase: Phase,
     deadline: Instant,
 }
@@ -47,6 +64,8 @@ enum Phase {
     Vacant,
     Heard,
     Pinged,
+    /// Its end was said.
+    Over,
 }
 
 impl Leases {
@@ -58,13 +77,13 @@ impl Leases {
 
     /// A connection has taken `slot`.
     pub fn open(&mut self, slot: u32, now: Instant) {
-        let vacant = Lease { heard_ms: 0, phase: Phase::Vacant, deadline: Instant::NEVER };
+        let (heard, deadline) = (Heard::Opening, Instant::NEVER);
+        let vacant = Lease { heard_ms: 0, heard, phase: Phase::Vacant, deadline };
         let slot = slot as usize;
         if slot >= self.leases.len() {
             self.leases.resize(slot + 1, vacant);
         }
-        self.leases[slot] =
-            Lease { heard_ms: wrapping_ms(now), phase: Phase::Heard, deadline: Instant::NEVER };
+        self.leases[slot] = Lease { heard_ms: wrapping_ms(now), phase: Phase::Heard, ..vacant };
     }
 
     /// The connection in `slot` is gone.
@@ -96,12 +115,18 @@ impl Leases {
         Duration::from_millis(silent_ms.into())
     }
 
+    /// What was heard last of `slot`.
+    pub fn last_heard(&self, slot: u32) -> Heard {
+        self.leases.get(slot as usize).map_or(Heard::Opening, |lease| lease.heard)
+    }
+
     /// A whole frame came from `slot`.
-    pub fn renew(&mut self, slot: u32, now: Instant) {
+    pub fn renew(&mut self, slot: u32, heard: Heard, now: Instant) {
         if let Some(lease) = self.leases.get_mut(slot as usize)
             && lease.phase != Phase::Vacant
         {
             lease.heard_ms = wrapping_ms(now);
+            lease.heard = heard;
             lease.phase = Phase::Heard;
         }
     }
@@ -143,11 +168,12 @@ impl Leases {
             let extended = pause_ms.min(silent_ms);
             lease.heard_ms = lease.heard_ms.wrapping_add(extended);
             let silent_ms = silent_ms - extended;
-            let is_over = silent_ms > self.ttl_ms
+            let is_over = lease.phase != Phase::Over
+                && silent_ms > self.ttl_ms
                 && self.longer.get(&slot).is_none_or(|longer_ms| silent_ms > *longer_ms);
             if is_over {
                 // Said once; the socket lingers a while, until `close`.
-                lease.heard_ms = now_ms;
+                lease.phase = Phase::Over;
                 out.push(Due::Ended(slot));
             } else if silent_ms >= self.ttl_ms / 2 && lease.phase == Phase::Heard {
                 lease.phase = Phase::Pinged;

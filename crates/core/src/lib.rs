@@ -36,7 +36,7 @@ pub use command::{
     Asker, Command, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
 pub use kicks::{Kicks, Target, TooManyKicks};
-pub use lease::{Due, Leases, SCAN_EVERY};
+pub use lease::{Due, Heard, Leases, SCAN_EVERY};
 pub use leaves::LeaveCounts;
 pub use oldest_first::OldestFirst;
 pub use pace::Pace;

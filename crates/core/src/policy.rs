@@ -83,6 +83,11 @@ impl Policy {
         self.settings_at(self.place_of(channel))
     }
 
+    /// The pattern whose settings hold in a channel.
+    pub fn pattern_for(&self, channel: &ChannelName) -> Option<&Pattern> {
+        self.patterns.find(channel).map(|at| &self.patterns.rows()[at].0)
+    }
+
     /// Where the settings of a channel stand: 0 for the defaults, then pattern by pattern.
     fn place_of(&self, channel: &ChannelName) -> usize {
         self.patterns.find(channel).map_or(0, |at| at + 1)
@@ -189,6 +194,11 @@ impl CurrentPolicy {
         self.policy.announces(channel)
     }
 
+    /// The pattern whose settings hold in a channel.
+    pub fn pattern_for(&self, channel: &ChannelName) -> Option<&Pattern> {
+        self.policy.pattern_for(channel)
+    }
+
     /// Whether any channel lets the member of a broken connection wait for it.
     pub fn allows_grace(&self) -> bool {
         self.policy.allows_grace()
@@ -198,7 +208,6 @@ impl CurrentPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patterns::Pattern;
 
     fn channel(name: &str) -> ChannelName {
         ChannelName::parse(&format!("presence:{name}")).expect("a valid name")

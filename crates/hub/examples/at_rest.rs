@@ -6,11 +6,11 @@ use std::mem::size_of;
 
 use counting::{Counting, count};
 use herenow_core::{
-    Asker, Auth, Command, Flush, Instant, Member, Owner, Peer, Put, Session, Shard, Subscriber,
-    UserIndex,
+    Asker, Auth, Command, Flush, Instant, Member, Owner, Patterns, Peer, Policy, Put, Session,
+    Shard, Subscriber, UserIndex,
 };
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
-use one_hub::{OneHub, masked, track};
+use one_hub::{OneHub, masked, settings, track};
 
 mod counting;
 mod one_hub;
@@ -58,11 +58,28 @@ fn main() {
             one_hub.hibernate();
         }
     });
+    let policy = || Policy::new(settings(), Patterns::default());
+    let remembered = of_connections(OneHub::remembering(policy()))
+        - of_connections(OneHub::with_policy(policy()));
+    println!(
+        "{:<40} {remembered:>6.1} bytes of heap for each connection",
+        "what is remembered of it"
+    );
     let index = of_members(UserIndex::LargeChannels) - of_members(UserIndex::None);
     println!(
         "{:<40} {index:>6.1} bytes of heap for each member",
         "the index of a large channel's users"
     );
+}
+
+/// The heap of a connection that has authenticated.
+fn of_connections(mut one_hub: OneHub) -> f64 {
+    let before = count().live_bytes;
+    for _ in 0..CONNECTIONS {
+        one_hub.connect();
+        one_hub.turn();
+    }
+    (count().live_bytes as f64 - before as f64) / CONNECTIONS as f64
 }
 
 /// The heap of a member in a large channel.

@@ -7,6 +7,7 @@ use herenow_core::{Channel, Contents, Member, Since};
 use herenow_wire::ChannelName;
 
 use crate::api::Io;
+use crate::history::Found;
 use crate::requests::{
     ChannelCount, ListedMember, MemberPage, QueryId, ReadRequest, Request, Response, WriteRequest,
 };
@@ -46,6 +47,7 @@ pub(crate) struct Progress {
     channels: Vec<ChannelCount>,
     pub(crate) members: Vec<(ChannelName, Vec<ListedMember>)>,
     pub(crate) names: BTreeSet<ChannelName>,
+    pub(crate) found: Found,
 }
 
 /// What a step of a request has come to.
@@ -201,6 +203,12 @@ impl<I: Io> Work<'_, I> {
             }
             ReadRequest::FindUser { user } => self.find_user(user, at, looks),
             ReadRequest::ListUser { user, channels } => self.list_user((user, channels), at, looks),
+            ReadRequest::ExplainMember { channel, user } => {
+                self.explain_member((channel, user), at, looks)
+            }
+            ReadRequest::ExplainUser { channel, user } => {
+                self.explain_user((channel, user), at, looks)
+            }
             ReadRequest::CountUsers { users, channel: Some(channel) } => {
                 self.count_users_in((channel, users), at, looks)
             }
@@ -261,9 +269,9 @@ impl ReadRequest {
     /// The channels of this hub whose maps must be there for the answer.
     fn looks_into(&self) -> &[ChannelName] {
         match self {
-            Self::ListMembers { channel, .. } | Self::CountUsers { channel: Some(channel), .. } => {
-                std::slice::from_ref(channel)
-            }
+            Self::ListMembers { channel, .. }
+            | Self::ExplainMember { channel, .. }
+            | Self::CountUsers { channel: Some(channel), .. } => std::slice::from_ref(channel),
             Self::ListUser { channels, .. } => channels,
             _ => &[],
         }

@@ -9,6 +9,7 @@ use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
 
 use crate::announcements::Announcement;
 use crate::deadline::Deadline;
+use crate::history::{Origin, RuleOutcome, TokenFacts};
 use crate::hub::Hub;
 use crate::mail::Mail;
 use crate::reading::TurnBudget;
@@ -26,6 +27,8 @@ pub enum Event<'a> {
         id: ConnectionId,
         /// The channel of messages that name none.
         default_channel: DefaultChannel,
+        /// Where it comes from, if that is to be remembered.
+        origin: Option<Box<Origin>>,
     },
     /// The server itself has opened a socket, to watch a channel for a backend. Slot and id are as
     /// for [`Event::Opened`].
@@ -61,7 +64,7 @@ pub enum Event<'a> {
         /// Who asked.
         asker: Asker,
         /// What became of it.
-        verification: Verification,
+        checked: Checked,
     },
     /// The answer to a question that [`Io::ask`] was given.
     Ruling {
@@ -71,6 +74,8 @@ pub enum Event<'a> {
         channel: ChannelName,
         /// The answer.
         ruling: Ruling,
+        /// What the rule said, if one was to be run.
+        rule: Option<RuleOutcome>,
     },
     /// A new connection needs the place of a detached session: the one that has been without a socket
     /// for longest is to end.
@@ -98,7 +103,9 @@ pub enum Event<'a> {
 /// How a socket ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The peer closed it, or it broke.
+    /// The peer has ended it, and there is nothing more to read.
+    Finished,
+    /// It was reset, or broke otherwise.
     Broken,
 }
 
@@ -118,6 +125,21 @@ pub enum Asked<T> {
     Now(T),
     /// It comes as an event.
     Later,
+}
+
+/// What came of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What the session is told.
+    pub verification: Verification,
+    /// What is remembered of it, if anything is.
+    pub facts: Option<Box<TokenFacts>>,
+}
+
+impl From<Verification> for Checked {
+    fn from(verification: Verification) -> Self {
+        Self { verification, facts: None }
+    }
 }
 
 /// Why the access rules are asked.
@@ -144,7 +166,7 @@ pub trait Io {
     /// Sends a batch to another hub, or gives it back if its mailbox is full.
     fn post(&mut self, to: Peer, mail: Vec<Mail>) -> Result<(), Vec<Mail>>;
     /// Has a token verified, and the resume token that came with it.
-    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification>;
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked>;
     /// Has the access rules asked. `auth` is the asker's, if it has authenticated.
     fn ask(
         &mut self,
@@ -169,13 +191,18 @@ impl Hub {
     pub fn handle(&mut self, event: Event<'_>, now: Instant, io: &mut impl Io) {
         let mut work = Work { hub: self, io, now };
         match event {
-            Event::Opened { slot, id, default_channel } => work.open(slot, id, default_channel),
+            Event::Opened { slot, id, default_channel, origin } => {
+                work.note_opened(slot, origin.as_deref());
+                work.open(slot, id, default_channel);
+            }
             Event::Watching { slot, id, channel } => work.open_watching(slot, id, channel),
             Event::Received { slot, bytes } => work.receive(slot, bytes),
             Event::Writable { slot } => work.drain(slot),
-            Event::Ended { slot, how: End::Broken } => work.socket_ended(slot),
-            Event::Verified { asker, verification } => work.verified(asker, verification),
-            Event::Ruling { asker, channel, ruling } => work.handle_ruling(asker, channel, ruling),
+            Event::Ended { slot, how } => work.socket_ended(slot, how),
+            Event::Verified { asker, checked } => work.verified(asker, checked),
+            Event::Ruling { asker, channel, ruling, rule } => {
+                work.handle_ruling(asker, channel, (ruling, rule));
+            }
             Event::EvictDetached => work.end_oldest_detached(),
             Event::Mail(batch) => work.take_mail(batch),
             Event::Request { id, request } => work.take_request(id, request),

@@ -44,6 +44,10 @@ pub struct Holdings {
     pub followed: usize,
     /// Users and connections that a backend keeps out.
     pub kicks: usize,
+    /// Sockets and texts that a history keeps while they are in use.
+    pub remembered: usize,
+    /// What a history keeps for ten minutes.
+    pub records: usize,
     /// Connections of which something was read and not looked at.
     pub unread: usize,
     /// Connections that wait for a snapshot, or have been sent many of late.
@@ -96,6 +100,11 @@ impl Hub {
         }
     }
 
+    /// Leaves that subscribers were told of and whose cause was recorded, since the start.
+    pub fn noted_leaves(&self) -> u64 {
+        self.history.as_ref().map_or(0, |history| history.noted_leaves())
+    }
+
     /// Counts what it holds. Walks much of it: not for every turn of a server.
     pub fn holdings(&self) -> Holdings {
         let shards = self.shards.counts();
@@ -118,6 +127,8 @@ impl Hub {
             keyed_members: self.keyed_members.len(),
             followed: self.announcements.len(),
             kicks: self.policy.kicks().len(),
+            remembered: self.history.as_ref().map_or(0, |history| history.open()),
+            records: self.history.as_ref().map_or(0, |history| history.records()),
             unread: self.unread.len(),
             snapshot_requests: self.snapshot_requests.len(),
             mail: self.outgoing.len(),

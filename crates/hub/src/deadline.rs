@@ -103,6 +103,9 @@ impl<I: Io> Work<'_, I> {
         self.make_room();
         self.end_keyed_members();
         self.hub.policy.kicks_mut().forget_ended(self.now);
+        if let Some(history) = &mut self.hub.history {
+            history.forget_old(self.now);
+        }
         self.hub.reviews.retry();
         let hibernate_after = self.hub.config.hibernate_after;
         self.hub.shards.handle_timeout(self.now, hibernate_after, &mut self.hub.shard_effects);
@@ -114,6 +117,7 @@ impl<I: Io> Work<'_, I> {
         let pause = self.hub.leases.pause(self.now);
         if !pause.is_zero() {
             self.extend_graces(pause);
+            self.note_pause(pause);
             self.hub.keyed_members.extend(pause);
         }
     }

@@ -11,6 +11,7 @@ use herenow_wire::{ChannelName, ConnectionId, UserId};
 
 use crate::api::Io;
 use crate::detached_users::{DetachedUsers, Detachment};
+use crate::history::GaveWayTo;
 use crate::mail::Mail;
 use crate::sessions::NO_SLOT;
 use crate::work::Work;
@@ -121,6 +122,7 @@ impl<I: Io> Work<'_, I> {
         if let Some((user, detachment)) = self.detachment(&session) {
             self.notify_registrar(Mail::Detached { user, detachment });
         }
+        self.note_detached(slot, id);
         self.hub.detached.insert(session, self.now, &self.hub.config.limits);
     }
 
@@ -154,25 +156,37 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn dispatch_detached(&mut self, id: ConnectionId, input: Input) {
         let Some((mut session, since)) = self.hub.detached.remove(id) else { return };
         let detachment = self.detachment(&session);
-        self.handle_detached_input(&mut session, input);
+        self.handle_detached_input(&mut session, input, None);
         if !session.has_ended() {
             self.hub.detached.insert(session, since, &self.hub.config.limits);
-        } else if let Some((user, detachment)) = detachment {
+            return;
+        }
+        self.forget_detached(id);
+        if let Some((user, detachment)) = detachment {
             self.notify_registrar(Mail::Reattached { user, detachment });
         }
     }
 
     /// A session that nobody has any more: its members go at once.
-    pub(crate) fn end_orphan(&mut self, mut session: Session) {
-        self.handle_detached_input(&mut session, Input::Closed);
+    pub(crate) fn end_orphan(&mut self, mut session: Session, to: GaveWayTo) {
+        self.handle_detached_input(&mut session, Input::Closed, Some(to));
+        self.forget_detached(session.connection());
         self.apply_shard_effects();
     }
 
-    fn handle_detached_input(&mut self, session: &mut Session, input: Input) {
+    fn handle_detached_input(
+        &mut self,
+        session: &mut Session,
+        input: Input,
+        gave_way_to: Option<GaveWayTo>,
+    ) {
+        let user = session.auth().map(|auth| auth.user.clone());
+        self.note_detached_input(&input, user, gave_way_to);
         let asker = Asker::new(self.hub.config.me, NO_SLOT, session);
         let (limits, policy) = (&self.hub.config.limits, &self.hub.policy);
         let mut effects = Vec::new();
         session.handle(input, &Context { now: self.now, limits, policy }, &mut effects);
+        self.note_effects(&effects);
         for effect in effects {
             self.perform(asker, effect);
         }
@@ -183,7 +197,7 @@ impl<I: Io> Work<'_, I> {
         if let Some(oldest) = self.hub.detached.oldest()
             && let Some(session) = self.take_detached(oldest)
         {
-            self.end_orphan(session);
+            self.end_orphan(session, GaveWayTo::Connection);
         }
     }
 
@@ -194,7 +208,7 @@ impl<I: Io> Work<'_, I> {
         if self.hub.detached.get(connection).is_some_and(is_it)
             && let Some(session) = self.take_detached(connection)
         {
-            self.end_orphan(session);
+            self.end_orphan(session, GaveWayTo::SessionOfUser);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::detached::DetachedSessions;
 use crate::detached_users::DetachedUsers;
 use crate::held::Held;
 use crate::histogram::Histogram;
+use crate::history::History;
 use crate::keyed_members::KeyedMembers;
 use crate::mail::Outgoing;
 use crate::reading::TurnBudget;
@@ -56,8 +57,20 @@ pub struct Config {
     pub flush_delay: Option<Duration>,
     /// Whether backends may ask about users.
     pub user_index: UserIndex,
+    /// Whether backends may ask why a user is, or is not, in a channel.
+    pub remembers: Remembers,
     /// The shard of this channel fails on each state that is put into it. For tests of containment.
     pub fault_on_channel: Option<ChannelName>,
+}
+
+/// What a hub keeps of what has happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remembers {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// For ten minutes, why users are or are not in channels.
+    Causes,
 }
 
 /// Everything that one loop knows: its connections, its share of the shards, who of its
@@ -103,6 +116,8 @@ pub struct Hub {
     pub(crate) announcements: Announcements,
     /// What backends have asked.
     pub(crate) requests: Requests,
+    /// Only if backends may ask why. Boxed, since what is always needed lies close together.
+    pub(crate) history: Option<Box<History>>,
     pub(crate) pace: Pace,
     pub(crate) audience: Audience,
     pub(crate) deliveries: Deliveries,
@@ -144,6 +159,10 @@ impl Hub {
             keyed_members: KeyedMembers::default(),
             announcements: Announcements::default(),
             requests: Requests::default(),
+            history: match config.remembers {
+                Remembers::Nothing => None,
+                Remembers::Causes => Some(Box::new(History::new(&config))),
+            },
             pace: config.flush_delay.map_or_else(Pace::default, Pace::fixed),
             audience: Audience::default(),
             deliveries: Deliveries::default(),

@@ -30,7 +30,7 @@ pub(crate) struct KeyedMember {
     pub(crate) connection: ConnectionId,
     pub(crate) user: UserId,
     state: State,
-    until: Instant,
+    pub(crate) until: Instant,
 }
 
 /// Such members of one hub: some 40 MB at most.
@@ -46,6 +46,11 @@ impl MemberKey {
         let has_length = (1..=Self::MAX_BYTES).contains(&text.len());
         (has_length && text.bytes().all(is_valid)).then(|| Self(text.into()))
     }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl KeyedMembers {
@@ -56,6 +61,11 @@ impl KeyedMembers {
     ) -> Option<(&(ChannelName, MemberKey), &KeyedMember)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.members.range((from, Bound::Unbounded)).next()
+    }
+
+    /// The place before the first one of a channel.
+    pub(crate) fn before(&self, channel: &ChannelName) -> Option<(ChannelName, MemberKey)> {
+        Some((channel.clone(), MemberKey("".into())))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -164,6 +174,7 @@ impl<I: Io> Work<'_, I> {
     fn end_keyed(&mut self, at: &(ChannelName, MemberKey), reason: LeaveReason) -> bool {
         let Some(member) = self.hub.keyed_members.remove(at) else { return false };
         let (channel, connection) = (at.0.clone(), member.connection);
+        self.note_keyed_left(at, (connection, member.user), reason);
         self.command(Command::Remove { channel, connection, owner: OWNER, reason });
         self.apply_shard_effects();
         true

@@ -20,6 +20,7 @@ mod detached_users;
 mod fault;
 mod held;
 mod histogram;
+mod history;
 mod hub;
 mod keyed_members;
 mod kicking;
@@ -41,7 +42,7 @@ mod work;
 
 pub use announcements::{Announcement, ChangeKind, MemberChange};
 pub use answers::LOOKS_PER_TURN;
-pub use api::{Asked, End, Event, Io, Purpose, Wrote};
+pub use api::{Asked, Checked, End, Event, Io, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
 pub use counters::{Counters, ErrorCounts, Resyncs};
 pub use detached_users::Detachment;
@@ -51,7 +52,12 @@ pub use herenow_core::{
     Unmatched,
 };
 pub use histogram::Histogram;
-pub use hub::{Config, Hub};
+pub use history::{
+    Address, Cause, GaveWayTo, Life, Lost, MAX_EXPLAINED, MemberFacts, Origin, Past, PastMember,
+    PresentConnection, PresentMember, RECORDS_KEPT_FOR, RefusedRequest, RefusedToken, RuleOutcome,
+    Said, SocketEnd, TokenFacts, UserEvent, UserFacts,
+};
+pub use hub::{Config, Hub, Remembers};
 pub use keyed_members::MemberKey;
 pub use mail::{Delivery, LostShard, Mail};
 pub use reading::READ_BYTES;

@@ -8,6 +8,7 @@ use herenow_wire::{ChannelName, Ref, UserId};
 use crate::api::Io;
 use crate::detached_users::Detachment;
 use crate::held::Encoded;
+use crate::history::PastMember;
 use crate::work::Work;
 
 /// What one hub tells another.
@@ -15,6 +16,13 @@ use crate::work::Work;
 pub enum Mail {
     /// A command to a shard of the receiving hub.
     Command(Command),
+    /// Why a member of a channel of the receiving hub's leaves. The command follows.
+    Left {
+        /// Which channel.
+        channel: ChannelName,
+        /// Who, and why.
+        past: Box<PastMember>,
+    },
     /// An answer to a command of one of the receiving hub's connections.
     Answer {
         /// Who asked.
@@ -157,10 +165,10 @@ impl<I: Io> Work<'_, I> {
         for mail in batch {
             match mail {
                 Mail::Command(command) => {
-                    let effects = &mut self.hub.shard_effects;
-                    self.hub.shards.handle(command, self.now, effects);
+                    self.handle_command(command);
                     self.apply_shard_effects();
                 }
+                Mail::Left { channel, past } => self.note_left(&channel, *past),
                 Mail::Answer { asker, reference, channel, result } => {
                     self.answer(asker, Input::Answer { channel, reference, result });
                 }

@@ -1,11 +1,12 @@
 //! Sockets coming, what is read from them, and their going.
 
-use herenow_core::{Input, Session};
+use herenow_core::{Heard, Input, Session};
 use herenow_wire::frame::{Chunk, Inbound, Opcode, write_header, write_pong};
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel};
 
-use crate::api::Io;
+use crate::api::{End, Io};
 use crate::connection::{Connection, Phase};
+use crate::history::SocketEnd;
 use crate::hub::Hub;
 use crate::reading::{
     Flow, READ_BYTES, Share, Stopped, TurnBudget, UNAUTHENTICATED_READ_BYTES, read_frames,
@@ -108,7 +109,8 @@ impl<I: Io> Work<'_, I> {
             }
             Stopped::Closed => {}
             Stopped::Broken(error) => {
-                self.hub.leases.renew(slot, self.now);
+                self.hub.leases.renew(slot, Heard::Message, self.now);
+                self.note_end(slot, SocketEnd::ServerClosed(error.close_code().number()));
                 self.dispatch(slot, Input::Closed);
                 self.close(slot, error.close_code(), &error.to_string());
             }
@@ -145,7 +147,7 @@ impl<I: Io> Work<'_, I> {
 
     fn inbound(&mut self, slot: u32, inbound: Inbound<'_>) {
         self.hub.counters.frames_in += 1;
-        self.hub.leases.renew(slot, self.now);
+        self.hub.leases.renew(slot, heard(&inbound), self.now);
         self.dispatch_frame(slot);
         let Some(connection) = self.hub.connections.get_mut(slot) else { return };
         if !connection.is_open() {
@@ -167,6 +169,8 @@ impl<I: Io> Work<'_, I> {
                     }
                     None => write_header(reply, Opcode::Close, 0),
                 }
+                let code = frame.as_ref().map_or(SocketEnd::NO_CODE, |frame| frame.code);
+                self.note_end(slot, SocketEnd::ClientClosed(code));
                 // A page that is left or loaded again says "going away": it may come back.
                 match frame {
                     Some(frame) if frame.code == CloseCode::GoingAway.number() => {
@@ -186,7 +190,8 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// The socket has ended without a close frame, or after ours.
-    pub(crate) fn socket_ended(&mut self, slot: u32) {
+    pub(crate) fn socket_ended(&mut self, slot: u32, how: End) {
+        self.note_end(slot, how.into());
         // While the server ends, nobody leaves: the others are to come back as well.
         if self.hub.shutdown_deadline.is_none() {
             self.socket_lost(slot);
@@ -220,7 +225,7 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn end_broken(&mut self) {
         while let Some(slot) = self.hub.broken.pop() {
             if self.hub.connections.get(slot).is_some_and(|c| c.phase != Phase::Dead) {
-                self.socket_ended(slot);
+                self.socket_ended(slot, End::Broken);
             }
         }
     }
@@ -244,7 +249,27 @@ impl<I: Io> Work<'_, I> {
             self.hub.snapshot_requests.forget(slot);
             self.hub.held.forget(slot);
             self.hub.connections.remove(slot);
+            self.note_closed(slot);
             self.io.close(slot);
+        }
+    }
+}
+
+/// What is heard by a frame.
+fn heard(inbound: &Inbound<'_>) -> Heard {
+    match inbound {
+        Inbound::Text(_) | Inbound::Fragment => Heard::Message,
+        Inbound::Ping(_) => Heard::Ping,
+        Inbound::Pong => Heard::Pong,
+        Inbound::Close(_) => Heard::Close,
+    }
+}
+
+impl From<End> for SocketEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Finished => Self::Finished,
+            End::Broken => Self::Broken,
         }
     }
 }

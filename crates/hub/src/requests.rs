@@ -5,6 +5,7 @@ use std::time::Duration;
 use herenow_core::{ListPosition, Since, Target};
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 
+use crate::history::{MemberFacts, UserFacts};
 use crate::keyed_members::MemberKey;
 
 /// What a backend asks of one hub. Nobody asks but the server itself, which bounds how much.
@@ -59,6 +60,20 @@ pub enum ReadRequest {
         user: UserId,
         /// Where.
         channels: Vec<ChannelName>,
+    },
+    /// What is known of a user in a channel of this hub's shards, and why its members have left.
+    ExplainMember {
+        /// Where.
+        channel: ChannelName,
+        /// Who.
+        user: UserId,
+    },
+    /// What is known of the connections of a user that this hub has or had, with regard to a channel.
+    ExplainUser {
+        /// Where.
+        channel: ChannelName,
+        /// Who.
+        user: UserId,
     },
     /// How many connections show each of these users: in a channel of this hub's shards, or of
     /// this hub's connections anywhere.
@@ -144,6 +159,10 @@ pub enum Response {
     ChannelNames(Vec<ChannelName>),
     /// To [`ReadRequest::ListUser`]: the channels where the user is, in the order of the request.
     UserMembers(Vec<(ChannelName, Vec<ListedMember>)>),
+    /// To [`ReadRequest::ExplainMember`].
+    MemberFacts(Box<MemberFacts>),
+    /// To [`ReadRequest::ExplainUser`].
+    UserFacts(Box<UserFacts>),
     /// The member is shown.
     Put {
         /// Its id on the wire.
@@ -155,7 +174,7 @@ pub enum Response {
     Full,
     /// The member has left.
     Removed,
-    /// There is none.
+    /// There is none, or the hub remembers nothing.
     NotFound,
 }
 

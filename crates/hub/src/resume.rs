@@ -6,6 +6,7 @@ use herenow_core::{Asker, Claim, Input, Session};
 use herenow_wire::{ChannelName, UserId};
 
 use crate::api::Io;
+use crate::history::GaveWayTo;
 use crate::mail::Mail;
 use crate::work::Work;
 
@@ -41,6 +42,7 @@ impl<I: Io> Work<'_, I> {
         let is_claimed = |session: &Session| session.is_claimed(claim, &user);
         if self.hub.detached.get(id).is_some_and(is_claimed) {
             if let Some(session) = self.take_detached(id) {
+                self.forget_detached(id);
                 self.hand_over(asker, Box::new(session));
             }
         } else if self.hub.connections.get(slot).is_some_and(|c| is_claimed(&c.session)) {
@@ -90,6 +92,9 @@ impl<I: Io> Work<'_, I> {
         let holder = self.hub.connections.get(slot);
         match holder.filter(|c| c.is_open() && asker.is(&c.session)) {
             Some(_) => {
+                if session.is_some() {
+                    self.note_resumed(slot);
+                }
                 self.handle_input(slot, Input::TakenOver { claimed: session });
                 self.note_taken_over(slot);
                 self.apply_session_effects(slot);
@@ -100,7 +105,7 @@ impl<I: Io> Work<'_, I> {
             }
             None => {
                 if let Some(session) = session {
-                    self.end_orphan(*session);
+                    self.end_orphan(*session, GaveWayTo::Claimant);
                 }
             }
         }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use herenow_core::{
     Asker, Command, Context, Effect, Input, Owner, Policy, Put, Question, Ruling, SessionEffect,
-    Verification,
 };
 use herenow_wire::encode::{self, Reply};
 use herenow_wire::frame::{self, Reader};
 use herenow_wire::{ChannelName, CloseCode, Ref};
 
-use crate::api::{Asked, Io, Purpose};
+use crate::api::{Asked, Checked, Io, Purpose};
 use crate::connection::{Phase, Sent};
+use crate::history::{RuleOutcome, SocketEnd};
 use crate::mail::Mail;
 use crate::replies::{BufferIndex, Replies};
 use crate::work::Work;
@@ -41,6 +41,7 @@ impl<I: Io> Work<'_, I> {
     /// Every input of a session with a socket goes this way. What follows from it waits for
     /// [`Work::apply_session_effects`].
     pub(crate) fn handle_input(&mut self, slot: u32, input: Input) {
+        self.note_input(slot, &input);
         let hub = &mut *self.hub;
         if let Some(connection) = hub.connections.get_mut(slot) {
             let (limits, policy) = (&hub.config.limits, &hub.policy);
@@ -116,6 +117,7 @@ impl<I: Io> Work<'_, I> {
             };
             let asker = Asker::new(self.hub.config.me, slot, &connection.session);
             let mut batch = std::mem::take(&mut self.hub.effects);
+            self.note_effects(&batch);
             for effect in batch.drain(..) {
                 self.perform(asker, effect);
             }
@@ -150,6 +152,7 @@ impl<I: Io> Work<'_, I> {
                 self.command(Command::Put { channel, put, max_members, asker, reference });
             }
             SessionEffect::Remove { channel, reason } => {
+                self.note_leave(asker, &channel, reason);
                 self.command(Command::Remove { channel, connection, owner: OWNER, reason });
             }
             SessionEffect::Admitted => {
@@ -162,6 +165,7 @@ impl<I: Io> Work<'_, I> {
             SessionEffect::TakeOver { claim, user } => self.claimed(asker, claim, user),
             SessionEffect::HandedOver { to, session } => {
                 self.apply_shard_effects();
+                self.note_end(slot, SocketEnd::TakenOver);
                 self.close(slot, CloseCode::GoingAway, "resumed on another connection");
                 self.hand_over(to, session);
             }
@@ -174,6 +178,7 @@ impl<I: Io> Work<'_, I> {
         if let Reply::Error { code, .. } = reply {
             self.hub.count_error(*code);
         }
+        self.note_reply(slot, reply);
         if let Some(connection) = self.hub.connections.get_mut(slot)
             && connection.is_open()
         {
@@ -201,23 +206,34 @@ impl<I: Io> Work<'_, I> {
         self.hub.review_cost += 1;
         let asked = self.io.ask((asker, purpose), &question, session.auth());
         if let Asked::Now(ruling) = asked {
-            self.decide(asker.slot, question.channel, ruling);
+            self.decide(asker.slot, question.channel, (ruling, None));
         }
     }
 
     /// A decision that came later. The connection may be gone and its slot another's, or one that
     /// has taken its place.
-    pub(crate) fn handle_ruling(&mut self, asker: Asker, channel: ChannelName, ruling: Ruling) {
+    pub(crate) fn handle_ruling(
+        &mut self,
+        asker: Asker,
+        channel: ChannelName,
+        said: (Ruling, Option<RuleOutcome>),
+    ) {
         if self.is_current(asker) {
-            self.decide(asker.slot, channel, ruling);
+            self.decide(asker.slot, channel, said);
             self.apply_session_effects(asker.slot);
             self.apply_shard_effects();
             self.note_deadline(asker.slot);
         }
     }
 
-    fn decide(&mut self, slot: u32, channel: ChannelName, ruling: Ruling) {
+    fn decide(
+        &mut self,
+        slot: u32,
+        channel: ChannelName,
+        (ruling, rule): (Ruling, Option<RuleOutcome>),
+    ) {
         let channel = self.hub.audience.canonical(channel);
+        self.note_ruling(&channel, rule);
         self.handle_input(slot, Input::Decision { channel: channel.clone(), ruling });
         self.settle_taken_over(slot, &channel);
     }
@@ -249,18 +265,26 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn command(&mut self, command: Command) {
         let home = self.hub.shards.home(command.channel().shard());
         if home == self.hub.config.me {
-            self.hub.shards.handle(command, self.now, &mut self.hub.shard_effects);
+            self.handle_command(command);
         } else {
             self.hub.outgoing.push(home, Mail::Command(command));
         }
     }
 
+    /// A command to a shard that is here.
+    pub(crate) fn handle_command(&mut self, command: Command) {
+        self.note_command(&command);
+        self.hub.shards.handle(command, self.now, &mut self.hub.shard_effects);
+    }
+
     /// Closes a connection whose session has ended, after what it was last told.
     pub(crate) fn close(&mut self, slot: u32, code: CloseCode, reason: &str) {
-        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
-        if !connection.is_open() {
+        let connection = self.hub.connections.get(slot);
+        if !connection.is_some_and(|connection| connection.is_open()) {
             return;
         }
+        self.note_end(slot, SocketEnd::ServerClosed(code.number()));
+        let Some(connection) = self.hub.connections.get_mut(slot) else { return };
         connection.phase = Phase::Closing;
         connection.reader = Reader::default();
         connection.drop_flushes();
@@ -290,15 +314,17 @@ impl<I: Io> Work<'_, I> {
 
     /// Has a token verified.
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) {
-        if let Asked::Now(verification) = self.io.verify(asker, token, resume) {
+        if let Asked::Now(checked) = self.io.verify(asker, token, resume) {
+            let verification = self.take_checked(asker.slot, checked);
             self.handle_input(asker.slot, Input::Verified(verification));
         }
     }
 
     /// What came of a token, later. The connection may be gone and its slot another's, or one that
     /// has taken its place.
-    pub(crate) fn verified(&mut self, asker: Asker, verification: Verification) {
+    pub(crate) fn verified(&mut self, asker: Asker, checked: Checked) {
         if self.is_current(asker) {
+            let verification = self.take_checked(asker.slot, checked);
             self.dispatch(asker.slot, Input::Verified(verification));
         }
     }

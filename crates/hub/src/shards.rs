@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Command, Contents, Effect, Flush, Instant, LeaveCounts, Peer, Shard};
-use herenow_wire::{ChannelName, SHARDS};
+use herenow_core::{Command, Contents, Effect, Flush, Instant, LeaveCounts, Peer, Shard, Since};
+use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
 use crate::fault::contain;
 use crate::hub::Config;
@@ -137,6 +137,15 @@ impl Shards {
     /// The position of a channel that its shard does not hold.
     pub(crate) fn position(&self, channel: &ChannelName) -> (u64, u64) {
         self.shards[self.at(channel)].position()
+    }
+
+    /// See [`Shard::since_of`].
+    pub(crate) fn since_of(
+        &self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+    ) -> Option<Since> {
+        self.shards[self.at(channel)].since_of(channel, connection)
     }
 
     /// See [`Shard::wake_to_look`].

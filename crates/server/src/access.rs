@@ -21,8 +21,9 @@ pub use herenow_hub::{ChannelSettings, Pattern, Patterns, Unmatched};
 use std::sync::Arc;
 use std::time::Instant;
 
-use herenow_core::{Auth, Peer, Question, Ruling};
+use herenow_core::{Auth, Peer, Question, Right, Ruling};
 use herenow_hub::{Asked, Asker, Policy, Purpose};
+use herenow_wire::ChannelName;
 
 use crate::config::{Reloadable, Settings};
 use crate::durations::BesideLoops;
@@ -85,6 +86,16 @@ impl Access {
     /// Whether a review of the loop `peer` can be asked for now: there is room for its questions.
     pub(crate) fn takes_reviews(&self, peer: Peer) -> bool {
         self.pool.takes_reviews(peer)
+    }
+
+    /// The rule that decides who may track in a channel, and its pattern.
+    pub(crate) fn tracking_rule(&self, channel: &ChannelName) -> Option<(Right, Arc<str>)> {
+        match self.rules.judge(channel, Right::Track, true) {
+            Judge::Nobody(_) => None,
+            Judge::Rule { row, function } => {
+                Some((function.right(), self.rules.rows()[row].0.as_str().into()))
+            }
+        }
     }
 
     /// What holds in which channel beside the rules.

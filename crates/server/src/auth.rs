@@ -6,6 +6,7 @@
 
 mod claims;
 mod error;
+mod facts;
 mod following;
 mod header;
 mod jwks;

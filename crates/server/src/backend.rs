@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use herenow_core::{ListPosition, Peer};
+use herenow_core::{ListPosition, Peer, UserIndex};
 use herenow_hub::{
-    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Request, Response,
-    Target, WriteRequest,
+    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Remembers, Request,
+    Response, Target, WriteRequest,
 };
 use herenow_wire::{ChannelName, UserId};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::explanation::{Asked, Explanation, Moments};
 use crate::loops::Loops;
 use crate::watched::Watched;
 
@@ -60,6 +61,31 @@ pub(crate) enum Shown {
     },
     /// There is no room for it.
     Full,
+}
+
+/// Whether backends may ask. Without them nothing is kept for their questions alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backends {
+    /// There is no service key.
+    Refused,
+    /// There is one.
+    Admitted,
+}
+
+impl Backends {
+    pub(crate) fn user_index(self) -> UserIndex {
+        match self {
+            Self::Refused => UserIndex::None,
+            Self::Admitted => UserIndex::LargeChannels,
+        }
+    }
+
+    pub(crate) fn remembers(self) -> Remembers {
+        match self {
+            Self::Refused => Remembers::Nothing,
+            Self::Admitted => Remembers::Causes,
+        }
+    }
 }
 
 /// How long loops may take to answer: a channel's map that hibernates is rebuilt first.
@@ -207,6 +233,35 @@ impl Backend {
         time: Duration,
     ) -> Result<Option<usize>, Unavailable> {
         Ok(kicked(self.ask_all(WriteRequest::Disconnect { user, time }).await?))
+    }
+
+    /// Why a user is, or is not, in a channel.
+    pub(crate) async fn explain(
+        &self,
+        channel: ChannelName,
+        user: UserId,
+    ) -> Result<(Explanation, Moments), Unavailable> {
+        let of_member = (
+            self.loops.home(&channel),
+            ReadRequest::ExplainMember { channel: channel.clone(), user: user.clone() }.into(),
+        );
+        let of_user = ReadRequest::ExplainUser { channel: channel.clone(), user: user.clone() };
+        let of_loops = self.loops.peers().map(|peer| (peer, Request::from(of_user.clone())));
+        let answers = self.ask_each(std::iter::once(of_member).chain(of_loops)).await?;
+        let (mut member, mut loops) = (None, Vec::new());
+        for answer in answers {
+            match answer {
+                Response::MemberFacts(facts) => member = Some(*facts),
+                Response::UserFacts(facts) => loops.push(*facts),
+                _ => return Err(Unavailable),
+            }
+        }
+        let now = loops.iter().map(|facts| facts.now).max().ok_or(Unavailable)?;
+        let moments = Moments { started_at_unix_ms: self.started_at_unix_ms, now };
+        let rule = self.loops.tracking_rule(&channel);
+        let member = member.ok_or(Unavailable)?;
+        let asked = Asked { channel, user, member, loops, rule };
+        Ok((Explanation::of(&asked, moments), moments))
     }
 
     /// Watches a channel from here on.

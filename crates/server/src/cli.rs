@@ -4,7 +4,7 @@ mod flags;
 mod remote;
 
 pub use flags::Flags;
-pub use remote::{Channels, Kick, Remote, Watch, Where, Who};
+pub use remote::{Channels, Explain, Kick, Remote, Watch, Where, Who};
 
 use std::path::PathBuf;
 
@@ -82,6 +82,9 @@ pub enum Command {
     /// Follow a channel: the list of its members in a terminal, else one line an event, until interrupted
     #[command(after_help = remote::WATCH_EXAMPLES)]
     Watch(Watch),
+    /// Say why a user is, or is not, in a channel
+    #[command(after_help = remote::EXPLAIN_EXAMPLES)]
+    Explain(Explain),
     /// Remove a user from a channel and keep the user out; the exit code is 1 if the user was not there
     #[command(after_help = remote::KICK_EXAMPLES)]
     Kick(Kick),

@@ -10,7 +10,8 @@ mod hops;
 use std::fmt;
 use std::net::IpAddr;
 
-use hyper::header::{FORWARDED, HeaderMap, HeaderName};
+use herenow_hub::{Address, Origin};
+use hyper::header::{FORWARDED, HeaderMap, HeaderName, USER_AGENT};
 
 use crate::config::Network;
 
@@ -95,6 +96,17 @@ impl Client {
         }
     }
 
+    /// The client as it is remembered, with the program that it says it is.
+    pub fn origin(&self, headers: &HeaderMap) -> Origin {
+        let address = match (self.peer, self.naming) {
+            (Peer::Ip(address), Naming::Unknown(_)) => Address::Behind(address),
+            (Peer::Ip(address), _) => Address::Ip(address),
+            (Peer::Unix, _) => Address::Unix,
+        };
+        let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        Origin { address, agent: agent.map(|agent| printable(&agent)) }
+    }
+
     fn unknown(peer: Peer, why: Unnamed) -> Self {
         Self { peer, naming: Naming::Unknown(why) }
     }
@@ -113,6 +125,15 @@ fn follow(peer: Peer, hops: impl Iterator<Item = Option<IpAddr>>, proxies: &[Net
     }
     client
 }
+
+/// As much of a text of a client as is shown to people.
+fn printable(text: &str) -> Box<str> {
+    let visible = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    visible.take(MAX_AGENT_CHARS).collect::<String>().into()
+}
+
+/// Characters of a `User-Agent` that are handed on. What of it is kept is the hub's to say.
+const MAX_AGENT_CHARS: usize = 256;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 

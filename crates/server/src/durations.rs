@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use herenow_core::Ruling;
-use herenow_hub::Histogram;
+use herenow_hub::{Histogram, Said};
 
 use crate::auth::TokenError;
 
@@ -113,6 +113,18 @@ impl From<RuleResult> for Ruling {
             RuleResult::Granted => Self::Granted,
             RuleResult::Denied | RuleResult::Failed => Self::Denied,
             RuleResult::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl From<RuleResult> for Said {
+    /// What is remembered.
+    fn from(result: RuleResult) -> Self {
+        match result {
+            RuleResult::Granted => Self::True,
+            RuleResult::Denied => Self::False,
+            RuleResult::Failed => Self::Failed,
+            RuleResult::Unavailable => Self::Nothing,
         }
     }
 }

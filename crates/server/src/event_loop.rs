@@ -13,8 +13,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
-use herenow_core::{Instant, Peer, UserIndex};
-use herenow_hub::{Config, End, Event, Hub};
+use herenow_core::{Instant, Peer};
+use herenow_hub::{Config, Event, Hub};
 use herenow_wire::ConnectionId;
 use mio::{Events, Poll, Token};
 
@@ -23,6 +23,7 @@ pub(crate) use self::metrics::Metrics;
 use self::shell::{Got, Shell};
 use crate::admission::UnauthenticatedPermit;
 use crate::auth::ResumeKey;
+use crate::backend::Backends;
 use crate::config::Settings;
 use crate::control::{LoopControl, Shutdown};
 use crate::loops::AcceptedSocket;
@@ -42,7 +43,7 @@ pub(crate) struct Parts {
     /// To every loop, this one included, by index.
     pub(crate) mailboxes: Arc<[Mailbox]>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) user_index: UserIndex,
+    pub(crate) backends: Backends,
     pub(crate) resume_key: ResumeKey,
     pub(crate) probe: Option<Arc<ProbeState>>,
     /// When the server's clock was zero; the same for all loops.
@@ -202,8 +203,9 @@ impl EventLoop {
             match mail {
                 Mail::Accepted(accepted) => self.open(*accepted),
                 Mail::Hub(batch) => self.tell(Event::Mail(batch)),
-                Mail::Decision { asker, channel, ruling } => {
-                    self.tell(Event::Ruling { asker, channel, ruling });
+                Mail::Decision { asker, channel, ruling, rule } => {
+                    let rule = Some(rule);
+                    self.tell(Event::Ruling { asker, channel, ruling, rule });
                 }
                 Mail::Verified(token) => self.verified_tokens.push_back(token),
                 Mail::Watch(watched) => {
@@ -227,8 +229,8 @@ impl EventLoop {
         for _ in 0..VERIFIED_PER_TURN {
             let Some(token) = self.verified_tokens.pop_front() else { break };
             let asker = token.asker;
-            let verification = self.shell.verified(*token);
-            self.tell(Event::Verified { asker, verification });
+            let checked = self.shell.verified(*token);
+            self.tell(Event::Verified { asker, checked });
         }
         if self.verified_tokens.is_empty() && self.verified_tokens.capacity() > VERIFIED_PER_TURN {
             // What a herd has left behind.
@@ -238,9 +240,9 @@ impl EventLoop {
 
     /// Takes over a socket that was upgraded.
     fn open(&mut self, accepted: AcceptedSocket) {
-        let AcceptedSocket { stream, mut first_bytes, default_channel, permit } = accepted;
+        let AcceptedSocket { stream, mut first_bytes, default_channel, permit, origin } = accepted;
         let Some((slot, id)) = self.watch(stream, permit) else { return };
-        self.tell(Event::Opened { slot, id, default_channel });
+        self.tell(Event::Opened { slot, id, default_channel, origin });
         if !first_bytes.is_empty() {
             self.tell(Event::Received { slot, bytes: &mut first_bytes });
         }
@@ -282,7 +284,7 @@ impl EventLoop {
         }
         match self.shell.read(slot, &mut self.read_buffer[..at_most]) {
             Got::Nothing => {}
-            Got::End => self.tell(Event::Ended { slot, how: End::Broken }),
+            Got::End(how) => self.tell(Event::Ended { slot, how }),
             Got::Bytes { count, is_emptied } => {
                 let bytes = &mut self.read_buffer[..count];
                 self.hub.handle(Event::Received { slot, bytes }, self.now, &mut self.shell);
@@ -339,7 +341,8 @@ fn config(parts: &Parts) -> Config {
         send_queue_bytes: settings.send_queue_bytes,
         writes_per_turn: WRITES_PER_TURN,
         flush_delay: settings.flush_delay_us.map(Duration::from_micros),
-        user_index: parts.user_index,
+        user_index: parts.backends.user_index(),
+        remembers: parts.backends.remembers(),
         fault_on_channel: settings.fault_on_channel.clone(),
     }
 }

@@ -15,6 +15,7 @@ mod dev;
 mod durations;
 mod embedded;
 mod event_loop;
+mod explanation;
 pub mod faults;
 pub mod files;
 mod http;
@@ -40,14 +41,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use herenow_core::UserIndex;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use admission::Admission;
 use auth::{Following, Minter, RunKey, Secret, ServiceKeys, Verifier};
-use backend::Backend;
+use backend::{Backend, Backends};
 use config::{Config, Pages, Reloadable, Settings};
 use http::{Api, FrontDoor};
 use loops::{ControlVersion, Loops, Outlets};
@@ -159,12 +159,12 @@ impl Server {
         let following = following.transpose().map_err(RunError::Keys)?;
         let service_keys = config.keys.service;
         let following_service_keys = service_keys.follow().map_err(RunError::Keys)?;
-        let user_index = match service_keys.is_empty() {
-            true => UserIndex::None,
-            false => UserIndex::LargeChannels,
+        let backends = match service_keys.is_empty() {
+            true => Backends::Refused,
+            false => Backends::Admitted,
         };
         let webhooks = Webhooks::new(config.keys.webhook, clock::unix_ms());
-        let outlets = Outlets { user_index, announcer: webhooks.announcer() };
+        let outlets = Outlets { backends, announcer: webhooks.announcer() };
         let loops = Loops::start(Arc::clone(&settings), verifier, outlets);
         let loops = loops.map_err(RunError::Loops)?;
         Ok(Self {

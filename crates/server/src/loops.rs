@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use herenow_core::{Peer, UserIndex};
-use herenow_hub::{Histogram, LeaveCounts, Request, Response, Resyncs};
+use herenow_core::{Peer, Right};
+use herenow_hub::{Histogram, LeaveCounts, Origin, Request, Response, Resyncs};
 use herenow_wire::{ChannelName, DefaultChannel, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
 use socket2::Socket;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::access::Access;
 use crate::admission::UnauthenticatedPermit;
 use crate::auth::{ResumeKey, Verifier};
-use crate::backend::Unavailable;
+use crate::backend::{Backends, Unavailable};
 use crate::clock;
 use crate::config::{Reloadable, Settings};
 use crate::control::{LoopControl, LoopFailure, Shutdown};
@@ -38,6 +38,8 @@ pub struct AcceptedSocket {
     pub default_channel: DefaultChannel,
     /// Dropped as soon as the connection authenticates, joins a public channel, or ends.
     pub permit: Option<UnauthenticatedPermit>,
+    /// Where it comes from, if that is to be remembered.
+    pub origin: Option<Box<Origin>>,
 }
 
 /// The running loops. Clones speak to the same loops.
@@ -112,8 +114,8 @@ pub struct LoopsMetrics {
 
 /// Who else asks the loops, or is told by them.
 pub(crate) struct Outlets {
-    /// For requests that backends may send.
-    pub(crate) user_index: UserIndex,
+    /// Whether backends may send requests.
+    pub(crate) backends: Backends,
     /// For webhooks.
     pub(crate) announcer: Announcer,
 }
@@ -123,7 +125,7 @@ impl Loops {
     pub(crate) fn start(
         settings: Arc<Settings>,
         verifier: Arc<Verifier>,
-        Outlets { user_index, announcer }: Outlets,
+        Outlets { backends, announcer }: Outlets,
     ) -> io::Result<Self> {
         let resume_key = ResumeKey::random()?;
         let started = Instant::now();
@@ -141,7 +143,11 @@ impl Loops {
         let wanted = settings.reloadable();
         let access = Access::new(wanted, &settings, mailboxes.clone(), beside.clone());
         let control = Arc::new(LoopControl::new(access, mailboxes.clone()));
-        let verification = Verification::start(verifier, mailboxes.clone(), beside.clone())?;
+        let verification = Verification::start(
+            (verifier, backends.remembers()),
+            mailboxes.clone(),
+            beside.clone(),
+        )?;
         let is_probed = settings.truth_probe_ms > 0;
         let probe = is_probed.then(ProbeState::random).transpose()?.map(Arc::new);
         let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
@@ -157,7 +163,7 @@ impl Loops {
                 inbox,
                 mailboxes: mailboxes.clone(),
                 metrics: metrics.clone(),
-                user_index,
+                backends,
                 resume_key: resume_key.clone(),
                 probe: probe.clone(),
                 started,
@@ -217,6 +223,11 @@ impl Loops {
     /// The loop whose shard a channel belongs to.
     pub(crate) fn home(&self, channel: &ChannelName) -> Peer {
         Peer(channel.shard() % self.mailboxes.len() as u16)
+    }
+
+    /// The rule in force that decides who may track in a channel, and its pattern.
+    pub(crate) fn tracking_rule(&self, channel: &ChannelName) -> Option<(Right, Arc<str>)> {
+        self.control.state().access.tracking_rule(channel)
     }
 
     /// When the clock of the loops was zero.

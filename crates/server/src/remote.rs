@@ -1,4 +1,4 @@
-//! `herenow channels`, `who`, `where`, `watch` and `kick`: asks a running server over its HTTP API, and writes
+//! `herenow channels`, `who`, `where`, `watch`, `explain` and `kick`: asks a running server over its HTTP API, and writes
 //! what it says as a table or as JSON. Knows paths and columns; what a server may be asked stands in
 //! its OpenAPI document.
 
@@ -19,7 +19,7 @@ pub use self::error::RemoteError;
 pub use self::origin::Origin;
 use self::table::Table;
 pub use self::watch::watch;
-use crate::cli::{Channels, Kick, Remote, Where, Who};
+use crate::cli::{Channels, Explain, Kick, Remote, Where, Who};
 
 /// Items of one page. A page of the largest states has a megabyte.
 const PAGE: usize = 1000;
@@ -68,6 +68,25 @@ pub fn find(command: &Where) -> Result<(), RemoteError> {
         0 => Err(RemoteError::Nobody(format!("{} is in no channel", shown(&command.user)))),
         _ => Ok(()),
     }
+}
+
+pub fn explain(command: &Explain) -> Result<(), RemoteError> {
+    let (channel, user) = (encoded(&command.channel), encoded(&command.user));
+    let connection = Connection::to(&command.remote)?;
+    let path = format!("/explain?channel={channel}&userId={user}");
+    let answer = runtime()?.block_on(connection.get(&path))?;
+    if command.remote.json {
+        writeln!(io::stdout(), "{answer}")?;
+    } else {
+        let text = |value: &Value| shown(value.as_str().unwrap_or_default());
+        writeln!(io::stdout(), "{}", text(&answer["summary"]))?;
+        for event in answer["events"].as_array().into_iter().flatten() {
+            writeln!(io::stdout(), "- {}", text(&event["sentence"]))?;
+        }
+        let since = text(&answer["completeSince"]);
+        writeln!(io::stdout(), "What happened before {since} is not remembered.")?;
+    }
+    Ok(())
 }
 
 pub fn kick(command: &Kick) -> Result<(), RemoteError> {

@@ -83,6 +83,7 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Who(command) => remote::who(&command).map_err(StartError::Remote),
         Command::Where(command) => remote::find(&command).map_err(StartError::Remote),
         Command::Watch(command) => remote::watch(&command).map_err(StartError::Remote),
+        Command::Explain(command) => remote::explain(&command).map_err(StartError::Remote),
         Command::Kick(command) => remote::kick(&command).map_err(StartError::Remote),
         Command::Completions { shell } => {
             generate::completions(shell, &mut io::stdout()).map_err(StartError::System)

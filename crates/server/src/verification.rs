@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use herenow_core::{Auth, AuthRefusal};
-use herenow_hub::Asker;
+use herenow_hub::{Asker, Remembers, TokenFacts};
 
 use crate::auth::{TokenError, Verifier};
 use crate::clock;
@@ -42,6 +42,8 @@ pub(crate) struct VerifiedToken {
     pub(crate) asker: Asker,
     pub(crate) result: Result<Auth, AuthRefusal>,
     pub(crate) resume: Option<Box<str>>,
+    /// What is remembered of it, if anything is.
+    pub(crate) facts: Option<Box<TokenFacts>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ struct Pool(Arc<Shared>);
 #[derive(Clone, Debug)]
 struct Checks {
     verifier: Arc<Verifier>,
+    remembers: Remembers,
     counts: Arc<BesideLoops>,
 }
 
@@ -83,11 +86,11 @@ const NICENESS: i32 = 10;
 impl Verification {
     /// Results go to `mailboxes`, which are those of all loops by index.
     pub(crate) fn start(
-        verifier: Arc<Verifier>,
+        (verifier, remembers): (Arc<Verifier>, Remembers),
         mailboxes: Arc<[Mailbox]>,
         counts: Arc<BesideLoops>,
     ) -> io::Result<Self> {
-        let checks = Checks { verifier, counts };
+        let checks = Checks { verifier, remembers, counts };
         if !checks.verifier.has_public_keys() {
             return Ok(Self { checks, pool: None });
         }
@@ -121,7 +124,7 @@ impl Verification {
 
 impl Job {
     fn with(self, result: Result<Auth, AuthRefusal>) -> VerifiedToken {
-        VerifiedToken { asker: self.asker, result, resume: self.resume }
+        VerifiedToken { asker: self.asker, result, resume: self.resume, facts: None }
     }
 
     fn bytes(&self) -> usize {
@@ -203,14 +206,16 @@ impl Drop for Pool {
 
 impl Checks {
     fn verify(&self, job: Job) -> VerifiedToken {
-        let result = self.verifier.verify(&job.token, clock::unix_ms());
-        self.done(job, result)
+        let now_unix_ms = clock::unix_ms();
+        let result = self.verifier.verify(&job.token, now_unix_ms);
+        self.done(job, result, now_unix_ms)
     }
 
     /// The same, where a fault costs no more than the result.
     fn verify_contained(&self, job: Job) -> VerifiedToken {
-        match contain(|| self.verifier.verify(&job.token, clock::unix_ms())) {
-            Ok(result) => self.done(job, result),
+        let now_unix_ms = clock::unix_ms();
+        match contain(|| self.verifier.verify(&job.token, now_unix_ms)) {
+            Ok(result) => self.done(job, result, now_unix_ms),
             Err(_) => {
                 tracing::error!("a fault in the verification of a token");
                 self.give_up(job)
@@ -218,13 +223,16 @@ impl Checks {
         }
     }
 
-    fn done(&self, job: Job, result: Result<Auth, TokenError>) -> VerifiedToken {
+    fn done(&self, job: Job, result: Result<Auth, TokenError>, now_unix_ms: u64) -> VerifiedToken {
+        let facts = || Box::new(self.verifier.facts(&job.token, &result, now_unix_ms));
+        let facts = (self.remembers == Remembers::Causes).then(facts);
         let counted = result.as_ref().map_or_else(|error| (*error).into(), |_| TokenResult::Valid);
         self.counts.tokens.observe(counted, job.came);
-        job.with(result.map_err(|error| match error {
+        let verified = job.with(result.map_err(|error| match error {
             TokenError::NoKey => AuthRefusal::NoKey,
             error => AuthRefusal::Bad(error.to_string().into()),
-        }))
+        }));
+        VerifiedToken { facts, ..verified }
     }
 
     fn give_up(&self, job: Job) -> VerifiedToken {

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use herenow_core::{Instant, Limits, Peer, RateLimit, Ruling, UserIndex};
-use herenow_hub::{ChannelSettings, Config, End, Event, Holdings, Hub, Mail, Patterns, Policy};
+use herenow_core::{Instant, Limits, Peer, RateLimit, Ruling, SCAN_EVERY, UserIndex};
+use herenow_hub::{
+    ChannelSettings, Config, End, Event, Holdings, Hub, Mail, Patterns, Policy, RECORDS_KEPT_FOR,
+    Remembers,
+};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel};
 
 pub use says::Says;
@@ -165,7 +168,7 @@ impl World {
             _ => DefaultChannel::None,
         };
         let id = ConnectionId::from_bytes(u128::from(self.opened).to_be_bytes());
-        self.tell(at, Event::Opened { slot: slot as u32, id, default_channel });
+        self.tell(at, Event::Opened { slot: slot as u32, id, default_channel, origin: None });
     }
 
     fn arrive(&mut self, who: u8, bytes: usize) {
@@ -201,11 +204,11 @@ impl World {
         let event = match self.sides[at].late.pop_front() {
             None => return,
             Some(Late::Verification(asker, verification)) => {
-                Event::Verified { asker, verification }
+                Event::Verified { asker, checked: verification.into() }
             }
             Some(Late::Ruling(asker, channel)) => {
                 let ruling = if granted == Granted::Yes { Ruling::Granted } else { Ruling::Denied };
-                Event::Ruling { asker, channel, ruling }
+                Event::Ruling { asker, channel, ruling, rule: None }
             }
         };
         self.tell(at, event);
@@ -266,7 +269,13 @@ impl World {
             self.now = self.now + Duration::from_millis(500);
         }
         for hub in &self.hubs {
-            assert_eq!(hub.holdings(), Holdings::default(), "something is left");
+            let but_records = Holdings { records: 0, ..hub.holdings() };
+            assert_eq!(but_records, Holdings::default(), "something is left");
+        }
+        self.now = self.now + RECORDS_KEPT_FOR + SCAN_EVERY;
+        for at in 0..self.hubs.len() {
+            self.turn(at);
+            assert_eq!(self.hubs[at].holdings(), Holdings::default(), "remembered for ever");
         }
         assert!(self.mail.iter().all(VecDeque::is_empty), "mail is left");
     }
@@ -303,6 +312,7 @@ fn config(me: u16) -> Config {
         writes_per_turn: 2,
         flush_delay: None,
         user_index: UserIndex::LargeChannels,
+        remembers: Remembers::Causes,
         fault_on_channel: None,
     }
 }

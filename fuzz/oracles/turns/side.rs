@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use herenow_core::{Auth, AuthRefusal, Claim, Peer, Question, Ruling, Verification};
-use herenow_hub::{Announcement, Asked, Asker, Io, Mail, Purpose, QueryId, Response, Wrote};
+use herenow_hub::{
+    Announcement, Asked, Asker, Checked, Io, Mail, Purpose, QueryId, Response, Wrote,
+};
 use herenow_wire::{ChannelName, ConnectionId, UserId};
 
 use super::says::{Says, frame};
@@ -94,14 +96,14 @@ impl Io for Side {
         Ok(())
     }
 
-    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification> {
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
         let result = UserId::parse(token).map_err(|_| AuthRefusal::NoKey);
         let result =
             result.map(|user| Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() });
         let claim = resume.and_then(claim_of);
         let verification = Verification { result, claim: claim.map(Box::new), unix_ms: 0 };
         if !self.is_late {
-            return Asked::Now(verification);
+            return Asked::Now(verification.into());
         }
         self.late.push_back(Late::Verification(asker, verification));
         Asked::Later

@@ -2,11 +2,12 @@
 
 use std::ops::Bound;
 
-use herenow_wire::ChannelName;
+use herenow_wire::{ChannelName, ConnectionId};
 
 use super::{Map, Shard};
 use crate::channel::{Channel, ListPosition};
 use crate::command::Effect;
+use crate::since::Since;
 use crate::time::Instant;
 
 /// What a shard holds of a channel.
@@ -55,6 +56,16 @@ impl Shard {
                     position: None,
                 }
             }
+        }
+    }
+
+    /// Since when a connection has a member in `channel`, whatever has become of the map; `None` if it
+    /// has none.
+    pub fn since_of(&self, channel: &ChannelName, connection: ConnectionId) -> Option<Since> {
+        match &self.channels.get(channel)?.map {
+            Map::Live(live) => live.member(connection).map(|(_, since)| since),
+            Map::Hibernating(freed) => freed.trackers.get(&connection).map(|one| one.since),
+            Map::Collecting(collecting) => collecting.since_of(connection),
         }
     }
 

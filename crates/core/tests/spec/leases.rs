@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herenow_core::{Due, Instant, Leases, SCAN_EVERY};
+use herenow_core::{Due, Heard, Instant, Leases, SCAN_EVERY};
 
 use crate::given::at;
 
@@ -54,7 +54,7 @@ fn a_lease_ends_after_the_whole_ttl_and_less_than_a_second_late() {
     for heard_ms in [0, 1, 249, 250, 333] {
         let mut clock = Clock::opened_at(0);
         clock.run_until(heard_ms);
-        clock.leases.renew(0, at(heard_ms));
+        clock.leases.renew(0, Heard::Message, at(heard_ms));
         let found = clock.run_until(TTL_MS + heard_ms + 1_000);
         let [(_, Due::Ping(0)), (ended_ms, Due::Ended(0))] = found[..] else {
             panic!("a ping and an end were due, not {found:?}");
@@ -83,9 +83,9 @@ fn no_lease_ends_a_microsecond_early_where_time_is_counted_in_milliseconds() {
 fn a_whole_frame_renews_the_lease_and_earns_a_ping_of_its_own() {
     let mut clock = Clock::opened_at(0);
     assert_eq!(clock.run_until(30_000), [(30_000, Due::Ping(0))]);
-    clock.leases.renew(0, at(30_000));
+    clock.leases.renew(0, Heard::Message, at(30_000));
     assert_eq!(clock.run_until(90_000), [(60_000, Due::Ping(0))]);
-    clock.leases.renew(0, at(90_000));
+    clock.leases.renew(0, Heard::Message, at(90_000));
     assert_eq!(clock.run_until(119_000), []);
 }
 
@@ -104,7 +104,7 @@ fn an_end_is_said_once_until_the_slot_is_closed() {
 fn a_closed_slot_is_silent_and_its_next_connection_starts_anew() {
     let mut clock = Clock::opened_at(0);
     clock.leases.close(0);
-    clock.leases.renew(0, at(10_000));
+    clock.leases.renew(0, Heard::Message, at(10_000));
     assert_eq!(clock.run_until(50_000), []);
     clock.leases.open(0, at(50_000));
     assert_eq!(clock.run_until(109_000), [(80_000, Due::Ping(0))]);
@@ -115,11 +115,11 @@ fn a_closed_slot_is_silent_and_its_next_connection_starts_anew() {
 fn slots_are_looked_at_one_by_one_and_unknown_ones_harm_nobody() {
     let mut clock = Clock::opened_at(0);
     clock.leases.open(5, at(0));
-    clock.leases.renew(99, at(0));
+    clock.leases.renew(99, Heard::Message, at(0));
     clock.leases.close(99);
     clock.leases.set_deadline(99, at(0));
     clock.run_until(20_000);
-    clock.leases.renew(5, at(20_000));
+    clock.leases.renew(5, Heard::Message, at(20_000));
     assert_eq!(clock.run_until(50_000), [(30_000, Due::Ping(0)), (50_000, Due::Ping(5))]);
 }
 
@@ -129,7 +129,7 @@ fn a_deadline_is_met_once_and_frames_do_not_move_it() {
     let mut clock = Clock::opened_at(0);
     clock.leases.set_deadline(0, at(5_000));
     clock.run_until(4_000);
-    clock.leases.renew(0, at(4_000));
+    clock.leases.renew(0, Heard::Message, at(4_000));
     assert_eq!(clock.run_until(10_000), [(5_000, Due::Deadline(0))]);
     clock.leases.set_deadline(0, Instant::NEVER);
     assert_eq!(clock.run_until(20_000), []);
@@ -152,7 +152,7 @@ fn who_was_heard_right_after_a_pause_gains_nothing_by_it() {
     let mut clock = Clock::opened_at(0);
     clock.run_until(20_000);
     // What had arrived meanwhile is read before the leases are looked over.
-    clock.leases.renew(0, at(110_000));
+    clock.leases.renew(0, Heard::Message, at(110_000));
     assert_eq!(clock.look_at(110_000).collect::<Vec<_>>(), []);
     let found = clock.run_until(171_000);
     assert_eq!(found, [(140_000, Due::Ping(0)), (170_000 + STEP_MS, Due::Ended(0))]);

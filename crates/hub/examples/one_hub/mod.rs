@@ -6,6 +6,7 @@
 
 use std::hint::black_box;
 use std::io::IoSlice;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use herenow_core::{
     RateLimit, Ruling, UserIndex, Verification,
 };
 use herenow_hub::{
-    Announcement, Asked, Config, Counters, End, Event, Holdings, Hub, Io, Mail, Purpose, QueryId,
-    Response, Steps, Wrote,
+    Address, Announcement, Asked, Checked, Config, Counters, End, Event, Holdings, Hub, Io, Mail,
+    Origin, Purpose, QueryId, Remembers, Response, Steps, TokenFacts, Wrote,
 };
 use herenow_wire::{DefaultChannel, UserId};
 
@@ -51,6 +52,7 @@ pub struct Written {
 /// The outside.
 #[derive(Default)]
 struct Counting {
+    remembers: Remembers,
     written: Written,
     is_recording: bool,
     recorded: Vec<u8>,
@@ -58,6 +60,8 @@ struct Counting {
     max_write_bytes: Option<usize>,
     /// No question to the rules is answered.
     are_rules_silent: bool,
+    /// Each question to the rules is answered with no.
+    do_rules_deny: bool,
     /// What the next resume token claims.
     claim: Option<Claim>,
     /// What the last resume token was given for.
@@ -87,10 +91,20 @@ impl OneHub {
 
     /// The same, where these settings hold.
     pub fn with_policy(policy: Policy) -> Self {
+        Self::with(policy, Remembers::Nothing)
+    }
+
+    /// The same, where it is remembered why users are in channels or not.
+    pub fn remembering(policy: Policy) -> Self {
+        Self::with(policy, Remembers::Causes)
+    }
+
+    fn with(policy: Policy, remembers: Remembers) -> Self {
         let now = Instant::from_millis(1000);
+        let config = Config { remembers, ..config() };
         Self {
-            hub: Hub::new(config(), Arc::new(policy), now),
-            outside: Counting::default(),
+            hub: Hub::new(config, Arc::new(policy), now),
+            outside: Counting { remembers, ..Counting::default() },
             now,
             connections: 0,
             returns: 0,
@@ -220,6 +234,11 @@ impl OneHub {
         self.outside.are_rules_silent = true;
     }
 
+    /// The rules grant nothing from here on.
+    pub fn deny(&mut self) {
+        self.outside.do_rules_deny = true;
+    }
+
     /// Sockets take nothing of a write longer than this from here on.
     pub fn refuse_writes_above(&mut self, bytes: usize) {
         self.outside.max_write_bytes = Some(bytes);
@@ -237,7 +256,16 @@ impl OneHub {
 
     fn open(&mut self, slot: u32, default_channel: DefaultChannel) {
         let id = connection_id(slot, self.returns);
-        self.tell(Event::Opened { slot, id, default_channel });
+        let origin = self.origin();
+        self.tell(Event::Opened { slot, id, default_channel, origin });
+    }
+
+    /// As a server learns it of a browser, if it is to be remembered.
+    fn origin(&self) -> Option<Box<Origin>> {
+        let address = Address::Ip(Ipv4Addr::new(192, 0, 2, 1).into());
+        let agent = Some("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101".into());
+        let is_wanted = self.outside.remembers == Remembers::Causes;
+        is_wanted.then(|| Box::new(Origin { address, agent }))
     }
 
     fn authenticate(&mut self, slot: u32) {
@@ -274,20 +302,22 @@ impl Io for Counting {
         Ok(())
     }
 
-    fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Verification> {
+    fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Checked> {
         let user = UserId::parse(&format!("user-{}", asker.slot)).expect("short and not empty");
         let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
-        Asked::Now(Verification {
-            result: Ok(auth),
-            claim: self.claim.take().map(Box::new),
-            unix_ms: 0,
-        })
+        let claim = self.claim.take().map(Box::new);
+        let verification = Verification { result: Ok(auth), claim, unix_ms: 0 };
+        let key = || Some("JWT_USER_SECRET".into());
+        let facts = || Box::new(TokenFacts { key: key(), ..TokenFacts::default() });
+        let facts = (self.remembers == Remembers::Causes).then(facts);
+        Asked::Now(Checked { verification, facts })
     }
 
     fn ask(&mut self, _: (Asker, Purpose), _: &Question, _: Option<&Auth>) -> Asked<Ruling> {
-        match self.are_rules_silent {
-            true => Asked::Later,
-            false => Asked::Now(Ruling::Granted),
+        match (self.are_rules_silent, self.do_rules_deny) {
+            (true, _) => Asked::Later,
+            (false, true) => Asked::Now(Ruling::Denied),
+            (false, false) => Asked::Now(Ruling::Granted),
         }
     }
 
@@ -346,6 +376,7 @@ fn config() -> Config {
         // Whatever was received before a turn is written in it, at any load.
         flush_delay: Some(Duration::ZERO),
         user_index: UserIndex::LargeChannels,
+        remembers: Remembers::Nothing,
         fault_on_channel: None,
     }
 }

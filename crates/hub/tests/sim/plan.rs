@@ -6,7 +6,9 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use herenow_core::{Limits, Peer, Question, RateLimit, Right, UserIndex};
-use herenow_hub::{Announces, ChannelSettings, Config, Overrides, Pattern, Patterns, Policy};
+use herenow_hub::{
+    Announces, ChannelSettings, Config, Overrides, Pattern, Patterns, Policy, Remembers,
+};
 use herenow_wire::{ChannelName, UserId};
 
 use crate::chance::Chance;
@@ -122,6 +124,7 @@ impl Plan {
             writes_per_turn: self.writes_per_turn,
             flush_delay: None,
             user_index: UserIndex::LargeChannels,
+            remembers: Remembers::Causes,
             fault_on_channel: None,
         }
     }

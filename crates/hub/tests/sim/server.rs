@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use herenow_core::{Instant, Peer};
-use herenow_hub::{Config, Event, Holdings, Hub};
-use herenow_wire::ChannelName;
+use herenow_core::{Instant, Peer, SCAN_EVERY};
+use herenow_hub::{Config, Event, Holdings, Hub, RECORDS_KEPT_FOR};
+use herenow_wire::{ChannelName, LeaveReason};
 
 use crate::follower::Follower;
 use crate::network::LinkId;
@@ -180,11 +180,20 @@ impl Server {
     }
 
     /// Nobody is there any more, and nothing is left of anybody.
-    pub fn is_drained(&self, stage: &mut Stage) {
-        for hub in &self.hubs {
-            stage.tally.lags += hub.counters().slow_subscriber_drops as u64;
-            assert_eq!(hub.holdings(), Holdings::default(), "what is left in a hub");
+    pub fn is_drained(&mut self, stage: &mut Stage) {
+        let forgotten = stage.now + RECORDS_KEPT_FOR + SCAN_EVERY;
+        let (mut left, mut noted) = (0, 0);
+        for (at, hub) in self.hubs.iter_mut().enumerate() {
+            let counters = hub.counters();
+            stage.tally.lags += counters.slow_subscriber_drops as u64;
+            left += LeaveReason::ALL.iter().map(|reason| counters.leaves.of(*reason)).sum::<u64>();
+            noted += hub.noted_leaves();
+            let but_records = Holdings { records: 0, ..hub.holdings() };
+            assert_eq!(but_records, Holdings::default(), "what is left in a hub");
+            hub.turn(forgotten, &mut Outside::new(&mut self.shells[at], &mut self.inboxes, stage));
+            assert_eq!(hub.holdings(), Holdings::default(), "what is remembered for ever");
         }
+        assert!(stage.tally.faults > 0 || left == noted, "{noted} of {left} leaves have a cause");
         assert!(self.inboxes.iter().all(Inbox::is_empty), "mail is left");
         assert!(
             stage.follower.is_drained(),

@@ -9,7 +9,8 @@ use herenow_core::{
     Auth, AuthRefusal, Claim, Instant, Peer, Question, Right, Ruling, SCAN_EVERY, Verification,
 };
 use herenow_hub::{
-    Announcement, Asked, Asker, End, Event, Hub, Io, Mail, Purpose, QueryId, Response, Wrote,
+    Address, Announcement, Asked, Asker, Checked, End, Event, Hub, Io, Mail, Origin, Purpose,
+    QueryId, Response, RuleOutcome, Said, TokenFacts, Wrote,
 };
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, UserId};
 
@@ -53,7 +54,7 @@ struct Socket {
 }
 
 enum Answer {
-    Verified { asker: Asker, verification: Verification },
+    Verified { asker: Asker, checked: Checked },
     Ruling { asker: Asker, link: LinkId, question: Question, ruling: Ruling },
 }
 
@@ -280,10 +281,11 @@ impl<'a> Outside<'a> {
         come.sort_by_key(|(at, _)| *at);
         for (_, answer) in come {
             let event = match answer {
-                Answer::Verified { asker, verification } => Event::Verified { asker, verification },
+                Answer::Verified { asker, checked } => Event::Verified { asker, checked },
                 Answer::Ruling { asker, link, question, ruling } => {
                     self.shell.note_ruling(link, &question, ruling);
-                    Event::Ruling { asker, channel: question.channel, ruling }
+                    let (rule, channel) = (Some(outcome(&question, ruling)), question.channel);
+                    Event::Ruling { asker, channel, ruling, rule }
                 }
             };
             hub.handle(event, now, self);
@@ -327,7 +329,11 @@ impl<'a> Outside<'a> {
         self.stage.send_down(link, Down::Opened);
         let id = ConnectionId::from_bytes(bytes);
         let event = match opening {
-            Opening::Upgrade(default_channel) => Event::Opened { slot, id, default_channel },
+            Opening::Upgrade(default_channel) => {
+                let agent = Some(format!("client/{}", link % 3).into());
+                let origin = Some(Box::new(Origin { address: Address::Unix, agent }));
+                Event::Opened { slot, id, default_channel, origin }
+            }
             Opening::Watch(channel) => {
                 // No rule is asked.
                 self.shell.granted.insert((link, channel.clone()));
@@ -474,13 +480,13 @@ impl Io for Outside<'_> {
         Ok(())
     }
 
-    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verification> {
-        let verification = verify(token, resume, self.stage);
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
+        let checked = verify(token, resume, self.stage);
         match self.later(self.stage.plan.longest_verdict_us) {
-            None => Asked::Now(verification),
+            None => Asked::Now(checked),
             Some(at) => {
                 self.stage.tally.late_verifications += 1;
-                self.shell.answers.push((at, Answer::Verified { asker, verification }));
+                self.shell.answers.push((at, Answer::Verified { asker, checked }));
                 Asked::Later
             }
         }
@@ -548,14 +554,27 @@ fn closes_with(bytes: &[u8], code: CloseCode) -> bool {
     bytes.windows(4).any(|frame| matches!(frame, [0x88, _, h, l] if (*h, *l) == (high, low)))
 }
 
+/// What a rule says that is run.
+fn outcome(question: &Question, ruling: Ruling) -> RuleOutcome {
+    let said = match ruling {
+        Ruling::Granted => Said::True,
+        Ruling::Denied => Said::False,
+        Ruling::Unavailable => Said::Nothing,
+    };
+    RuleOutcome { rule: question.right, said }
+}
+
 /// A token is the name of its user: no run is about signatures.
-fn verify(token: &str, resume: Option<&str>, stage: &Stage) -> Verification {
+fn verify(token: &str, resume: Option<&str>, stage: &Stage) -> Checked {
     let result = UserId::parse(token).map_err(|_| AuthRefusal::Bad("a token names a user".into()));
     let claim = result.as_ref().ok().and_then(|user| claim_of(resume?, user));
     let life_ms = stage.plan.token_life.map(|life| life.as_millis() as u64);
     let expires_at_unix_ms = life_ms.map_or(u64::MAX, |life_ms| stage.now.as_millis() + life_ms);
     let result = result.map(|user| Auth { user, expires_at_unix_ms, claims: "{}".into() });
-    Verification { result, claim: claim.map(Box::new), unix_ms: stage.now.as_millis() }
+    let facts = TokenFacts { key: Some("HS256".into()), ..TokenFacts::default() };
+    let verification =
+        Verification { result, claim: claim.map(Box::new), unix_ms: stage.now.as_millis() };
+    Checked { verification, facts: Some(Box::new(facts)) }
 }
 
 /// A resume token says what it is for.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use herenow_core::Peer;
-use herenow_hub::{Asker, Purpose};
+use herenow_hub::{Asker, Purpose, RuleOutcome};
 use herenow_wire::{ChannelName, UserId};
 
 use super::complaints::Complaints;
@@ -180,7 +180,8 @@ impl Job {
     /// The answer to it.
     pub(super) fn decided(&self, result: RuleResult) -> Answer {
         let (asker, channel) = (self.asker, self.channel.clone());
-        let mail = Mail::Decision { asker, channel, ruling: result.into() };
+        let rule = RuleOutcome { rule: self.function.right(), said: result.into() };
+        let mail = Mail::Decision { asker, channel, ruling: result.into(), rule };
         Answer { peer: asker.peer, mail, result, asked: self.asked }
     }
 }

@@ -224,6 +224,14 @@ impl Reason {
 }
 
 impl RuleFunction {
+    /// The right that it decides about.
+    pub(super) fn right(self) -> Right {
+        match self {
+            Self::Subscribe => Right::Subscribe,
+            Self::Track => Right::Track,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Subscribe => "subscribe",

@@ -96,6 +96,20 @@ const MIN_IN_MILLISECONDS: f64 = 1e12;
 /// 5138 in milliseconds. What is larger is meant to be for ever, such as 2^53 - 1.
 const MAX_IN_MILLISECONDS: f64 = 1e14;
 
+impl Claims {
+    /// Whom the token names. Proves nothing.
+    pub(super) fn named_user(&self) -> Option<UserId> {
+        let sub = self.given.text("sub")?;
+        UserId::parse(sub).ok()
+    }
+
+    /// When the token expires, if it says so.
+    pub(super) fn expiry_unix_ms(&self) -> Option<u64> {
+        let Object(claims) = &self.given;
+        claims.get("exp").and_then(unix_ms)
+    }
+}
+
 /// A date in seconds, fractions allowed, as milliseconds. A date before 1970 is 1970, one far
 /// ahead is for ever: the cast saturates at both ends.
 fn unix_ms(date: &Value) -> Option<u64> {

@@ -67,6 +67,16 @@ pub struct Kick {
     pub remote: Remote,
 }
 
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The channel, with or without presence:
+    pub channel: String,
+    /// The user's id
+    pub user: String,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
 pub const CHANNELS_EXAMPLES: &str = "\
 Examples:
   SERVICE_KEY_FILE=/run/secrets/service herenow channels
@@ -91,3 +101,8 @@ pub const KICK_EXAMPLES: &str = "\
 Examples:
   herenow kick lobby jane
   herenow kick lobby jane --for 1h";
+
+pub const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  herenow explain lobby jane
+  herenow explain lobby jane --json | jq -r .summary";

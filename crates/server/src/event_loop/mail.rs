@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use herenow_core::Ruling;
-use herenow_hub::{Asker, Request, Response};
+use herenow_hub::{Asker, Request, Response, RuleOutcome};
 use herenow_wire::ChannelName;
 use mio::Waker;
 use socket2::Socket;
@@ -23,7 +23,7 @@ pub(crate) enum Mail {
     /// What the hub of another loop says to this one's.
     Hub(Vec<herenow_hub::Mail>),
     /// What the access rules say to a question of one of the receiving loop's connections.
-    Decision { asker: Asker, channel: ChannelName, ruling: Ruling },
+    Decision { asker: Asker, channel: ChannelName, ruling: Ruling, rule: RuleOutcome },
     /// What came of a token of one of the receiving loop's connections.
     Verified(Box<VerifiedToken>),
     /// A socket by which a backend watches a channel.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use herenow_core::{Auth, Claim, Peer, Question, Ruling, Verification as Verified};
-use herenow_hub::{Announcement, Asked, Asker, Io, Purpose, QueryId, Response, Wrote};
+use herenow_hub::{
+    Announcement, Asked, Asker, Checked, End, Io, Purpose, QueryId, Response, Wrote,
+};
 use herenow_wire::UserId;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -71,7 +73,7 @@ pub(super) enum Got {
     },
     Nothing,
     /// The peer has closed, or the socket is broken.
-    End,
+    End(End),
 }
 
 /// Bytes the kernel may hold for a socket that has not sent them yet. Without this bound it takes
@@ -128,11 +130,12 @@ impl Shell {
     }
 
     /// The result of a verification, with what the resume token that came along claims.
-    pub(super) fn verified(&self, token: VerifiedToken) -> Verified {
-        let VerifiedToken { result, resume, .. } = token;
+    pub(super) fn verified(&self, token: VerifiedToken) -> Checked {
+        let VerifiedToken { result, resume, facts, .. } = token;
         let user = result.as_ref().ok().map(|auth| &auth.user);
         let claim = resume.zip(user).and_then(|(token, user)| self.resume_key.verify(&token, user));
-        Verified { result, claim: claim.map(Box::new), unix_ms: clock::unix_ms() }
+        let (claim, unix_ms) = (claim.map(Box::new), clock::unix_ms());
+        Checked { verification: Verified { result, claim, unix_ms }, facts }
     }
 
     pub(super) fn queue_read(&mut self, slot: u32) {
@@ -183,7 +186,7 @@ impl Socket {
     fn read(&mut self, buffer: &mut [u8]) -> Got {
         loop {
             return match self.stream.read(buffer) {
-                Ok(0) => Got::End,
+                Ok(0) => Got::End(End::Finished),
                 Ok(count) => {
                     // A short read has emptied the socket. Only its end may still stand there, and
                     // the edge that told of it is spent.
@@ -192,7 +195,7 @@ impl Socket {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
-                Err(_) => Got::End,
+                Err(_) => Got::End(End::Broken),
             };
         }
     }
@@ -289,10 +292,10 @@ impl Io for Shell {
         })
     }
 
-    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Verified> {
+    fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
         if let Some(auth) = self.probe.as_ref().and_then(|probe| probe.verify(token)) {
             let verified = Verified { result: Ok(auth), claim: None, unix_ms: clock::unix_ms() };
-            return Asked::Now(verified);
+            return Asked::Now(verified.into());
         }
         // A longer one is none, and would wait for nothing.
         let resume = resume.filter(|token| token.len() <= MAX_RESUME_TOKEN_BYTES);

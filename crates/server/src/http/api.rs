@@ -6,6 +6,7 @@ mod channels;
 mod cursor;
 mod document;
 mod events;
+mod explain;
 mod kicks;
 mod members;
 mod names;
@@ -138,6 +139,7 @@ fn router(state: ApiState) -> Router {
                 .delete_with(members::remove, members::about_remove),
         )
         .api_route("/channels/{channel}/kick", post_with(kicks::kick, kicks::about_kick))
+        .api_route("/explain", get_with(explain::explain, explain::about_explain))
         .api_route("/users/query", post_with(users::query, users::about_query))
         .api_route("/users/{userId}", get_with(users::read, users::about_read))
         .api_route(

@@ -93,7 +93,9 @@ impl Visit {
         }
         let default_channel =
             std::mem::replace(&mut handshake.default_channel, DefaultChannel::None);
-        if upgraded.set(Upgraded { default_channel, permit }).is_err() {
+        // Only what a backend may ask for is kept.
+        let origin = door.api.is_open().then(|| Box::new(client.origin(request.headers())));
+        if upgraded.set(Upgraded { default_channel, permit, origin }).is_err() {
             return answer::text(StatusCode::BAD_REQUEST, "This connection upgrades already.\n");
         }
         tracing::debug!(client = %client.peer, "a WebSocket opens");

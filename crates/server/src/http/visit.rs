@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use herenow_hub::Origin;
 use herenow_wire::{CloseCode, DefaultChannel, frame};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -53,6 +54,8 @@ pub(super) struct Upgraded {
     pub(super) default_channel: DefaultChannel,
     /// Counts it towards its client's address, if that is counted.
     pub(super) permit: Option<UnauthenticatedPermit>,
+    /// Where it comes from, if that is to be remembered.
+    pub(super) origin: Option<Box<Origin>>,
 }
 
 /// How a connection has to end.
@@ -143,10 +146,10 @@ impl Visit {
     }
 
     fn hand_over(self, stream: impl Stream, first_bytes: Vec<u8>, upgraded: Upgraded) {
-        let Upgraded { default_channel, permit } = upgraded;
+        let Upgraded { default_channel, permit, origin } = upgraded;
         // A socket that fails here is broken, and was nobody's yet.
         let Ok(stream) = stream.into_socket() else { return };
-        let accepted = AcceptedSocket { stream, first_bytes, default_channel, permit };
+        let accepted = AcceptedSocket { stream, first_bytes, default_channel, permit, origin };
         match self.door.loops.accept(accepted) {
             Ok(()) => count(&self.door.metrics.upgraded),
             Err(mut refused) => {

@@ -32,6 +32,7 @@ impl Client {
             first_bytes: Vec::new(),
             default_channel: DefaultChannel::None,
             permit: None,
+            origin: None,
         };
         loops.accept(accepted).map_err(|_| ProbeError::Full)?;
         let socket = WebSocket::from_raw_socket(ours, Role::Client, None);

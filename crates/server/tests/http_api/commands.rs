@@ -1,4 +1,4 @@
-//! `herenow channels`, `who`, `where` and `kick` against a running server.
+//! `herenow channels`, `who`, `where`, `explain` and `kick` against a running server.
 
 use std::process::Output;
 
@@ -49,6 +49,13 @@ async fn each_command_tells_what_the_api_tells_as_a_table_or_as_json() {
     assert_eq!((code, found.len(), &found[0]["channel"]), (0, 1, &json!("presence:game 1")));
     assert_eq!(found[0]["connectionId"], json!(id));
 
+    let (code, said, _) = run(&server, &["explain", "game 1", "jane"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(code == 0 && lines[0].starts_with("jane is in presence:game 1. "), "{said}");
+    assert!(lines[1].starts_with("- A connection of jane is a member of"), "{said}");
+    let (code, said, _) = run(&server, &["explain", "game 1", "nobody", "--json"]);
+    assert_eq!((code, &objects(&said)[0]["isHere"]), (0, &json!(false)));
+
     let (code, said, _) = run(&server, &["kick", "game 1", "jane", "--for", "1h"]);
     assert!(code == 0 && said.contains("connections removed: 1"), "{said}");
     let (code, said, errors) = run(&server, &["kick", "game 1", "jane", "--json"]);
@@ -65,6 +72,7 @@ fn what_is_not_there_or_not_allowed_is_1_and_wrong_words_are_2() {
         (&["who", "presence:"], (2, "channel")),
         (&["kick", "a", "jane", "--for", "25h"], (2, "forMs")),
         (&["kick", "a"], (2, "<USER>")),
+        (&["explain", "presence:", "jane"], (2, "channel")),
     ] {
         let (code, said, errors) = run(&server, words);
         assert_eq!((code, &*said), (wanted.0, ""), "{words:?} {errors}");

@@ -38,6 +38,7 @@ fn the_document_names_every_path_each_with_its_refusals() {
         "get /channels/{channel}",
         "get /channels/{channel}/events",
         "get /channels/{channel}/presence",
+        "get /explain",
         "get /users/{userId}",
         "post /channels/query",
         "post /channels/{channel}/kick",

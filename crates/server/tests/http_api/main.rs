@@ -6,6 +6,7 @@ mod channels;
 mod commands;
 mod document;
 mod events;
+mod explain;
 mod https;
 mod keyed;
 mod keys;

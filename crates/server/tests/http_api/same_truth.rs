@@ -247,6 +247,8 @@ async fn an_epoch_and_a_seq_name_one_set_of_members_however_it_is_seen() {
         settings.max_messages_per_second = 100_000;
         settings.message_burst = 1_000_000;
         settings.max_unauthenticated_per_address = 1_000;
+        // What is held here does not hurry, however busy the machine is.
+        settings.auth_timeout_ms = 60_000;
     }));
     let truth = Arc::new(Truth::default());
     let stop = Arc::new(AtomicBool::new(false));

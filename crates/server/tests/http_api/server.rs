@@ -74,7 +74,8 @@ impl Server {
         let token = token(&json!({"sub": user, "exp": unix_seconds() + 3600.0}));
         peer.send(json!({"type": "auth", "token": token})).await;
         let success = peer.next_message().await;
-        let id = success["connectionId"].as_str().expect("an id").to_owned();
+        let id = success["connectionId"].as_str();
+        let id = id.unwrap_or_else(|| panic!("{user} is signed in, not told {success}")).to_owned();
         track(&mut peer, channel, state).await;
         (peer, id)
     }
