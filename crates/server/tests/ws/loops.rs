@@ -15,9 +15,20 @@ async fn a_flush_is_one_message_to_another_loop_whatever_the_number_of_its_subsc
     for n in 0..SUBSCRIBERS {
         peers.push(server.watch(&format!("user-{n}")).await);
     }
-    let counts = async || {
+    let read = async || {
         let flushes = server.counter("flushes_total").await;
         (flushes, server.counter("flushes_forwarded_total").await)
+    };
+    // A loop publishes what it counts at the end of a turn, so that a message may be there before.
+    let counts = async || {
+        let mut before = read().await;
+        loop {
+            let now = read().await;
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
     };
     let (flushes, passed_on) = counts().await;
     for n in 0..UPDATES {
