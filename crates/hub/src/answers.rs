@@ -8,6 +8,7 @@ use herenow_wire::ChannelName;
 
 use crate::api::Io;
 use crate::history::Found;
+use crate::kicking::Removal;
 use crate::requests::{
     ChannelCount, ListedMember, MemberPage, QueryId, ReadRequest, Request, Response, WriteRequest,
 };
@@ -22,6 +23,8 @@ pub(crate) struct Requests {
     rebuilding: Vec<Rebuilding>,
     /// How far the one at the front has come.
     progress: Progress,
+    /// Kicks and disconnections that are not done.
+    removals: VecDeque<Removal>,
     /// What they have cost since the start.
     looks: u64,
 }
@@ -84,11 +87,16 @@ impl Looks {
 impl Requests {
     /// Whether something is to be done whatever the time.
     pub(crate) fn has_work(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.removals.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.rebuilding.len()
+        self.waiting.len() + self.rebuilding.len() + self.removals.len()
+    }
+
+    /// Ends what a kick concerns, after those that came before.
+    pub(crate) fn remove(&mut self, removal: Removal) {
+        self.removals.push_back(removal);
     }
 
     /// What they have cost since the start.
@@ -102,20 +110,20 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn take_request(&mut self, id: QueryId, request: Request) {
         match request {
             Request::Read(read) => self.hub.requests.waiting.push_back((id, read)),
-            Request::Write(write) => {
-                let response = self.write(write);
-                self.io.respond(id, response);
-            }
+            Request::Write(write) => self.write(id, write),
         }
     }
 
-    fn write(&mut self, write: WriteRequest) -> Response {
-        match write {
+    fn write(&mut self, id: QueryId, write: WriteRequest) {
+        let response = match write {
             WriteRequest::PutMember(member) => self.put_member(member),
             WriteRequest::RemoveMember { channel, key } => self.remove_member(channel, key),
-            WriteRequest::Kick { channel, target, time } => self.kick(channel, target, time),
-            WriteRequest::Disconnect { user, time } => self.disconnect(user, time),
-        }
+            WriteRequest::Kick { channel, target, time } => {
+                return self.kick(id, (channel, target), time);
+            }
+            WriteRequest::Disconnect { user, time } => return self.disconnect(id, user, time),
+        };
+        self.io.respond(id, response);
     }
 
     /// Answers requests, as far as one turn allows. After the flushes: a list shows what
@@ -123,8 +131,19 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn answer_requests(&mut self) {
         let mut looks = Looks(0);
         self.retry_rebuilt(&mut looks);
+        self.remove_until_spent(&mut looks);
         self.answer_until_spent(&mut looks);
         self.hub.requests.looks += looks.0 as u64;
+    }
+
+    fn remove_until_spent(&mut self, looks: &mut Looks) {
+        while !looks.is_spent()
+            && let Some(mut removal) = self.hub.requests.removals.pop_front()
+        {
+            if !self.advance_removal(&mut removal, looks) {
+                self.hub.requests.removals.push_front(removal);
+            }
+        }
     }
 
     fn answer_until_spent(&mut self, looks: &mut Looks) {

@@ -61,6 +61,14 @@ impl DetachedSessions {
         self.sessions.values().map(|kept| &kept.session)
     }
 
+    /// The same by their ids.
+    pub(crate) fn ids_in_channel(
+        &self,
+        channel: &ChannelName,
+    ) -> impl Iterator<Item = ConnectionId> {
+        self.by_channel.get(channel).into_iter().flatten().copied()
+    }
+
     /// Those that show something in `channel`.
     pub(crate) fn in_channel(&self, channel: &ChannelName) -> impl Iterator<Item = &Session> {
         let ids = self.by_channel.get(channel).into_iter().flatten();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Asker, Command, Effect, Instant, Put, PutResult, Target};
+use herenow_core::{Asker, Command, Effect, Instant, Put, PutResult};
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
 
 use crate::api::Io;
@@ -153,15 +153,9 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
-    /// Removes members of a channel that a backend kicks. Returns how many.
-    pub(crate) fn kick_keyed(&mut self, channel: &ChannelName, target: &Target) -> usize {
-        let here = self.hub.keyed_members.here(channel);
-        let here = here.filter(|(_, member)| target.is(member.connection, Some(&member.user)));
-        let meant: Vec<_> = here.map(|(at, _)| at.clone()).collect();
-        for at in &meant {
-            self.end_keyed(at, LeaveReason::Kicked);
-        }
-        meant.len()
+    /// Removes a member that a backend kicks.
+    pub(crate) fn kick_keyed(&mut self, at: &(ChannelName, MemberKey)) {
+        self.end_keyed(at, LeaveReason::Kicked);
     }
 
     /// Lets the members go whose time is over.

@@ -7,9 +7,10 @@ mod one_hub;
 
 use std::time::Duration;
 
-use herenow_core::{ChannelSettings, Patterns, Policy};
+use herenow_core::{ChannelSettings, Patterns, Policy, Target};
 use herenow_hub::{
-    End, Event, Holdings, LOOKS_PER_TURN, MemberKey, PutMember, ReadRequest, Response, WriteRequest,
+    End, Event, Holdings, LOOKS_PER_TURN, MemberKey, PutMember, ReadRequest, Request, Response,
+    WriteRequest,
 };
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 use one_hub::{OneHub, masked, settings, track};
@@ -37,10 +38,15 @@ struct Cost {
     most_looks_of_a_turn: u64,
 }
 
-fn ask(one_hub: &mut OneHub, request: ReadRequest) -> (Response, Cost) {
+fn ask(one_hub: &mut OneHub, request: impl Into<Request>) -> (Response, Cost) {
+    one_hub.tell(Event::Request { id: 1, request: request.into() });
+    answer(one_hub)
+}
+
+/// Turns until the request is answered that was made.
+fn answer(one_hub: &mut OneHub) -> (Response, Cost) {
     let before = one_hub.steps().requests;
     let mut cost = Cost { turns: 0, looks: 0, most_looks_of_a_turn: 0 };
-    one_hub.tell(Event::Request { id: 1, request: request.into() });
     while cost.turns < MOST_TURNS {
         let looks = one_hub.steps().requests;
         one_hub.turn();
@@ -113,6 +119,86 @@ fn a_walk_over_connections_detached_sessions_and_keyed_members_takes_many_turns(
         assert!(cost.turns >= 4, "{cost:?}");
         assert!(cost.most_looks_of_a_turn <= LOOKS_PER_TURN as u64 + FEW_LOOKS, "{cost:?}");
     }
+}
+
+fn kick(name: &str, time: Duration) -> Request {
+    let target = Target::User(user(name));
+    WriteRequest::Kick { channel: channel("lobby"), target, time }.into()
+}
+
+/// Whether a user is in the lobby.
+fn has_member(one_hub: &mut OneHub, name: &str) -> bool {
+    let list = ReadRequest::CountUsers { users: vec![user(name)], channel: Some(channel("lobby")) };
+    ask(one_hub, list).0 != Response::Counts(vec![0])
+}
+
+#[test]
+fn a_kick_and_a_disconnection_take_many_turns_and_keep_out_from_the_first_on() {
+    let settings = ChannelSettings { disconnect_grace_ms: 3_600_000, ..settings() };
+    let mut one_hub = OneHub::with_policy(Policy::new(settings, Patterns::default()));
+    let slots: Vec<u32> = (0..CROWD).map(|_| show(&mut one_hub, "lobby")).collect();
+    settle(&mut one_hub);
+    for slot in slots.iter().copied().step_by(2) {
+        one_hub.tell(Event::Ended { slot, how: End::Broken });
+    }
+    for n in 0..CROWD {
+        put_keyed(&mut one_hub, "lobby", n);
+    }
+    settle(&mut one_hub);
+    // One without a socket, and one that is found among the last.
+    let (gone, late) = (CROWD - 2, CROWD - 1);
+    for (name, found) in [("bot-7", CROWD / 100), (&*format!("user-{gone}"), 1)] {
+        let (response, cost) = ask(&mut one_hub, kick(name, Duration::from_secs(60)));
+        assert_eq!(response, Response::Counts(vec![found as usize]), "{name}");
+        assert!(!has_member(&mut one_hub, name), "{name}");
+        assert!(cost.looks >= u64::from(2 * CROWD), "{name}: {cost:?}");
+        assert!(cost.turns >= 4, "{name}: {cost:?}");
+        let most = LOOKS_PER_TURN as u64 + u64::from(CROWD) + FEW_LOOKS;
+        assert!(cost.most_looks_of_a_turn <= most, "{name}: {cost:?}");
+    }
+    let name = format!("user-{late}");
+    let time = Duration::from_secs(60);
+    let disconnect = WriteRequest::Disconnect { user: user(&name), time }.into();
+    for request in [kick(&name, time), disconnect] {
+        one_hub.tell(Event::Request { id: 1, request });
+        one_hub.turn();
+        assert!(one_hub.take_responses().is_empty(), "it takes several turns");
+        one_hub.record();
+        one_hub.receive(late, &track("lobby", 1, STATE_BYTES));
+        let (response, cost) = answer(&mut one_hub);
+        assert_eq!(response, Response::Counts(vec![1]));
+        assert!(cost.turns >= 2, "{cost:?}");
+        let most = LOOKS_PER_TURN as u64 + 2 * FEW_LOOKS;
+        assert!(cost.most_looks_of_a_turn <= most, "{cost:?}");
+        let told = String::from_utf8_lossy(&one_hub.take_recorded()).into_owned();
+        assert!(told.contains(r#""code":"KICKED""#), "{told}");
+        assert!(!has_member(&mut one_hub, &name));
+    }
+}
+
+#[test]
+fn a_session_that_is_claimed_while_its_user_is_looked_for_is_kept_out() {
+    let settings = ChannelSettings { disconnect_grace_ms: 3_600_000, ..settings() };
+    let mut one_hub = OneHub::with_policy(Policy::new(settings, Patterns::default()));
+    // More than a turn looks at.
+    let crowd = CROWD / 2;
+    for _ in 0..crowd {
+        show(&mut one_hub, "lobby");
+    }
+    settle(&mut one_hub);
+    let slot = crowd - 1;
+    let name = format!("user-{slot}");
+    let claim = one_hub.claimable().expect("each has a token to resume with");
+    one_hub.tell(Event::Ended { slot, how: End::Broken });
+    settle(&mut one_hub);
+    assert!(has_member(&mut one_hub, &name));
+    one_hub.tell(Event::Request { id: 1, request: kick(&name, Duration::from_secs(60)) });
+    one_hub.turn();
+    assert!(one_hub.take_responses().is_empty(), "it takes several turns");
+    one_hub.return_to(slot, Some(claim));
+    assert_eq!(one_hub.holdings().detached, 0, "it is claimed");
+    answer(&mut one_hub);
+    assert!(!has_member(&mut one_hub, &name));
 }
 
 #[test]
