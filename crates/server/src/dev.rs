@@ -4,7 +4,10 @@
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
+};
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -14,8 +17,10 @@ use crate::clock::unix_ms;
 use crate::embedded::{self, JAVASCRIPT};
 use crate::typescript;
 
-/// A demo or SDK file. `path` starts with `/`.
-pub fn page(path: &str) -> Option<Answer> {
+/// A demo or SDK file. `path` starts with `/`. Pages of another port of this machine, where somebody
+/// develops an app of their own, may import the SDK.
+pub fn page(path: &str, headers: &HeaderMap) -> Option<Answer> {
+    let is_shared = path.starts_with("/sdk/");
     let path = match path {
         "/" | "/demo" | "/demo/" => "demo/index.html",
         other => other.strip_prefix('/')?,
@@ -24,13 +29,23 @@ pub fn page(path: &str) -> Option<Answer> {
         Some(bytes) => embedded::file(path, bytes),
         None => module(path)?,
     };
-    let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
-    Some(answer::with_headers(answer, headers))
+    let no_cache = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    let answer = answer::with_headers(answer, no_cache);
+    Some(if is_shared { readable(answer, local_origin(headers)) } else { answer })
 }
 
-/// `POST /dev/token {userId, …claims}`.
+/// `POST /dev/token {userId, …claims}`, from pages of this machine, whatever their port.
 pub async fn token(request: Request<Incoming>, minter: &Minter) -> Answer {
-    if let Some(refusal) = refusal(request.method(), request.headers()) {
+    let origin = local_origin(request.headers());
+    let answer = match (request.method(), &origin) {
+        (&Method::OPTIONS, Some(_)) if is_local(request.headers()) => preflight(),
+        _ => given_token(request, minter).await,
+    };
+    readable(answer, origin)
+}
+
+async fn given_token(request: Request<Incoming>, minter: &Minter) -> Answer {
+    if let Some(refusal) = Pages::OfThisMachine.refusal(&request) {
         return refusal;
     }
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
@@ -56,9 +71,9 @@ pub async fn token(request: Request<Incoming>, minter: &Minter) -> Answer {
     }
 }
 
-/// `POST /dev/service-key`: what the console opens with.
+/// `POST /dev/service-key`: what the console opens with. For pages of this server alone.
 pub fn service_key<B>(request: &Request<B>, key: Option<&RunKey>) -> Answer {
-    if let Some(refusal) = refusal(request.method(), request.headers()) {
+    if let Some(refusal) = Pages::OfThisServer.refusal(request) {
         return refusal;
     }
     let Some(key) = key else {
@@ -71,19 +86,61 @@ pub fn service_key<B>(request: &Request<B>, key: Option<&RunKey>) -> Answer {
     answer::with_headers(answer, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))])
 }
 
-/// The answer to a request for a secret that may not have it.
-fn refusal(method: &Method, headers: &HeaderMap) -> Option<Answer> {
-    if method != Method::POST {
-        return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, "Ask for it with POST."));
+/// Which pages are given a secret. Programs, which name no origin, are given each of them.
+#[derive(Clone, Copy)]
+enum Pages {
+    OfThisServer,
+    OfThisMachine,
+}
+
+impl Pages {
+    /// The answer to a request that may not have it.
+    fn refusal<B>(self, request: &Request<B>) -> Option<Answer> {
+        if request.method() != Method::POST {
+            return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, "Ask for it with POST."));
+        }
+        let headers = request.headers();
+        let (is_admitted, sentence) = match self {
+            Self::OfThisServer => (
+                !is_of_another_origin(headers),
+                "The development key is given to pages of this server and to programs on this \
+                 machine alone: use localhost or 127.0.0.1.",
+            ),
+            Self::OfThisMachine => (
+                !headers.contains_key(ORIGIN) || local_origin(headers).is_some(),
+                "Development tokens are given to pages and programs of this machine alone: use \
+                 localhost or 127.0.0.1, for the page too.",
+            ),
+        };
+        (!(is_local(headers) && is_admitted)).then(|| refuse(StatusCode::FORBIDDEN, sentence))
     }
-    let is_allowed = is_local(headers) && !is_of_another_origin(headers);
-    (!is_allowed).then(|| {
-        refuse(
-            StatusCode::FORBIDDEN,
-            "Development tokens and keys are given to pages of this server and to programs on this \
-             machine alone: use localhost or 127.0.0.1.",
-        )
-    })
+}
+
+/// The origin of the page that asks, if it is one of this machine, whatever its port.
+fn local_origin(headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(ORIGIN)?;
+    let text = origin.to_str().ok()?;
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+    is_this_machine(host).then(|| origin.clone())
+}
+
+/// What a browser asks before it sends a page's request to another origin.
+fn preflight() -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = [
+        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST")),
+        (ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type")),
+        (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
+    ];
+    answer::with_headers(answer, headers)
+}
+
+/// The same answer, which pages of this origin may read.
+fn readable(answer: Answer, origin: Option<HeaderValue>) -> Answer {
+    let answer = answer::with_headers(answer, [(VARY, HeaderValue::from_static("Origin"))]);
+    let allowed = origin.map(|origin| (ACCESS_CONTROL_ALLOW_ORIGIN, origin));
+    answer::with_headers(answer, allowed)
 }
 
 /// `userId` becomes `sub`; every other field is a claim, an `exp` of one's own included.
@@ -100,7 +157,11 @@ fn claims(body: &[u8], now_unix_ms: u64) -> Option<Map<String, Value>> {
 /// browser; what it cannot change is the name that it asks for.
 fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = host else { return false };
+    host.is_some_and(is_this_machine)
+}
+
+/// Whether a host, perhaps with a port, is this machine.
+fn is_this_machine(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -164,7 +225,7 @@ mod tests {
     fn every_typescript_source_is_served_as_a_module_that_parses() {
         for source in embedded::paths().filter(|path| path.ends_with(".ts")) {
             let module = format!("/{}", source.replace(".ts", ".js"));
-            let answer = page(&module).expect("it has a source");
+            let answer = page(&module, &HeaderMap::new()).expect("it has a source");
             assert_eq!(answer.status(), StatusCode::OK, "{module}");
             assert_eq!(answer.headers()["content-type"], JAVASCRIPT, "{module}");
         }
@@ -173,7 +234,7 @@ mod tests {
     #[test]
     fn nothing_but_the_embedded_files_is_served() {
         for path in ["/sdk/nothing.js", "/demo/../Cargo.toml", "/sdk/", "//", "/etc/passwd", "*"] {
-            assert!(page(path).is_none(), "{path}");
+            assert!(page(path, &HeaderMap::new()).is_none(), "{path}");
         }
     }
 

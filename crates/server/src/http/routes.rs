@@ -46,7 +46,8 @@ impl Visit {
             (path, _) if console::has(path) => self.answer_console(&request),
             (path, _) if Api::has(path) => door.api.answer(request).await,
             (path, Pages::Development) => {
-                only_reads(&request).or_else(|| dev::page(path)).unwrap_or_else(not_found)
+                let page = || dev::page(path, request.headers());
+                only_reads(&request).or_else(page).unwrap_or_else(not_found)
             }
             ("/", Pages::Production) => {
                 only_reads(&request).unwrap_or_else(|| answer::text(StatusCode::OK, WELCOME))

@@ -139,6 +139,67 @@ async fn development_gives_tokens_to_this_machine_alone() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_port_of_this_machine_may_use_the_sdk_and_development_tokens() {
+    let server = development().await;
+    let ask = |method: &str, path: &str, origin: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost:4600\r\nOrigin: {origin}\r\n\
+             Content-Length: 18\r\n\r\n{{\"userId\": \"jane\"}}"
+        )
+    };
+    for origin in
+        ["http://localhost:5173", "http://127.0.0.1", "https://localhost:3000", "http://[::1]:8080"]
+    {
+        let token = server.ask(&ask("POST", "/dev/token", origin)).await;
+        assert_eq!(
+            (token.status, token.header("access-control-allow-origin")),
+            (200, Some(origin))
+        );
+        assert_eq!(token.header("vary"), Some("Origin"));
+        let before = server.ask(&ask("OPTIONS", "/dev/token", origin)).await;
+        assert_eq!(
+            (before.status, before.header("access-control-allow-methods")),
+            (204, Some("POST"))
+        );
+        assert_eq!(before.header("access-control-allow-headers"), Some("content-type"));
+        let get =
+            format!("GET /sdk/index.js HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n\r\n");
+        let module = server.ask(&get).await;
+        assert_eq!(
+            (module.status, module.header("access-control-allow-origin")),
+            (200, Some(origin))
+        );
+        let key = server.ask(&ask("POST", "/dev/service-key", origin)).await;
+        assert_eq!((key.status, key.header("access-control-allow-origin")), (403, None));
+    }
+    for origin in [
+        "https://evil.test",
+        "http://localhost.evil.test",
+        "http://evil.test:4600",
+        "http://localhost@evil.test",
+        "null",
+        "localhost",
+        "file://localhost",
+    ] {
+        for method in ["POST", "OPTIONS"] {
+            let refused = server.ask(&ask(method, "/dev/token", origin)).await;
+            let is_refused = matches!(refused.status, 403 | 405);
+            assert!(
+                is_refused && refused.header("access-control-allow-origin").is_none(),
+                "{origin}"
+            );
+        }
+        let get =
+            format!("GET /sdk/index.js HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n\r\n");
+        assert_eq!(server.ask(&get).await.header("access-control-allow-origin"), None, "{origin}");
+    }
+    let demo =
+        "GET /demo/main.js HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:1\r\n\r\n";
+    assert_eq!(server.ask(demo).await.header("access-control-allow-origin"), None);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn development_serves_the_sdk_as_modules() {
     let server = development().await;
     let roster = server.get("/sdk/roster.js").await;
