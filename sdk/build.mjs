@@ -1,11 +1,12 @@
 /**
- * Builds `dist/` (ES modules) and `dist/cjs/` (CommonJS) from `src/`. Run by `npm ci`, `npm pack`, and by `npm install`
- * of this folder from another project, which does not install what is needed to build.
+ * Builds `dist/` (ES modules) and `dist/cjs/` (CommonJS) from `src/`: one file for each entry, and its types. Run by `npm ci`,
+ * `npm pack`, and by `npm install` of this folder from another project, which does not install what is needed to build.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { BUNDLE, ENTRIES } from "./bundle.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 // What is printed goes to standard error: npm pack prints the name of the file.
@@ -13,8 +14,14 @@ const run = (command, ...args) => execFileSync(command, args, { cwd: here, stdio
 
 if (!existsSync(`${here}node_modules/typescript`)) run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund");
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+const { build } = await import("esbuild");
 rmSync(`${here}dist`, { recursive: true, force: true });
-run(process.execPath, tsc, "-p", "tsconfig.build.json");
-run(process.execPath, tsc, "-p", "tsconfig.cjs.json");
+for (const [project, format, outdir] of [
+  ["tsconfig.build.json", "esm", "dist"],
+  ["tsconfig.cjs.json", "cjs", "dist/cjs"],
+]) {
+  run(process.execPath, tsc, "-p", project);
+  await build({ ...BUNDLE, absWorkingDir: here, entryPoints: ENTRIES, format, outdir, sourcemap: true });
+}
 // The package's own files are ES modules; these are not.
 writeFileSync(`${here}dist/cjs/package.json`, '{ "type": "commonjs" }\n');

@@ -66,7 +66,7 @@ describe("the packed package", () => {
     const read = (path: string): string => run(folder, "tar", "-xzOf", tarball, `package/${path}`);
     expect(read("LICENSE")).toBe(readFileSync(join(SDK, "../LICENSE"), "utf8"));
     expect(read("README.md")).not.toMatch(/\]\((?!https:|#)|`docs\//);
-    for (const path of ["dist/index.js.map", "dist/cjs/socket.js.map"]) {
+    for (const path of ["dist/index.js.map", "dist/cjs/index.js.map"]) {
       expect(JSON.parse(read(path))).toHaveProperty("sourcesContent.0");
     }
   });

@@ -4,11 +4,16 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { BUNDLE, INTERNAL_NAMES } from "../bundle.mjs";
 import { parse } from "../src/protocol.js";
 
 /** The whole library, minified and compressed, in bytes. */
 const MAX_BUNDLE_BYTES = 6_600;
+
+/** TypeScript reads all of its libraries. */
+const PATIENCE_MS = 120_000;
 
 const here = (path: string): string => new URL(path, import.meta.url).pathname;
 const read = (path: string): string => readFileSync(here(path), "utf8");
@@ -16,11 +21,9 @@ const read = (path: string): string => readFileSync(here(path), "utf8");
 describe("the package", () => {
   it(`is at most ${MAX_BUNDLE_BYTES} bytes, and imports nothing`, async () => {
     const { outputFiles, metafile } = await build({
+      ...BUNDLE,
       entryPoints: [here("../src/index.ts")],
-      bundle: true,
-      minify: true,
       format: "esm",
-      target: "es2022",
       write: false,
       metafile: true,
       absWorkingDir: here(".."),
@@ -29,6 +32,17 @@ describe("the package", () => {
     expect(Object.keys(metafile.inputs)).not.toContain("src/react.ts");
     expect(gzipSync(outputFiles[0]?.contents ?? "", { level: 9 }).length).toBeLessThanOrEqual(MAX_BUNDLE_BYTES);
   });
+
+  it("shortens no name that a frame or a public type has", () => {
+    const names = new Set<string>();
+    const note = (key: string, value: unknown): unknown => (names.add(key), value);
+    for (const { text } of JSON.parse(read("../../fixtures/frames.json")) as { text: string }[]) JSON.parse(text, note);
+    for (const name of publicNames()) names.add(name);
+    expect(names).toContain("retryAfterMs");
+    expect(names).toContain("isMe");
+    expect(names).toContain("getToken");
+    expect(INTERNAL_NAMES.filter((name) => names.has(name))).toEqual([]);
+  }, PATIENCE_MS);
 
   it("has no runtime dependencies", () => {
     const described = JSON.parse(read("../package.json")) as Record<string, unknown>;
@@ -41,6 +55,37 @@ describe("the package", () => {
     }
   });
 });
+
+/** The names of all that can be reached from what the main entry exports, as far as this library declares it. */
+function publicNames(): Set<string> {
+  const entry = here("../src/index.ts");
+  const program = ts.createProgram([entry], { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, strict: true });
+  const checker = program.getTypeChecker();
+  const names = new Set<string>();
+  const seen = new Set<ts.Type>();
+  const visit = (type: ts.Type): void => {
+    if (seen.has(type)) return;
+    seen.add(type);
+    if (type.isUnionOrIntersection()) type.types.forEach(visit);
+    for (const signature of [...type.getCallSignatures(), ...type.getConstructSignatures()]) {
+      visit(signature.getReturnType());
+      for (const parameter of signature.getParameters()) visit(checker.getTypeOfSymbol(parameter));
+    }
+    for (const property of type.getProperties()) {
+      if (!property.declarations?.some((one) => one.getSourceFile().fileName.includes("/sdk/src/"))) continue;
+      names.add(property.name);
+      visit(checker.getTypeOfSymbol(property));
+    }
+  };
+  const source = program.getSourceFile(entry);
+  const symbol = source && checker.getSymbolAtLocation(source);
+  for (const one of symbol ? checker.getExportsOfModule(symbol) : []) {
+    const exported = one.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(one) : one;
+    visit(checker.getDeclaredTypeOfSymbol(exported));
+    visit(checker.getTypeOfSymbol(exported));
+  }
+  return names;
+}
 
 describe("fixtures/frames.json", () => {
   const frames = JSON.parse(read("../../fixtures/frames.json")) as { name: string; text: string }[];
