@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use herenow_client::machine::{
-    CONNECT_PATIENCE, Closed, Event, Input, Machine, Moment, Output, PING_INTERVAL, PING_PATIENCE,
-    RECONNECT_BASE, RECONNECT_CAP, RETRY_CAP, Status,
+    CONNECT_PATIENCE, Closed, Event, Input, MANY_ATTEMPTS, Machine, Moment, Output, PING_INTERVAL,
+    PING_PATIENCE, RECONNECT_BASE, RECONNECT_CAP, RECONNECT_LATE_CAP, RETRY_CAP, Status,
 };
 use herenow_client::protocol::Failure;
 use herenow_client::roster::RosterEvent;
@@ -256,11 +256,11 @@ fn after_a_loss_the_list_stays_and_everything_is_asked_for_again() {
 fn attempts_grow_apart_up_to_the_cap_and_never_end() {
     let mut bench = Bench::new();
     bench.input(Input::Start);
-    let mut cap = RECONNECT_BASE;
-    for _ in 0..100 {
+    for attempt in 0..100 {
+        let longest = if attempt < MANY_ATTEMPTS { RECONNECT_CAP } else { RECONNECT_LATE_CAP };
+        let cap = (RECONNECT_BASE * (1 << attempt.min(10))).min(longest);
         bench.lose();
         assert_eq!(bench.timeout(cap / 2), [Output::Connect]);
-        cap = (cap * 2).min(RECONNECT_CAP);
     }
 }
 
@@ -312,7 +312,7 @@ fn a_full_server_is_asked_slowly() {
     for code in [1013, 4029, 4003, 1009] {
         let mut bench = Bench::connected();
         bench.close(code, "");
-        assert_eq!(bench.timeout(RECONNECT_CAP / 2), [Output::Connect]);
+        assert_eq!(bench.timeout(RECONNECT_LATE_CAP / 2), [Output::Connect]);
     }
 }
 
@@ -477,7 +477,7 @@ fn a_close_is_followed_by_what_the_table_of_codes_says() {
         let wait = bench.machine.poll_timeout().map(|at| at - bench.now);
         let expected = match row["client"].as_str() {
             Some("soon") => half_a_second,
-            Some("later") => Some(RECONNECT_CAP / 2),
+            Some("later") => Some(RECONNECT_LATE_CAP / 2),
             Some("told") => Some(Duration::from_millis(4321)),
             Some("new-token") => None,
             other => panic!("{other:?} is nothing that a client does"),

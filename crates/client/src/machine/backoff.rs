@@ -9,8 +9,14 @@ use super::Closed;
 
 /// The first attempt after a loss comes within this time.
 pub const RECONNECT_BASE: Duration = Duration::from_secs(1);
-/// No attempt waits longer, unless the server named a time.
-pub const RECONNECT_CAP: Duration = Duration::from_secs(10);
+/// No attempt waits longer, unless the server named a time or many attempts have failed: a client is
+/// back soon after a server that was down for some seconds.
+pub const RECONNECT_CAP: Duration = Duration::from_secs(4);
+/// No attempt after [`MANY_ATTEMPTS`] waits longer, unless the server named a time.
+pub const RECONNECT_LATE_CAP: Duration = Duration::from_secs(10);
+/// After so many failures the server is taken to be away for long. As many are taken as given if the
+/// server is full, or does not want this client now.
+pub const MANY_ATTEMPTS: u32 = 10;
 /// The longest wait that a server may ask for; more is a mistake of its clock or its operator.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 
@@ -56,13 +62,14 @@ impl Backoff {
     /// Full jitter: anywhere between nothing and the cap, so that clients lost together do not
     /// come back together.
     pub(super) fn next_delay(&mut self, pace: Pace, random: f64) -> Duration {
-        let cap = match pace {
+        match pace {
             Pace::Told(delay) => return delay,
-            Pace::Slow => RECONNECT_CAP,
-            Pace::Growing => {
-                RECONNECT_BASE.saturating_mul(1 << self.attempts.min(16)).min(RECONNECT_CAP)
-            }
-        };
+            Pace::Slow => self.attempts = self.attempts.max(MANY_ATTEMPTS),
+            Pace::Growing => {}
+        }
+        let longest =
+            if self.attempts < MANY_ATTEMPTS { RECONNECT_CAP } else { RECONNECT_LATE_CAP };
+        let cap = RECONNECT_BASE.saturating_mul(1 << self.attempts.min(16)).min(longest);
         self.attempts = self.attempts.saturating_add(1);
         cap.mul_f64(random)
     }

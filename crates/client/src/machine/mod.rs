@@ -25,7 +25,7 @@ use channel::Channel;
 use leaving::Leaving;
 use resume::Place;
 
-pub use backoff::{RECONNECT_BASE, RECONNECT_CAP};
+pub use backoff::{MANY_ATTEMPTS, RECONNECT_BASE, RECONNECT_CAP, RECONNECT_LATE_CAP};
 pub use surface::{Closed, Event, Input, Moment, Output, Status};
 
 /// How often a client pings. Half of the server's default lease, so one ping may be lost.
