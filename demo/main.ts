@@ -99,6 +99,7 @@ const STATUS: Record<Status, string> = {
   idle: "Starting…",
   connecting: "Connecting…",
   connected: "Connected",
+  unstable: "Unstable…",
   reconnecting: "Reconnecting…",
   failed: "Refused",
   closed: "Offline",

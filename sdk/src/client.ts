@@ -1,12 +1,16 @@
 /**
  * One client: one socket, and the channels that use it. Joins the two and holds what concerns all channels.
  */
-import { Channel, type ChannelHost } from "./channel.js";
+import { Channel } from "./channel.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
-import { type ErrorListener, type Presence, type PresenceHost, presenceOf, type StatusListener } from "./presence.js";
-import { channelOf, describe, PresenceError, say, type ServerMessage, type Snapshot, type State } from "./protocol.js";
+import { presenceOf } from "./presence.js";
+import type { ErrorListener, MeListener, Presence, PresenceHost, StatusListener } from "./presence.js";
+import { describe, errorOf, PresenceError, say, type ServerMessage, type State } from "./protocol.js";
+import type { Me } from "./roster.js";
 import { Resume } from "./resume.js";
-import { Socket, type Status, type WebSocketClass } from "./socket.js";
+import type { Status, WebSocketClass } from "./link.js";
+import { Socket } from "./socket.js";
+import type { ChannelHost } from "./standing.js";
 import { type GetToken, Tokens } from "./token.js";
 
 export interface ClientOptions {
@@ -26,6 +30,10 @@ export interface Client {
   readonly status: Status;
   /** The connection's status, at once and at each change. */
   onStatus(listener: StatusListener): Unsubscribe;
+  /** Who this client is: `undefined` until the server has said so, and after the client has `failed` or `closed`. */
+  readonly me: Me | undefined;
+  /** The same, at once and at each change. */
+  onMe(listener: MeListener): Unsubscribe;
   /** All errors, of any channel and of the connection. Without a listener, errors are written to the console. */
   onError(listener: ErrorListener): Unsubscribe;
   /**
@@ -37,18 +45,23 @@ export interface Client {
   close(): void;
 }
 
+/** A connection that no channel uses is closed after this time, in ms. */
+const UNUSED_MS = 30_000;
+
 /**
  * A client of the server at `url` (http, https, ws or wss; in a page also relative to it). Connects when
  * the first listener is added or the first state is tracked. Throws `INVALID_URL`.
  */
 export function createClient(url: string | URL, options: ClientOptions = {}): Client {
   const channels = new Map<string, Channel>();
-  const onStatus = new Listeners<[status: Status]>();
+  const onStatus = new Listeners<[]>();
+  const onMe = new Listeners<[me: Me | undefined]>();
   const onError = new Listeners<[error: PresenceError]>();
   const resume = new Resume(realtimeUrl(url));
   const tokens = new Tokens(options.token, options.getToken);
   let leaving = new Leaving();
-  let connectionId: string | undefined;
+  let me: Me | undefined;
+  let unusedTimer: ReturnType<typeof setTimeout> | undefined;
 
   const failed = (error: PresenceError): void => {
     // An error that nobody hears would cost its developer an afternoon.
@@ -56,13 +69,23 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
     onError.emit(error);
   };
 
+  const become = (next: Me | undefined): void => {
+    if (me?.connectionId === next?.connectionId) return;
+    me = next;
+    onMe.emit(me);
+  };
+
   const received = (message: ServerMessage): void => {
-    if ("channel" in message && message.channel) {
-      if (leaving.isLate(message, message.channel)) return;
-      channels.get(message.channel)?.received(message);
-      if (message.type === "presence_sync") settleLater(message);
+    const { channel: name } = message as { channel?: string };
+    if (name) {
+      if (leaving.isLate(message, name)) return;
+      channels.get(name)?.received(message);
+      if (message.type === "presence_sync") settleLater(name);
+      // Without a token and without a public channel, the server would end the connection again and again.
+      const isOut = message.type === "error" && message.code === "NOT_AUTHENTICATED" && !me;
+      if (isOut && [...channels.values()].every((channel) => channel.isKeptOut)) socket.fail(errorOf(message));
     } else if (message.type === "auth_success" || message.type === "auth_refreshed") {
-      if (message.type === "auth_success") connectionId = message.connectionId;
+      if (message.type === "auth_success") become(message);
       // A token may open what was refused before, also to an anonymous observer.
       for (const channel of channels.values()) {
         if ("revokedChannels" in message && message.revokedChannels.includes(channel.name)) {
@@ -73,15 +96,13 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
   };
 
   /** A connection that was taken over may be, and be seen, where nobody here wants it any more. */
-  const settleLater = ({ channel: name, presences }: Snapshot): void => {
-    const wait = resume.settleMs;
-    if (wait === undefined) return;
-    const isSeen = presences.some((row) => row.connectionId === connectionId);
-    setTimeout(() => {
+  const settleLater = (name: string): void => {
+    const settle = (): void => {
       const channel = channels.get(name);
-      if (!channel) host.unsubscribe(name);
-      else if (isSeen) channel.settle();
-    }, wait);
+      if (channel) channel.settle();
+      else host.unsubscribe(name);
+    };
+    if (resume.settleMs !== undefined) setTimeout(settle, resume.settleMs);
   };
 
   const socket = new Socket(
@@ -93,16 +114,19 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       },
       received,
       failed,
-      statusChanged: (status) => onStatus.emit(status),
-      isWanted: () => [...channels.values()].some((channel) => channel.isWanted),
+      statusChanged() {
+        if (!socket.isRunning) become(undefined);
+        onStatus.emit();
+      },
+      isWanted: () => channels.size > 0,
     },
   );
   const host: ChannelHost & PresenceHost = {
     get isOpen() {
       return socket.isOpen;
     },
-    get connectionId() {
-      return connectionId;
+    get me() {
+      return me;
     },
     send: (text) => socket.send(text),
     unsubscribe(name) {
@@ -110,29 +134,47 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       socket.send(say.unsubscribe(name));
     },
     failed,
-    forget: (name) => void channels.delete(name),
+    forget(name) {
+      channels.delete(name);
+      if (channels.size === 0) unusedTimer = setTimeout(() => socket.rest(), UNUSED_MS);
+    },
     channel(name) {
-      socket.start();
-      const channel = channels.get(name) ?? new Channel(name, host);
-      channels.set(name, channel);
+      let channel = channels.get(name);
+      if (!channel) {
+        socket.start();
+        clearTimeout(unusedTimer);
+        channels.set(name, (channel = new Channel(name, host)));
+      }
       return channel;
     },
     existing: (name) => channels.get(name),
-    onStatus: (listener) => onStatus.addLate(listener, () => [socket.status]),
+    onStatus(listener) {
+      // A listener may change the status while others are still to be told of the one before.
+      let told: Status | undefined;
+      const tell = (): void => {
+        if (told !== socket.status) listener((told = socket.status));
+      };
+      return onStatus.addLate(tell, () => []);
+    },
     onError: (listener) => onError.add(listener),
   };
   return {
-    realtime: { presence: (name) => presenceOf(name, channelOf(name), host) },
+    realtime: { presence: (name) => presenceOf(name, host) },
     get status() {
       return socket.status;
     },
+    get me() {
+      return me;
+    },
     onStatus: host.onStatus,
+    onMe: (listener) => onMe.addLate(listener, () => [me]),
     onError: host.onError,
     refresh(token) {
       tokens.refused(token);
       socket.refresh();
     },
     close() {
+      clearTimeout(unusedTimer);
       for (const channel of channels.values()) channel.stop();
       channels.clear();
       socket.close();
@@ -169,9 +211,9 @@ const REALTIME_PATH = "api/realtime";
 function realtimeUrl(url: string | URL): string {
   try {
     const { protocol, host, pathname } = new URL(url, (globalThis as { location?: { href: string } }).location?.href);
-    if (!/^(http|ws)s?:$/.test(protocol)) throw new Error(`http, https, ws or wss, not ${protocol}`);
+    if (!/^(http|ws)s?:$/.test(protocol)) throw protocol;
     return `${protocol.replace("http", "ws")}//${host}${pathname.replace(/\/?$/, "/")}${REALTIME_PATH}`;
   } catch (error) {
-    throw new PresenceError("INVALID_URL", `createClient() needs the server's URL: ${describe(error)}`);
+    throw new PresenceError("INVALID_URL", `Not the URL of a server: ${describe(error)}`);
   }
 }

@@ -3,11 +3,11 @@
  */
 export { createClient } from "./client.js";
 export type { Client, ClientOptions } from "./client.js";
-export type { JoinListener, LeaveListener, SyncListener, UpdateListener } from "./channel.js";
+export type { EventDetails, JoinListener, LeaveListener, SyncListener, UpdateListener } from "./events.js";
 export type { Unsubscribe } from "./listeners.js";
-export type { ErrorListener, Presence, StatusListener } from "./presence.js";
+export type { ErrorListener, MeListener, Presence, StatusListener } from "./presence.js";
 export { MAX_STATE_BYTES, PresenceError } from "./protocol.js";
 export type { ClientErrorCode, ErrorCode, LeaveReason, ServerErrorCode, State } from "./protocol.js";
-export type { Connection, User } from "./roster.js";
-export type { Status, WebSocketClass, WebSocketLike } from "./socket.js";
+export type { Connection, Me, User } from "./roster.js";
+export type { Status, WebSocketClass, WebSocketLike } from "./link.js";
 export type { GetToken } from "./token.js";

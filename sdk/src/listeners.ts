@@ -63,14 +63,12 @@ export function afterTask(run: () => void): void {
   const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => void };
   if (setImmediate) {
     setImmediate(run);
-  } else if (typeof MessageChannel === "function") {
+  } else {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
       port1.close();
       run();
     };
     port2.postMessage(0);
-  } else {
-    setTimeout(run, 0);
   }
 }

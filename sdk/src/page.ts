@@ -5,23 +5,40 @@
 export interface PageEvents {
   /** Seen, focused or on another network again: whatever was connected may be dead. */
   woke(): void;
-  /** Left for ever, or about to be loaded again. */
+  /** About to be loaded again, or left in a way that cannot be told from that. */
   left(): void;
-  /** Left, and perhaps kept by the browser for the back button. */
+  /** Left by a link, or kept by the browser for the back button. */
   shelved(): void;
+}
+
+/** What is used of a `NavigateEvent`. */
+interface Navigate {
+  navigationType: string;
+  destination: { sameDocument: boolean };
 }
 
 /** Returns the end of the watch. */
 export function watchPage(told: PageEvents): () => void {
   if (typeof addEventListener !== "function") return () => {};
   const watch = new AbortController();
-  const on = (name: string, call: (event: Event) => void): void =>
-    addEventListener(name, call, { signal: watch.signal });
+  const { signal } = watch;
+  const on = (name: string, call: (event: Event) => void): void => addEventListener(name, call, { signal });
   const woke = (): void => told.woke();
   on("visibilitychange", () => {
-    if (document.visibilityState === "visible") woke();
+    if (!document.hidden) woke();
   });
   for (const name of ["online", "offline", "focus", "pageshow", "resume"]) on(name, woke);
-  on("pagehide", (event) => ((event as PageTransitionEvent).persisted ? told.shelved() : told.left()));
+  // A page that the browser does not keep hears the same `pagehide` when it is loaded again and when a link leads away
+  // from it. Browsers without this API are not asked; there a link is taken for a reload.
+  let isLink = false;
+  (globalThis as { navigation?: EventTarget }).navigation?.addEventListener(
+    "navigate",
+    (event) => {
+      const { navigationType, destination } = event as Event & Navigate;
+      isLink = navigationType !== "reload" && !destination.sameDocument;
+    },
+    { signal },
+  );
+  on("pagehide", (event) => ((event as PageTransitionEvent).persisted || isLink ? told.shelved() : told.left()));
   return () => watch.abort();
 }

@@ -2,14 +2,17 @@
  * What an application holds of a channel. Each handle has its own listeners and its own tracked state; all handles
  * of one name share one subscription, and closing one touches no other.
  */
-import type { Channel, JoinListener, LeaveListener, SyncListener, UpdateListener } from "./channel.js";
+import type { Channel } from "./channel.js";
+import type { JoinListener, LeaveListener, SyncListener, UpdateListener } from "./events.js";
 import type { Unsubscribe } from "./listeners.js";
-import { type PresenceError, type State, stateJson } from "./protocol.js";
-import type { User } from "./roster.js";
-import type { Status } from "./socket.js";
+import { channelOf, type PresenceError, type State, stateJson } from "./protocol.js";
+import type { Me, User } from "./roster.js";
+import type { Status } from "./link.js";
 
 export type ErrorListener = (error: PresenceError) => void;
 export type StatusListener = (status: Status) => void;
+/** Who this client is; `undefined` until the server has said so, and after it has `failed` or `closed`. */
+export type MeListener = (me: Me | undefined) => void;
 
 /** One channel's presence. `S` is the type of the states; the library does not check it. */
 export interface Presence<S extends object = State> {
@@ -35,6 +38,10 @@ export interface Presence<S extends object = State> {
   onStatus(listener: StatusListener): Unsubscribe;
   /** The current list: empty until the first snapshot. The same array until it changes. */
   users(): readonly User<S>[];
+  /** The same without this client's own user. */
+  others(): readonly User<S>[];
+  /** This client's own user, while it is in the list. */
+  me(): User<S> | undefined;
   /** Removes this handle's listeners and ends its tracked state. */
   close(): void;
 }
@@ -51,7 +58,8 @@ export interface PresenceHost {
 
 const NOBODY: readonly never[] = [];
 
-export function presenceOf<S extends object>(name: string, channel: string, host: PresenceHost): Presence<S> {
+export function presenceOf<S extends object>(name: string, host: PresenceHost): Presence<S> {
+  const channel = channelOf(name);
   const owner = {};
   const ends = new Set<Unsubscribe>();
   const kept = (end: Unsubscribe): Unsubscribe => {
@@ -68,6 +76,7 @@ export function presenceOf<S extends object>(name: string, channel: string, host
     const channel = shared();
     return kept(channel.subscribing(add(channel)));
   };
+  const users = (): readonly User<S>[] => existing()?.roster.users() ?? NOBODY;
   const concerns = (error: PresenceError): boolean => error.channel === undefined || error.channel === name;
   return {
     name,
@@ -82,7 +91,9 @@ export function presenceOf<S extends object>(name: string, channel: string, host
     onLeave: (listener) => listen((channel) => channel.onLeave.add(listener)),
     onError: (listener) => kept(host.onError((error) => concerns(error) && listener(error))),
     onStatus: (listener) => kept(host.onStatus(listener)),
-    users: () => existing()?.users() ?? NOBODY,
+    users,
+    others: () => users().filter((user) => !user.isMe),
+    me: () => users().find((user) => user.isMe),
     close() {
       for (const end of [...ends]) end();
       existing()?.untrack(owner);

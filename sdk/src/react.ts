@@ -6,7 +6,7 @@ import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import type { Client } from "./client.js";
 import type { PresenceError, State } from "./protocol.js";
 import type { User } from "./roster.js";
-import type { Status } from "./socket.js";
+import type { Status } from "./link.js";
 
 export interface PresenceView<S extends object = State> {
   /** The current list: empty until the first snapshot. */

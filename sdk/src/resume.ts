@@ -10,6 +10,9 @@ import { claimOf } from "./token.js";
 /** How long a page that was loaded again may take to say all that it wants, in ms. */
 const LOAD_MS = 5_000;
 
+/** The keys of this page's clients: two of one user have a place each, in the order in which they connect. */
+const taken = new Set<string>();
+
 export class Resume {
   /** How long what was taken over may go unclaimed, in ms; absent where nothing can have been taken over. */
   settleMs: number | undefined;
@@ -24,7 +27,11 @@ export class Resume {
 
   /** What goes with the first `token` of a new socket. What the page before this one left is newer than any other. */
   offer(token: string): string | undefined {
-    this.#key = `herenow:${this.url}:${claimOf(token, "sub")}`;
+    taken.delete(this.#key);
+    let place = 0;
+    do this.#key = `herenow:${this.url}:${claimOf(token, "sub")}:${place++}`;
+    while (taken.has(this.#key));
+    taken.add(this.#key);
     const left = inStorage((storage) => {
       const found = storage.getItem(this.#key);
       storage.removeItem(this.#key);
@@ -35,9 +42,16 @@ export class Resume {
     return this.held;
   }
 
+  /** There is nothing to come back to. */
+  giveUp(): void {
+    this.held = undefined;
+    taken.delete(this.#key);
+  }
+
   /** Leaves it to the next page of this tab. */
   leave(): void {
-    inStorage((storage) => storage.setItem(this.#key, this.held ?? ""));
+    inStorage((storage) => storage.setItem(this.#key, this.held as string));
+    this.giveUp();
   }
 }
 

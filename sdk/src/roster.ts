@@ -6,10 +6,18 @@
  */
 import type { Delta, LeaveReason, Snapshot, State } from "./protocol.js";
 
+/** Who a connection is. */
+export interface Me {
+  readonly userId: string;
+  readonly connectionId: string;
+}
+
 /** One tab, or one device, of a user. */
 export interface Connection<S extends object = State> {
   readonly connectionId: string;
   readonly state: S;
+  /** It is this client's own. */
+  readonly isMe: boolean;
 }
 
 /** One user: `state` is the one tracked last, which is that of the last of `connections`. */
@@ -17,6 +25,8 @@ export interface User<S extends object = State> {
   readonly userId: string;
   readonly state: S;
   readonly connections: readonly Connection<S>[];
+  /** It is this client's own user, on whichever connection. */
+  readonly isMe: boolean;
 }
 
 export interface JoinEvent<S extends object = State> {
@@ -53,19 +63,19 @@ export interface Outcome<S extends object = State> {
   changed: boolean;
 }
 
-/** A user's connections, the one tracked last at the end, and the row made of them while it holds. */
-interface Seat<S extends object> {
-  connections: Map<string, S>;
-  row: User<S> | undefined;
-}
-
 export class Roster<S extends object = State> {
-  /** Users in the order in which they came. */
-  #seats = new Map<string, Seat<S>>();
-  #list: readonly User<S>[] | undefined = [];
+  /** Users in the order in which they came. A row is never changed, but replaced. */
+  #rows = new Map<string, User<S>>();
+  #list: readonly User<S>[] | undefined;
+  #me: () => Me | undefined;
   #known = false;
   /** The snapshot's (epoch, seq), moved on by each delta; absent until this connection's first snapshot. */
   #position: { epoch: number; seq: number } | undefined;
+
+  /** `me` says who this client is, now. */
+  constructor(me: () => Me | undefined) {
+    this.#me = me;
+  }
 
   /** Whether there ever was a snapshot: without one, the empty list means nothing. */
   get known(): boolean {
@@ -74,17 +84,19 @@ export class Roster<S extends object = State> {
 
   /** The present list. The same array, and the same row of each user, until they change. */
   users(): readonly User<S>[] {
-    return (this.#list ??= Array.from(this.#seats, ([userId, seat]) => (seat.row ??= rowOf(userId, seat))));
+    return (this.#list ??= [...this.#rows.values()]);
   }
 
   /** Replaces the set. Only differences make events; the very first snapshot is the ground and makes none. */
-  snapshot(snapshot: Snapshot): Outcome<S> {
-    this.#position = { epoch: snapshot.epoch, seq: snapshot.seq };
-    const next = groupByUser<S>(snapshot.presences);
+  snapshot({ epoch, seq, presences }: Snapshot): Outcome<S> {
     const wasKnown = this.#known;
     this.#known = true;
-    const events = [...this.#joinsAndUpdates(snapshot.presences), ...this.#leavesOfAllBut(next)];
-    const reordered = this.#order(next);
+    const places = new Map(presences.map(({ connectionId }, place) => [connectionId, place]));
+    // Before the leaves, so that a user whose every tab reconnected keeps at least one connection all along and is
+    // told neither as come nor as gone.
+    const events = [...this.#joinsAndUpdates(presences), ...this.#leavesOfAllBut(places)];
+    const reordered = this.#order(places);
+    this.#position = { epoch, seq };
     return { events: wasKnown ? events : [], changed: !wasKnown || events.length > 0 || reordered };
   }
 
@@ -111,111 +123,96 @@ export class Roster<S extends object = State> {
     return { events, changed: events.length > 0 };
   }
 
-  #isNews(delta: Delta): boolean {
+  #isNews({ epoch, seq }: Delta): boolean {
     const position = this.#position;
     if (!position) return false;
-    if (delta.epoch !== undefined && delta.epoch !== position.epoch) {
-      this.#position = { epoch: delta.epoch, seq: delta.seq };
-      return true;
-    }
-    if (delta.seq <= position.seq) return false;
-    position.seq = delta.seq;
+    const isNewLife = epoch !== undefined && epoch !== position.epoch;
+    if (!isNewLife && seq <= position.seq) return false;
+    this.#position = { epoch: epoch ?? position.epoch, seq };
     return true;
   }
 
-  /**
-   * Before the leaves, so that a user whose every tab reconnected keeps at least one connection all along and is
-   * told neither as come nor as gone.
-   */
-  #joinsAndUpdates(rows: Snapshot["presences"]): RosterEvent<S>[] {
+  #joinsAndUpdates(presences: Snapshot["presences"]): RosterEvent<S>[] {
     const joins: RosterEvent<S>[] = [];
     const updates: RosterEvent<S>[] = [];
-    for (const { userId, connectionId, state } of rows) {
-      const held = this.#seats.get(userId)?.connections.get(connectionId);
-      if (held && isSame(held, state)) continue;
-      const event = this.#put(userId, connectionId, state as S);
-      (event.type === "join" ? joins : updates).push(event);
+    for (const { userId, connectionId, state } of presences) {
+      const held = this.#connections(userId).find((one) => one.connectionId === connectionId);
+      if (held && isSame(held.state, state)) continue;
+      (held ? updates : joins).push(this.#put(userId, connectionId, state as S));
     }
     return [...joins, ...updates];
   }
 
-  #leavesOfAllBut(next: Grouped<S>): RosterEvent<S>[] {
-    const leaves: RosterEvent<S>[] = [];
-    for (const [userId, { connections }] of this.#seats) {
-      for (const connectionId of connections.keys()) {
-        if (next.get(userId)?.has(connectionId)) continue;
-        const leave = this.#remove(userId, connectionId, "unknown");
-        if (leave) leaves.push(leave);
-      }
-    }
-    return leaves;
+  #leavesOfAllBut(places: Places): RosterEvent<S>[] {
+    const gone = this.users().flatMap(({ userId, connections }) =>
+      connections.map(({ connectionId }) => ({ userId, connectionId })),
+    );
+    return gone.flatMap(({ userId, connectionId }) =>
+      places.has(connectionId) ? [] : (this.#remove(userId, connectionId, "unknown") ?? []),
+    );
   }
 
   /** Brings each user's connections into the snapshot's order; says whether one of them was not. */
-  #order(next: Grouped<S>): boolean {
-    let reordered = false;
-    for (const [userId, seat] of this.#seats) {
-      const connections = next.get(userId);
-      if (!connections || idsOf(connections) === idsOf(seat.connections)) continue;
-      seat.connections = connections;
-      this.#touch(seat);
-      reordered = true;
+  #order(places: Places): boolean {
+    const place = ({ connectionId }: Connection<S>): number => places.get(connectionId) ?? 0;
+    const before = this.users();
+    for (const { userId, connections } of before) {
+      const ordered = [...connections].sort((one, other) => place(one) - place(other));
+      if (ordered.some((one, at) => one !== connections[at])) this.#set(userId, ordered);
     }
-    return reordered;
+    return this.users() !== before;
   }
 
   #put(userId: string, connectionId: string, state: S): JoinEvent<S> | UpdateEvent<S> {
-    let seat = this.#seats.get(userId);
-    const first = !seat;
-    if (!seat) this.#seats.set(userId, (seat = { connections: new Map(), row: undefined }));
-    // Taken out first, so that it goes to the end: it is the one tracked last.
-    const known = seat.connections.delete(connectionId);
-    seat.connections.set(connectionId, state);
-    this.#touch(seat);
-    return known
+    const before = this.#connections(userId);
+    const rest = before.filter((one) => one.connectionId !== connectionId);
+    // At the end: it is the one tracked last.
+    const me = this.#me;
+    const own = {
+      connectionId,
+      state,
+      get isMe() {
+        return connectionId === me()?.connectionId;
+      },
+    };
+    this.#set(userId, [...rest, own]);
+    return rest.length < before.length
       ? { type: "update", userId, connectionId, state }
-      : { type: "join", userId, connectionId, state, first };
+      : { type: "join", userId, connectionId, state, first: rest.length === 0 };
   }
 
   #remove(userId: string, connectionId: string, reason: LeaveReason): LeaveEvent | undefined {
-    const seat = this.#seats.get(userId);
-    if (!seat?.connections.delete(connectionId)) return undefined;
-    const last = seat.connections.size === 0;
-    if (last) this.#seats.delete(userId);
-    this.#touch(seat);
-    return { type: "leave", userId, connectionId, reason, last };
+    const before = this.#connections(userId);
+    const rest = before.filter((one) => one.connectionId !== connectionId);
+    if (rest.length === before.length) return undefined;
+    this.#set(userId, rest);
+    return { type: "leave", userId, connectionId, reason, last: rest.length === 0 };
   }
 
-  #touch(seat: Seat<S>): void {
-    seat.row = undefined;
+  #connections(userId: string): readonly Connection<S>[] {
+    return this.#rows.get(userId)?.connections ?? [];
+  }
+
+  #set(userId: string, connections: readonly Connection<S>[]): void {
     this.#list = undefined;
+    const last = connections.at(-1);
+    if (!last) return void this.#rows.delete(userId);
+    const me = this.#me;
+    this.#rows.set(userId, {
+      userId,
+      state: last.state,
+      connections,
+      get isMe() {
+        return userId === me()?.userId;
+      },
+    });
   }
 }
 
-/** A snapshot's states by user, then by connection, in its order. */
-type Grouped<S extends object> = Map<string, Map<string, S>>;
+/** Where in the snapshot each connection is. */
+type Places = ReadonlyMap<string, number>;
 
 const NOTHING: Outcome<never> = { events: [], changed: false };
-
-function groupByUser<S extends object>(rows: Snapshot["presences"]): Grouped<S> {
-  const users: Grouped<S> = new Map();
-  for (const { userId, connectionId, state } of rows) {
-    const connections = users.get(userId) ?? new Map<string, S>();
-    users.set(userId, connections.set(connectionId, state as S));
-  }
-  return users;
-}
-
-function idsOf(connections: Map<string, unknown>): string {
-  return JSON.stringify([...connections.keys()]);
-}
-
-function rowOf<S extends object>(userId: string, seat: Seat<S>): User<S> {
-  const connections = Array.from(seat.connections, ([connectionId, state]) => ({ connectionId, state }));
-  // A seat is never empty.
-  const { state } = connections.at(-1) as Connection<S>;
-  return { userId, state, connections };
-}
 
 /** The server writes a state the same way each time, so equal states have equal text. */
 function isSame(one: object, other: object): boolean {

@@ -2,61 +2,29 @@
  * One connection to the server that comes back for ever: token, authentication, liveness, backoff.
  *
  * Passes messages on and says when all must be said again; knows nothing of channels. Every way in which a
- * WebSocket can end leads to `#ended`, which alone decides what comes next.
+ * WebSocket can end leads to `#ended`, which alone decides what comes next. The application is called in the middle of
+ * all this, and may close the client: what is still to be done is arranged before each call, and looked at after it.
  */
 import { Heartbeat } from "./heartbeat.js";
+import type { Line, Link, SocketEvents, SocketOptions, Status, WebSocketClass, WebSocketLike } from "./link.js";
 import { watchPage } from "./page.js";
-import { closeAdvice, describe, KICKED_CLOSE, parse, PresenceError, retryAfterMs, say } from "./protocol.js";
-import type { CloseAdvice, ServerMessage } from "./protocol.js";
-import type { Resume } from "./resume.js";
-import { expiresAt, type Tokens } from "./token.js";
-
-/**
- * `idle`: nothing is asked for yet. `connecting`: for the first time. `reconnecting`: after it stood.
- * `closed`: by `close()`, for good. `failed`: the token was refused and there is no way to get another, or a backend
- * disconnected the user; until `refresh()`.
- */
-export type Status = "idle" | "connecting" | "connected" | "reconnecting" | "closed" | "failed";
-
-/** What this library uses of a WebSocket. */
-export interface WebSocketLike {
-  onopen: ((event: never) => void) | null;
-  onmessage: ((event: never) => void) | null;
-  onclose: ((event: never) => void) | null;
-  onerror: ((event: never) => void) | null;
-  send(data: string): void;
-  close(code?: number, reason?: string): void;
-}
-
-export type WebSocketClass = new (url: string) => WebSocketLike;
-
-/** The one who is told. */
-export interface SocketEvents {
-  /** A new connection takes messages: all that is wanted must be said again. */
-  opened(): void;
-  received(message: ServerMessage): void;
-  failed(error: PresenceError): void;
-  statusChanged(status: Status): void;
-  /** Whether anybody wants a connection now. */
-  isWanted(): boolean;
-}
-
-export interface SocketOptions {
-  url: string;
-  tokens: Tokens;
-  resume: Resume;
-  WebSocket: WebSocketClass | undefined;
-}
+import { closeAdvice, describe, errorOf, KICKED_CLOSE, parse, PresenceError, retryAfterMs, say } from "./protocol.js";
+import type { CloseAdvice } from "./protocol.js";
+import { type Token, unavailable } from "./token.js";
 
 /** From the start of a connection to `auth_success`, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** `getToken` must answer within this time, in ms: one that hangs must not stop all reconnecting. */
+const TOKEN_TIMEOUT_MS = 15_000;
+
 /** Full jitter: a delay is random between 0 and this, doubled for each failure up to the most. In ms. */
 const FIRST_DELAY_MS = 1_000;
-const MAX_DELAY_MS = 10_000;
+const MAX_DELAY_MS = 4_000;
 
-/** As many failures are taken as given where the advice is to come back later. */
-const LATER_FAILURES = 4;
+/** After this many failures, which are also taken as given where the advice is to come back later, the most is this. */
+const MANY_FAILURES = 10;
+const MAX_LATE_DELAY_MS = 10_000;
 
 /** A connection that stood this long, in ms, clears the failures before it. */
 const STABLE_MS = 10_000;
@@ -72,25 +40,20 @@ export class Socket {
   #options: SocketOptions;
   #told: SocketEvents;
   #status: Status = "idle";
-  #ws: WebSocketLike | undefined;
+  #reason: PresenceError | undefined;
+  #link: Link = { is: "down" };
+  #timer: ReturnType<typeof setTimeout> | undefined;
   /** The one before, let go without a farewell: a late one would end the entries that are to be taken over. */
   #old: WebSocketLike | undefined;
-  #isOpen = false;
   #stoodOnce = false;
-  #connectedAt = 0;
   #failures = 0;
-  /** Grows with each attempt: what an older one waited for is no longer of interest. */
-  #attempt = 0;
-  #isWaiting = false;
-  /** The retry while waiting, the deadline of connecting, then the refresh of the token: never two at once. */
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #token: string | undefined;
-  #offered: string | undefined;
-  #refusal: PresenceError | undefined;
-  #heartbeat = new Heartbeat(
-    () => this.send(say.ping()),
-    () => this.#drop(),
-  );
+  /** A refused token is replaced at once, but not that of the replacement. */
+  #isReplaced = false;
+  #heartbeat = new Heartbeat({
+    ping: () => this.send(say.ping()),
+    unheard: () => this.#setStatus("unstable"),
+    dead: () => this.#drop(),
+  });
   #endWatch: (() => void) | undefined;
 
   constructor(options: SocketOptions, told: SocketEvents) {
@@ -102,45 +65,44 @@ export class Socket {
     return this.#status;
   }
 
-  /** Whether a message sent now goes out. */
-  get isOpen(): boolean {
-    return this.#isOpen;
+  /** Whether there is a connection, or will be one by itself. */
+  get isRunning(): boolean {
+    return this.#link.is !== "down";
   }
 
-  /** Connects, where nothing did yet. Throws `NO_WEBSOCKET`. */
+  /** Whether a message sent now goes out. */
+  get isOpen(): boolean {
+    return this.#link.is === "open";
+  }
+
+  /** Something new is wanted: connects, unless another attempt would fail like the one before. Throws `NO_WEBSOCKET`. */
   start(): void {
-    if (this.#status === "idle") this.#begin();
+    if (this.#status === "idle" || (this.#status === "failed" && this.#reason?.code === "NOT_AUTHENTICATED")) this.#begin();
   }
 
   /** Uses the token of now: on the connection that stands, or on a new one. */
   refresh(): void {
-    if (this.#isOpen) {
-      void this.#refresh(this.#options.tokens.usable());
+    const link = this.#link;
+    if (link.is === "open") {
+      this.#refresh(link, () => this.#options.tokens.usable());
     } else if (this.#status !== "closed" && this.#told.isWanted()) {
-      const ws = this.#ws;
-      this.#release();
-      ws?.close();
+      if (link.is === "opening") link.ws.close();
       this.#begin();
     } else if (this.#status === "failed") this.#setStatus("idle");
   }
 
-  #begin(): void {
-    if (!this.#webSocket()) {
-      throw new PresenceError(
-        "NO_WEBSOCKET",
-        "There is no global WebSocket: pass one, createClient(url, { WebSocket }).",
-      );
-    }
-    this.#endWatch ??= watchPage({
-      woke: () => this.#woke(),
-      left: () => this.#left(),
-      shelved: () => this.#shelved(),
-    });
-    void this.#connect();
+  send(text: string): void {
+    if (this.#link.is === "open") this.#link.ws.send(text);
   }
 
-  send(text: string): void {
-    if (this.#isOpen) this.#ws?.send(text);
+  /** Ends it until something is wanted. */
+  rest(): void {
+    if (this.isRunning) this.#stop("idle");
+  }
+
+  /** Ends it until the application has done something about it. */
+  fail(reason: PresenceError): void {
+    this.#stop("failed", reason);
   }
 
   /** Ends it for good. */
@@ -148,99 +110,134 @@ export class Socket {
     this.#stop("closed");
   }
 
-  #webSocket(): WebSocketClass | undefined {
+  #begin(): void {
+    if (!this.#webSocket) {
+      throw new PresenceError(
+        "NO_WEBSOCKET",
+        "No global WebSocket: pass one to createClient.",
+      );
+    }
+    this.#endWatch ??= watchPage({
+      woke: () => this.#woke(),
+      left: () => this.#left(),
+      shelved: () => this.#shelved(),
+    });
+    this.#connect();
+  }
+
+  get #webSocket(): WebSocketClass | undefined {
     return this.#options.WebSocket ?? (globalThis as { WebSocket?: WebSocketClass }).WebSocket;
   }
 
-  async #connect(): Promise<void> {
+  /** The only way from one link to another. */
+  #enter<L extends Link>(link: L): L {
     clearTimeout(this.#timer);
-    this.#isWaiting = false;
-    const attempt = ++this.#attempt;
+    this.#heartbeat.stop();
+    this.#link = link;
+    return link;
+  }
+
+  #after(ms: number, run: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(run, ms);
+  }
+
+  #connect(): void {
+    const link = this.#enter({ is: "asking" });
     this.#setOut();
+    const { tokens } = this.#options;
+    void this.#ask(link, () => tokens.usable(), (token) => this.#open(token), (error) => this.#retry("soon", error));
+  }
+
+  /** Nobody hears of an answer that comes after the link has become another one. */
+  async #ask(
+    link: Link,
+    request: () => Promise<Token | undefined>,
+    then: (token: Token | undefined) => void,
+    failed: (error: PresenceError) => void,
+  ): Promise<void> {
+    if (this.#link !== link) return;
+    this.#after(TOKEN_TIMEOUT_MS, () => failed(unavailable("no answer in time")));
     try {
-      const token = await this.#options.tokens.usable();
-      if (attempt === this.#attempt) this.#open(token);
+      const token = await request();
+      if (this.#link === link) then(token);
     } catch (error) {
-      if (attempt !== this.#attempt) return;
-      this.#told.failed(asPresenceError(error));
-      this.#retry("soon");
+      if (this.#link === link) failed(error instanceof PresenceError ? error : new PresenceError("INVALID_URL", describe(error)));
     }
   }
 
-  #open(token: string | undefined): void {
-    const WebSocket = this.#webSocket();
-    if (!WebSocket) return;
-    const ws = new WebSocket(this.#options.url);
-    this.#ws = ws;
-    this.#token = token;
-    this.#timer = setTimeout(() => this.#drop(), CONNECT_TIMEOUT_MS);
+  #open(token: Token | undefined): void {
+    const ws = new (this.#webSocket as WebSocketClass)(this.#options.url);
+    const line = this.#enter<Line>({ is: "opening", ws, token });
+    this.#after(CONNECT_TIMEOUT_MS, () => this.#drop());
     const ifCurrent = (run: () => void): void => {
-      if (this.#ws === ws) run();
+      if (this.#link === line) run();
     };
-    ws.onopen = () => ifCurrent(() => this.#opened(token));
-    ws.onmessage = (event: { data: unknown }) => ifCurrent(() => this.#received(event.data));
-    ws.onclose = (event: { code: number; reason: string }) => ifCurrent(() => this.#ended(event.code, event.reason));
+    ws.onopen = () => ifCurrent(() => this.#opened(line));
+    ws.onmessage = (event: { data: unknown }) => ifCurrent(() => this.#received(line, event.data));
+    ws.onclose = (event: { code: number; reason: string }) =>
+      ifCurrent(() => this.#ended(line, event.code, event.reason));
     // A close follows each error, and says more. Without a listener, some WebSockets throw.
     ws.onerror = () => {};
   }
 
   /** Nothing waits for the reply to `auth`: the server takes messages in order, and one round trip is saved. */
-  #opened(token: string | undefined): void {
-    this.#isOpen = true;
+  #opened(line: Line): void {
+    line.is = "open";
     this.#heartbeat.start();
-    if (token === undefined) this.#stands();
-    else this.send(say.auth(token, this.#options.resume.offer(token)));
+    if (line.token) this.send(say.auth(line.token.text, this.#options.resume.offer(line.token.text)));
+    else this.#stands(line);
     this.#told.opened();
   }
 
-  #stands(): void {
+  #stands(line: Line): void {
     this.#stoodOnce = true;
-    this.#connectedAt = Date.now();
-    this.#scheduleRefresh();
+    line.stoodAt = Date.now();
+    this.#isReplaced = false;
+    this.#scheduleRefresh(line);
     this.#setStatus("connected");
   }
 
-  #received(data: unknown): void {
+  #received(line: Line, data: unknown): void {
     this.#heartbeat.heard();
+    if (this.#status === "unstable") this.#setStatus("connected");
     const message = parse(data);
     if (!message) return;
-    switch (message.type) {
-      case "auth_success":
-        this.#options.resume.held = message.resume;
-        this.#token = this.#offered ?? this.#token;
-        this.#closeOld();
-        this.#stands();
-        break;
-      case "auth_refreshed":
-        this.#token = this.#offered;
-        this.#scheduleRefresh();
-        break;
-      case "auth_error":
-        this.#refusal = new PresenceError(message.code, message.message);
-        this.#drop();
-        return;
-      case "error":
-        if (message.channel === undefined) {
-          this.#failed(new PresenceError(message.code, message.message, undefined, message.retryAfterMs));
-          return;
-        }
-        break;
+    if (message.type === "auth_error") {
+      line.refusal = errorOf(message);
+      return this.#drop();
     }
+    if (message.type === "error" && message.channel === undefined) return this.#refused(line, errorOf(message));
+    if (message.type === "auth_refreshed") this.#renewed(line);
     this.#told.received(message);
+    if (message.type === "auth_success" && this.#link === line) {
+      this.#options.resume.held = message.resume;
+      this.#closeOld();
+      this.#renewed(line);
+      this.#stands(line);
+    }
   }
 
-  #failed(error: PresenceError): void {
+  #renewed(line: Line): void {
+    line.token = line.offered ?? line.token;
+    this.#scheduleRefresh(line);
+  }
+
+  #refused(line: Line, error: PresenceError): void {
     if (error.code === "AUTH_EXPIRED" || error.code === "KICKED") {
       // Told at the close that follows, which decides whether it is the end.
-      this.#refusal = error;
+      line.refusal = error;
       return;
     }
     if (error.code === "AUTH_REFRESH_FAILED") {
       this.#options.tokens.refused();
-      this.#scheduleRefresh();
+      this.#scheduleRefresh(line);
+    } else if (error.code === "AUTH_TIMEOUT" && !this.#told.isWanted()) {
+      // The last public channel was left, and with it the right to stay.
+      return;
     } else if (error.code === "AUTH_USER_MISMATCH") {
       // The application's user is another one now, and only a new connection can be that user's.
-      this.#options.resume.held = undefined;
+      this.#options.resume.giveUp();
       this.#drop();
     }
     this.#told.failed(error);
@@ -248,67 +245,68 @@ export class Socket {
 
   /** Lets go of a socket that is dead or of no use, without waiting for it to agree. */
   #drop(): void {
-    const ws = this.#ws;
-    const stood = this.#connectedAt > 0;
-    this.#ended(0, "");
-    if (stood && this.#isWaiting && this.#options.resume.held) this.#old = ws;
-    else ws?.close();
+    const line = this.#link as Line;
+    // Before the application is called, which may close what is kept.
+    if (line.stoodAt && this.#options.resume.held && !line.refusal && this.#told.isWanted()) this.#old = line.ws;
+    else line.ws.close();
+    this.#ended(line, 0, "");
   }
 
-
-  #ended(code: number, reason: string): void {
-    const advice: CloseAdvice = this.#refusal ? "new-token" : closeAdvice(code);
-    if (this.#connectedAt > 0 && Date.now() - this.#connectedAt >= STABLE_MS) this.#failures = 0;
-    const refusal =
-      this.#refusal ?? new PresenceError(code === KICKED_CLOSE ? "KICKED" : "AUTH_FAILED", "The server refused the token.");
-    this.#release();
+  #ended(line: Line, code: number, reason: string): void {
+    const { tokens } = this.#options;
+    let { refusal } = line;
+    let hint = retryAfterMs(reason);
+    const advice = refusal ? "new-token" : closeAdvice(code);
+    if (line.stoodAt && Date.now() - line.stoodAt >= STABLE_MS) this.#failures = 0;
     if (advice === "new-token") {
-      this.#options.tokens.refused();
+      refusal ??= new PresenceError(code === KICKED_CLOSE ? "KICKED" : "AUTH_FAILED", "The server refused the token.");
+      tokens.refused();
       // A kicked user's next token would be refused as well: the application decides when to ask.
-      if (refusal.code === "KICKED" || !this.#options.tokens.isRenewable) this.#stop("failed");
-      this.#told.failed(refusal);
-      if (this.#status === "failed") return;
+      if (refusal.code === "KICKED" || !tokens.isRenewable) {
+        this.fail(refusal);
+        return this.#told.failed(refusal);
+      }
+      hint = this.#isReplaced ? undefined : 0;
+      this.#isReplaced = true;
+    } else if (line.is === "opening") {
+      refusal = new PresenceError("UNREACHABLE", `No connection to ${this.#options.url} (${code}); trying again.`);
     }
-    if (this.#told.isWanted()) return this.#retry(advice, retryAfterMs(reason));
-    this.#closeOld();
-    this.#setStatus("idle");
+    this.#retry(advice, refusal, hint);
   }
 
-  #release(): void {
-    clearTimeout(this.#timer);
-    this.#attempt += 1;
-    this.#isWaiting = false;
-    this.#heartbeat.stop();
-    this.#ws = undefined;
-    this.#isOpen = false;
-    this.#connectedAt = 0;
-    this.#offered = undefined;
-    this.#refusal = undefined;
-  }
-
-  #retry(advice: CloseAdvice, hint?: number): void {
-    if (advice === "later") this.#failures = Math.max(this.#failures, LATER_FAILURES);
-    const most = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
+  #retry(advice: CloseAdvice, error?: PresenceError, hint?: number): void {
+    if (!this.#told.isWanted()) {
+      this.#enter({ is: "down" });
+      this.#closeOld();
+      return this.#setStatus("idle");
+    }
+    if (advice === "later") this.#failures = Math.max(this.#failures, MANY_FAILURES);
+    const most = Math.min(
+      this.#failures < MANY_FAILURES ? MAX_DELAY_MS : MAX_LATE_DELAY_MS,
+      FIRST_DELAY_MS * 2 ** this.#failures,
+    );
     this.#failures += 1;
-    this.#setOut();
-    this.#isWaiting = true;
+    const link = this.#enter({ is: "waiting" });
     // The server spread its hint already, so it is kept to the letter.
-    this.#timer = setTimeout(() => void this.#connect(), hint ?? Math.random() * most);
+    this.#after(hint ?? Math.random() * most, () => this.#connect());
+    // Once, until it stands again or something else goes wrong.
+    if (error && error.code !== this.#reason?.code) this.#told.failed(error);
+    if (this.#link === link) this.#setOut(error);
   }
 
-  #stop(status: "closed" | "failed"): void {
-    this.#farewell();
+  #stop(status: Status, reason?: PresenceError): void {
+    this.#farewell({ is: "down" });
     this.#endWatch = void this.#endWatch?.();
-    this.#setStatus(status);
+    this.#setStatus(status, reason);
   }
 
   /** Ends this connection and what is kept of it, here and at the server. */
-  #farewell(): void {
-    const ws = this.#ws;
-    this.#release();
-    this.#options.resume.held = undefined;
+  #farewell(next: Link): void {
+    const link = this.#link;
+    this.#enter(next);
+    this.#options.resume.giveUp();
     this.#closeOld();
-    ws?.close(1000);
+    if ("ws" in link) link.ws.close(1000);
   }
 
   #closeOld(): void {
@@ -317,8 +315,8 @@ export class Socket {
   }
 
   #woke(): void {
-    if (this.#isWaiting) void this.#connect();
-    else if (this.#isOpen) this.#heartbeat.probe();
+    if (this.#link.is === "waiting") this.#connect();
+    else if (this.#link.is === "open") this.#heartbeat.probe();
   }
 
   /** The browser's own close says that the page goes away, which is no farewell: it may be loaded again. */
@@ -333,48 +331,41 @@ export class Socket {
    */
   #shelved(): void {
     if (this.#status === "idle") return;
-    this.#farewell();
+    this.#farewell({ is: "waiting" });
     this.#setOut();
-    this.#isWaiting = true;
   }
 
   /** Half of a short token's life, or a minute before the end of a long one. */
-  #scheduleRefresh(): void {
+  #scheduleRefresh(line: Line): void {
+    const { tokens } = this.#options;
     clearTimeout(this.#timer);
-    const ends = this.#token === undefined ? undefined : expiresAt(this.#token);
-    if (ends === undefined || !this.#options.tokens.isRenewable) return;
-    const remaining = ends - Date.now();
+    const remaining = line.token?.remainingMs();
+    if (remaining === undefined || !tokens.isRenewable) return;
     const wait = Math.max(MIN_REFRESH_WAIT_MS, remaining - Math.min(REFRESH_AHEAD_MS, remaining / 2));
-    const refresh = (): void => void this.#refresh(this.#options.tokens.renew());
-    this.#timer = setTimeout(refresh, Math.min(wait, MAX_TIMER_MS));
+    this.#after(Math.min(wait, MAX_TIMER_MS), () => this.#refresh(line, () => tokens.renew()));
   }
 
-  async #refresh(next: Promise<string | undefined>): Promise<void> {
-    const attempt = this.#attempt;
-    try {
-      const token = await next;
-      if (attempt !== this.#attempt) return;
-      if (token === undefined || token === this.#token) return this.#scheduleRefresh();
-      this.#offered = token;
-      this.send(say.auth(token));
-    } catch (error) {
-      if (attempt !== this.#attempt) return;
-      this.#told.failed(asPresenceError(error));
-      this.#scheduleRefresh();
-    }
+  #refresh(line: Line, request: () => Promise<Token | undefined>): void {
+    const offer = (token: Token | undefined): void => {
+      this.#scheduleRefresh(line);
+      if (!token || token.text === line.token?.text) return;
+      line.offered = token;
+      this.send(say.auth(token.text));
+    };
+    void this.#ask(line, request, offer, (error) => {
+      this.#scheduleRefresh(line);
+      this.#told.failed(error);
+    });
   }
 
-  #setOut(): void {
-    this.#setStatus(this.#stoodOnce ? "reconnecting" : "connecting");
+  #setOut(reason = this.#reason): void {
+    this.#setStatus(this.#stoodOnce ? "reconnecting" : "connecting", reason);
   }
 
-  #setStatus(status: Status): void {
+  #setStatus(status: Status, reason?: PresenceError): void {
+    this.#reason = reason;
     if (this.#status === status) return;
     this.#status = status;
-    this.#told.statusChanged(status);
+    this.#told.statusChanged();
   }
-}
-
-function asPresenceError(error: unknown): PresenceError {
-  return error instanceof PresenceError ? error : new PresenceError("INVALID_URL", describe(error));
 }

@@ -10,15 +10,18 @@ export type GetToken = () => string | null | undefined | Promise<string | null |
 /** A token that ends sooner than this is not used for a new connection, in ms. */
 const MIN_REMAINING_MS = 30_000;
 
-/** `getToken` must answer within this time, in ms: one that hangs must not stop all reconnecting. */
-const TOKEN_TIMEOUT_MS = 15_000;
+export interface Token {
+  readonly text: string;
+  /** How long it is still good, in ms, where it says so readably. */
+  remainingMs(): number | undefined;
+}
 
 export class Tokens {
   #getToken: GetToken | undefined;
-  #held: string | undefined;
+  #held: Token | undefined;
 
   constructor(token: string | undefined, getToken: GetToken | undefined) {
-    this.#held = token || undefined;
+    this.#held = received(token);
     this.#getToken = getToken;
   }
 
@@ -28,38 +31,45 @@ export class Tokens {
   }
 
   /** The token for a new connection: the held one while it is good, else a new one. */
-  async usable(): Promise<string | undefined> {
-    if (!this.#getToken) return this.#held;
-    const ends = this.#held === undefined ? undefined : expiresAt(this.#held);
-    return ends !== undefined && ends - Date.now() > MIN_REMAINING_MS ? this.#held : this.renew();
+  async usable(): Promise<Token | undefined> {
+    return !this.#getToken || (this.#held?.remainingMs() ?? 0) > MIN_REMAINING_MS ? this.#held : this.renew();
   }
 
   /** A new token; throws `TOKEN_UNAVAILABLE`. */
-  async renew(): Promise<string | undefined> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
+  async renew(): Promise<Token | undefined> {
     try {
-      const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`no answer in ${TOKEN_TIMEOUT_MS} ms`)), TOKEN_TIMEOUT_MS);
-      });
-      this.#held = (await Promise.race([this.#getToken?.(), late])) || undefined;
-      return this.#held;
+      return (this.#held = received(await this.#getToken?.()));
     } catch (error) {
-      throw new PresenceError("TOKEN_UNAVAILABLE", `getToken() gave no token: ${describe(error)}`);
-    } finally {
-      clearTimeout(timer);
+      throw unavailable(describe(error));
     }
   }
 
   /** The held token is of no more use: the next one is this, or is asked for. */
   refused(next?: string): void {
-    if (next || this.#getToken) this.#held = next;
+    if (next || this.#getToken) this.#held = received(next);
   }
 }
 
-/** When a JWT ends, in ms since 1970, where it says so readably. */
-export function expiresAt(token: string): number | undefined {
-  const exp = claimOf(token, "exp");
-  return typeof exp === "number" ? exp * 1000 : undefined;
+export function unavailable(why: string): PresenceError {
+  return new PresenceError("TOKEN_UNAVAILABLE", `getToken() gave no token: ${why}`);
+}
+
+function received(text: string | null | undefined): Token | undefined {
+  if (!text) return undefined;
+  const life = lifeMs(text);
+  const at = performance.now();
+  return { text, remainingMs: () => life && at + life - performance.now() };
+}
+
+/**
+ * How long a token lasts from now on. A clock that puts now before the token was issued or after it has ended is wrong, by
+ * hours perhaps: then the token is as good as new.
+ */
+function lifeMs(text: string): number | undefined {
+  const exp = Number(claimOf(text, "exp"));
+  const iat = Number(claimOf(text, "iat"));
+  const now = Date.now() / 1000;
+  return 1000 * (now < exp && !(now < iat) ? exp - now : exp - iat) || undefined;
 }
 
 /** One claim of a JWT, where it is readable. Texts that are not ASCII come out garbled, though always the same. */

@@ -70,11 +70,11 @@ function promises(): void {
       ["leave", "bob"],
     ]);
     expect(jane.heard.map(([, , , more]) => more)).toEqual([
-      { first: true },
+      { first: true, isMe: false },
       undefined,
-      { reason: "leave", last: true },
-      { first: true },
-      { reason: "disconnect", last: true },
+      { reason: "leave", last: true, isMe: false },
+      { first: true, isMe: false },
+      { reason: "disconnect", last: true, isMe: false },
     ]);
     expect(jane.problems).toEqual([]);
   });
@@ -88,7 +88,10 @@ function promises(): void {
     expect(tab.presence.users()[0]?.state).toEqual({ tab: 2 });
     other.client.close();
     await tab.sees({ jane: [{ tab: 1 }] });
-    expect(tab.heard.map(([, , , more]) => more)).toEqual([{ first: false }, { reason: "disconnect", last: false }]);
+    expect(tab.heard.map(([, , , more]) => more)).toEqual([
+      { first: false, isMe: false },
+      { reason: "disconnect", last: false, isMe: false },
+    ]);
   });
 
   it("lists what it sees and nothing that the other did not send, whatever the text", async () => {

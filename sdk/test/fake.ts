@@ -4,7 +4,7 @@
 import { vi } from "vitest";
 import type { ClientOptions, Client } from "../src/index.js";
 import { createClient } from "../src/index.js";
-import type { WebSocketLike } from "../src/socket.js";
+import type { WebSocketLike } from "../src/link.js";
 
 export type Frame = Record<string, unknown>;
 

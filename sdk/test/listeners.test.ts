@@ -9,7 +9,6 @@ describe("after the task", () => {
   const ways: [string, string[]][] = [
     ["setImmediate", []],
     ["a MessageChannel", ["setImmediate"]],
-    ["setTimeout", ["setImmediate", "MessageChannel"]],
   ];
 
   it.each(ways)("comes by %s after all microtasks, in order", async (_way, missing) => {

@@ -183,11 +183,12 @@ describe("what is no longer wanted of a connection that was taken over", () => {
     ]);
   });
 
-  it("is nothing, where only others are seen or the connection is a new one", async () => {
+  it("is nothing that others see, where only others are in the list", async () => {
     presence.onSync(() => {});
     await signIn("first", entry("bob", "b1"));
     await breaks();
-    expect(await signIn("second", entry("bob", "b1"))).toEqual([auth("first"), SUBSCRIBE]);
+    // It may have been a member, and is none now.
+    expect(await signIn("second", entry("bob", "b1"))).toEqual([auth("first"), SUBSCRIBE, UNTRACK]);
   });
 });
 
@@ -207,7 +208,7 @@ describe("a page that is loaded again", () => {
     await signIn("first");
     expect(storage.size).toBe(0);
     hides(false);
-    expect([...storage]).toEqual([["herenow:ws://example.test/api/realtime:jane", "first"]]);
+    expect([...storage]).toEqual([["herenow:ws://example.test/api/realtime:jane:0", "first"]]);
     load();
     presence.track({ n: 1 });
     await signIn("second");
@@ -224,8 +225,24 @@ describe("a page that is loaded again", () => {
     expect((await signIn("second"))[0]).toEqual(auth("first"));
   });
 
+  it("gives each of two clients of one user its own connection back", async () => {
+    const other = server.client({ token });
+    other.realtime.presence("lobby").track({ n: 2 });
+    await signIn("of the lobby");
+    presence.track({ n: 1 });
+    await signIn("of the room");
+    hides(false);
+    load();
+    const next = server.client({ token });
+    next.realtime.presence("lobby").track({ n: 2 });
+    expect((await signIn("third"))[0]).toEqual(auth("of the lobby"));
+    presence.track({ n: 1 });
+    expect((await signIn("fourth"))[0]).toEqual(auth("of the room"));
+    next.close();
+  });
+
   it("leaves another user's token alone", async () => {
-    storage.set("herenow:ws://example.test/api/realtime:bob", "his");
+    storage.set("herenow:ws://example.test/api/realtime:bob:0", "his");
     presence.track({ n: 1 });
     expect((await signIn("first"))[0]).toEqual(auth());
     expect(storage.size).toBe(1);
@@ -268,6 +285,22 @@ describe("a page that is loaded again", () => {
     load();
     presence.track({ n: 1 });
     expect((await signIn("second"))[0]).toEqual(auth());
+  });
+
+  it.each([
+    ["a link to another page", "push", false, { code: 1000 }],
+    ["a reload", "reload", false, undefined],
+    ["a link within the page", "push", true, undefined],
+  ])("tells %s from the others, where the browser keeps no page", async (_what, navigationType, sameDocument, closed) => {
+    const navigation = new EventTarget();
+    vi.stubGlobal("navigation", navigation);
+    load();
+    presence.track({ n: 1 });
+    await signIn("first");
+    navigation.dispatchEvent(Object.assign(new Event("navigate"), { navigationType, destination: { sameDocument } }));
+    hides(false);
+    expect(server.socket.closedWith).toEqual(closed);
+    expect(storage.size).toBe(closed ? 0 : 1);
   });
 
   it("says farewell where there is nothing to come back to", async () => {

@@ -1,0 +1,32 @@
+/**
+ * What an application is told of a channel, and what it gives to be told.
+ */
+import type { LeaveReason, State } from "./protocol.js";
+import type { User } from "./roster.js";
+
+/** What every event says beside its member. */
+export interface EventDetails {
+  /** The member is this client's own connection. */
+  isMe: boolean;
+  /** The difference was found in a new list after the connection had been lost: it happened some time before. */
+  cause?: "resync" | undefined;
+}
+
+export type SyncListener<S extends object = State> = (users: readonly User<S>[]) => void;
+export type JoinListener<S extends object = State> = (
+  userId: string,
+  connectionId: string,
+  state: S,
+  more: EventDetails & { first: boolean },
+) => void;
+export type UpdateListener<S extends object = State> = (
+  userId: string,
+  connectionId: string,
+  state: S,
+  more: EventDetails,
+) => void;
+export type LeaveListener = (
+  userId: string,
+  connectionId: string,
+  more: EventDetails & { reason: LeaveReason; last: boolean },
+) => void;
