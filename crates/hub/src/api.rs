@@ -19,26 +19,14 @@ use crate::work::Work;
 /// An event for a hub.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A socket was upgraded. The slot is free: it has never been used, or [`Io::close`] named it.
+    /// A socket was opened. The slot is free: it has never been used, or [`Io::close`] named it.
     Opened {
         /// The shell's number for the socket. Small, since it is the index of arrays.
         slot: u32,
         /// The server's name for the connection: 128 bits that nobody can guess.
         id: ConnectionId,
-        /// The channel of messages that name none.
-        default_channel: DefaultChannel,
-        /// Where it comes from, if that is to be remembered.
-        origin: Option<Box<Origin>>,
-    },
-    /// The server itself has opened a socket, to watch a channel for a backend. Slot and id are as
-    /// for [`Event::Opened`].
-    Watching {
-        /// The shell's number for the socket.
-        slot: u32,
-        /// The server's name for the connection.
-        id: ConnectionId,
-        /// What is watched.
-        channel: ChannelName,
+        /// What it was opened for.
+        opening: Opening,
     },
     /// Bytes came from a socket, cut anywhere. They are unmasked in place.
     Received {
@@ -97,6 +85,23 @@ pub enum Event<'a> {
         within: Duration,
         /// Over how long the clients are spread that are asked to come back.
         return_within: Duration,
+    },
+}
+
+/// What a socket was opened for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// A client has upgraded it.
+    Client {
+        /// The channel of messages that name none.
+        default_channel: DefaultChannel,
+        /// Where it comes from, if that is to be remembered.
+        origin: Option<Box<Origin>>,
+    },
+    /// The server itself watches a channel by it, for a backend.
+    Watch {
+        /// The channel.
+        channel: ChannelName,
     },
 }
 
@@ -175,7 +180,7 @@ pub trait Io {
         auth: Option<&Auth>,
     ) -> Asked<Ruling>;
     /// Whether the rules can be asked for another review now.
-    fn takes_reviews(&mut self) -> bool;
+    fn takes_reviews(&self) -> bool;
     /// The token with which `user` may take a connection over.
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str>;
     /// The answer to [`Event::Request`].
@@ -191,11 +196,7 @@ impl Hub {
     pub fn handle(&mut self, event: Event<'_>, now: Instant, io: &mut impl Io) {
         let mut work = Work { hub: self, io, now };
         match event {
-            Event::Opened { slot, id, default_channel, origin } => {
-                work.note_opened(slot, origin.as_deref());
-                work.open(slot, id, default_channel);
-            }
-            Event::Watching { slot, id, channel } => work.open_watching(slot, id, channel),
+            Event::Opened { slot, id, opening } => work.open(slot, id, opening),
             Event::Received { slot, bytes } => work.receive(slot, bytes),
             Event::Writable { slot } => work.drain(slot),
             Event::Ended { slot, how } => work.socket_ended(slot, how),
@@ -234,8 +235,8 @@ impl Hub {
     }
 
     /// When the next turn is due if nothing happens before.
-    pub fn poll_timeout(&self) -> Instant {
-        if self.has_work() {
+    pub fn poll_timeout(&self, io: &impl Io) -> Instant {
+        if self.has_work() || self.has_reviews() && io.takes_reviews() {
             return Instant::default();
         }
         let next = Deadline::ALL.map(|deadline| self.next(deadline));

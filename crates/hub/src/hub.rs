@@ -55,6 +55,9 @@ pub struct Config {
     pub writes_per_turn: usize,
     /// Holds every flush back for so long, whatever the load. For measuring.
     pub flush_delay: Option<Duration>,
+    /// For how long channels have no snapshot at first, if another process has handed over: its clients
+    /// come back in the meantime.
+    pub gather_for: Option<Duration>,
     /// Whether backends may ask about users.
     pub user_index: UserIndex,
     /// Whether backends may ask why a user is, or is not, in a channel.
@@ -155,7 +158,7 @@ impl Hub {
             reviews: Reviews::default(),
             review_cost: 0,
             shutdown_deadline: None,
-            shards: Shards::new(&config),
+            shards: Shards::new(&config, now),
             keyed_members: KeyedMembers::default(),
             announcements: Announcements::default(),
             requests: Requests::default(),
@@ -178,12 +181,6 @@ impl Hub {
         }
     }
 
-    /// Another process has handed over, and its clients come back until then: channels have no
-    /// snapshot before.
-    pub fn gather_until(&mut self, until: Instant) {
-        self.shards.gather_until(until);
-    }
-
     /// Whether mail for another hub waits for room. Sockets are to be read no more until it has
     /// gone: the load is passed back to those who make it.
     pub fn is_backpressured(&self) -> bool {
@@ -195,12 +192,6 @@ impl Hub {
     pub fn has_ended(&self, now: Instant, awaits_none: impl FnOnce() -> bool) -> bool {
         self.shutdown_deadline
             .is_some_and(|end| now >= end || self.connections.is_empty() && awaits_none())
-    }
-
-    /// Whether a review is due. The shell knows whether the rules can be asked: if they can, the
-    /// next turn is due at once.
-    pub fn has_reviews(&self) -> bool {
-        !self.reviews.is_empty()
     }
 
     /// The next state that is put into `channel`, if its shard is here, ends in a fault of the
@@ -240,6 +231,11 @@ impl Hub {
         if let Some(at) = ErrorCode::ALL.iter().position(|known| *known == code) {
             self.errors[at] += 1;
         }
+    }
+
+    /// Whether a review waits. [`Io`] knows whether the rules can be asked.
+    pub(crate) fn has_reviews(&self) -> bool {
+        !self.reviews.is_empty()
     }
 
     /// Whether something is to be done whatever the time.

@@ -42,7 +42,7 @@ mod work;
 
 pub use announcements::{Announcement, ChangeKind, MemberChange};
 pub use answers::LOOKS_PER_TURN;
-pub use api::{Asked, Checked, End, Event, Io, Purpose, Wrote};
+pub use api::{Asked, Checked, End, Event, Io, Opening, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
 pub use counters::{Counters, ErrorCounts, Resyncs};
 pub use detached_users::Detachment;

@@ -2,9 +2,9 @@
 
 use herenow_core::{Heard, Input, Session};
 use herenow_wire::frame::{Chunk, Inbound, Opcode, write_header, write_pong};
-use herenow_wire::{ChannelName, CloseCode, ConnectionId, DefaultChannel};
+use herenow_wire::{CloseCode, ConnectionId, DefaultChannel};
 
-use crate::api::{End, Io};
+use crate::api::{End, Io, Opening};
 use crate::connection::{Connection, Phase};
 use crate::history::SocketEnd;
 use crate::hub::Hub;
@@ -15,25 +15,24 @@ use crate::send_queue::Broken;
 use crate::work::Work;
 
 impl<I: Io> Work<'_, I> {
-    /// Takes over a socket that was upgraded.
-    pub(crate) fn open(&mut self, slot: u32, id: ConnectionId, default_channel: DefaultChannel) {
-        let hub = &mut *self.hub;
-        let session = Session::new(id, &hub.config.limits, self.now);
-        hub.connections.insert(slot, Connection::new(session, default_channel));
-        hub.leases.open(slot, self.now);
-        hub.leases.set_deadline(slot, self.now + hub.config.limits.auth_timeout);
-        hub.counters.connections_accepted += 1;
-        if hub.shutdown_deadline.is_some() {
-            self.close(slot, CloseCode::Restart, "");
+    /// Takes over a socket.
+    pub(crate) fn open(&mut self, slot: u32, id: ConnectionId, opening: Opening) {
+        if let Opening::Client { origin, .. } = &opening {
+            self.note_opened(slot, origin.as_deref());
         }
-    }
-
-    /// Takes over a socket by which a backend watches a channel.
-    pub(crate) fn open_watching(&mut self, slot: u32, id: ConnectionId, channel: ChannelName) {
-        let session = Session::watching(id, channel, &mut self.hub.effects);
-        self.hub.connections.insert(slot, Connection::new(session, DefaultChannel::None));
-        self.hub.leases.open(slot, self.now);
-        self.hub.counters.connections_accepted += 1;
+        let hub = &mut *self.hub;
+        hub.leases.open(slot, self.now);
+        let (session, default_channel) = match opening {
+            Opening::Client { default_channel, .. } => {
+                hub.leases.set_deadline(slot, self.now + hub.config.limits.auth_timeout);
+                (Session::new(id, &hub.config.limits, self.now), default_channel)
+            }
+            Opening::Watch { channel } => {
+                (Session::watching(id, channel, &mut hub.effects), DefaultChannel::None)
+            }
+        };
+        hub.connections.insert(slot, Connection::new(session, default_channel));
+        hub.counters.connections_accepted += 1;
         self.apply_session_effects(slot);
         self.apply_shard_effects();
         if self.hub.shutdown_deadline.is_some() {

@@ -62,13 +62,18 @@ pub(crate) struct Counts {
 
 impl Shards {
     /// This hub's share.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
         let (first, hubs) = (config.me.0, config.hubs);
         let shards = (first..SHARDS).step_by(usize::from(hubs));
+        let shard = |_| {
+            let mut shard = Shard::new(config.epoch_base).with_user_index(config.user_index);
+            if let Some(time) = config.gather_for {
+                shard.gather_until(now + time);
+            }
+            shard
+        };
         Self {
-            shards: shards
-                .map(|_| Shard::new(config.epoch_base).with_user_index(config.user_index))
-                .collect(),
+            shards: shards.map(shard).collect(),
             hubs,
             due: BinaryHeap::new(),
             planned: BTreeMap::new(),
@@ -216,11 +221,6 @@ impl Shards {
         if self.home(channel.shard()) == Peer(self.first) {
             self.fails_next = Some(channel);
         }
-    }
-
-    /// Another process has handed over, and its clients come back until then.
-    pub(crate) fn gather_until(&mut self, until: Instant) {
-        self.shards.iter_mut().for_each(|shard| shard.gather_until(until));
     }
 
     /// How many flushes are planned.

@@ -89,13 +89,9 @@ impl EventLoop {
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
         let config = config(&parts);
         let access = parts.control.state().access;
-        let mut hub = Hub::new(config, access.policy(), now);
-        if parts.settings.gather_ms > 0 {
-            hub.gather_until(now + Duration::from_millis(parts.settings.gather_ms));
-        }
         Ok(Self {
             me: Peer(parts.index),
-            hub,
+            hub: Hub::new(config, access.policy(), now),
             shell: Shell {
                 me: Peer(parts.index),
                 registry: parts.poll.registry().try_clone()?,
@@ -186,12 +182,11 @@ impl EventLoop {
 
     fn timeout(&self) -> Duration {
         let has_work = !self.verified_tokens.is_empty()
-            || (self.shell.has_readable() && !self.hub.is_backpressured())
-            || (self.hub.has_reviews() && self.shell.access.takes_reviews(self.me));
+            || (self.shell.has_readable() && !self.hub.is_backpressured());
         if has_work {
             return Duration::ZERO;
         }
-        self.hub.poll_timeout().since(self.clock()).min(LONGEST_SLEEP)
+        self.hub.poll_timeout(&self.shell).since(self.clock()).min(LONGEST_SLEEP)
     }
 
     fn tell(&mut self, event: Event<'_>) {
@@ -208,12 +203,6 @@ impl EventLoop {
                     self.tell(Event::Ruling { asker, channel, ruling, rule });
                 }
                 Mail::Verified(token) => self.verified_tokens.push_back(token),
-                Mail::Watch(watched) => {
-                    let (stream, channel) = *watched;
-                    if let Some((slot, id)) = self.watch(stream, None) {
-                        self.tell(Event::Watching { slot, id, channel });
-                    }
-                }
                 Mail::Request(request) => {
                     let (request, answer) = *request;
                     let id = self.shell.await_response(answer);
@@ -238,11 +227,11 @@ impl EventLoop {
         }
     }
 
-    /// Takes over a socket that was upgraded.
+    /// Takes over a socket.
     fn open(&mut self, accepted: AcceptedSocket) {
-        let AcceptedSocket { stream, mut first_bytes, default_channel, permit, origin } = accepted;
+        let AcceptedSocket { stream, mut first_bytes, opening, permit } = accepted;
         let Some((slot, id)) = self.watch(stream, permit) else { return };
-        self.tell(Event::Opened { slot, id, default_channel, origin });
+        self.tell(Event::Opened { slot, id, opening });
         if !first_bytes.is_empty() {
             self.tell(Event::Received { slot, bytes: &mut first_bytes });
         }
@@ -328,19 +317,20 @@ fn config(parts: &Parts) -> Config {
     // Seconds times 2^20, the part of a second in the low bits: grows over restarts within one
     // second too, and stays below 2^53 for the clients' numbers.
     let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
-    let after = settings.hibernate_after_ms;
+    let over_zero = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
     Config {
         me: Peer(parts.index),
         hubs: parts.mailboxes.len() as u16,
         epoch_base,
         limits: limits::of_sessions(settings),
         presence_ttl: Duration::from_millis(settings.presence_ttl_ms),
-        hibernate_after: (after > 0).then(|| Duration::from_millis(after)),
+        hibernate_after: over_zero(settings.hibernate_after_ms),
         max_detached_per_user: settings.max_detached_per_user,
         max_frame_bytes: settings.max_frame_bytes,
         send_queue_bytes: settings.send_queue_bytes,
         writes_per_turn: WRITES_PER_TURN,
         flush_delay: settings.flush_delay_us.map(Duration::from_micros),
+        gather_for: over_zero(settings.gather_ms),
         user_index: parts.backends.user_index(),
         remembers: parts.backends.remembers(),
         fault_on_channel: settings.fault_on_channel.clone(),

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use herenow_core::{Peer, Right};
-use herenow_hub::{Histogram, LeaveCounts, Origin, Request, Response, Resyncs};
-use herenow_wire::{ChannelName, DefaultChannel, ErrorCode, SHARDS};
+use herenow_hub::{Histogram, LeaveCounts, Opening, Request, Response, Resyncs};
+use herenow_wire::{ChannelName, ErrorCode, SHARDS};
 use mio::{Poll, Waker};
 use socket2::Socket;
 use tokio::sync::oneshot;
@@ -27,19 +27,17 @@ use crate::probe::{ProbeMetrics, ProbeState};
 use crate::verification::Verification;
 use crate::webhooks::Announcer;
 
-/// An upgraded socket on its way to a loop.
+/// A socket on its way to a loop.
 #[derive(Debug)]
 pub struct AcceptedSocket {
     /// Nonblocking, and over TCP with `TCP_NODELAY`.
     pub stream: Socket,
     /// What arrived behind the request's head: the client's first frames.
     pub first_bytes: Vec<u8>,
-    /// The channel of messages that name none.
-    pub default_channel: DefaultChannel,
+    /// What it was opened for.
+    pub opening: Opening,
     /// Dropped as soon as the connection authenticates, joins a public channel, or ends.
     pub permit: Option<UnauthenticatedPermit>,
-    /// Where it comes from, if that is to be remembered.
-    pub origin: Option<Box<Origin>>,
 }
 
 /// The running loops. Clones speak to the same loops.
@@ -256,7 +254,9 @@ impl Loops {
     /// channel's own loop: its flushes go there anyway.
     pub(crate) fn watch(&self, stream: Socket, channel: ChannelName) -> Result<(), Unavailable> {
         let home = self.home(&channel);
-        let mail = vec![Mail::Watch(Box::new((stream, channel)))];
+        let opening = Opening::Watch { channel };
+        let accepted = AcceptedSocket { stream, first_bytes: Vec::new(), opening, permit: None };
+        let mail = vec![Mail::Accepted(Box::new(accepted))];
         self.mailboxes[usize::from(home.0)].send(mail).map_err(|_| Unavailable)
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use herenow_core::{Instant, Limits, Peer, RateLimit, Ruling, SCAN_EVERY, UserIndex};
 use herenow_hub::{
-    ChannelSettings, Config, End, Event, Holdings, Hub, Mail, Patterns, Policy, RECORDS_KEPT_FOR,
-    Remembers,
+    ChannelSettings, Config, End, Event, Holdings, Hub, Mail, Opening, Patterns, Policy,
+    RECORDS_KEPT_FOR, Remembers,
 };
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel};
 
@@ -168,7 +168,8 @@ impl World {
             _ => DefaultChannel::None,
         };
         let id = ConnectionId::from_bytes(u128::from(self.opened).to_be_bytes());
-        self.tell(at, Event::Opened { slot: slot as u32, id, default_channel, origin: None });
+        let opening = Opening::Client { default_channel, origin: None };
+        self.tell(at, Event::Opened { slot: slot as u32, id, opening });
     }
 
     fn arrive(&mut self, who: u8, bytes: usize) {
@@ -311,6 +312,7 @@ fn config(me: u16) -> Config {
         send_queue_bytes: SEND_QUEUE_BYTES,
         writes_per_turn: 2,
         flush_delay: None,
+        gather_for: None,
         user_index: UserIndex::LargeChannels,
         remembers: Remembers::Causes,
         fault_on_channel: None,

@@ -122,7 +122,7 @@ impl Io for Side {
         Asked::Later
     }
 
-    fn takes_reviews(&mut self) -> bool {
+    fn takes_reviews(&self) -> bool {
         self.late.len() < SOCKETS
     }
 

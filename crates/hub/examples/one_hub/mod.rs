@@ -16,7 +16,7 @@ use herenow_core::{
 };
 use herenow_hub::{
     Address, Announcement, Asked, Checked, Config, Counters, End, Event, Holdings, Hub, Io, Mail,
-    Origin, Purpose, QueryId, Remembers, Response, Steps, TokenFacts, Wrote,
+    Opening, Origin, Purpose, QueryId, Remembers, Response, Steps, TokenFacts, Wrote,
 };
 use herenow_wire::{DefaultChannel, UserId};
 
@@ -164,7 +164,7 @@ impl OneHub {
         black_box(self.hub.counters());
         self.turn();
         black_box(self.hub.counters());
-        black_box(self.hub.poll_timeout());
+        black_box(self.hub.poll_timeout(&self.outside));
     }
 
     /// Time goes on.
@@ -256,8 +256,8 @@ impl OneHub {
 
     fn open(&mut self, slot: u32, default_channel: DefaultChannel) {
         let id = connection_id(slot, self.returns);
-        let origin = self.origin();
-        self.tell(Event::Opened { slot, id, default_channel, origin });
+        let opening = Opening::Client { default_channel, origin: self.origin() };
+        self.tell(Event::Opened { slot, id, opening });
     }
 
     /// As a server learns it of a browser, if it is to be remembered.
@@ -321,7 +321,7 @@ impl Io for Counting {
         }
     }
 
-    fn takes_reviews(&mut self) -> bool {
+    fn takes_reviews(&self) -> bool {
         true
     }
 
@@ -375,6 +375,7 @@ fn config() -> Config {
         writes_per_turn: WRITES_PER_TURN,
         // Whatever was received before a turn is written in it, at any load.
         flush_delay: Some(Duration::ZERO),
+        gather_for: None,
         user_index: UserIndex::LargeChannels,
         remembers: Remembers::Nothing,
         fault_on_channel: None,

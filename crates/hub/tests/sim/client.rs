@@ -7,11 +7,12 @@ use std::time::{Duration, Instant as Wall};
 use herenow_client::machine::{Closed, Event, Input, Machine, Moment, Output, Status};
 use herenow_client::protocol::ServerMessage;
 use herenow_core::Instant;
+use herenow_hub::{Address, Opening, Origin};
 use herenow_wire::{ChannelName, DefaultChannel, State};
 
 use crate::application::Application;
 use crate::frames::{self, Frame, Opcode};
-use crate::network::{Down, LinkId, Opening, Up};
+use crate::network::{Down, LinkId, Up};
 use crate::observer::Observer;
 use crate::stage::Stage;
 
@@ -324,8 +325,14 @@ impl Client {
         match output {
             Output::Connect => {
                 let link = stage.network.open();
-                let upgrade = || Opening::Upgrade(self.default.clone());
-                let opening = self.watched.clone().map_or_else(upgrade, Opening::Watch);
+                let opening = match self.watched.clone() {
+                    Some(channel) => Opening::Watch { channel },
+                    None => {
+                        let agent = Some(format!("client/{}", link % 3).into());
+                        let origin = Some(Box::new(Origin { address: Address::Unix, agent }));
+                        Opening::Client { default_channel: self.default.clone(), origin }
+                    }
+                };
                 stage.send_up(link, Up::Open(opening));
                 stage.opened.push(link);
                 self.link = Some(link);

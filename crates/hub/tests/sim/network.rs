@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use herenow_core::Instant;
-use herenow_wire::{ChannelName, DefaultChannel};
+use herenow_hub::Opening;
 
 /// Which link. Never used again.
 pub type LinkId = usize;
@@ -46,15 +46,6 @@ pub enum Up {
     Bytes(Vec<u8>),
     /// The end of the stream, orderly or not.
     End,
-}
-
-/// How a socket is opened.
-#[derive(Debug)]
-pub enum Opening {
-    /// By the request for a WebSocket, which may name a channel.
-    Upgrade(DefaultChannel),
-    /// By the server itself, for a backend that watches the channel.
-    Watch(ChannelName),
 }
 
 /// What goes to the client.

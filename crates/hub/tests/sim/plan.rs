@@ -123,6 +123,7 @@ impl Plan {
             send_queue_bytes: self.send_queue_bytes,
             writes_per_turn: self.writes_per_turn,
             flush_delay: None,
+            gather_for: None,
             user_index: UserIndex::LargeChannels,
             remembers: Remembers::Causes,
             fault_on_channel: None,

@@ -62,14 +62,16 @@ impl Server {
     }
 
     /// When which loop turns next.
-    pub fn next_turn(&self, stage: &mut Stage) -> (Instant, usize) {
+    pub fn next_turn(&mut self, stage: &mut Stage) -> (Instant, usize) {
         let turns = (0..self.hubs.len()).map(|at| {
             let hub = &self.hubs[at];
             if hub.has_ended(stage.now, || self.shells[at].awaits_none()) {
                 return (Instant::NEVER, at);
             }
             let mail = if self.inboxes[at].is_empty() { Instant::NEVER } else { stage.now };
-            (self.shells[at].next_turn(hub, stage).min(mail).max(self.shells[at].busy_until()), at)
+            let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
+            let next = outside.next_turn(hub).min(mail);
+            (next.max(self.shells[at].busy_until()), at)
         });
         let (next, at) = turns.min().expect("there is at least one loop");
         (next.max(stage.now), at)

@@ -9,14 +9,14 @@ use herenow_core::{
     Auth, AuthRefusal, Claim, Instant, Peer, Question, Right, Ruling, SCAN_EVERY, Verification,
 };
 use herenow_hub::{
-    Address, Announcement, Asked, Asker, Checked, End, Event, Hub, Io, Mail, Origin, Purpose,
-    QueryId, Response, RuleOutcome, Said, TokenFacts, Wrote,
+    Announcement, Asked, Asker, Checked, End, Event, Hub, Io, Mail, Opening, Purpose, QueryId,
+    Response, RuleOutcome, Said, TokenFacts, Wrote,
 };
 use herenow_wire::{ChannelName, CloseCode, ConnectionId, UserId};
 
 use crate::backend;
 use crate::bounds::SnapshotWaits;
-use crate::network::{Down, LinkId, Opening, Up};
+use crate::network::{Down, LinkId, Up};
 use crate::stage::{Stage, Weather};
 
 /// See the module.
@@ -124,29 +124,6 @@ impl Shell {
             Some((_, end)) => *end = self.busy_until,
             None => self.pauses.push((now, self.busy_until)),
         }
-    }
-
-    /// When something reaches this hub, or is due there.
-    pub fn next_turn(&self, hub: &Hub, stage: &mut Stage) -> Instant {
-        if hub.has_reviews() && self.answers.len() < stage.plan.most_questions {
-            return stage.now;
-        }
-        let mut next =
-            self.answers.iter().map(|(at, _)| *at).fold(hub.poll_timeout(), Instant::min);
-        for link in &self.opening {
-            next = next.min(stage.network.link(*link).up.next_at());
-        }
-        for (slot, socket) in self.taken() {
-            let link = stage.network.link(socket.link);
-            next = next.min(link.taken.next_at());
-            if socket.is_blocked {
-                next = next.min(socket.unblocks_at);
-            }
-            if !hub.is_backpressured() && hub.read_limit(slot) > 0 {
-                next = next.min(link.up.next_at());
-            }
-        }
-        next
     }
 
     pub fn end_turn(&mut self, stage: &mut Stage) {
@@ -274,6 +251,26 @@ impl<'a> Outside<'a> {
         Self { shell, inboxes, stage }
     }
 
+    /// When something reaches this hub, or is due there.
+    pub fn next_turn(&mut self, hub: &Hub) -> Instant {
+        let answers = self.shell.answers.iter().map(|(at, _)| *at);
+        let mut next = answers.fold(hub.poll_timeout(self), Instant::min);
+        for link in &self.shell.opening {
+            next = next.min(self.stage.network.link(*link).up.next_at());
+        }
+        for (slot, socket) in self.shell.taken() {
+            let link = self.stage.network.link(socket.link);
+            next = next.min(link.taken.next_at());
+            if socket.is_blocked {
+                next = next.min(socket.unblocks_at);
+            }
+            if !hub.is_backpressured() && hub.read_limit(slot) > 0 {
+                next = next.min(link.up.next_at());
+            }
+        }
+        next
+    }
+
     /// Tells the verdicts and rulings that have come.
     pub fn tell_answers(&mut self, hub: &mut Hub) {
         let now = self.stage.now;
@@ -328,19 +325,11 @@ impl<'a> Outside<'a> {
         });
         self.stage.send_down(link, Down::Opened);
         let id = ConnectionId::from_bytes(bytes);
-        let event = match opening {
-            Opening::Upgrade(default_channel) => {
-                let agent = Some(format!("client/{}", link % 3).into());
-                let origin = Some(Box::new(Origin { address: Address::Unix, agent }));
-                Event::Opened { slot, id, default_channel, origin }
-            }
-            Opening::Watch(channel) => {
-                // No rule is asked.
-                self.shell.granted.insert((link, channel.clone()));
-                Event::Watching { slot, id, channel }
-            }
-        };
-        hub.handle(event, now, self);
+        if let Opening::Watch { channel } = &opening {
+            // No rule is asked.
+            self.shell.granted.insert((link, channel.clone()));
+        }
+        hub.handle(Event::Opened { slot, id, opening }, now, self);
     }
 
     /// Lets a backend ask, now and then.
@@ -492,7 +481,7 @@ impl Io for Outside<'_> {
         }
     }
 
-    fn takes_reviews(&mut self) -> bool {
+    fn takes_reviews(&self) -> bool {
         let waiting = self.shell.answers.len();
         waiting < self.stage.plan.most_questions
     }

@@ -9,7 +9,6 @@ use herenow_core::Ruling;
 use herenow_hub::{Asker, Request, Response, RuleOutcome};
 use herenow_wire::ChannelName;
 use mio::Waker;
-use socket2::Socket;
 use tokio::sync::oneshot;
 
 use crate::loops::AcceptedSocket;
@@ -18,7 +17,7 @@ use crate::verification::VerifiedToken;
 /// What a loop can be told.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// A socket that was upgraded.
+    /// A socket to poll.
     Accepted(Box<AcceptedSocket>),
     /// What the hub of another loop says to this one's.
     Hub(Vec<herenow_hub::Mail>),
@@ -26,8 +25,6 @@ pub(crate) enum Mail {
     Decision { asker: Asker, channel: ChannelName, ruling: Ruling, rule: RuleOutcome },
     /// What came of a token of one of the receiving loop's connections.
     Verified(Box<VerifiedToken>),
-    /// A socket by which a backend watches a channel.
-    Watch(Box<(Socket, ChannelName)>),
     /// What a backend asks of the receiving loop's hub, and where the answer goes.
     Request(Box<(Request, oneshot::Sender<Response>)>),
     /// A new connection needs a place: the oldest detached session of the receiving loop is to end.

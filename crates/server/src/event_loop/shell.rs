@@ -320,7 +320,7 @@ impl Io for Shell {
         self.access.ask(asker, question, auth)
     }
 
-    fn takes_reviews(&mut self) -> bool {
+    fn takes_reviews(&self) -> bool {
         self.access.takes_reviews(self.me)
     }
 

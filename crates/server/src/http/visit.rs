@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use herenow_hub::Origin;
+use herenow_hub::{Opening, Origin};
 use herenow_wire::{CloseCode, DefaultChannel, frame};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -149,7 +149,8 @@ impl Visit {
         let Upgraded { default_channel, permit, origin } = upgraded;
         // A socket that fails here is broken, and was nobody's yet.
         let Ok(stream) = stream.into_socket() else { return };
-        let accepted = AcceptedSocket { stream, first_bytes, default_channel, permit, origin };
+        let opening = Opening::Client { default_channel, origin };
+        let accepted = AcceptedSocket { stream, first_bytes, opening, permit };
         match self.door.loops.accept(accepted) {
             Ok(()) => count(&self.door.metrics.upgraded),
             Err(mut refused) => {

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use herenow_hub::Opening;
 use herenow_wire::DefaultChannel;
 use serde_json::Value;
 use socket2::Socket;
@@ -30,9 +31,8 @@ impl Client {
         let accepted = AcceptedSocket {
             stream: Socket::from(OwnedFd::from(theirs)),
             first_bytes: Vec::new(),
-            default_channel: DefaultChannel::None,
+            opening: Opening::Client { default_channel: DefaultChannel::None, origin: None },
             permit: None,
-            origin: None,
         };
         loops.accept(accepted).map_err(|_| ProbeError::Full)?;
         let socket = WebSocket::from_raw_socket(ours, Role::Client, None);
