@@ -27,7 +27,7 @@ use herenow_wire::ChannelName;
 
 use crate::config::{Reloadable, Settings};
 use crate::durations::BesideLoops;
-use crate::event_loop::Mailbox;
+use crate::mailbox::Mailbox;
 use crate::webhooks;
 use pool::{Job, Pool, Unavailable};
 use rules::Judge;

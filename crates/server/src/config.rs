@@ -3,6 +3,7 @@
 
 mod error;
 mod file;
+mod hub;
 mod keys;
 mod namespaces;
 mod nearest;
@@ -18,6 +19,7 @@ mod webhooks;
 
 pub use error::{ConfigError, ItemError};
 pub use file::{Loaded, Unknown, check_text, judge, load, read};
+pub(crate) use hub::{HubFacts, hub_config};
 pub use keys::{
     Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_service_keys, load_signing_keys,
     load_webhook_secrets,

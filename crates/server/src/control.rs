@@ -13,7 +13,7 @@ use herenow_core::Peer;
 use tokio::sync::Notify;
 
 use crate::access::Access;
-use crate::event_loop::Mailbox;
+use crate::mailbox::Mailbox;
 
 /// See the module. Shared by all loops and the code that controls them.
 #[derive(Debug)]

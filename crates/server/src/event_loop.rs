@@ -2,13 +2,9 @@
 //! hub, and carries out what the hub wants. Knows sockets, mailboxes and the clock; nothing of what
 //! the bytes mean.
 
-mod limits;
-mod mail;
-mod metrics;
-
 mod shell;
+mod sockets;
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
@@ -18,37 +14,27 @@ use herenow_hub::{Config, Event, Hub};
 use herenow_wire::ConnectionId;
 use mio::{Events, Poll, Token};
 
-pub(crate) use self::mail::{Inbox, Mail, Mailbox, mailbox};
-pub(crate) use self::metrics::Metrics;
-use self::shell::{Got, Shell};
+use self::shell::Shell;
+use self::sockets::{Got, Sockets};
 use crate::admission::UnauthenticatedPermit;
-use crate::auth::ResumeKey;
-use crate::backend::Backends;
-use crate::config::Settings;
 use crate::control::{LoopControl, Shutdown};
-use crate::loops::AcceptedSocket;
-use crate::probe::ProbeState;
-use crate::verification::{Verification, VerifiedToken};
-use crate::webhooks::Announcer;
+use crate::loops::{AcceptedSocket, LoopMetrics};
+use crate::mailbox::{Inbox, Mail, Mailbox};
+use crate::services::{Services, VERIFIED_PER_TURN};
 
 /// What a loop is made of.
 pub(crate) struct Parts {
-    pub(crate) index: u16,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) verification: Verification,
-    pub(crate) announcer: Announcer,
+    /// Of its hub.
+    pub(crate) config: Config,
+    pub(crate) services: Services,
     pub(crate) control: Arc<LoopControl>,
     pub(crate) poll: Poll,
     pub(crate) inbox: Inbox,
     /// To every loop, this one included, by index.
     pub(crate) mailboxes: Arc<[Mailbox]>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) backends: Backends,
-    pub(crate) resume_key: ResumeKey,
-    pub(crate) probe: Option<Arc<ProbeState>>,
+    pub(crate) metrics: Arc<LoopMetrics>,
     /// When the server's clock was zero; the same for all loops.
     pub(crate) started: Wall,
-    pub(crate) started_at_unix_ms: u64,
 }
 
 /// See the module.
@@ -61,9 +47,7 @@ pub(crate) struct EventLoop {
     control: Arc<LoopControl>,
     /// The version of the control state that it has applied.
     applied: u64,
-    /// Verified tokens that the hub has not been handed yet.
-    verified_tokens: VecDeque<Box<VerifiedToken>>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<LoopMetrics>,
     read_buffer: Vec<u8>,
     started: Wall,
     now: Instant,
@@ -74,9 +58,6 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Verified tokens that are handed to the hub in one turn: half a millisecond, most of it the writing of the answers. When
-/// thousands authenticate at once, flushes to everybody else come in between.
-const VERIFIED_PER_TURN: usize = 32;
 /// Batches of mail taken in one turn.
 const BATCHES_PER_TURN: usize = 256;
 /// The longest sleep: a wake that was missed costs no more.
@@ -87,23 +68,13 @@ impl EventLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         let started = parts.started;
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
-        let config = config(&parts);
-        let access = parts.control.state().access;
+        let registry = parts.poll.registry().try_clone()?;
         Ok(Self {
-            me: Peer(parts.index),
-            hub: Hub::new(config, access.policy(), now),
+            me: parts.config.me,
+            hub: Hub::new(parts.config, parts.services.policy(), now),
             shell: Shell {
-                me: Peer(parts.index),
-                registry: parts.poll.registry().try_clone()?,
-                sockets: slab::Slab::new(),
-                requests: slab::Slab::new(),
-                readable: VecDeque::new(),
-                rehearsals: parts.settings.rehearsals.clone(),
-                access,
-                verification: parts.verification,
-                announcer: parts.announcer,
-                resume_key: parts.resume_key,
-                probe: parts.probe,
+                sockets: Sockets::new(registry),
+                services: parts.services,
                 mailboxes: parts.mailboxes,
             },
             poll: parts.poll,
@@ -111,7 +82,6 @@ impl EventLoop {
             control: parts.control,
             // The first turn applies whatever has changed before it.
             applied: 0,
-            verified_tokens: VecDeque::new(),
             metrics: parts.metrics,
             read_buffer: vec![0; herenow_hub::READ_BYTES],
             started,
@@ -132,11 +102,11 @@ impl EventLoop {
                 }
                 let slot = event.token().0 as u32;
                 if event.is_writable() {
-                    self.shell.note_writable(slot);
+                    self.shell.sockets.note_writable(slot);
                     self.tell(Event::Writable { slot });
                 }
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    self.shell.note_readable(slot, event.is_read_closed());
+                    self.shell.sockets.note_readable(slot, event.is_read_closed());
                 }
             }
             self.turn();
@@ -181,8 +151,9 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Duration {
-        let has_work = !self.verified_tokens.is_empty()
-            || (self.shell.has_readable() && !self.hub.is_backpressured());
+        let has_readable = self.shell.sockets.count_readable() > 0;
+        let has_work =
+            self.shell.services.has_verified() || (has_readable && !self.hub.is_backpressured());
         if has_work {
             return Duration::ZERO;
         }
@@ -196,19 +167,14 @@ impl EventLoop {
     fn accept(&mut self, batch: Vec<Mail>) {
         for mail in batch {
             match mail {
+                Mail::Event(event) => self.tell(event),
                 Mail::Accepted(accepted) => self.open(*accepted),
-                Mail::Hub(batch) => self.tell(Event::Mail(batch)),
-                Mail::Decision { asker, channel, ruling, rule } => {
-                    let rule = Some(rule);
-                    self.tell(Event::Ruling { asker, channel, ruling, rule });
-                }
-                Mail::Verified(token) => self.verified_tokens.push_back(token),
+                Mail::Verified(token) => self.shell.services.queue_verified(token),
                 Mail::Request(request) => {
                     let (request, answer) = *request;
-                    let id = self.shell.await_response(answer);
-                    self.tell(Event::Request { id, request });
+                    let event = self.shell.services.request(request, answer);
+                    self.tell(event);
                 }
-                Mail::EndOldestDetached => self.tell(Event::EvictDetached),
             }
         }
     }
@@ -216,14 +182,8 @@ impl EventLoop {
     /// Hands verified tokens to the hub, the oldest first, as far as one turn allows.
     fn deliver_verified(&mut self) {
         for _ in 0..VERIFIED_PER_TURN {
-            let Some(token) = self.verified_tokens.pop_front() else { break };
-            let asker = token.asker;
-            let checked = self.shell.verified(*token);
-            self.tell(Event::Verified { asker, checked });
-        }
-        if self.verified_tokens.is_empty() && self.verified_tokens.capacity() > VERIFIED_PER_TURN {
-            // What a herd has left behind.
-            self.verified_tokens = VecDeque::new();
+            let Some(event) = self.shell.services.next_verified() else { break };
+            self.tell(event);
         }
     }
 
@@ -235,7 +195,7 @@ impl EventLoop {
         if !first_bytes.is_empty() {
             self.tell(Event::Received { slot, bytes: &mut first_bytes });
         }
-        self.shell.queue_read(slot);
+        self.shell.sockets.queue_read(slot);
     }
 
     /// Polls a socket from here on. Returns its slot, and a name for its connection.
@@ -245,7 +205,7 @@ impl EventLoop {
         permit: Option<UnauthenticatedPermit>,
     ) -> Option<(u32, ConnectionId)> {
         let id = random_id()?;
-        match self.shell.watch(stream, permit) {
+        match self.shell.sockets.watch(stream, permit) {
             Ok(slot) => Some((slot, id)),
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be watched and was dropped");
@@ -256,11 +216,11 @@ impl EventLoop {
 
     /// Reads the sockets that have something, in turns, until the hub has had enough.
     fn read_sockets(&mut self) {
-        for _ in 0..self.shell.readable.len() {
+        for _ in 0..self.shell.sockets.count_readable() {
             if self.hub.has_read_enough() {
                 return;
             }
-            let Some(slot) = self.shell.next_readable() else { return };
+            let Some(slot) = self.shell.sockets.next_readable() else { return };
             self.read_socket(slot);
         }
     }
@@ -271,14 +231,14 @@ impl EventLoop {
             // The hub says when it is to be read again.
             return;
         }
-        match self.shell.read(slot, &mut self.read_buffer[..at_most]) {
+        match self.shell.sockets.read(slot, &mut self.read_buffer[..at_most]) {
             Got::Nothing => {}
             Got::End(how) => self.tell(Event::Ended { slot, how }),
             Got::Bytes { count, is_emptied } => {
                 let bytes = &mut self.read_buffer[..count];
                 self.hub.handle(Event::Received { slot, bytes }, self.now, &mut self.shell);
                 if !is_emptied {
-                    self.shell.queue_read(slot);
+                    self.shell.sockets.queue_read(slot);
                 }
             }
         }
@@ -290,8 +250,8 @@ impl EventLoop {
         self.applied = state.version;
         match state.shutdown {
             None => {
-                self.shell.access = state.access;
-                self.tell(Event::Reload(self.shell.access.policy()));
+                let event = self.shell.services.reload(state.access);
+                self.tell(event);
             }
             Some(Shutdown { at, return_within }) => {
                 let within = at.saturating_duration_since(Wall::now());
@@ -311,32 +271,6 @@ impl EventLoop {
     }
 }
 
-/// What a hub is made of, by the operator's settings.
-fn config(parts: &Parts) -> Config {
-    let settings = &*parts.settings;
-    // Seconds times 2^20, the part of a second in the low bits: grows over restarts within one
-    // second too, and stays below 2^53 for the clients' numbers.
-    let epoch_base = ((u128::from(parts.started_at_unix_ms) << 20) / 1000) as u64;
-    let over_zero = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
-    Config {
-        me: Peer(parts.index),
-        hubs: parts.mailboxes.len() as u16,
-        epoch_base,
-        limits: limits::of_sessions(settings),
-        presence_ttl: Duration::from_millis(settings.presence_ttl_ms),
-        hibernate_after: over_zero(settings.hibernate_after_ms),
-        max_detached_per_user: settings.max_detached_per_user,
-        max_frame_bytes: settings.max_frame_bytes,
-        send_queue_bytes: settings.send_queue_bytes,
-        writes_per_turn: WRITES_PER_TURN,
-        flush_delay: settings.flush_delay_us.map(Duration::from_micros),
-        gather_for: over_zero(settings.gather_ms),
-        user_index: parts.backends.user_index(),
-        remembers: parts.backends.remembers(),
-        fault_on_channel: settings.fault_on_channel.clone(),
-    }
-}
-
 /// 128 bits that nobody can guess.
 fn random_id() -> Option<ConnectionId> {
     let mut bytes = [0; 16];
@@ -348,6 +282,3 @@ fn random_id() -> Option<ConnectionId> {
         }
     }
 }
-
-/// Sockets written to in one go: some two milliseconds' worth.
-const WRITES_PER_TURN: usize = 512;

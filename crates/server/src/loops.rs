@@ -1,6 +1,8 @@
 //! The border between the front door and the event loops: what a loop is given when a socket has
 //! been upgraded, and what it tells of itself. Knows no HTTP.
 
+mod metrics;
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use herenow_core::{Peer, Right};
-use herenow_hub::{Histogram, LeaveCounts, Opening, Request, Response, Resyncs};
-use herenow_wire::{ChannelName, ErrorCode, SHARDS};
+use herenow_hub::{Event, Opening, Request, Response};
+use herenow_wire::{ChannelName, SHARDS};
 use mio::{Poll, Waker};
 use socket2::Socket;
 use tokio::sync::oneshot;
@@ -19,13 +21,18 @@ use crate::admission::UnauthenticatedPermit;
 use crate::auth::{ResumeKey, Verifier};
 use crate::backend::{Backends, Unavailable};
 use crate::clock;
-use crate::config::{Reloadable, Settings};
+use crate::config::{HubFacts, Reloadable, Settings, hub_config};
 use crate::control::{LoopControl, LoopFailure, Shutdown};
-use crate::durations::{BesideLoops, RuleResult, TokenResult};
-use crate::event_loop::{EventLoop, Mail, Mailbox, Metrics, Parts, WAKER, mailbox};
-use crate::probe::{ProbeMetrics, ProbeState};
+use crate::durations::BesideLoops;
+use crate::event_loop::{EventLoop, Parts, WAKER};
+use crate::mailbox::{Mail, Mailbox, mailbox};
+use crate::probe::ProbeState;
+use crate::services::{Providers, Services};
 use crate::verification::Verification;
 use crate::webhooks::Announcer;
+
+pub(crate) use metrics::LoopMetrics;
+pub use metrics::LoopsMetrics;
 
 /// A socket on its way to a loop.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ pub struct Loops {
     settings: Arc<Settings>,
     mailboxes: Arc<[Mailbox]>,
     control: Arc<LoopControl>,
-    metrics: Arc<[Arc<Metrics>]>,
+    metrics: Arc<[Arc<LoopMetrics>]>,
     beside: Arc<BesideLoops>,
     /// Only if the settings want one.
     probe: Option<Arc<ProbeState>>,
@@ -55,59 +62,6 @@ pub struct Loops {
     /// When the server's clock was zero.
     started: Instant,
     started_at_unix_ms: u64,
-}
-
-/// Counts of all loops together, since the start unless they say "now".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoopsMetrics {
-    /// Connections now.
-    pub connections: u64,
-    /// Sessions now that have lost their socket and may come back.
-    pub detached_sessions: u64,
-    /// Members now.
-    pub members: u64,
-    /// Subscriptions now.
-    pub subscriptions: u64,
-    /// Channels now with a subscriber or a member.
-    pub channels: u64,
-    /// Connections that loops took over.
-    pub connections_accepted: u64,
-    /// Whole frames read.
-    pub frames_in: u64,
-    /// Writes to sockets. Each carries all that waits for a socket at the time.
-    pub writes: u64,
-    /// Bytes read.
-    pub bytes_in: u64,
-    /// Bytes written.
-    pub bytes_out: u64,
-    /// Flushes of a channel.
-    pub flushes: u64,
-    /// Flushes handed to another loop that has subscribers of the channel.
-    pub flushes_forwarded: u64,
-    /// Updates that a newer one of the same member replaced before they were flushed.
-    pub updates_merged: u64,
-    /// Times a slow subscriber's deltas were dropped for one snapshot.
-    pub slow_subscriber_drops: u64,
-    /// How long the oldest change of each flush has waited for it.
-    pub flush_waits: Histogram,
-    /// Members that have left channels.
-    pub leaves: LeaveCounts,
-    /// Times that lists of members had to be sent again.
-    pub resyncs: Resyncs,
-    /// How long decisions of access rules took, from the question to the answer.
-    pub rule_decisions: Histogram,
-    /// What came of the questions.
-    pub rule_results: Vec<(RuleResult, u64)>,
-    /// How long verifications of tokens took, from the message to the result.
-    pub token_verifications: Histogram,
-    /// What came of the tokens.
-    pub token_results: Vec<(TokenResult, u64)>,
-    /// What the probe has measured, if there is one.
-    pub probe: Option<ProbeMetrics>,
-    /// Refusals sent, by code.
-    pub errors: Vec<(ErrorCode, u64)>,
-    /// Messages now waiting in the queues of the loops.
-    pub queued: u64,
 }
 
 /// Who else asks the loops, or is told by them.
@@ -125,7 +79,6 @@ impl Loops {
         verifier: Arc<Verifier>,
         Outlets { backends, announcer }: Outlets,
     ) -> io::Result<Self> {
-        let resume_key = ResumeKey::random()?;
         let started = Instant::now();
         let started_at_unix_ms = clock::unix_ms();
         let mut polls = Vec::new();
@@ -140,32 +93,34 @@ impl Loops {
         let beside = Arc::<BesideLoops>::default();
         let wanted = settings.reloadable();
         let access = Access::new(wanted, &settings, mailboxes.clone(), beside.clone());
-        let control = Arc::new(LoopControl::new(access, mailboxes.clone()));
-        let verification = Verification::start(
-            (verifier, backends.remembers()),
-            mailboxes.clone(),
-            beside.clone(),
-        )?;
+        let control = Arc::new(LoopControl::new(access.clone(), mailboxes.clone()));
+        let checks = (verifier, backends.remembers());
+        let verification = Verification::start(checks, mailboxes.clone(), beside.clone())?;
         let is_probed = settings.truth_probe_ms > 0;
         let probe = is_probed.then(ProbeState::random).transpose()?.map(Arc::new);
-        let metrics: Vec<Arc<Metrics>> = polls.iter().map(|_| Arc::default()).collect();
+        let metrics: Vec<Arc<LoopMetrics>> = polls.iter().map(|_| Arc::default()).collect();
+        let facts = HubFacts { hubs: mailboxes.len() as u16, backends, started_at_unix_ms };
+        let providers = Providers {
+            access,
+            verification,
+            announcer,
+            resume_key: ResumeKey::random()?,
+            probe: probe.clone(),
+            rehearsals: settings.rehearsals.clone(),
+        };
         let mut threads = Vec::new();
         for ((index, (poll, inbox)), metrics) in (0u16..).zip(polls).zip(&metrics) {
+            let config = hub_config(&settings, Peer(index), facts);
+            let services = Services::new(config.me, providers.clone());
             let parts = Parts {
-                index,
-                settings: settings.clone(),
-                verification: verification.clone(),
-                announcer: announcer.clone(),
+                config,
+                services,
                 control: control.clone(),
                 poll,
                 inbox,
                 mailboxes: mailboxes.clone(),
                 metrics: metrics.clone(),
-                backends,
-                resume_key: resume_key.clone(),
-                probe: probe.clone(),
                 started,
-                started_at_unix_ms,
             };
             let thread = std::thread::Builder::new().name(format!("loop-{index}"));
             // The loop is made on its own thread, so that what it keeps for long lies there.
@@ -303,7 +258,7 @@ impl Loops {
         let oldest = (0..).zip(ages).filter_map(|(at, since)| Some((since?, at))).min();
         if let Some((_, at)) = oldest {
             let at: usize = at;
-            let _ = self.mailboxes[at].send(vec![Mail::EndOldestDetached]);
+            let _ = self.mailboxes[at].send(vec![Mail::Event(Event::EvictDetached)]);
         }
     }
 
@@ -360,7 +315,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What the thread of a loop does. However it ends, others learn of it.
 fn run(parts: Parts) {
-    let fate = Fate { peer: Peer(parts.index), control: parts.control.clone() };
+    let fate = Fate { peer: parts.config.me, control: parts.control.clone() };
     if let Err(error) = EventLoop::new(parts).and_then(EventLoop::run) {
         fate.control.fail(LoopFailure { peer: fate.peer, error });
     }

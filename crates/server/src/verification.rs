@@ -14,8 +14,8 @@ use herenow_hub::{Asker, Remembers, TokenFacts};
 use crate::auth::{TokenError, Verifier};
 use crate::clock;
 use crate::durations::{BesideLoops, TokenResult};
-use crate::event_loop::{Mail, Mailbox};
 use crate::faults::contain;
+use crate::mailbox::{Mail, Mailbox};
 
 /// See the module. Clones share the threads, which end with the last of them.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use herenow_core::Peer;
-use herenow_hub::{Asker, Purpose, RuleOutcome};
+use herenow_hub::{Asker, Event, Purpose, RuleOutcome};
 use herenow_wire::{ChannelName, UserId};
 
 use super::complaints::Complaints;
@@ -18,8 +18,8 @@ use super::rules::Rules;
 use super::watchdog::{self, GivenUp, Stint, Watched};
 use crate::config::Rehearsals;
 use crate::durations::{BesideLoops, RuleResult};
-use crate::event_loop::{Mail, Mailbox};
 use crate::faults::contain;
+use crate::mailbox::{Mail, Mailbox};
 
 /// See the module. Threads and engines exist from the first question on; they end when the pool
 /// is dropped and what waits has been answered.
@@ -64,7 +64,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Answer {
     peer: Peer,
-    mail: Mail,
+    event: Event<'static>,
     result: RuleResult,
     asked: Instant,
 }
@@ -156,10 +156,10 @@ impl Shared {
     /// Sends answers, one batch to each loop.
     pub(super) fn send(&self, answers: Vec<Answer>) {
         let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
-        for Answer { peer, mail, result, asked } in answers {
+        for Answer { peer, event, result, asked } in answers {
             self.counts.rules.observe(result, asked);
             if let Some(batch) = batches.get_mut(usize::from(peer.0)) {
-                batch.push(mail);
+                batch.push(Mail::Event(event));
             }
         }
         for (mailbox, batch) in self.mailboxes.iter().zip(batches) {
@@ -181,8 +181,8 @@ impl Job {
     pub(super) fn decided(&self, result: RuleResult) -> Answer {
         let (asker, channel) = (self.asker, self.channel.clone());
         let rule = RuleOutcome { rule: self.function.right(), said: result.into() };
-        let mail = Mail::Decision { asker, channel, ruling: result.into(), rule };
-        Answer { peer: asker.peer, mail, result, asked: self.asked }
+        let event = Event::Ruling { asker, channel, ruling: result.into(), rule: Some(rule) };
+        Answer { peer: asker.peer, event, result, asked: self.asked }
     }
 }
 

@@ -1,283 +1,46 @@
-//! The outside of one hub: its sockets, the mailboxes of the other loops, and those who verify
-//! tokens and answer for the access rules. Carries out what the hub wants; decides nothing.
+//! The outside of one hub: its sockets, the mailboxes of the other loops, and the services of the server.
+//! Hands each call of the hub to the one that it is for; decides nothing.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Instant;
 
-use herenow_core::{Auth, Claim, Peer, Question, Ruling, Verification as Verified};
+use herenow_core::{Auth, Claim, Peer, Question, Ruling};
 use herenow_hub::{
-    Announcement, Asked, Asker, Checked, End, Io, Purpose, QueryId, Response, Wrote,
+    Announcement, Asked, Asker, Checked, Event, Io, Purpose, QueryId, Response, Wrote,
 };
 use herenow_wire::UserId;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use slab::Slab;
-use tokio::sync::oneshot;
 
-use super::mail::{Mail, Mailbox};
-use crate::access::Access;
-use crate::admission::UnauthenticatedPermit;
-use crate::auth::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
-use crate::clock;
-use crate::config::Rehearsals;
-use crate::probe::ProbeState;
-use crate::verification::{Job, Verification, VerifiedToken};
-use crate::webhooks::Announcer;
+use super::sockets::Sockets;
+use crate::mailbox::{Mail, Mailbox};
+use crate::services::Services;
 
 /// See the module.
 pub(super) struct Shell {
-    pub(super) me: Peer,
-    /// Of the loop's poll.
-    pub(super) registry: Registry,
-    pub(super) sockets: Slab<Socket>,
-    /// Where the answers to what backends have asked go.
-    pub(super) requests: Slab<oneshot::Sender<Response>>,
-    /// Sockets that may have something to read, each once, in the order of their turns.
-    pub(super) readable: VecDeque<u32>,
-    pub(super) access: Access,
-    pub(super) verification: Verification,
-    pub(super) announcer: Announcer,
-    pub(super) resume_key: ResumeKey,
-    /// Only if the settings want one.
-    pub(super) probe: Option<Arc<ProbeState>>,
-    pub(super) rehearsals: Rehearsals,
+    pub(super) sockets: Sockets,
+    pub(super) services: Services,
     /// To every loop, this one included, by index.
     pub(super) mailboxes: Arc<[Mailbox]>,
 }
 
-/// An upgraded socket. TCP and Unix sockets are read and written by the same calls of the kernel, so
-/// nothing here tells them apart.
-pub(super) struct Socket {
-    stream: socket2::Socket,
-    /// Counts it towards its address until it has authenticated.
-    permit: Option<UnauthenticatedPermit>,
-    /// The peer will send no more: a short read is not the end of what there is to see.
-    is_read_closed: bool,
-    /// It stands in the list of those that may have something to read.
-    is_queued: bool,
-    /// The last write found it full.
-    is_full: bool,
-    /// It is watched for room to write.
-    awaits_room: bool,
-}
-
-/// What a read found.
-pub(super) enum Got {
-    Bytes {
-        count: usize,
-        /// There is nothing more, and an event will say when there is.
-        is_emptied: bool,
-    },
-    Nothing,
-    /// The peer has closed, or the socket is broken.
-    End(End),
-}
-
-/// Bytes the kernel may hold for a socket that has not sent them yet. Without this bound it takes
-/// megabytes for a reader that has stopped, before the send queue sees a byte of it.
-const NOT_SENT_BYTES: u32 = 128 * 1024;
-
-impl Shell {
-    /// Watches a socket that was upgraded. Returns its slot.
-    pub(super) fn watch(
-        &mut self,
-        stream: socket2::Socket,
-        permit: Option<UnauthenticatedPermit>,
-    ) -> io::Result<u32> {
-        // Old kernels lack the option, and so do Unix sockets, for which the kernel holds less anyway.
-        let _ = stream.set_tcp_notsent_lowat(NOT_SENT_BYTES);
-        let entry = self.sockets.vacant_entry();
-        let slot = entry.key();
-        let source = &mut SourceFd(&stream.as_raw_fd());
-        self.registry.register(source, Token(slot), Interest::READABLE)?;
-        entry.insert(Socket::new(stream, permit));
-        // A process cannot hold so many descriptors that a slot would not fit.
-        Ok(slot as u32)
-    }
-
-    /// Keeps where the answer to a request goes. Returns the request's number.
-    pub(super) fn await_response(&mut self, answer: oneshot::Sender<Response>) -> QueryId {
-        self.requests.insert(answer) as QueryId
-    }
-
-    /// An event says that there is something to read, or that nothing more will come.
-    pub(super) fn note_readable(&mut self, slot: u32, is_read_closed: bool) {
-        if let Some(socket) = self.sockets.get_mut(slot as usize) {
-            socket.is_read_closed |= is_read_closed;
-        }
-        self.queue_read(slot);
-    }
-
-    /// An event says that there is room to write.
-    pub(super) fn note_writable(&mut self, slot: u32) {
-        if let Some(socket) = self.sockets.get_mut(slot as usize)
-            && std::mem::take(&mut socket.awaits_room)
-        {
-            // If this fails, further events are of no use and do no harm.
-            let _ = socket.watch_for(Interest::READABLE, slot, &self.registry);
-        }
-    }
-
-    pub(super) fn has_readable(&self) -> bool {
-        !self.readable.is_empty()
-    }
-
-    pub(super) fn read(&mut self, slot: u32, buffer: &mut [u8]) -> Got {
-        self.sockets.get_mut(slot as usize).map_or(Got::Nothing, |socket| socket.read(buffer))
-    }
-
-    /// The result of a verification, with what the resume token that came along claims.
-    pub(super) fn verified(&self, token: VerifiedToken) -> Checked {
-        let VerifiedToken { result, resume, facts, .. } = token;
-        let user = result.as_ref().ok().map(|auth| &auth.user);
-        let claim = resume.zip(user).and_then(|(token, user)| self.resume_key.verify(&token, user));
-        let (claim, unix_ms) = (claim.map(Box::new), clock::unix_ms());
-        Checked { verification: Verified { result, claim, unix_ms }, facts }
-    }
-
-    pub(super) fn queue_read(&mut self, slot: u32) {
-        if let Some(socket) = self.sockets.get_mut(slot as usize)
-            && !socket.is_queued
-        {
-            socket.is_queued = true;
-            self.readable.push_back(slot);
-        }
-    }
-
-    /// The next socket that may have something to read.
-    pub(super) fn next_readable(&mut self) -> Option<u32> {
-        while let Some(slot) = self.readable.pop_front() {
-            if let Some(socket) = self.sockets.get_mut(slot as usize) {
-                socket.is_queued = false;
-                return Some(slot);
-            }
-        }
-        None
-    }
-}
-
-impl Socket {
-    fn new(stream: socket2::Socket, permit: Option<UnauthenticatedPermit>) -> Self {
-        let (is_read_closed, is_queued) = (false, false);
-        Self { stream, permit, is_read_closed, is_queued, is_full: false, awaits_room: false }
-    }
-
-    /// Sockets are watched for room only while one is full: a Unix socket has an event for each read of
-    /// its peer otherwise, which would wake the loop once for every message that it has sent.
-    #[cold]
-    fn await_room(&mut self, slot: u32, registry: &Registry) -> io::Result<()> {
-        self.is_full = false;
-        if !self.awaits_room {
-            self.watch_for(Interest::READABLE | Interest::WRITABLE, slot, registry)?;
-            self.awaits_room = true;
-        }
-        Ok(())
-    }
-
-    fn watch_for(&self, interest: Interest, slot: u32, registry: &Registry) -> io::Result<()> {
-        let source = &mut SourceFd(&self.stream.as_raw_fd());
-        // Where the socket is ready by now, there is an event at once.
-        registry.reregister(source, Token(slot as usize), interest)
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Got {
-        loop {
-            return match self.stream.read(buffer) {
-                Ok(0) => Got::End(End::Finished),
-                Ok(count) => {
-                    // A short read has emptied the socket. Only its end may still stand there, and
-                    // the edge that told of it is spent.
-                    let is_emptied = count < buffer.len() && !self.is_read_closed;
-                    Got::Bytes { count, is_emptied }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
-                Err(_) => Got::End(End::Broken),
-            };
-        }
-    }
-
-    /// Writes one part, as most writes are, until all is written or the socket takes no more.
-    fn write(&mut self, part: &[u8]) -> Wrote {
-        let mut written = 0;
-        while written < part.len() {
-            match self.stream.write(&part[written..]) {
-                Ok(0) => return Wrote::Broken,
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_full = true;
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Wrote::Broken,
-            }
-        }
-        Wrote::Bytes(written)
-    }
-
-    /// The same with several. Apart, so that one part alone does not pay for their copies.
-    #[inline(never)]
-    fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> Wrote {
-        let all: usize = parts.iter().map(|part| part.len()).sum();
-        let mut written = 0;
-        let mut rest = [IoSlice::new(&[]); MOST_PARTS];
-        let mut rest = &mut rest[..parts.len()];
-        rest.copy_from_slice(parts);
-        while written < all {
-            match self.stream.write_vectored(rest) {
-                Ok(0) => return Wrote::Broken,
-                Ok(count) => {
-                    written += count;
-                    IoSlice::advance_slices(&mut rest, count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_full = true;
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Wrote::Broken,
-            }
-        }
-        Wrote::Bytes(written)
-    }
-}
-
 impl Io for Shell {
-    /// A socket that took a part is tried again at once, so that what is watched for room is full.
     fn write(&mut self, slot: u32, parts: &[IoSlice<'_>]) -> Wrote {
-        let Some(socket) = self.sockets.get_mut(slot as usize) else { return Wrote::Broken };
-        let wrote = match parts {
-            [part] => socket.write(part),
-            parts => socket.write_parts(parts),
-        };
-        if socket.is_full && socket.await_room(slot, &self.registry).is_err() {
-            return Wrote::Broken;
-        }
-        wrote
+        self.sockets.write(slot, parts)
     }
 
     fn shutdown_write(&mut self, slot: u32) {
-        if let Some(socket) = self.sockets.get(slot as usize) {
-            // It may be gone already, which is just as well.
-            let _ = socket.stream.shutdown(std::net::Shutdown::Write);
-        }
+        self.sockets.shutdown_write(slot);
     }
 
     fn close(&mut self, slot: u32) {
-        self.sockets.try_remove(slot as usize);
+        self.sockets.close(slot);
     }
 
     fn resume(&mut self, slot: u32) {
-        self.queue_read(slot);
+        self.sockets.queue_read(slot);
     }
 
     fn admitted(&mut self, slot: u32) {
-        if let Some(socket) = self.sockets.get_mut(slot as usize) {
-            socket.permit = None;
-        }
+        self.sockets.release_permit(slot);
     }
 
     fn post(
@@ -285,26 +48,15 @@ impl Io for Shell {
         to: Peer,
         batch: Vec<herenow_hub::Mail>,
     ) -> Result<(), Vec<herenow_hub::Mail>> {
-        let sent = self.mailboxes[usize::from(to.0)].send(vec![Mail::Hub(batch)]);
+        let sent = self.mailboxes[usize::from(to.0)].send(vec![Mail::Event(Event::Mail(batch))]);
         sent.map_err(|mut unsent| match unsent.pop() {
-            Some(Mail::Hub(batch)) => batch,
+            Some(Mail::Event(Event::Mail(batch))) => batch,
             _ => unreachable!("mail comes back as it was sent"),
         })
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
-        if let Some(auth) = self.probe.as_ref().and_then(|probe| probe.verify(token)) {
-            let verified = Verified { result: Ok(auth), claim: None, unix_ms: clock::unix_ms() };
-            return Asked::Now(verified.into());
-        }
-        // A longer one is none, and would wait for nothing.
-        let resume = resume.filter(|token| token.len() <= MAX_RESUME_TOKEN_BYTES);
-        let (token, resume) = (token.into(), resume.map(Into::into));
-        let job = Job { asker, token, resume, came: Instant::now() };
-        match self.verification.verify(job) {
-            Some(token) => Asked::Now(self.verified(token)),
-            None => Asked::Later,
-        }
+        self.services.verify(asker, token, resume)
     }
 
     fn ask(
@@ -313,83 +65,26 @@ impl Io for Shell {
         question: &Question,
         auth: Option<&Auth>,
     ) -> Asked<Ruling> {
-        self.rehearsals.rehearse_loop(&question.channel);
-        if self.probe.as_ref().is_some_and(|probe| probe.is_asking(question, auth)) {
-            return Asked::Now(Ruling::Granted);
-        }
-        self.access.ask(asker, question, auth)
+        self.services.ask(asker, question, auth)
     }
 
     fn takes_reviews(&self) -> bool {
-        self.access.takes_reviews(self.me)
+        self.services.takes_reviews()
     }
 
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str> {
-        self.resume_key.sign(claim, user)
+        self.services.resume_token(claim, user)
     }
 
     fn respond(&mut self, id: QueryId, response: Response) {
-        if let Some(answer) = self.requests.try_remove(id as usize) {
-            // Who asked may have gone.
-            let _ = answer.send(response);
-        }
+        self.services.respond(id, response);
     }
 
     fn announce(&mut self, announcement: Announcement) {
-        let is_probes = |probe: &Arc<ProbeState>| probe.has(&announcement.channel);
-        if !self.probe.as_ref().is_some_and(is_probes) {
-            self.announcer.announce(announcement);
-        }
+        self.services.announce(announcement);
     }
 
     fn shard_lost(&mut self, shard: u16) {
         tracing::error!(shard, "a fault in a shard: its channels are rebuilt");
-    }
-}
-
-/// Parts that a hub writes at once, at most.
-const MOST_PARTS: usize = herenow_hub::MAX_PARTS;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a socket may take in its slab. With the 136 bytes of its hub's connection it is what a
-    /// connection took when the memory of a million was stated.
-    const STATED_BYTES: usize = 32;
-
-    /// What the poll says of the one socket that it watches.
-    fn writable(poll: &mut mio::Poll) -> Vec<bool> {
-        let mut events = mio::Events::with_capacity(8);
-        poll.poll(&mut events, Some(std::time::Duration::ZERO)).expect("a poll can be polled");
-        events.iter().map(mio::event::Event::is_writable).collect()
-    }
-
-    #[test]
-    fn a_peer_that_reads_wakes_the_loop_only_if_its_socket_was_full() {
-        let mut poll = mio::Poll::new().expect("the system gives a poll");
-        let (ours, mut peer) = std::os::unix::net::UnixStream::pair().expect("and sockets");
-        ours.set_nonblocking(true).expect("a socket can be");
-        let mut socket = Socket::new(std::os::fd::OwnedFd::from(ours).into(), None);
-        let source = &mut SourceFd(&socket.stream.as_raw_fd());
-        poll.registry().register(source, Token(0), Interest::READABLE).expect("it is new");
-        let mut room = [0; 1024];
-        assert!(matches!(socket.write(&[0; 1024]), Wrote::Bytes(1024)));
-        peer.read_exact(&mut room).expect("it was written");
-        assert!(writable(&mut poll).is_empty(), "a read of the peer is no event");
-        while let Wrote::Bytes(1024) = socket.write(&[0; 1024]) {}
-        assert!(socket.is_full);
-        socket.await_room(0, poll.registry()).expect("it is registered");
-        assert!(writable(&mut poll).is_empty(), "there is no room yet");
-        peer.set_nonblocking(true).expect("a socket can be");
-        while peer.read(&mut room).is_ok() {}
-        assert_eq!(writable(&mut poll), [true]);
-    }
-
-    #[test]
-    fn a_socket_is_no_larger_than_stated() {
-        // An entry of a slab holds a socket or the number of the next vacant one.
-        let bytes = std::mem::size_of::<Result<Socket, usize>>();
-        assert!(bytes <= STATED_BYTES, "{bytes} bytes for each socket of a loop");
     }
 }

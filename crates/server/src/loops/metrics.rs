@@ -1,18 +1,18 @@
-//! What the hub of one loop counts, for others to read. One writer, any number of readers: plain
-//! stores, no lock and no shared cache line between loops.
+//! What the hub of one loop counts, for others to read, and the sum over all loops. Each loop has
+//! one writer and any number of readers: plain stores, no lock and no shared cache line between loops.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use herenow_core::Instant;
-use herenow_hub::Hub;
+use herenow_hub::{Histogram, Hub, LeaveCounts, Resyncs};
 use herenow_wire::{ErrorCode, LeaveReason};
 
-use crate::durations::Durations;
-use crate::loops::LoopsMetrics;
+use crate::durations::{Durations, RuleResult, TokenResult};
+use crate::probe::ProbeMetrics;
 
-/// See the module.
+/// The counts of one loop.
 #[derive(Debug, Default)]
-pub(crate) struct Metrics {
+pub(crate) struct LoopMetrics {
     pub(crate) connections: Count,
     pub(crate) detached_sessions: Count,
     /// Since when the loop's oldest detached session has had no socket, in microseconds of the
@@ -42,6 +42,59 @@ pub(crate) struct Metrics {
     turned_at: Count,
 }
 
+/// Counts of all loops together, since the start unless they say "now".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoopsMetrics {
+    /// Connections now.
+    pub connections: u64,
+    /// Sessions now that have lost their socket and may come back.
+    pub detached_sessions: u64,
+    /// Members now.
+    pub members: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// Channels now with a subscriber or a member.
+    pub channels: u64,
+    /// Connections that loops took over.
+    pub connections_accepted: u64,
+    /// Whole frames read.
+    pub frames_in: u64,
+    /// Writes to sockets. Each carries all that waits for a socket at the time.
+    pub writes: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Flushes of a channel.
+    pub flushes: u64,
+    /// Flushes handed to another loop that has subscribers of the channel.
+    pub flushes_forwarded: u64,
+    /// Updates that a newer one of the same member replaced before they were flushed.
+    pub updates_merged: u64,
+    /// Times a slow subscriber's deltas were dropped for one snapshot.
+    pub slow_subscriber_drops: u64,
+    /// How long the oldest change of each flush has waited for it.
+    pub flush_waits: Histogram,
+    /// Members that have left channels.
+    pub leaves: LeaveCounts,
+    /// Times that lists of members had to be sent again.
+    pub resyncs: Resyncs,
+    /// How long decisions of access rules took, from the question to the answer.
+    pub rule_decisions: Histogram,
+    /// What came of the questions.
+    pub rule_results: Vec<(RuleResult, u64)>,
+    /// How long verifications of tokens took, from the message to the result.
+    pub token_verifications: Histogram,
+    /// What came of the tokens.
+    pub token_results: Vec<(TokenResult, u64)>,
+    /// What the probe has measured, if there is one.
+    pub probe: Option<ProbeMetrics>,
+    /// Refusals sent, by code.
+    pub errors: Vec<(ErrorCode, u64)>,
+    /// Messages now waiting in the queues of the loops.
+    pub queued: u64,
+}
+
 /// Stands for the last turn of a loop that has ended in order.
 const ENDED: usize = usize::MAX;
 
@@ -59,7 +112,7 @@ impl Count {
     }
 }
 
-impl Metrics {
+impl LoopMetrics {
     /// Only the loop whose metrics they are may call this.
     pub(crate) fn publish(&self, hub: &Hub) {
         let counters = hub.counters();

@@ -1,13 +1,12 @@
-//! How loops speak with each other and with those beside them: batches over bounded queues, and a
-//! wake for a loop that sleeps. Nothing is shared but the queue.
+//! The mailboxes of the event loops: batches over bounded queues, and a wake for a loop that sleeps. Other
+//! loops send to them, the front door, and the threads that answer what a loop has asked. Nothing is
+//! shared but the queue.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use herenow_core::Ruling;
-use herenow_hub::{Asker, Request, Response, RuleOutcome};
-use herenow_wire::ChannelName;
+use herenow_hub::{Event, Request, Response};
 use mio::Waker;
 use tokio::sync::oneshot;
 
@@ -17,18 +16,14 @@ use crate::verification::VerifiedToken;
 /// What a loop can be told.
 #[derive(Debug)]
 pub(crate) enum Mail {
+    /// An event for its hub, as it is.
+    Event(Event<'static>),
     /// A socket to poll.
     Accepted(Box<AcceptedSocket>),
-    /// What the hub of another loop says to this one's.
-    Hub(Vec<herenow_hub::Mail>),
-    /// What the access rules say to a question of one of the receiving loop's connections.
-    Decision { asker: Asker, channel: ChannelName, ruling: Ruling, rule: RuleOutcome },
-    /// What came of a token of one of the receiving loop's connections.
+    /// A token that one of its connections has shown was verified.
     Verified(Box<VerifiedToken>),
-    /// What a backend asks of the receiving loop's hub, and where the answer goes.
+    /// A request for its hub, and where the answer goes.
     Request(Box<(Request, oneshot::Sender<Response>)>),
-    /// A new connection needs a place: the oldest detached session of the receiving loop is to end.
-    EndOldestDetached,
 }
 
 /// Batches that may wait for one loop. A sender that finds it full keeps its mail and reads no
