@@ -84,9 +84,9 @@ struct RunArgs {
     /// The sizes and times of the documentation instead of the few minutes' form.
     #[arg(long)]
     full: bool,
-    /// herenow, herenow@LOOPS (fan-out at so many times the load), herenow@unix, herenow@before
-    /// (another build, see --before), bun, node-ws, floor, floor@turn or floor@MS.
-    #[arg(long, value_delimiter = ',', default_value = "herenow,bun,floor")]
+    /// herenow, herenow@LOOPS (fan-out at so many times the load), herenow@unix, herenow@webhooks
+    /// (hot alone: with a dead webhook), herenow@before (another build, see --before), bun, node-ws, floor, floor@turn or floor@MS.
+    #[arg(long, value_delimiter = ',', default_value = "herenow,herenow@webhooks,bun,floor")]
     servers: Vec<Server>,
     /// Runs of each case on each server, instead of each case's own number.
     #[arg(long)]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
+use serde_json::{Map, Value, json};
+
 use crate::floor::Writing;
 use crate::messages;
 use crate::process::{self, DRIVER_CORE, Process, SERVER_CORE};
@@ -17,6 +19,8 @@ pub enum Server {
     Herenow { loops: usize },
     /// The same with one loop, driven over a Unix socket.
     HerenowUnix,
+    /// The same with one loop and a webhook for every channel, whose receiver is dead.
+    HerenowWebhooks,
     /// Another build of this project's, with one loop: the commit before a change, say.
     HerenowBefore,
     /// Bun's native publish.
@@ -34,7 +38,7 @@ impl Server {
     pub fn loops(self) -> usize {
         match self {
             Self::Herenow { loops } => loops,
-            Self::HerenowUnix | Self::HerenowBefore => 1,
+            Self::HerenowUnix | Self::HerenowWebhooks | Self::HerenowBefore => 1,
             Self::Bun | Self::NodeWs | Self::Floor(_) => 1,
         }
     }
@@ -62,6 +66,10 @@ impl Server {
                 let before =
                     places.before.as_ref().ok_or("herenow@before needs --before BINARY")?;
                 serve(before, (&address.to_string(), 1), settings)?
+            }
+            Self::HerenowWebhooks => {
+                let settings = Settings { has_dead_webhook: true, ..settings };
+                serve(&places.herenow, (&address.to_string(), 1), settings)?
             }
             Self::HerenowUnix => {
                 // The port comes last: when it can be connected to, so can the socket.
@@ -112,6 +120,30 @@ pub struct Settings {
     pub flush_delay_us: Option<u32>,
     /// Lets it take tokens signed with [`messages::signed_token`].
     pub has_public_keys: bool,
+    /// Has it tell a webhook of every join and leave. Nothing listens at its address.
+    pub has_dead_webhook: bool,
+}
+
+/// Port 9 is that of a service which discards all, and which no machine of today runs.
+const DEAD_WEBHOOK: &str = "http://127.0.0.1:9/";
+const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+impl Settings {
+    /// What stands in a file, with a name for that, if the defaults are not meant.
+    fn config(self) -> Option<(String, Value)> {
+        let (mut name, mut realtime) = (String::new(), Map::new());
+        if let Some(rate) = self.max_messages_per_second {
+            name += &format!("rate-{rate}");
+            realtime.insert("maxMessagesPerSecond".into(), rate.into());
+            realtime.insert("messageBurst".into(), (2 * rate).into());
+        }
+        if self.has_dead_webhook {
+            name += "webhook";
+            let webhook = json!({ "url": DEAD_WEBHOOK, "channels": ["presence:*"], "allowPrivateNetworks": true });
+            realtime.insert("webhooks".into(), json!([webhook]));
+        }
+        (!name.is_empty()).then(|| (name, json!({ "realtime": realtime })))
+    }
 }
 
 impl Places {
@@ -133,9 +165,9 @@ impl Places {
     }
 
     /// The pinned packages by name.
-    pub fn rival_versions(&self) -> serde_json::Value {
+    pub fn rival_versions(&self) -> Value {
         let text = std::fs::read_to_string(self.rivals.join("package.json")).unwrap_or_default();
-        let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let package: Value = serde_json::from_str(&text).unwrap_or_default();
         package["dependencies"].clone()
     }
 }
@@ -149,12 +181,14 @@ fn serve(
     let mut command = Command::new(program);
     command.args(["serve", "--listen", listen, "--loops", &loops.to_string()]);
     command.env("JWT_USER_SECRET", messages::TOKEN_SECRET);
-    if let Some(rate) = settings.max_messages_per_second {
-        let path = std::env::temp_dir().join(format!("herenow-bench-rate-{rate}.json"));
-        let config = serde_json::json!({ "realtime": { "maxMessagesPerSecond": rate, "messageBurst": 2 * rate } });
+    if let Some((name, config)) = settings.config() {
+        let path = std::env::temp_dir().join(format!("herenow-bench-{name}.json"));
         std::fs::write(&path, config.to_string())
             .map_err(|error| format!("{}: {error}", path.display()))?;
         command.arg("--config").arg(path);
+    }
+    if settings.has_dead_webhook {
+        command.env("WEBHOOK_SECRET", WEBHOOK_SECRET);
     }
     if settings.has_public_keys {
         command.env("JWT_JWKS_FILE", messages::PUBLIC_KEYS);
@@ -171,6 +205,7 @@ impl std::fmt::Display for Server {
             Self::Herenow { loops: 1 } => write!(f, "herenow"),
             Self::Herenow { loops } => write!(f, "herenow@{loops}"),
             Self::HerenowUnix => write!(f, "herenow@unix"),
+            Self::HerenowWebhooks => write!(f, "herenow@webhooks"),
             Self::HerenowBefore => write!(f, "herenow@before"),
             Self::Bun => write!(f, "bun"),
             Self::NodeWs => write!(f, "node-ws"),
@@ -188,6 +223,7 @@ impl FromStr for Server {
         match (kind, detail) {
             ("herenow", "") => Ok(Self::HERENOW),
             ("herenow", "unix") => Ok(Self::HerenowUnix),
+            ("herenow", "webhooks") => Ok(Self::HerenowWebhooks),
             ("herenow", "before") => Ok(Self::HerenowBefore),
             ("herenow", loops) => match loops.parse() {
                 Ok(loops @ 1..) => Ok(Self::Herenow { loops }),
@@ -198,8 +234,8 @@ impl FromStr for Server {
             ("floor", "") => Ok(Self::Floor(Writing::Each)),
             ("floor", writing) => writing.parse().map(Self::Floor),
             _ => Err(format!(
-                "{name} is none of herenow, herenow@LOOPS, herenow@unix, herenow@before, bun, \
-                 node-ws, floor, floor@turn, floor@MS"
+                "{name} is none of herenow, herenow@LOOPS, herenow@unix, herenow@webhooks, herenow@before, \
+                 bun, node-ws, floor, floor@turn, floor@MS"
             )),
         }
     }
@@ -215,6 +251,7 @@ mod tests {
             "herenow",
             "herenow@2",
             "herenow@unix",
+            "herenow@webhooks",
             "herenow@before",
             "bun",
             "node-ws",

@@ -72,6 +72,10 @@ const TARGETS_OF_TWO_LOOPS: &[(&str, &str, Measure, Bound)] = &[
 const TARGETS_OF_UNIX: &[(&str, &str, Measure, Bound)] =
     &[("quiet", "", M::CpuPerCovered, Times(0.5, "herenow"))];
 
+/// The same for a server with a webhook whose receiver is dead, held against one without.
+const TARGETS_OF_WEBHOOKS: &[(&str, &str, Measure, Bound)] =
+    &[("hot", "", M::CpuPerCovered, Times(1.05, "herenow"))];
+
 /// The same for a server beside another build of it, in the same run. One binary moves by a tenth from run to run, so a
 /// smaller difference than a fifth says nothing.
 const TARGETS_OF_A_CHANGE: &[(&str, &str, Measure, Bound)] = &[
@@ -100,6 +104,7 @@ pub fn verdicts(rows: &[Row]) -> Vec<Verdict> {
     verdicts.extend(of_server(rows, Server::HERENOW, TARGETS_OF_A_CHANGE));
     verdicts.extend(of_server(rows, two_loops, TARGETS_OF_TWO_LOOPS));
     verdicts.extend(of_server(rows, Server::HerenowUnix, TARGETS_OF_UNIX));
+    verdicts.extend(of_server(rows, Server::HerenowWebhooks, TARGETS_OF_WEBHOOKS));
     verdicts
 }
 
@@ -209,6 +214,17 @@ mod tests {
         let verdicts = verdicts(&[of_hot("herenow", 0.2), of_hot("herenow@2", 0.23)]);
         let of_two = verdicts.iter().find(|verdict| verdict.server == Server::Herenow { loops: 2 });
         assert!(of_two.is_some_and(|verdict| verdict.is_met()), "1.15 is below 2 / 1.7");
+    }
+
+    #[test]
+    fn a_dead_webhook_may_cost_a_twentieth_of_a_hot_load() {
+        let of_hot = |server, cpu| Row { scenario: "hot", ..row(server, cpu) };
+        let met = |cpu| {
+            let verdicts = verdicts(&[of_hot("herenow", 0.2), of_hot("herenow@webhooks", cpu)]);
+            let of_webhooks = verdicts.iter().find(|it| it.server == Server::HerenowWebhooks);
+            of_webhooks.map(Verdict::is_met)
+        };
+        assert_eq!((met(0.209), met(0.211)), (Some(true), Some(false)));
     }
 
     #[test]

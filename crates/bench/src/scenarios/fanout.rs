@@ -44,6 +44,8 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         scenario,
         name: format!("{channels} x {members}, {per_second}/s"),
         runs: match (effort, scenario) {
+            // Held against a bound of a twentieth.
+            (Effort::Short, "hot") => 3,
             (Effort::Short, _) => 1,
             // Single runs of a quiet load differ by a quarter.
             (Effort::Full, "quiet") => 5,
