@@ -12,10 +12,10 @@ mod parts;
 
 use std::fmt;
 
-use self::bytes::{Reader, put_varint};
 use crate::ids::{ChannelError, SHARDS, UserIdError};
 use crate::state::StateError;
 
+pub use self::bytes::{Reader, put_slice, put_varint};
 pub use self::item::{
     Attachment, Change, Channel, Interest, Item, Kick, KickTarget, Op, Position, Presence, Put,
     Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket,

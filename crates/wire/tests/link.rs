@@ -185,6 +185,20 @@ fn items_of_unknown_kinds_and_fields_that_were_added_are_skipped() {
 }
 
 #[test]
+fn a_refusal_comes_back_with_its_reason() {
+    let all =
+        [RefusedWhy::Full, RefusedWhy::OlderGeneration, RefusedWhy::Fault, RefusedWhy::NotHome];
+    for (number, why) in all.into_iter().enumerate() {
+        let (channel, connection, ticket) = (lobby(), connection(1), Some(Ticket(7)));
+        let refused = Refused { channel, connection, generation: 0, ticket, why };
+        let items = vec![Item::Refused(refused)];
+        let body = bodies(&items, ANY_SIZE).concat();
+        assert_eq!(body.last(), Some(&(number as u8)), "other nodes read this number");
+        assert_eq!(read(&batch(&body).encode()), Ok((items, 0)));
+    }
+}
+
+#[test]
 fn no_prefix_of_an_item_is_read_as_another_item() {
     for (name, bytes, items) in packets() {
         for length in 0..bytes.len() {

@@ -6,42 +6,48 @@ use crate::ids::{ChannelName, ConnectionId, SHARDS, UserId};
 use crate::state::State;
 
 /// Reads from the front of a slice.
-pub(super) struct Reader<'a> {
+#[derive(Debug)]
+pub struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    /// From the first byte on.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    /// Whether nothing is left.
+    pub fn is_at_end(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Everything that is left.
-    pub(super) fn rest(&mut self) -> &'a [u8] {
+    pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.bytes)
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], LinkError> {
+    /// So many bytes.
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], LinkError> {
         let (taken, rest) = self.bytes.split_at_checked(count).ok_or(LinkError::Truncated)?;
         self.bytes = rest;
         Ok(taken)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, LinkError> {
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, LinkError> {
         Ok(self.take(1)?[0])
     }
 
-    pub(super) fn fixed_u64(&mut self) -> Result<u64, LinkError> {
+    /// Eight bytes, the lowest first.
+    pub fn fixed_u64(&mut self) -> Result<u64, LinkError> {
         let (first, rest) = self.bytes.split_first_chunk::<8>().ok_or(LinkError::Truncated)?;
         self.bytes = rest;
         Ok(u64::from_le_bytes(*first))
     }
 
     /// A number in LEB128, in as few bytes as it needs.
-    pub(super) fn varint(&mut self) -> Result<u64, LinkError> {
+    pub fn varint(&mut self) -> Result<u64, LinkError> {
         let mut value = 0_u64;
         for at in 0..MAX_VARINT_BYTES {
             let byte = self.byte()?;
@@ -58,12 +64,13 @@ impl<'a> Reader<'a> {
         Err(LinkError::Number)
     }
 
-    pub(super) fn varint_u32(&mut self) -> Result<u32, LinkError> {
+    /// A number of at most 32 bits.
+    pub fn varint_u32(&mut self) -> Result<u32, LinkError> {
         u32::try_from(self.varint()?).map_err(|_| LinkError::Number)
     }
 
     /// How many things follow, each of at least `min_bytes`: no more than there are bytes for.
-    pub(super) fn count(&mut self, min_bytes: usize) -> Result<usize, LinkError> {
+    pub fn count(&mut self, min_bytes: usize) -> Result<usize, LinkError> {
         let count = usize::try_from(self.varint()?).map_err(|_| LinkError::TooMany)?;
         if count > self.bytes.len() / min_bytes {
             return Err(LinkError::TooMany);
@@ -71,17 +78,19 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
+    /// The index of a shard.
     pub(super) fn shard(&mut self) -> Result<u16, LinkError> {
         u16::try_from(self.varint()?).ok().filter(|shard| *shard < SHARDS).ok_or(LinkError::Choice)
     }
 
     /// A length and so many bytes.
-    pub(super) fn slice(&mut self) -> Result<&'a [u8], LinkError> {
+    pub fn slice(&mut self) -> Result<&'a [u8], LinkError> {
         let length = usize::try_from(self.varint()?).map_err(|_| LinkError::Truncated)?;
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<&'a str, LinkError> {
+    /// A length and so many bytes of UTF-8.
+    pub fn text(&mut self) -> Result<&'a str, LinkError> {
         std::str::from_utf8(self.slice()?).map_err(|_| LinkError::Text)
     }
 
@@ -112,7 +121,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+/// Writes what [`Reader::varint`] reads.
+pub fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -120,7 +130,8 @@ pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-pub(super) fn put_slice(bytes: &[u8], out: &mut Vec<u8>) {
+/// Writes what [`Reader::slice`] reads.
+pub fn put_slice(bytes: &[u8], out: &mut Vec<u8>) {
     put_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }

@@ -256,6 +256,9 @@ pub enum RefusedWhy {
     OlderGeneration,
     /// A fault of the home's.
     Fault,
+    /// The node is not the channel's home, as far as it knows. The put is sent again, under another
+    /// ticket, to the home that asks for a report next. This answer may come after that.
+    NotHome,
 }
 
 /// See [`Item::Kick`].

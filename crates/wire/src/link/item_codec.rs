@@ -236,6 +236,7 @@ fn put_refused(refused: &Refused, out: &mut Vec<u8>) {
         RefusedWhy::Full => 0,
         RefusedWhy::OlderGeneration => 1,
         RefusedWhy::Fault => 2,
+        RefusedWhy::NotHome => 3,
     });
 }
 
@@ -246,6 +247,7 @@ fn refused(r: &mut Reader<'_>) -> Result<Refused, LinkError> {
         0 => RefusedWhy::Full,
         1 => RefusedWhy::OlderGeneration,
         2 => RefusedWhy::Fault,
+        3 => RefusedWhy::NotHome,
         _ => return Err(LinkError::Choice),
     };
     Ok(Refused { channel, connection, generation, ticket, why })
