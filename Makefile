@@ -22,15 +22,18 @@ lint:
 rust:
 	cargo test --workspace
 
-# Ten thousand seeds of the simulation; `make sim SEED=74` replays one and prints what happens.
+# Ten thousand seeds of the simulation of the hub, and some of the simulation of a cluster's nodes.
+# `make sim SEED=74` replays one of the hub and prints what happens, `make sim SEED=74 OF=cluster` one of the cluster.
+OF = hub
 sim:
 ifdef SEED
-	SIM_SEED=$(SEED) cargo test --release -p herenow-hub --test sim whatever -- --nocapture
+	SIM_SEED=$(SEED) cargo test --release -p herenow-$(OF) --test sim whatever -- --nocapture
 else
 	SIM_SEEDS=10000 cargo test --release -p herenow-hub --test sim
+	SIM_SEEDS=4000 cargo test --release -p herenow-cluster --test sim
 endif
 
-# Deliberate bugs in the code that ships, and how many seeds of the simulation each takes.
+# Deliberate bugs in the code, and how many seeds of the simulation each takes.
 bugs:
 	scripts/find-bugs
 

@@ -1,0 +1,308 @@
+//! One node of a cluster: one function takes inputs, and a list of effects comes out. This file
+//! connects membership, links and collecting, which know nothing of each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use herenow_core::Instant;
+use herenow_wire::SHARDS;
+use herenow_wire::link::{Body, Incarnation, Item, Packet, Reader};
+
+use crate::api::{Effect, Fact, Input, Now};
+use crate::collect::Collecting;
+use crate::link::Links;
+use crate::membership::{Config, Membership, News};
+use crate::terms::{Term, Terms};
+use crate::view::View;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Node {
+    membership: Membership,
+    links: Links,
+    collecting: Collecting,
+    terms: Terms,
+    /// The term for which this node last reported a shard to its home. The link delivers the report or
+    /// asks for everything again, so a request that is repeated is not answered twice.
+    reported: BTreeMap<u16, Term>,
+    view: Option<Arc<View>>,
+}
+
+/// What has been counted since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Packets that could not be read.
+    pub broken_packets: u64,
+    /// Packets for another incarnation of this node.
+    pub misdirected_packets: u64,
+    /// Packets of nodes that are not in the view.
+    pub unknown_senders: u64,
+    /// Items for nodes that are not in the view.
+    pub unknown_receivers: u64,
+    /// Flushes that were dropped because a link had no room for items that no report and no snapshot
+    /// replaces.
+    pub dropped_items: u64,
+    /// Items of kinds that are not known.
+    pub unknown_items: u64,
+    /// Batches that came again.
+    pub repeated_batches: u64,
+    /// Streams in which a batch was missing.
+    pub gaps: u64,
+    /// Streams of this node that had to begin anew.
+    pub resets: u64,
+    /// Requests to report for a term that is over.
+    pub old_collects: u64,
+}
+
+/// A deadline of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Deadline {
+    /// When to beat, to read the view, to give up a request, to rejoin.
+    Membership,
+    /// When to ask for an acknowledgement, to give one alone, to ask for a stream that begins anew.
+    Links,
+    /// When to ask again those that have not reported.
+    Collect,
+}
+
+impl Deadline {
+    const ALL: [Self; 3] = [Self::Membership, Self::Links, Self::Collect];
+}
+
+impl Node {
+    /// A node that has just started. It joins by itself.
+    pub fn new(config: &Config, now: Now) -> (Self, Vec<Effect>) {
+        let mut out = Vec::new();
+        let membership = Membership::new(config, now.at, &mut out);
+        let links = Links::new(membership.me(), config.max_payload_bytes, config.max_item_bytes);
+        let mut node = Self {
+            membership,
+            links,
+            collecting: Collecting::default(),
+            terms: Terms::new(),
+            reported: BTreeMap::new(),
+            view: None,
+        };
+        node.act(now, &mut out);
+        (node, out)
+    }
+
+    /// Takes in one thing that happened. What follows is appended to `out`, to be carried out in
+    /// this order.
+    pub fn handle(&mut self, input: Input<'_>, now: Now, out: &mut Vec<Effect>) {
+        if self.membership.has_left() {
+            return;
+        }
+        match input {
+            Input::Timeout => {}
+            Input::Read(id, read) => self.membership.read(id, read, now.at, out),
+            Input::Swapped(id, swapped) => self.membership.swapped(id, swapped, now.at, out),
+            Input::Packet(bytes) => self.packet(bytes, now.at, out),
+            Input::Hint(bytes) => {
+                if let Ok(v) = Reader::new(bytes).varint() {
+                    self.membership.hinted(v, now.at);
+                }
+            }
+            Input::Beat(name, bytes) => self.membership.heard(&name, bytes, now.at),
+            Input::Send(outgoing) => {
+                self.links.send(outgoing, self.view.as_deref(), now.at, out);
+            }
+            Input::Reset { to, contents } => self.links.reset(to, contents, now.at, out),
+            Input::Told { from, n } => self.links.told(from, n, now.at),
+            Input::Drain => self.membership.drain(),
+            Input::Leave => self.membership.leave(out),
+        }
+        self.act(now, out);
+    }
+
+    /// When [`Input::Timeout`] is due if nothing happens before.
+    pub fn poll_timeout(&self) -> Instant {
+        if self.membership.has_left() {
+            return Instant::NEVER;
+        }
+        let next = Deadline::ALL.map(|deadline| match deadline {
+            Deadline::Membership => self.membership.next_deadline(),
+            Deadline::Links => self.links.next_deadline(),
+            Deadline::Collect => self.collecting.next_deadline(),
+        });
+        next.into_iter().min().unwrap_or(Instant::NEVER)
+    }
+
+    /// The incarnation that it has now.
+    pub fn incarnation(&self) -> Incarnation {
+        self.membership.me()
+    }
+
+    /// Whether it is in the view, as far as it knows.
+    pub fn is_in(&self) -> bool {
+        self.membership.is_in()
+    }
+
+    /// Whether it may act for the cluster now.
+    pub fn has_lease(&self, now: Instant) -> bool {
+        self.membership.has_lease(now)
+    }
+
+    /// The newest view that it knows.
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.membership.view()
+    }
+
+    /// The newest term of a shard that it has heard of.
+    pub fn term(&self, shard: u16) -> Term {
+        self.terms.of(shard)
+    }
+
+    /// Whether every link is acknowledged and silent, and no shard waits for a report.
+    pub fn is_quiet(&self) -> bool {
+        self.links.are_idle() && self.collecting.len() == 0
+    }
+
+    /// How many links it has, and the bytes that they hold.
+    pub fn held(&self) -> (usize, usize) {
+        self.links.held()
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> Counters {
+        self.links.counters
+    }
+
+    fn act(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.take_news(now.at, out);
+        self.membership.act(now, &self.terms, out);
+        self.take_news(now.at, out);
+        for (to, shards) in self.collecting.poll(now.at) {
+            self.links.collect(to, shards, out);
+        }
+        self.links.act(now.at, out);
+    }
+
+    fn take_news(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        while let Some(news) = self.membership.news.pop_front() {
+            match news {
+                News::Out => {
+                    self.collecting.clear();
+                    self.reported.clear();
+                    self.links.restart(self.membership.me());
+                    out.push(Effect::Fact(Fact::Out(self.membership.me())));
+                }
+                News::View(view) => self.adopt(view, now, out),
+                News::Joined => {
+                    out.push(Effect::Fact(Fact::Joined));
+                    if let Some(view) = &self.view {
+                        self.links.open_all(view, now, out);
+                    }
+                    out.push(Effect::Fact(Fact::LeaseUntil(self.membership.lease_until())));
+                }
+                News::Lease(until) if self.membership.is_in() => {
+                    out.push(Effect::Fact(Fact::LeaseUntil(until)));
+                }
+                News::Lease(_) => {}
+                News::Left => {
+                    self.collecting.clear();
+                    self.links.restart(self.membership.me());
+                    out.push(Effect::Fact(Fact::Left));
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, view: Arc<View>, now: Instant, out: &mut Vec<Effect>) {
+        let me = self.membership.me();
+        let before = self.view.replace(Arc::clone(&view));
+        out.push(Effect::Fact(Fact::View(Arc::clone(&view))));
+        self.links.keep(&view);
+        self.reported.retain(|_, term| view.node(term.home).is_some() || term.epoch > view.v);
+        let gone = before.iter().flat_map(|before| &before.nodes).map(|node| node.incarnation);
+        for id in gone.filter(|id| view.node(*id).is_none() && *id != me) {
+            out.push(Effect::Fact(Fact::Gone(id)));
+        }
+        self.collecting.keep(&view);
+        for shard in 0..SHARDS {
+            let term = view.term(shard);
+            if self.terms.learn(shard, term).is_none() {
+                continue;
+            }
+            self.collecting.cancel(shard);
+            if term.home == me {
+                out.push(Effect::Fact(Fact::Home { shard, epoch: term.epoch }));
+                let others = view.nodes.iter().map(|node| node.incarnation).filter(|id| *id != me);
+                self.collecting.begin((shard, term.epoch), others.collect(), now);
+            } else {
+                out.push(Effect::Fact(Fact::Moved { shard, term }));
+            }
+        }
+        self.open_complete(out);
+    }
+
+    fn open_complete(&mut self, out: &mut Vec<Effect>) {
+        for (shard, epoch) in self.collecting.take_complete() {
+            out.push(Effect::Fact(Fact::Opened { shard, epoch }));
+        }
+    }
+
+    fn packet(&mut self, bytes: &[u8], now: Instant, out: &mut Vec<Effect>) {
+        let Ok(packet) = Packet::decode(bytes) else {
+            self.links.counters.broken_packets += 1;
+            return;
+        };
+        if packet.to != self.membership.me() {
+            self.links.counters.misdirected_packets += 1;
+            return;
+        }
+        if let Body::Collect { shards } = &packet.body {
+            return self.collect(packet.from, shards, now, out);
+        }
+        // A home that is not in the view yet may be answered, and acknowledges the answer.
+        let is_known = self.view.as_ref().is_some_and(|view| view.node(packet.from).is_some());
+        if !is_known {
+            self.links.counters.unknown_senders += 1;
+            return;
+        }
+        let before = out.len();
+        self.links.packet(&packet, now, out);
+        let reports = out[before..].iter().filter_map(|effect| match effect {
+            Effect::Fact(Fact::Received { items, .. }) => Some(items),
+            _ => None,
+        });
+        for item in reports.flatten() {
+            if let Item::Report(report) = item {
+                self.collecting.reported(packet.from, report.shard, report.epoch);
+            }
+        }
+        self.open_complete(out);
+    }
+
+    /// A node says that it is the home of these shards, and asks for reports. Only the order of terms
+    /// decides whether it is answered. It does not matter which view this node has read, or whether
+    /// it is in one: a home may collect from a node before that node has read the view that admits
+    /// it, and changes made in between would reach no home.
+    fn collect(
+        &mut self,
+        home: Incarnation,
+        shards: &[(u16, u64)],
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut wanted = Vec::new();
+        for &(shard, epoch) in shards {
+            let term = Term { epoch, home };
+            if term < self.terms.of(shard) {
+                self.links.counters.old_collects += 1;
+                continue;
+            }
+            if self.terms.learn(shard, term).is_some() {
+                self.collecting.cancel(shard);
+                out.push(Effect::Fact(Fact::Moved { shard, term }));
+            }
+            if self.reported.insert(shard, term) != Some(term) {
+                wanted.push((shard, epoch));
+            }
+        }
+        let Some(newest) = wanted.iter().map(|(_, epoch)| *epoch).max() else { return };
+        if self.links.expect(home, newest, now, out) {
+            out.push(Effect::Fact(Fact::ReportWanted { home, shards: wanted }));
+        }
+    }
+}

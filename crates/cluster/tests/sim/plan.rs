@@ -1,0 +1,58 @@
+//! What one run is made of, drawn from its seed.
+
+use crate::chance::Chance;
+use crate::clock::{Clock, MS, Micros, SECOND};
+
+pub struct Plan {
+    pub nodes: usize,
+    pub clocks: Vec<Clock>,
+    /// The longest that anything is under way.
+    pub longest_delay: Micros,
+    /// So many of a thousand messages are lost.
+    pub lost: u64,
+    /// So many of a thousand messages come twice.
+    pub doubled: u64,
+    /// Whether the bucket may be lost or restored.
+    pub bucket_suffers: bool,
+    /// Whether reads may give what was there before.
+    pub reads_lag: bool,
+    pub max_payload_bytes: usize,
+    /// How long things go wrong.
+    pub storm: Micros,
+    /// How often something goes wrong, on average.
+    pub every: Micros,
+}
+
+/// How long everything is well afterwards.
+pub const CALM: Micros = 40 * SECOND;
+
+impl Plan {
+    pub fn draw(chance: &mut Chance) -> Self {
+        let nodes = chance.between(1, 5) as usize;
+        Self {
+            nodes,
+            clocks: (0..nodes).map(|_| clock(chance)).collect(),
+            longest_delay: [2 * MS, 20 * MS, 300 * MS, 2 * SECOND][chance.index(4)],
+            lost: [0, 5, 50, 200][chance.index(4)],
+            doubled: [0, 10, 100][chance.index(3)],
+            bucket_suffers: chance.one_in(4),
+            reads_lag: chance.one_in(4),
+            max_payload_bytes: [1_100, 4_096, 64 * 1024][chance.index(3)],
+            storm: chance.between(10, 60) * SECOND,
+            every: [400 * MS, 2 * SECOND, 6 * SECOND][chance.index(3)],
+        }
+    }
+}
+
+fn clock(chance: &mut Chance) -> Clock {
+    let hour = 3_600;
+    let wall_offset = match chance.below(4) {
+        0 => chance.between(0, 2 * hour) as i64 - hour as i64,
+        _ => 0,
+    };
+    Clock {
+        begins_at: chance.below(1_000 * SECOND),
+        per_mille: if chance.one_in(4) { 1_050 } else { 1_000 },
+        wall_offset,
+    }
+}
