@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { BUNDLE, ENTRIES } from "./bundle.mjs";
+import { CORE, FRAMEWORKS } from "./bundle.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 // What is printed goes to standard error: npm pack prints the name of the file.
@@ -21,7 +21,7 @@ for (const [project, format, outdir] of [
   ["tsconfig.cjs.json", "cjs", "dist/cjs"],
 ]) {
   run(process.execPath, tsc, "-p", project);
-  await build({ ...BUNDLE, absWorkingDir: here, entryPoints: ENTRIES, format, outdir, sourcemap: true });
+  for (const entries of [CORE, FRAMEWORKS]) await build({ ...entries, absWorkingDir: here, format, outdir, sourcemap: true });
 }
 // The package's own files are ES modules; these are not.
 writeFileSync(`${here}dist/cjs/package.json`, '{ "type": "commonjs" }\n');

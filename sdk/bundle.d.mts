@@ -1,5 +1,5 @@
 import type { BuildOptions } from "esbuild";
 
 export const INTERNAL_NAMES: readonly string[];
-export const ENTRIES: string[];
-export const BUNDLE: BuildOptions;
+export const CORE: BuildOptions;
+export const FRAMEWORKS: BuildOptions;

@@ -6,8 +6,8 @@
  */
 
 /**
- * The names that stay inside of the library: none stands in a frame, in a public type, or in what a browser gives. A
- * test holds them to that.
+ * The names that stay inside of the library: none stands in a frame or a public type, which a test holds them to, and
+ * none is used of what a browser gives: the tests of the library run with its bundle as well.
  */
 export const INTERNAL_NAMES = `
   addLate addSync changed dead delta emit events existing expect fail failed forget giveUp heard held is isBarred
@@ -16,14 +16,22 @@ export const INTERNAL_NAMES = `
   start statusChanged stoodAt stop subscribing text tokens unheard url usable woke ws
 `.trim().split(/\s+/);
 
-/** Each becomes one file. */
-export const ENTRIES = ["src/index.ts", "src/react.ts"];
-
-/** Options of esbuild. `react` and what else an application has stays outside. */
-export const BUNDLE = {
+/** Options of esbuild for every entry. What else an application has stays outside. */
+const BUNDLE = {
   bundle: true,
   minify: true,
-  mangleProps: new RegExp(`^(${INTERNAL_NAMES.join("|")})$`),
   target: "es2022",
   packages: "external",
+  // Leaves `process.env.NODE_ENV` to the application's bundler.
+  platform: "neutral",
 };
+
+/** The library itself. */
+export const CORE = {
+  ...BUNDLE,
+  entryPoints: ["src/index.ts"],
+  mangleProps: new RegExp(`^(${INTERNAL_NAMES.join("|")})$`),
+};
+
+/** What uses the library as an application does, and knows none of its internal names. */
+export const FRAMEWORKS = { ...BUNDLE, entryPoints: ["src/react.ts", "src/svelte.ts", "src/vue.ts"] };

@@ -306,7 +306,7 @@ export class Socket {
     this.#enter(next);
     this.#options.resume.giveUp();
     this.#closeOld();
-    if ("ws" in link) link.ws.close(1000);
+    (link as Partial<Line>).ws?.close(1000);
   }
 
   #closeOld(): void {

@@ -71,6 +71,14 @@ describe("the packed package", () => {
     }
   });
 
+  it("says that the React hooks are for clients, and leaves the choice of development to the application", () => {
+    for (const path of ["dist/react.js", "dist/cjs/react.js"]) {
+      const script = run(folder, "tar", "-xzOf", tarball, `package/${path}`);
+      expect(script).toMatch(/^("use strict";)?"use client";/);
+      expect(script).toContain("process.env.NODE_ENV");
+    }
+  });
+
   it("is installed from its file, and loads as an ES module and by require()", () => {
     const app = project("from-file");
     run(app, "npm", "install", "--offline", "--no-audit", "--no-fund", tarball);

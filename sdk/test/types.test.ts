@@ -4,7 +4,7 @@
 import { expectTypeOf, it } from "vitest";
 import { WebSocket as WsWebSocket } from "ws";
 import { type Client, type ClientOptions, createClient, type ErrorCode, type Status, type User } from "../src/index.js";
-import { usePresence } from "../src/react.js";
+import { useCount, usePresence, useUsers } from "../src/react.js";
 
 interface Cursor {
   x: number;
@@ -46,6 +46,9 @@ function types(client: Client): void {
   presence.onLeave((userId) => userId);
   // @ts-expect-error the list is not the application's to change
   presence.users().push();
+  expectTypeOf(useUsers<Cursor>()).toEqualTypeOf<readonly User<Cursor>[]>();
+  expectTypeOf(useUsers((users: readonly User<Cursor>[]) => users[0]?.state.x)).toEqualTypeOf<number | undefined>();
+  expectTypeOf(useCount).returns.toBeNumber();
   expectTypeOf(usePresence<Cursor>).returns.toHaveProperty("users").toEqualTypeOf<readonly User<Cursor>[]>();
 }
 
