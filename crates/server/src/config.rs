@@ -1,6 +1,7 @@
 //! What an operator may set, as one struct for the whole server. Each setting's unit, bounds and
 //! default stand in one table; where a value came from is known to `file` alone.
 
+mod address;
 mod error;
 mod file;
 mod hub;
@@ -15,10 +16,12 @@ mod settings;
 mod show;
 mod source;
 mod table;
+mod value;
 mod webhooks;
 
+pub use address::listen_address;
 pub use error::{ConfigError, ItemError};
-pub use file::{Loaded, Unknown, check_text, judge, load, read};
+pub use file::{Loaded, Unknown, judge, load, read};
 pub(crate) use hub::{HubFacts, hub_config};
 pub use keys::{
     Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_service_keys, load_signing_keys,
@@ -32,6 +35,7 @@ pub use settings::{Reloadable, Settings};
 pub use show::{changed, in_effect};
 pub use source::{FILE_NAMES, Source, find};
 pub use table::{Kind, SETTINGS, Setting};
+pub use value::check_text;
 
 use crate::auth::Keys;
 use crate::service_manager::ServiceManager;

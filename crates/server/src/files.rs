@@ -60,8 +60,15 @@ impl From<io::Error> for FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(reason) => reason.fmt(f),
-            Self::NotRegular => f.write_str("it is no regular file"),
+            Self::Unreadable(io::ErrorKind::NotFound) => f.write_str("there is no such file"),
+            Self::Unreadable(io::ErrorKind::PermissionDenied) => {
+                f.write_str("the user that this process runs as may not read it")
+            }
+            Self::Unreadable(io::ErrorKind::NotADirectory) => {
+                f.write_str("a part of its path is a file and should be a folder")
+            }
+            Self::Unreadable(reason) => write!(f, "the system failed to read it ({reason})"),
+            Self::NotRegular => f.write_str("it is not a regular file"),
             Self::TooLong { max_bytes } => {
                 write!(f, "it is longer than {} KiB", max_bytes / 1024)
             }

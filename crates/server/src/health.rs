@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use herenow_server::config::listen_address;
 use url::Url;
 
 /// Where a server is asked.
@@ -59,7 +60,7 @@ impl Target {
         if let Some(path) = first.strip_prefix("unix:") {
             return Self::Unix(path.into());
         }
-        let address = first.parse::<SocketAddr>().map(|address| match address.ip() {
+        let address = listen_address(first).map(|address| match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
             IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
             _ => address,

@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod environment;
 mod generate;
 mod handover;
 mod health;
@@ -19,7 +20,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use herenow_server::faults;
 use herenow_server::logs::Logs;
 
@@ -28,7 +29,8 @@ const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let cli = cli::Cli::parse();
+    let given = environment::heed(cli::Cli::command()).get_matches();
+    let cli = cli::Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
     if let cli::Command::LoadConfig { path } = cli.command {
         return loading::run_child(path);
     }

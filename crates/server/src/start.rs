@@ -22,6 +22,7 @@ use crate::check;
 use crate::cli::{
     Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token, Upgrade,
 };
+use crate::environment;
 use crate::generate::{self, ManualError};
 use crate::handover::{self, HandoverError, UpgradeError};
 use crate::health::{self, HealthError, Target};
@@ -166,7 +167,7 @@ fn produce(serve: Serve, logs: &Logs) -> Result<(), StartError> {
 }
 
 fn print_token(token: Token) -> Result<(), StartError> {
-    let keys = config::load_signing_keys(|name| std::env::var_os(name));
+    let keys = config::load_signing_keys(environment::variable);
     let keys = keys.map_err(StartError::Keys)?;
     warn_of_short_secret(&keys);
     let minter = Minter::new(&keys).ok_or(StartError::NoSecret)?;
@@ -182,7 +183,7 @@ fn print_token(token: Token) -> Result<(), StartError> {
 }
 
 fn print_health(health: Health) -> Result<(), StartError> {
-    let listen = std::env::var("HERENOW_LISTEN").ok();
+    let listen = environment::variable("HERENOW_LISTEN").and_then(|text| text.into_string().ok());
     let target = health.url.unwrap_or_else(|| Target::of_this_machine(listen.as_deref()));
     let said = health::ask(&target).map_err(StartError::Health)?;
     writeln!(io::stdout(), "{said}").map_err(StartError::System)

@@ -72,9 +72,12 @@ impl<'de> Visitor<'de> for StrictVisitor {
             if key == PROTOTYPE {
                 return Err(A::Error::custom("a key is `__proto__`"));
             }
-            if object.insert(key, value).is_some() {
-                return Err(A::Error::custom("a key stands twice"));
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format_args!(
+                    "the key {key:?} stands twice in an object"
+                )));
             }
+            object.insert(key, value);
         }
         Ok(Value::Object(object))
     }

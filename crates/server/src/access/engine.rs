@@ -277,7 +277,11 @@ fn failure(ctx: &Ctx, fault: Fault, program: &Program, watch: &Watch) -> Failure
         CaughtError::Error(rquickjs::Error::Allocation) => Failure::TooMuchMemory,
         CaughtError::Error(error) => threw(&shortened(&error.to_string())),
     };
-    if watch.is_over() { Failure::TooSlow } else { failure }
+    match failure {
+        Failure::Threw { place, .. } if watch.is_over() => Failure::TooSlow { place },
+        _ if watch.is_over() => Failure::TooSlow { place: None },
+        failure => failure,
+    }
 }
 
 /// As the engine words them.

@@ -29,7 +29,10 @@ pub enum Failure {
         place: Option<(String, Place)>,
     },
     /// It ran for too long.
-    TooSlow,
+    TooSlow {
+        /// The file and the place in it where it was interrupted, where known.
+        place: Option<(String, Place)>,
+    },
     /// It wanted too much memory.
     TooMuchMemory,
     /// It called itself too often.
@@ -57,7 +60,10 @@ impl fmt::Display for Failure {
             Self::Threw { message, place: Some((file, place)) } => {
                 write!(f, "it threw at {file}:{place}: {message}")
             }
-            Self::TooSlow => f.write_str("it ran for longer than it may"),
+            Self::TooSlow { place: None } => f.write_str("it ran for longer than it may"),
+            Self::TooSlow { place: Some((file, place)) } => {
+                write!(f, "it ran for longer than it may, and was stopped at {file}:{place}")
+            }
             Self::TooMuchMemory => {
                 write!(f, "it wanted more than {} MiB of memory", MEMORY_BYTES >> 20)
             }

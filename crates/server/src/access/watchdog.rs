@@ -88,7 +88,7 @@ fn watch(shared: &Arc<Shared>) {
         }
         while let Some((job, answers, may_replace)) = watched.give_up_one(Instant::now()) {
             shared.send(answers);
-            shared.complain(&job, &Outcome::Failed(Failure::TooSlow));
+            shared.complain(&job, &Outcome::Failed(Failure::TooSlow { place: None }));
             shared.send(vec![job.decided(RuleResult::Failed)]);
             if may_replace {
                 shared.start_thread();

@@ -9,6 +9,8 @@ use herenow_server::config::{
     self, ConfigError, KEY_SETTINGS, KeySetting, RENAMED, Renamed, SETTINGS, Setting,
 };
 
+use crate::environment;
+
 /// What was given, each under the name of its environment variable.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -21,7 +23,7 @@ impl Flags {
     /// The value of the flag that stands for this environment variable, or of the variable.
     pub fn or_environment(&self, name: &str) -> Option<OsString> {
         let given = self.given.iter().find(|(env, _)| *env == name);
-        given.map(|(_, value)| value.clone()).or_else(|| std::env::var_os(name))
+        given.map(|(_, value)| value.clone()).or_else(|| environment::variable(name))
     }
 
     /// Refuses a flag by the name that it had before.
@@ -33,7 +35,7 @@ impl Flags {
     pub fn over_environment(&self) -> BTreeMap<String, String> {
         let text = |text: OsString| text.to_string_lossy().into_owned();
         let mut all: BTreeMap<_, _> =
-            std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+            environment::variables().map(|(name, value)| (text(name), text(value))).collect();
         all.extend(self.given.iter().map(|(env, value)| ((*env).to_owned(), text(value.clone()))));
         all
     }

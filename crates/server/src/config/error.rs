@@ -29,7 +29,7 @@ pub enum ConfigError {
         /// And the column, from 1.
         column: usize,
         /// What is wrong there.
-        reason: &'static str,
+        reason: String,
     },
     /// The file, its default export, or its `realtime` is no object.
     NotAnObject {

@@ -11,11 +11,11 @@ use super::error::{ConfigError, shown};
 use super::namespaces::{self, RULES};
 use super::nearest::nearest;
 use super::network::{Network, NetworkError};
-use super::origin::Origin;
 use super::renamed::{self, RENAMED};
 use super::settings::Settings;
 use super::source::Source;
-use super::table::{Kind, SETTINGS, Setting};
+use super::table::{Kind, SETTINGS};
+use super::value::{expectation, set_from_json, set_from_text};
 use super::webhooks;
 use crate::access::Rules;
 
@@ -91,7 +91,9 @@ pub fn judge(
     }
     renamed::check_environment(environment)?;
     for setting in SETTINGS {
-        if let Some(text) = environment.get(setting.env) {
+        // Compose files pass a variable that is not set as an empty one.
+        let given = environment.get(setting.env).filter(|text| !text.trim().is_empty());
+        if let Some(text) = given {
             set_from_text(&mut reading.settings, setting, text)?;
         }
     }
@@ -208,82 +210,6 @@ pub(super) fn number(path: &[&str], value: &Value) -> Result<u64, Wrong> {
     number.ok_or_else(|| Wrong::value(path, value, &expectation(kind)))
 }
 
-fn set_from_json(
-    settings: &mut Settings,
-    setting: &Setting,
-    value: &Value,
-) -> Result<(), ConfigError> {
-    let wrong = || ConfigError::bad_value(setting.key, value, &expectation(setting.kind));
-    let texts = || -> Option<Vec<&str>> { value.as_array()?.iter().map(Value::as_str).collect() };
-    let bad = |item: &str, wrong| ConfigError::BadItem {
-        name: setting.key.into(),
-        item: shown(item),
-        wrong,
-    };
-    match setting.kind {
-        Kind::Number { min, max, write, .. } => {
-            let number = value.as_u64().filter(|n| (min..=max).contains(n));
-            write(settings, number.ok_or_else(wrong)?);
-        }
-        Kind::Networks { field } => {
-            let parse = |item| Network::parse(item).map_err(|error| bad(item, error.into()));
-            let texts = texts().ok_or_else(wrong)?;
-            *field(settings) = texts.into_iter().map(parse).collect::<Result<_, _>>()?;
-        }
-        Kind::Address { field } => {
-            let address = value.as_str().and_then(|text| text.parse().ok());
-            *field(settings) = Some(address.ok_or_else(wrong)?);
-        }
-        Kind::Origins { field } => {
-            let parse = |item| Origin::parse(item).map_err(|error| bad(item, error.into()));
-            let texts = texts().ok_or_else(wrong)?;
-            *field(settings) = texts.into_iter().map(parse).collect::<Result<_, _>>()?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether `text` is right for `setting`, as a flag or the environment gives it.
-pub fn check_text(setting: &Setting, text: &str) -> Result<(), ConfigError> {
-    set_from_text(&mut Settings::default(), setting, text)
-}
-
-/// The environment holds text: numbers as digits, lists with commas.
-fn set_from_text(
-    settings: &mut Settings,
-    setting: &Setting,
-    text: &str,
-) -> Result<(), ConfigError> {
-    let value = match setting.kind {
-        Kind::Number { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
-        // Compose files pass a variable that is not set as an empty one, which must not turn a
-        // list of the file into one that allows everything.
-        Kind::Networks { .. } | Kind::Origins { .. } | Kind::Address { .. }
-            if text.trim().is_empty() =>
-        {
-            return Ok(());
-        }
-        Kind::Address { .. } => text.trim().into(),
-        Kind::Networks { .. } | Kind::Origins { .. } => {
-            let items: Vec<&str> =
-                text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
-            // Commas alone are a mistake, and are shown as they are.
-            if items.is_empty() { text.into() } else { items.into() }
-        }
-    };
-    set_from_json(settings, setting, &value).map_err(|error| match error {
-        ConfigError::BadValue { found, expected, .. } => ConfigError::BadValue {
-            name: setting.env.into(),
-            found,
-            expected: expected.replace("a list of", "a comma-separated list of"),
-        },
-        ConfigError::BadItem { item, wrong, .. } => {
-            ConfigError::BadItem { name: setting.env.into(), item, wrong }
-        }
-        other => other,
-    })
-}
-
 impl Reading {
     /// What stands at `path` looks like a rule or a pattern and is never asked.
     pub(super) fn find_no_effect(&mut self, path: &[&str], reason: String) -> Result<(), Wrong> {
@@ -375,6 +301,10 @@ impl Wrong {
 pub(super) fn of(path: &[&str]) -> String {
     let mut text = String::new();
     for key in path.iter().skip(1) {
+        if !text.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.extend(["[", key, "]"]);
+            continue;
+        }
         let is_name = key.chars().all(|c| c.is_ascii_alphanumeric());
         match (is_name, text.is_empty()) {
             (true, true) => text.push_str(key),
@@ -387,17 +317,6 @@ pub(super) fn of(path: &[&str]) -> String {
 
 /// What the client libraries keep to.
 const CLIENT_PING_INTERVAL_MS: u64 = 30_000;
-
-fn expectation(kind: Kind) -> String {
-    match kind {
-        Kind::Number { unit, min, max, .. } => {
-            format!("a whole number of {unit} from {min} to {max}")
-        }
-        Kind::Networks { .. } => "a list of addresses or networks such as 10.0.0.0/8".into(),
-        Kind::Address { .. } => "an address and a port such as 127.0.0.1:9460".into(),
-        Kind::Origins { .. } => "a list of origins such as https://example.com".into(),
-    }
-}
 
 #[cfg(test)]
 mod tests;

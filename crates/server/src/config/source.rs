@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::error::Category;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, shown};
 use crate::access::{MAX_CONFIG_BYTES, Program};
 use crate::files;
 use crate::strict_json::Strict;
@@ -80,10 +80,7 @@ impl Source {
             file: name_of(path),
             line: error.line(),
             column: error.column(),
-            reason: match error.classify() {
-                Category::Data => "a key stands twice in one object, or is `__proto__`",
-                Category::Io | Category::Syntax | Category::Eof => "this is no JSON",
-            },
+            reason: reason_of(&error),
         })?;
         describe_nul(&mut value);
         let Value::Object(mut file) = value else {
@@ -126,6 +123,18 @@ impl Source {
         match place {
             Some(place) => format!("{}:{place}", self.name),
             None => self.name.clone(),
+        }
+    }
+}
+
+/// What is wrong, without the place, which is said in front of it.
+fn reason_of(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let reason = said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason);
+    match error.classify() {
+        Category::Data => shown(reason),
+        Category::Io | Category::Syntax | Category::Eof => {
+            format!("this is not JSON: {}", shown(reason))
         }
     }
 }

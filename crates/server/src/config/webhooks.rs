@@ -109,8 +109,11 @@ fn patterns(number: &str, value: &Value, reading: &mut Reading) -> Result<Vec<Pa
     let wrong = || Wrong::value(&path, value, &right);
     let items = value.as_array().filter(|items| (1..=MAX_PATTERNS).contains(&items.len()));
     let mut patterns = Vec::new();
-    for item in items.ok_or_else(wrong)? {
-        let text = item.as_str().ok_or_else(wrong)?;
+    for (place, item) in items.ok_or_else(wrong)?.iter().enumerate() {
+        let place = place.to_string();
+        let item_path = [&path[..], &[&place]].concat();
+        let text = item.as_str();
+        let text = text.ok_or_else(|| Wrong::value(&item_path, item, "a pattern, a string"))?;
         patterns.extend(pattern(&path, text, reading)?);
     }
     Ok(patterns)
@@ -122,7 +125,8 @@ fn events(number: &str, value: &Value) -> Result<EventKinds, Wrong> {
     let right = format!("a list of events: {}", known.join(", "));
     let items = value.as_array().filter(|items| !items.is_empty());
     let mut events = EventKinds::NONE;
-    for item in items.ok_or_else(|| Wrong::value(&path, value, &right))? {
+    let items = items.ok_or_else(|| Wrong::value(&path, value, &right))?;
+    for (place, item) in items.iter().enumerate() {
         let text = item.as_str().unwrap_or_default();
         let Some(kind) = EventKind::ALL.into_iter().find(|kind| kind.as_str() == text) else {
             let right = match nearest(text, known) {
@@ -135,7 +139,8 @@ fn events(number: &str, value: &Value) -> Result<EventKinds, Wrong> {
                 Some(meant) => format!("`{meant}`"),
                 None => format!("one of {}", known.join(", ")),
             };
-            return Err(Wrong::value(&path, item, &right));
+            let place = place.to_string();
+            return Err(Wrong::value(&[&path[..], &[&place]].concat(), item, &right));
         };
         events = events.with(kind);
     }

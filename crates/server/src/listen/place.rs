@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use herenow_server::config::listen_address;
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -25,10 +27,10 @@ impl FromStr for Place {
                 Err("the path of a Unix socket has at most 100 bytes; choose a shorter one")
             }
             Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| {
-                "write an address and a port such as 0.0.0.0:4600, or a path such as \
-                 unix:/run/herenow.sock"
-            }),
+            None => listen_address(text).map(Self::Tcp).ok_or(
+                "write an address and a port such as 0.0.0.0:4600 or localhost:4600, or a path such \
+                 as unix:/run/herenow.sock",
+            ),
         }
     }
 }
@@ -57,9 +59,20 @@ mod tests {
             let place: Place = text.parse().expect(text);
             assert_eq!(place.to_string(), text);
         }
+        let place: Place = "localhost:4600".parse().expect("a name that every machine has");
+        assert_eq!(place.to_string(), "127.0.0.1:4600");
         let long = format!("unix:/{}", "x".repeat(MAX_PATH_BYTES));
-        for text in ["", "4600", "localhost:4600", "unix:", "/run/herenow.sock", &long, "unix:a\0b"]
-        {
+        for text in [
+            "",
+            "4600",
+            "localhost",
+            "localhost:",
+            "example.com:80",
+            "unix:",
+            "/run/herenow.sock",
+            &long,
+            "unix:a\0b",
+        ] {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
     }

@@ -43,7 +43,7 @@ fn complaint(refused: Result<JwksFile, JwksFileError>) -> String {
 #[test]
 fn a_file_that_cannot_be_used_is_named_with_the_reason() {
     let said = complaint(JwksFile::open(Path::new("/nowhere/keys.json")));
-    assert_eq!(said, "the JWKS file /nowhere/keys.json cannot be read: entity not found");
+    assert_eq!(said, "the JWKS file /nowhere/keys.json cannot be read: there is no such file");
     let scratch = Scratch::new("unusable", b"{}");
     let said = complaint(JwksFile::open(&scratch.0));
     assert!(said.contains("herenow-unusable") && said.contains("JSON object"), "{said}");

@@ -85,8 +85,11 @@ fn a_json_file_is_read_as_strictly() {
             "{\"realtime\":{\"presenceTTL\":60000,\n\"presenceTTL\":90000}}",
             "edgebase.config.json:2:",
         ),
-        (r#"{"realtime":{"maxMembers":5},"realtime":{}}"#, "a key stands twice in one object"),
-        (r#"{"realtime":{"__proto__":{}}}"#, "or is `__proto__`"),
+        (
+            r#"{"realtime":{"maxMembers":5},"realtime":{}}"#,
+            "1:43: the key \"realtime\" stands twice in an object",
+        ),
+        (r#"{"realtime":{"__proto__":{}}}"#, "a key is `__proto__`"),
         (
             "{\"realtime\":{\"namespaces\":{\"presence:*\":{\"access\":{\"subscribe\":\"\\u0000a function\"}}}}}",
             "a text that begins with U+0000; it should be a function",

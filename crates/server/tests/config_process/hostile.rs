@@ -57,7 +57,10 @@ async fn a_file_that_is_gone_leaves_the_rules_in_force() {
         }
         running.hang_up();
         let said = running.wait_for("stays in force");
-        assert!(said.contains("edgebase.config.ts cannot be read: entity not found"), "{said}");
+        assert!(
+            said.contains("edgebase.config.ts cannot be read: there is no such file"),
+            "{said}"
+        );
         running.expect_denied().await;
     }
     folder.write(PUBLIC);

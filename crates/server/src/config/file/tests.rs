@@ -1,5 +1,6 @@
 //! Settings as operators write them, right and wrong.
 
+use super::super::{Origin, check_text};
 use super::*;
 
 fn parse(json: &str) -> Result<Reading, ConfigError> {
@@ -93,12 +94,28 @@ fn a_value_of_the_wrong_type_or_out_of_bounds_is_refused_with_what_would_be_righ
         let right = "it should be a whole number of ms from 1000 to 86400000";
         assert!(said.contains(right), "{said}");
     }
-    for value in [r#""10.0.0.0/8""#, "[1]"] {
-        let said = complaint(&format!("{{\"trustedProxies\": {value}}}"));
-        assert!(said.contains("a list of addresses or networks"), "{said}");
-        let said = complaint(&format!("{{\"allowedOrigins\": {value}}}"));
-        assert!(said.contains("a list of origins"), "{said}");
+    let said = complaint("{\"trustedProxies\": \"10.0.0.0/8\"}");
+    assert!(said.contains("a list of addresses or networks"), "{said}");
+    let said = complaint("{\"allowedOrigins\": \"https://a.b\"}");
+    assert!(said.contains("a list of origins"), "{said}");
+}
+
+#[test]
+fn an_item_of_the_wrong_type_is_named_by_its_place_in_the_list() {
+    for (setting, right) in [("trustedProxies", "a network"), ("allowedOrigins", "an origin")] {
+        let list = if setting == "trustedProxies" { "10.0.0.1" } else { "https://a.b" };
+        let said = complaint(&format!("{{\"{setting}\": [\"{list}\", 7]}}"));
+        let expected = format!("`{setting}[1]` is 7; it should be ");
+        assert!(said.contains(&expected) && said.contains(right), "{said}");
     }
+    let webhook = |fields: &str| {
+        let webhook = format!("{{\"url\": \"https://a.b/\", {fields}}}");
+        complaint(&format!("{{\"webhooks\": [{webhook}]}}"))
+    };
+    let said = webhook("\"channels\": [\"presence:*\", null]");
+    assert!(said.contains("`webhooks[0].channels[1]` is null; it should be"), "{said}");
+    let said = webhook("\"channels\": [\"presence:*\"], \"events\": [7]");
+    assert!(said.contains("`webhooks[0].events[0]` is 7; it should be"), "{said}");
 }
 
 #[test]
