@@ -277,7 +277,10 @@ fn what_is_wrong_is_pointed_at_in_the_file_as_it_was_written() {
             "type T = { a: 1 };\n\nthrow new Error('not today');\nexport default {}",
             "at edgebase.config.ts:3:11: Error: not today",
         ),
-        ("\nfor (;;) {}\nexport default {}", "and was stopped at edgebase.config.ts:2:"),
+        (
+            "\nfor (;;) {}\nexport default {}",
+            "in the function or statement at edgebase.config.ts:2:",
+        ),
         (
             "const all = []; for (;;) all.push(new Uint8Array(1 << 20));\nexport default {}",
             "16 MiB",

@@ -1,6 +1,8 @@
 //! The binary in the hands of an operator: variables that nobody has set, names, places and files as
 //! people write them.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 
 use herenow_testing::{Folder, Process};
@@ -95,8 +97,8 @@ fn what_is_wrong_in_a_configuration_is_said_with_its_place() {
         ),
         (
             "edgebase.config.ts",
-            "const forever = () => {\n  for (;;) {}\n};\nforever();\nexport default {};",
-            "and was stopped at edgebase.config.ts:2:",
+            "const forever = () => {\n  let n = 0;\n  for (;;) n += 1;\n};\nforever();\nexport default {};",
+            "in the function or statement at edgebase.config.ts:1:7",
         ),
         (
             "edgebase.config.ts",
@@ -109,5 +111,36 @@ fn what_is_wrong_in_a_configuration_is_said_with_its_place() {
         let (code, said) = outcome(herenow(&["check"]).current_dir(folder.path()));
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+}
+
+#[test]
+fn a_request_without_a_host_or_with_two_is_answered_400() {
+    let mut serve = herenow(&["serve", "--listen", "127.0.0.1:0"]);
+    serve.env("JWT_USER_SECRET", "x".repeat(32));
+    let process = Process::spawn(&mut serve);
+    let address = process.wait_for_address();
+    let status = |request: &str| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let request = format!("GET {request}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer.split(' ').nth(1).expect("a status").to_owned()
+    };
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (request, expected) in [
+        ("/health HTTP/1.1".to_owned(), "400"),
+        ("/health HTTP/1.1\r\nHost: a\r\nHost: a".into(), "400"),
+        ("/health HTTP/1.1\r\nHost: a\r\nX: y\r\nhost: b".into(), "400"),
+        (format!("/api/realtime HTTP/1.1\r\n{upgrade}"), "400"),
+        ("/nowhere HTTP/1.1".into(), "400"),
+        ("/health HTTP/1.0\r\nHost: a\r\nHost: b".into(), "400"),
+        ("/health HTTP/1.1\r\nHost: a".into(), "200"),
+        ("/health HTTP/1.1\r\nHost:".into(), "200"),
+        ("/health HTTP/1.0".into(), "200"),
+    ] {
+        assert_eq!(status(&request), expected, "{request}");
     }
 }

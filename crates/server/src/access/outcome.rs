@@ -62,7 +62,10 @@ impl fmt::Display for Failure {
             }
             Self::TooSlow { place: None } => f.write_str("it ran for longer than it may"),
             Self::TooSlow { place: Some((file, place)) } => {
-                write!(f, "it ran for longer than it may, and was stopped at {file}:{place}")
+                write!(
+                    f,
+                    "it ran for longer than it may, in the function or statement at {file}:{place}"
+                )
             }
             Self::TooMuchMemory => {
                 write!(f, "it wanted more than {} MiB of memory", MEMORY_BYTES >> 20)

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use herenow_wire::DefaultChannel;
 use hyper::body::{Body, Incoming};
-use hyper::header::{HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, StatusCode, Version};
 
 use super::metrics_access::{self, Reader};
 use super::visit::{Upgraded, Visit};
@@ -26,6 +26,9 @@ impl Visit {
         request: Request<Incoming>,
         upgraded: &OnceLock<Upgraded>,
     ) -> Answer {
+        if !names_one_host(&request) {
+            return answer::text(StatusCode::BAD_REQUEST, NO_HOST);
+        }
         let door = &*self.door;
         let path = request.uri().path();
         if self.port == Port::Metrics {
@@ -131,6 +134,15 @@ impl Visit {
     }
 }
 
+/// Whether a request names the host that it is for, and no second one. A proxy and a server that take
+/// different ones for the host disagree on who is asked, so RFC 9112 demands 400.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
+}
+
 fn metrics_page(door: &FrontDoor) -> Answer {
     let page = metrics::render(&door.loops.metrics(), &door.metrics, &door.webhooks.metrics());
     answer::body(StatusCode::OK, "text/plain; version=0.0.4", page.into())
@@ -155,6 +167,7 @@ fn come_back_later(status: StatusCode, sentence: &'static str) -> Answer {
     answer::with_headers(answer::text(status, sentence), [(RETRY_AFTER, RETRY_AFTER_S)])
 }
 
+const NO_HOST: &str = "The request needs one Host header.\n";
 const WELCOME: &str = "This is Herenow, a presence server. WebSockets open at /api/realtime; \
                        docs/protocol.md of the project says what to send.\n";
 const ADDRESS_FULL: &str = "Too many connections of this address have not authenticated.\n";

@@ -65,7 +65,7 @@ fn each_way_to_fail_has_its_name() {
 }
 
 #[test]
-fn a_loop_without_an_end_is_named_with_the_line_that_its_author_wrote() {
+fn a_loop_without_an_end_is_named_with_its_function() {
     let mut engine = engine("() => {\n  let n: number = 0;\n  for (;;) n += 1;\n}");
     let Outcome::Failed(Failure::TooSlow { place: Some((file, place)) }) = call(&mut engine) else {
         panic!("it is stopped somewhere");
