@@ -39,6 +39,8 @@ const KUBERNETES: [&str; 3] = ["tcp://", "udp://", "sctp://"];
 
 fn is_meant(name: &OsStr, value: &OsStr) -> bool {
     let (name, value) = (name.as_encoded_bytes(), value.as_encoded_bytes());
+    let is_own = name.starts_with(OWN_PREFIX.as_bytes());
     let is_address = KUBERNETES.iter().any(|scheme| value.starts_with(scheme.as_bytes()));
-    !value.is_empty() && !(is_address && name.starts_with(OWN_PREFIX.as_bytes()))
+    let is_from_kubernetes = is_own && is_address;
+    !value.is_empty() && !is_from_kubernetes
 }
