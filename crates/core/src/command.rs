@@ -2,6 +2,7 @@
 
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
 
+use crate::audience::Audience;
 use crate::change::{Op, Owner, Snapshot};
 use crate::channel::Put;
 use crate::session::Session;
@@ -128,6 +129,18 @@ pub enum Command {
 }
 
 impl Command {
+    /// What a peer says of a channel whose map was lost: all of its subscribers request a snapshot anew.
+    /// `tracker` tells for a subscriber's slot who shows something in the channel.
+    pub fn recover(
+        (channel, peer): (ChannelName, Peer),
+        audience: &mut Audience,
+        tracker: impl Fn(u32) -> Option<(ConnectionId, Owner)>,
+    ) -> Self {
+        let trackers = audience.slots(&channel).filter_map(tracker).collect();
+        let request_id = audience.request_for_all(&channel);
+        Self::Recover { channel, peer, request_id, trackers }
+    }
+
     /// The channel it is about, which says what shard it goes to.
     pub fn channel(&self) -> &ChannelName {
         match self {

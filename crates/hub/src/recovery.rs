@@ -46,19 +46,15 @@ impl<I: Io> Work<'_, I> {
     /// Tells a shard that has lost its maps who here subscribes to its channels and who tracked.
     fn report(&mut self, shard: u16) {
         for channel in self.hub.audience.channels_of(shard) {
-            let slots = self.hub.audience.slots(&channel);
-            let sessions = slots.filter_map(|slot| self.hub.connections.get(slot));
-            let trackers = sessions
-                .map(|connection| &connection.session)
-                .filter(|session| session.tracked().any(|name| *name == channel));
-            let trackers = trackers.map(|session| (session.connection(), OWNER)).collect();
-            let request_id = self.hub.audience.request_for_all(&channel);
-            self.command(Command::Recover {
-                channel,
-                peer: self.hub.config.me,
-                request_id,
-                trackers,
-            });
+            let connections = &self.hub.connections;
+            let tracker = |slot| {
+                let session = &connections.get(slot)?.session;
+                let is_here = session.tracked().any(|name| *name == channel);
+                is_here.then(|| (session.connection(), OWNER))
+            };
+            let me = (channel.clone(), self.hub.config.me);
+            let recover = Command::recover(me, &mut self.hub.audience, tracker);
+            self.command(recover);
         }
         for channel in self.channels_of_absent(shard) {
             self.resend_for_absent(&channel);

@@ -99,17 +99,17 @@ impl World {
     /// What a peer knows of the maps that were lost.
     fn report(&mut self, of: usize) {
         for channel in self.names.clone() {
-            let audience = &mut self.peers[of].audience;
-            if audience.count(&channel) == 0 {
+            let peer = &mut self.peers[of];
+            if peer.audience.count(&channel) == 0 {
                 continue;
             }
-            let request_id = audience.request_for_all(&channel);
-            let slots = audience.slots(&channel).map(|slot| slot as usize);
-            let slots: Vec<usize> = slots.collect();
-            let trackers = slots.iter().filter(|slot| self.shows(**slot, &channel).is_some());
-            let trackers = trackers.map(|slot| (self.people[*slot].connection, OWNER)).collect();
-            let recover = Command::Recover { channel, peer: peer_of(of), request_id, trackers };
-            self.peers[of].to_shard.push_back(recover);
+            let tracker = |slot: u32| {
+                let one = &self.people[slot as usize];
+                one.channels.get(&channel)?.as_ref().map(|_| (one.connection, OWNER))
+            };
+            let of = (channel.clone(), peer_of(of));
+            let recover = Command::recover(of, &mut peer.audience, tracker);
+            peer.to_shard.push_back(recover);
         }
     }
 }
