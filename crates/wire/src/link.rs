@@ -6,6 +6,7 @@
 //! allocates more than the bytes in front of it justify.
 
 mod bytes;
+mod fields;
 mod item;
 mod item_codec;
 mod parts;
