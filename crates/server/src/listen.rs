@@ -5,6 +5,7 @@ mod error;
 mod place;
 mod unix_socket;
 
+use error::Holder;
 pub use error::ListenError;
 pub use place::Place;
 
@@ -173,7 +174,9 @@ fn listen(
         Ok((listener, address))
     };
     bound().map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => ListenError::PortTaken { address, flag },
+        io::ErrorKind::AddrInUse => {
+            ListenError::PortTaken { address, flag, by: Holder::of(address) }
+        }
         _ => ListenError::System { place: Place::Tcp(address), flag, error },
     })
 }

@@ -1,5 +1,5 @@
-//! Takes a changed configuration over while the server runs: on SIGHUP, and where somebody
-//! develops, when a file changes. A broken one changes nothing. What only a start can set is named
+//! Takes a changed configuration over while the server runs: on SIGHUP in production, and
+//! for development when a file changes. A broken one changes nothing. What only a start can set is named
 //! and left.
 
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ use crate::start::{config_path, load_config};
 pub enum Trigger {
     /// SIGHUP.
     Signal,
-    /// SIGHUP, and a change of one of its files.
-    SignalOrChange,
+    /// A change of one of its files. SIGHUP comes from a terminal that closes, and ends the process.
+    Change,
 }
 
 /// What the running server was started with.
@@ -72,10 +72,10 @@ impl Running {
 pub async fn keep_up(
     mut running: Running,
     trigger: Trigger,
-    mut hangup: Signal,
+    mut hangup: Option<Signal>,
     reloads: mpsc::Sender<Reloadable>,
 ) {
-    let mut ticks = (trigger == Trigger::SignalOrChange).then(|| {
+    let mut ticks = (trigger == Trigger::Change).then(|| {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
@@ -83,13 +83,13 @@ pub async fn keep_up(
     // Under a signal alone nothing is compared: looking at files may block this thread.
     let stamps = |running: &Running| match trigger {
         Trigger::Signal => Vec::new(),
-        Trigger::SignalOrChange => stamps(running),
+        Trigger::Change => stamps(running),
     };
     let mut seen = stamps(&running);
     let mut complaint: Option<Complaint> = None;
     loop {
         let is_asked = tokio::select! {
-            signal = hangup.recv() => signal.is_some(),
+            is_asked = next_signal(&mut hangup) => is_asked,
             () = next(&mut ticks) => false,
             () = reloads.closed() => return,
         };
@@ -163,6 +163,13 @@ fn complain(error: &LoadError, before: Option<Complaint>, is_asked: bool) -> Com
         tracing::error!(reason, "the configuration is broken; the one before stays in force");
     }
     Complaint { reason, is_costly: error.is_costly() }
+}
+
+async fn next_signal(hangup: &mut Option<Signal>) -> bool {
+    match hangup {
+        Some(hangup) => hangup.recv().await.is_some(),
+        None => std::future::pending().await,
+    }
 }
 
 async fn next(ticks: &mut Option<Interval>) {

@@ -58,7 +58,7 @@ impl Serving {
         let listening = listening.map_err(StartError::Listen)?;
         // Heard from before anybody is told that the server is there: who has read that may send
         // one.
-        let Signals { stopped, hangup, handover } = Signals::listen(logs)?;
+        let Signals { stopped, hangup, handover } = Signals::listen(trigger, logs)?;
         let service_manager = config.service_manager.clone();
         let server = Server::start(config).map_err(StartError::Run)?;
         match predecessor {
@@ -107,16 +107,21 @@ fn name_successor(pid_file: &mut PidFile) {
 
 struct Signals {
     stopped: oneshot::Receiver<()>,
-    hangup: Signal,
+    /// Read the configuration again.
+    hangup: Option<Signal>,
     /// Start the program anew, and hand over to it.
     handover: Signal,
 }
 
 impl Signals {
-    fn listen(logs: &Logs) -> Result<Self, StartError> {
+    fn listen(trigger: Trigger, logs: &Logs) -> Result<Self, StartError> {
         let hear = |kind| signal(kind).map_err(StartError::System);
-        let (hangup, handover) = (hear(SignalKind::hangup())?, hear(SignalKind::user_defined2())?);
-        let stopped = stop::listen(logs.clone()).map_err(StartError::System)?;
+        let (hangup, ends) = match trigger {
+            Trigger::Signal => (Some(hear(SignalKind::hangup())?), stop::ENDS_A_SERVER),
+            Trigger::Change => (None, stop::ENDS_WITH_ITS_TERMINAL),
+        };
+        let handover = hear(SignalKind::user_defined2())?;
+        let stopped = stop::listen(ends, logs.clone()).map_err(StartError::System)?;
         Ok(Self { stopped, hangup, handover })
     }
 }

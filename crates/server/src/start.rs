@@ -128,7 +128,7 @@ fn develop(dev: Dev, started: Instant, logs: &Logs) -> Result<(), StartError> {
             let _ = writeln!(io::stdout(), "{}", greeting(address, started, run_key.as_ref()));
         }
     };
-    let trigger = Trigger::SignalOrChange;
+    let trigger = Trigger::Change;
     let serving = Serving { config, wanted, running, trigger, pid_file: None };
     serving.serve(logs, announce)
 }

@@ -1,4 +1,4 @@
-//! Hears SIGTERM and SIGINT, and sees to it that the process ends: in order if it can, and whatever
+//! Hears the signals that end the process, and sees to it that the process ends: in order if it can, and whatever
 //! it does otherwise. Runs on threads of its own, so that nothing that hangs can keep it.
 
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use herenow_server::logs::Logs;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 
@@ -18,9 +18,14 @@ const LAST_LINE_TIME: Duration = Duration::from_millis(500);
 /// The exit code of a process that did not stop in order.
 pub const CUT_SHORT_EXIT_CODE: u8 = 3;
 
-/// Hears the signals from now on. What it returns is ready at the first one.
-pub fn listen(logs: Logs) -> io::Result<oneshot::Receiver<()>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+/// What ends a server.
+pub const ENDS_A_SERVER: &[i32] = &[SIGTERM, SIGINT];
+/// What ends a server that runs in a terminal: a terminal that closes sends SIGHUP.
+pub const ENDS_WITH_ITS_TERMINAL: &[i32] = &[SIGTERM, SIGINT, SIGHUP];
+
+/// Hears these signals from now on. What it returns is ready at the first one.
+pub fn listen(signals: &[i32], logs: Logs) -> io::Result<oneshot::Receiver<()>> {
+    let mut signals = Signals::new(signals)?;
     let (stop, stopped) = oneshot::channel();
     let (heard, hears) = channel();
     let thread = |name: &str| std::thread::Builder::new().name(name.into());

@@ -1,9 +1,10 @@
 //! Why the process cannot listen, as one sentence that says what to change.
 
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Place;
 
@@ -11,7 +12,7 @@ use super::Place;
 #[derive(Debug)]
 pub enum ListenError {
     /// Another program has the port.
-    PortTaken { address: SocketAddr, flag: &'static str },
+    PortTaken { address: SocketAddr, flag: &'static str, by: Holder },
     /// A process that lives listens at the path.
     PathTaken { path: PathBuf },
     /// What lies at the path is not a stream socket, and is not removed.
@@ -28,10 +29,42 @@ pub enum ListenError {
     MetricsForNobody { address: SocketAddr },
 }
 
+/// Which program has a port.
+#[derive(Clone, Copy, Debug)]
+pub enum Holder {
+    /// `herenow dev`.
+    Dev,
+    /// One that does not answer as `herenow dev` does.
+    Other,
+}
+
+impl Holder {
+    /// Asks whoever listens at the address for what `herenow dev` alone has.
+    pub fn of(address: SocketAddr) -> Self {
+        if Self::answers_as_dev(address).unwrap_or(false) { Self::Dev } else { Self::Other }
+    }
+
+    /// A `GET` of the page that takes only a `POST`.
+    fn answers_as_dev(address: SocketAddr) -> io::Result<bool> {
+        const REQUEST: &[u8] = b"GET /dev/token HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        const ANSWER: &[u8] = b"HTTP/1.1 405 ";
+        let mut stream = TcpStream::connect_timeout(&address, ASK_TIME)?;
+        stream.set_read_timeout(Some(ASK_TIME))?;
+        stream.set_write_timeout(Some(ASK_TIME))?;
+        stream.write_all(REQUEST)?;
+        let mut answer = [0; ANSWER.len()];
+        stream.read_exact(&mut answer)?;
+        Ok(answer == ANSWER)
+    }
+}
+
+/// How long another program may take for each step of an answer.
+const ASK_TIME: Duration = Duration::from_secs(1);
+
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PortTaken { address, flag } => {
+            Self::PortTaken { address, flag, by } => {
                 let (host, port) = (address.ip(), address.port());
                 let next = port.wrapping_add(1).max(1024);
                 let example = match *flag {
@@ -40,8 +73,8 @@ impl fmt::Display for ListenError {
                 };
                 write!(
                     f,
-                    "port {port} on {host} is taken by another program. Stop that one, or choose \
-                     another port with `{example}`."
+                    "port {port} on {host} is taken by {by}. Stop that one, or choose another port \
+                     with `{example}`."
                 )
             }
             Self::PathTaken { path } => write!(
@@ -75,6 +108,15 @@ impl fmt::Display for ListenError {
                  token with METRICS_TOKEN_FILE."
             ),
         }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dev => "another `herenow dev`",
+            Self::Other => "another program",
+        })
     }
 }
 
