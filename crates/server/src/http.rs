@@ -28,6 +28,7 @@ use crate::admission::{Admission, AdmissionDecision};
 use crate::auth::{Minter, RunKey, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
 use crate::config::{Pages, Settings};
+use crate::line_rate::LineRate;
 use crate::listener::Listener;
 use crate::loops::Loops;
 use crate::metrics::DoorMetrics;
@@ -50,6 +51,8 @@ pub(crate) struct FrontDoor {
     /// The token that opens the metrics.
     pub metrics_token: Option<Secret>,
     pub metrics: DoorMetrics,
+    /// How often refused origins are logged.
+    pub refused_origins: LineRate,
     pub webhooks: Webhooks,
     /// What backends ask.
     pub api: Api,

@@ -19,6 +19,7 @@ mod explanation;
 pub mod faults;
 pub mod files;
 mod http;
+mod line_rate;
 mod listener;
 pub mod logs;
 pub mod loops;
@@ -52,6 +53,7 @@ use auth::{Following, Minter, RunKey, Secret, ServiceKeys, Verifier};
 use backend::{Backend, Backends};
 use config::{Config, Pages, Reloadable, Settings};
 use http::{Api, FrontDoor};
+use line_rate::LineRate;
 use loops::{ControlVersion, Loops, Outlets};
 use metrics::DoorMetrics;
 use probe::Probe;
@@ -212,6 +214,7 @@ impl Server {
             run_key: self.run_key,
             metrics_token: self.metrics_token,
             metrics: DoorMetrics::default(),
+            refused_origins: LineRate::default(),
             webhooks: webhooks.clone(),
             api: Api::new(backend, self.service_keys, draining.clone()),
             opened: tokio::time::Instant::now(),

@@ -15,6 +15,7 @@ use crate::auth::{TokenError, Verifier};
 use crate::clock;
 use crate::durations::{BesideLoops, TokenResult};
 use crate::faults::contain;
+use crate::line_rate::LineRate;
 use crate::mailbox::{Mail, Mailbox};
 
 /// See the module. Clones share the threads, which end with the last of them.
@@ -55,6 +56,7 @@ struct Checks {
     verifier: Arc<Verifier>,
     remembers: Remembers,
     counts: Arc<BesideLoops>,
+    refusals: Arc<LineRate>,
 }
 
 #[derive(Debug)]
@@ -90,7 +92,7 @@ impl Verification {
         mailboxes: Arc<[Mailbox]>,
         counts: Arc<BesideLoops>,
     ) -> io::Result<Self> {
-        let checks = Checks { verifier, remembers, counts };
+        let checks = Checks { verifier, remembers, counts, refusals: Arc::default() };
         if !checks.verifier.has_public_keys() {
             return Ok(Self { checks, pool: None });
         }
@@ -228,11 +230,21 @@ impl Checks {
         let facts = (self.remembers == Remembers::Causes).then(facts);
         let counted = result.as_ref().map_or_else(|error| (*error).into(), |_| TokenResult::Valid);
         self.counts.tokens.observe(counted, job.came);
+        if let Err(error) = &result {
+            self.report(error);
+        }
         let verified = job.with(result.map_err(|error| match error {
             TokenError::NoKey => AuthRefusal::NoKey,
             error => AuthRefusal::Bad(error.to_string().into()),
         }));
         VerifiedToken { facts, ..verified }
+    }
+
+    /// The sentence quotes nothing of the token.
+    fn report(&self, error: &TokenError) {
+        if let Some(left_out) = self.refusals.take(Instant::now()) {
+            tracing::info!(reason = %error, left_out, "a token was refused");
+        }
     }
 
     fn give_up(&self, job: Job) -> VerifiedToken {

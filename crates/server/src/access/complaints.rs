@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::outcome::{Failure, Outcome};
 use super::pool::Job;
+use crate::line_rate::LineRate;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     window: Mutex<Option<Window>>,
+    denials: LineRate,
 }
 
 /// How many lines have been written since when.
@@ -35,6 +37,20 @@ impl Complaints {
                 user = job.user.as_ref().map(|user| user.as_str()),
                 reason = %outcome,
                 "an access rule denied, since it did not return true or false"
+            );
+        }
+    }
+
+    /// A rule returned `false`. That is no mistake of the rule, and still the answer to an operator
+    /// who asks why a user sees nothing.
+    pub(super) fn denied(&self, pattern: &str, job: &Job) {
+        if let Some(left_out) = self.denials.take(Instant::now()) {
+            tracing::info!(
+                pattern,
+                rule = job.function.name(),
+                user = job.user.as_ref().map(|user| user.as_str()),
+                left_out,
+                "an access rule returned false"
             );
         }
     }

@@ -305,7 +305,10 @@ impl<'a> Worker<'a> {
         }
         match outcome {
             Outcome::Granted => RuleResult::Granted,
-            Outcome::Denied => RuleResult::Denied,
+            Outcome::Denied => {
+                shared.complaints.denied(shared.rules.rows()[job.row].0.as_str(), job);
+                RuleResult::Denied
+            }
             outcome => {
                 shared.complain(job, &outcome);
                 RuleResult::Failed

@@ -2,10 +2,11 @@
 //! `upgrade`, `console` and `dev`.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use herenow_wire::DefaultChannel;
 use hyper::body::{Body, Incoming};
-use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
+use hyper::header::{HOST, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode, Version};
 
 use super::metrics_access::{self, Reader};
@@ -15,8 +16,11 @@ use crate::admission::AdmissionDecision;
 use crate::answer::{self, Answer};
 use crate::client_address::Client;
 use crate::config::Pages;
-use crate::upgrade::{self, RequestHead};
+use crate::upgrade::{self, NoUpgrade, RequestHead};
 use crate::{console, dev, metrics};
+
+/// Of an origin that is logged.
+const SHOWN_ORIGIN_CHARS: usize = 200;
 
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
@@ -72,6 +76,9 @@ impl Visit {
             Ok(handshake) if request.body().is_end_stream() => handshake,
             Ok(_) => return answer::text(StatusCode::BAD_REQUEST, "An upgrade has no body.\n"),
             Err(refusal) => {
+                if refusal == NoUpgrade::Origin {
+                    self.report_origin(request.headers().get(ORIGIN));
+                }
                 let refused = answer::text(refusal.status(), refusal.sentence());
                 return answer::with_headers(refused, refusal.headers());
             }
@@ -106,6 +113,20 @@ impl Visit {
         let mut switching = Answer::default();
         *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         answer::with_headers(switching, handshake.headers())
+    }
+
+    /// The origin is what a page in a browser has, or anything that another client sends.
+    fn report_origin(&self, origin: Option<&HeaderValue>) {
+        let Some(left_out) = self.door.refused_origins.take(Instant::now()) else { return };
+        let origin = origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+        let origin = origin.unwrap_or_default();
+        let shown: String = origin.chars().take(SHOWN_ORIGIN_CHARS).collect();
+        tracing::info!(
+            origin = ?shown,
+            peer = %self.peer,
+            left_out,
+            "a page was refused, since allowedOrigins does not name its origin"
+        );
     }
 
     /// Without a service key there is nothing that the console could show.
