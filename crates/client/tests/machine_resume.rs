@@ -187,6 +187,19 @@ fn a_word_that_was_answered_is_not_said_again() {
 }
 
 #[test]
+fn an_answer_to_an_earlier_unsubscribe_is_none_to_a_later_one() {
+    let mut bench = Bench::connected();
+    bench.input(track());
+    assert_eq!(bench.input(Input::Untrack(a())), [send(UNSUBSCRIBE)]);
+    bench.input(track());
+    assert_eq!(bench.input(Input::Untrack(a())), [send(UNSUBSCRIBE)]);
+    bench.text(r#"{"type":"unsubscribed","channel":"presence:a"}"#);
+    bench.lose();
+    bench.reopen();
+    assert_eq!(bench.text(&success("c1", "")), [send(UNSUBSCRIBE), signed_in("c1")]);
+}
+
+#[test]
 fn a_place_that_was_not_given_needs_no_tidying() {
     let mut bench = Bench::connected();
     bench.input(track());

@@ -23,7 +23,10 @@ impl Machine {
             self.backoff = Backoff::default();
         }
         if self.leaving.is_late(&message) {
+            // Only the last answer is about all that was given up: one to an earlier `unsubscribe` says
+            // nothing of a later one, which may not have arrived.
             if let ServerMessage::Unsubscribed { channel, code: None, .. } = message
+                && !self.leaving.expects(&channel)
                 && let Some(place) = &mut self.place
             {
                 place.given_up.remove(&channel);

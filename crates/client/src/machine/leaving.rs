@@ -23,6 +23,11 @@ impl Leaving {
         self.0.clear();
     }
 
+    /// Whether an `unsubscribe` of the channel has not been answered.
+    pub(super) fn expects(&self, channel: &ChannelName) -> bool {
+        self.0.contains_key(channel)
+    }
+
     /// Whether the message is to an old subscription; counts it, where it is an answer.
     pub(super) fn is_late(&mut self, message: &ServerMessage) -> bool {
         if is_error(message, ErrorCode::RateLimited) {
