@@ -62,7 +62,7 @@ fn a_file_that_has_become_a_fifo_keeps_the_keys_and_is_not_waited_for() {
     let made = std::process::Command::new("mkfifo").arg(&scratch.0).status();
     assert!(made.expect("mkfifo runs").success());
     let said = look(&mut file).expect("it has changed").expect_err("it is no file");
-    assert!(said.ends_with("it is no regular file"), "{said}");
+    assert!(said.ends_with("it is not a regular file"), "{said}");
     assert_eq!(file.jwks().count(), 1);
 }
 

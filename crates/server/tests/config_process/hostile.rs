@@ -105,7 +105,7 @@ async fn a_hostile_file_is_given_up_and_the_server_goes_on() {
     make_fifo(&folder, "edgebase.config.ts");
     running.hang_up();
     let said = running.wait_for("stays in force");
-    assert!(said.contains("no regular file"), "{said}");
+    assert!(said.contains("not a regular file"), "{said}");
     expect_public(&running).await;
 }
 
@@ -186,10 +186,10 @@ fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
         (&["--secret-file", "secret", "--config", "fifo"], "the settings file fifo"),
     ] {
         let said = refusal(&folder, arguments);
-        assert!(said.contains(names) && said.contains("no regular file"), "{said}");
+        assert!(said.contains(names) && said.contains("not a regular file"), "{said}");
     }
     std::fs::remove_file(folder.path().join("edgebase.config.ts")).expect("it is there");
     make_fifo(&folder, "edgebase.config.ts");
     let said = refusal(&folder, &["--secret-file", "secret"]);
-    assert!(said.contains("edgebase.config.ts") && said.contains("no regular file"), "{said}");
+    assert!(said.contains("edgebase.config.ts") && said.contains("not a regular file"), "{said}");
 }
