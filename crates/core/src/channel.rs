@@ -177,6 +177,21 @@ impl Channel {
         }
     }
 
+    /// All who are evicted when this connection joins: more than one if the limit was lowered.
+    pub fn evicted_for(
+        &self,
+        joining: ConnectionId,
+        max_members: usize,
+    ) -> impl Iterator<Item = &Member> {
+        let detached = self.detached.as_ref().filter(|detached| {
+            self.members.len() - detached.len() < max_members
+                && !self.members.contains_key(&joining)
+        });
+        let too_many = (self.members.len() + 1).saturating_sub(max_members);
+        let oldest = detached.into_iter().flat_map(|detached| detached.iter()).take(too_many);
+        oldest.filter_map(|connection| self.members.get(&connection)).map(|slot| &slot.member)
+    }
+
     /// Sets whether the connection of a member has a socket. A member without one is evicted first.
     pub(crate) fn set_connectivity(
         &mut self,

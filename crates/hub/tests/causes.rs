@@ -194,6 +194,24 @@ fn a_member_that_lost_its_socket_gives_way_in_a_full_channel() {
 }
 
 #[test]
+fn each_member_that_gives_way_after_the_limit_was_lowered_is_told() {
+    let with_limit = |max_members| {
+        let grace = ChannelSettings { disconnect_grace_ms: 600_000, ..settings() };
+        Policy::new(ChannelSettings { max_members, ..grace }, Patterns::default())
+    };
+    let mut one_hub = OneHub::remembering(with_limit(3));
+    let broken: Vec<u32> = (0..3).map(|_| join(&mut one_hub)).collect();
+    broken.iter().for_each(|slot| break_off(&mut one_hub, *slot));
+    one_hub.tell(Event::Reload(Arc::new(with_limit(2))));
+    let last = join(&mut one_hub);
+    assert_eq!(one_hub.shown(last), 1);
+    for slot in &broken[..2] {
+        assert_eq!(cause(&mut one_hub, user(*slot)), Cause::Evicted);
+    }
+    assert_eq!(left(&mut one_hub, user(broken[2])), [], "there is room for it");
+}
+
+#[test]
 fn a_right_that_is_lost_with_a_reload_is_the_cause_of_a_leave() {
     let mut one_hub = remembering(|_| {});
     let slot = join(&mut one_hub);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use herenow_core::{Asker, Command, Contents, Input, Op};
+use herenow_core::{Asker, Command, Contents, Input};
 use herenow_wire::{
     ChannelName, ClientMessage, CloseCode, ConnectionId, Incoming, LeaveReason, UserId,
 };
@@ -158,20 +158,22 @@ impl<I: Io> Work<'_, I> {
         self.note_left(channel, PastMember { user, connection, joined, cause, pattern, life });
     }
 
-    /// At the home of a channel, before a command: a member without a socket may have to give way.
+    /// At the home of a channel, before a command: members without a socket may have to give way.
     #[inline]
     pub(crate) fn note_command(&mut self, command: &Command) {
         if self.hub.history.is_some()
             && let Command::Put { channel, put, max_members, .. } = command
             && let Contents::Live(live) = self.hub.shards.contents(channel)
-            && let Some(change) = live.decide_eviction(put.connection, *max_members as usize, 0)
-            && let Op::Remove { old, .. } = change.op
         {
-            let (user, connection) = (old.user, old.connection);
-            let (joined, pattern, life) = (None, None, None);
-            let cause = Cause::Evicted;
-            let past = PastMember { user, connection, joined, cause, pattern, life };
-            self.note_left(channel, past);
+            let evicted = live.evicted_for(put.connection, *max_members as usize);
+            let evicted: Vec<_> =
+                evicted.map(|member| (member.user.clone(), member.connection)).collect();
+            for (user, connection) in evicted {
+                let (joined, pattern, life) = (None, None, None);
+                let cause = Cause::Evicted;
+                let past = PastMember { user, connection, joined, cause, pattern, life };
+                self.note_left(channel, past);
+            }
         }
     }
 
