@@ -243,10 +243,13 @@ async fn a_server_without_open_files_takes_one_back_from_http() {
     let server = Cramped::start(64);
     let mut held = Vec::new();
     for _ in 0..200 {
-        let mut stream = TcpStream::connect(server.address).await.expect("the backlog has room");
-        stream.write_all(b"GET / HTTP/1.1\r\nX: ").await.expect("sent");
-        held.push(stream);
+        // A busy machine may refuse some of them by itself: the others are enough.
+        let Ok(mut stream) = TcpStream::connect(server.address).await else { continue };
+        if stream.write_all(b"GET / HTTP/1.1\r\nX: ").await.is_ok() {
+            held.push(stream);
+        }
     }
+    assert!(held.len() > 64, "more than the server has files: {}", held.len());
     for _ in 0..3 {
         assert_eq!(server.status(HEALTH).await, 200);
         assert_eq!(server.status(&upgrade("")).await, 101);
