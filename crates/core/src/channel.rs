@@ -154,30 +154,9 @@ impl Channel {
         }
     }
 
-    /// The eviction that makes room for a connection that is not here, if the channel is full: the
-    /// member that has been detached for longest leaves. None if there is room, or if members with
-    /// a socket fill the channel by themselves.
-    pub fn decide_eviction(
-        &self,
-        joining: ConnectionId,
-        max_members: usize,
-        seq: u64,
-    ) -> Option<Change> {
-        let detached = self.detached.as_ref()?;
-        let is_full = self.members.len() >= max_members;
-        let is_full_without_them = self.members.len() - detached.len() >= max_members;
-        if !is_full || is_full_without_them || self.members.contains_key(&joining) {
-            return None;
-        }
-        let oldest = detached.oldest()?;
-        let owner = self.members.get(&oldest)?.member.owner;
-        match self.decide_remove(oldest, owner, LeaveReason::Disconnect, seq) {
-            Decision::Change(change) => Some(change),
-            Decision::Unchanged | Decision::Full => None,
-        }
-    }
-
-    /// All who are evicted when this connection joins: more than one if the limit was lowered.
+    /// The members that make room for a connection that is not here, if the channel is full: those
+    /// that have been detached for longest, more than one if the limit was lowered. None if there
+    /// is room, or if members with a socket fill the channel by themselves.
     pub fn evicted_for(
         &self,
         joining: ConnectionId,
@@ -190,6 +169,20 @@ impl Channel {
         let too_many = (self.members.len() + 1).saturating_sub(max_members);
         let oldest = detached.into_iter().flat_map(|detached| detached.iter()).take(too_many);
         oldest.filter_map(|connection| self.members.get(&connection)).map(|slot| &slot.member)
+    }
+
+    /// The next eviction that makes room for this connection.
+    pub(crate) fn decide_eviction(
+        &self,
+        joining: ConnectionId,
+        max_members: usize,
+        seq: u64,
+    ) -> Option<Change> {
+        let oldest = self.evicted_for(joining, max_members).next()?;
+        match self.decide_remove(oldest.connection, oldest.owner, LeaveReason::Disconnect, seq) {
+            Decision::Change(change) => Some(change),
+            Decision::Unchanged | Decision::Full => None,
+        }
     }
 
     /// Sets whether the connection of a member has a socket. A member without one is evicted first.

@@ -15,18 +15,18 @@ mod history;
 mod network;
 mod observer;
 mod plan;
+mod seeds;
 mod server;
 mod shell;
 mod stage;
 mod storm;
 mod world;
 
-use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::Once;
 
 use herenow_hub::is_contained;
 
+use self::seeds::{number_from, run_all};
 use self::stage::{Tally, Trace};
 
 /// How many seeds an ordinary test run takes.
@@ -53,7 +53,9 @@ fn whatever_happens_everybody_ends_with_the_truth() {
         return;
     }
     let first = number_from("SIM_FIRST").unwrap_or(0);
-    let (failed, tally) = run_all(first, number_from("SIM_SEEDS").unwrap_or(FEW));
+    let count = number_from("SIM_SEEDS").unwrap_or(FEW);
+    let run = |seed| world::run(seed, Trace::Silent);
+    let (failed, tally) = run_all((first, count), run, Tally::add);
     println!("{tally:?}");
     if let Some((seed, why)) = failed {
         panic!("seed {seed} fails, replay it with `make sim SEED={seed}`: {why}");
@@ -68,39 +70,4 @@ fn a_seed_repeats_to_the_byte() {
         let run = || world::run(seed, Trace::Silent);
         assert_eq!(run(), run(), "seed {seed}");
     }
-}
-
-/// Runs so many seeds on all cores, up to the first that fails.
-fn run_all(first: u64, count: u64) -> (Option<(u64, String)>, Tally) {
-    let next = AtomicU64::new(first);
-    let failed: Mutex<Option<(u64, String)>> = Mutex::new(None);
-    let all = Mutex::new(Tally::default());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                while failed.lock().expect("nobody panics with it").is_none() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count {
-                        return;
-                    }
-                    match catch_unwind(|| world::run(seed, Trace::Silent)) {
-                        Ok(tally) => all.lock().expect("nobody panics with it").add(tally),
-                        Err(panic) => {
-                            let fixed = panic.downcast_ref::<&str>().map(|why| why.to_string());
-                            let why = panic.downcast_ref::<String>().cloned().or(fixed);
-                            let why = why.unwrap_or_default();
-                            *failed.lock().expect("nobody panics with it") = Some((seed, why));
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner().expect("nobody panics with it");
-    (failed, all.into_inner().expect("nobody panics with it"))
-}
-
-fn number_from(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a whole number"))
 }
