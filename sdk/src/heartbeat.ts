@@ -11,7 +11,7 @@ const LOOK_INTERVAL_MS = 1_000;
 /** The server expects to hear from a client twice in its presence TTL of 60,000 ms. */
 const PING_LOOKS = 30;
 
-/** Any frame must come within so many looks after a ping; after a wake, where somebody is likely looking, within fewer. */
+/** Any frame must come within so many looks after a ping; after a wake, when a person is likely looking, within fewer. */
 const PONG_LOOKS = 10;
 const PROBE_LOOKS = 3;
 

@@ -200,7 +200,7 @@ export function stateJson(state: unknown): string {
 
 /**
  * One frame's text as a message; `undefined` for what is none. The server is believed: a message of a known type has the
- * fields of that type. One of another type is for whoever knows it, which is nobody.
+ * fields of that type. No part of the client takes one of another type.
  */
 export function parse(text: unknown): ServerMessage | undefined {
   return parseObject(text) as ServerMessage | undefined;

@@ -82,10 +82,7 @@ impl Beat {
     /// From its bytes. What a later version has added at the end is not looked at.
     pub fn decode(bytes: &[u8]) -> Result<Self, LinkError> {
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            VERSION => {}
-            other => return Err(LinkError::Version(other)),
-        }
+        reader.version(VERSION)?;
         let kind = reader.byte()?;
         let incarnation = Incarnation(reader.fixed_u64()?);
         match kind {

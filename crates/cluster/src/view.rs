@@ -159,10 +159,7 @@ impl View {
     /// From its bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, LinkError> {
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            VERSION => {}
-            other => return Err(LinkError::Version(other)),
-        }
+        reader.version(VERSION)?;
         let v = number_up_to(&mut reader, Self::MAX_NUMBER)?;
         let protocol = reader.varint_u32()?;
         let count = reader.count(MIN_NODE_BYTES)?;

@@ -132,7 +132,7 @@ fn a_lease_of_a_channel_ends_with_how_long_nothing_was_heard() {
 fn a_lease_of_a_connection_ends_with_its_close_code() {
     let mut one_hub = remembering(|_| {});
     let slot = join(&mut one_hub);
-    // Somebody else keeps the channel awake.
+    // Another connection keeps the channel awake.
     let other = one_hub.connect();
     for _ in 0..=one_hub::PRESENCE_TTL.div_duration_f64(GRACE) as u32 {
         live(&mut one_hub, GRACE);

@@ -17,8 +17,8 @@ use crate::clock::unix_ms;
 use crate::embedded::{self, JAVASCRIPT};
 use crate::typescript;
 
-/// A demo or SDK file. `path` starts with `/`. Pages of another port of this machine, where somebody
-/// develops an app of their own, may import the SDK.
+/// A demo or SDK file. `path` starts with `/`. Pages of another port of this machine, where an
+/// app is developed, may import the SDK.
 pub fn page(path: &str, headers: &HeaderMap) -> Option<Answer> {
     let is_shared = path.starts_with("/sdk/");
     let path = match path {

@@ -142,7 +142,7 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
     beside.into()
 }
 
-/// The server whose file this is, if it runs. Whoever only reads the file cannot pass for one.
+/// The server whose file this is, if it runs. A process that only reads the file does not count as one.
 pub fn holder(file: &File) -> Option<Pid> {
     let lock = fcntl_getlk(file, &Flock::from(FlockType::ReadLock)).ok().flatten()?;
     lock.pid.filter(|process| process.as_raw_nonzero().get() > 0)
@@ -157,7 +157,7 @@ fn refuse_other(path: &Path, file: &File, predecessor: Option<Pid>) -> Result<()
     }
 }
 
-/// The file that lies at the path already. One that does not hold a number is somebody else's.
+/// The file that lies at the path already. One that does not hold a number belongs to another program.
 fn existing(path: &Path) -> Result<Option<File>, PidFileError> {
     let mut options = OpenOptions::new();
     // Opening a FIFO would wait for its other end.

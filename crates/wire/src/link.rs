@@ -159,10 +159,7 @@ impl<'a> Packet<'a> {
     /// From its bytes. What a later minor change has added at the end is not looked at.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, LinkError> {
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            VERSION => {}
-            other => return Err(LinkError::Version(other)),
-        }
+        reader.version(VERSION)?;
         let kind = reader.byte()?;
         let from = Incarnation(reader.fixed_u64()?);
         let to = Incarnation(reader.fixed_u64()?);

@@ -78,7 +78,7 @@ fn a_node_that_leaves_has_no_lease_from_then_on_and_is_not_judged() {
     let mut rig = cluster(&["a", "b"]);
     let id = rig.id("a");
     rig.tell("a", Input::Leave);
-    assert!(!rig.has_lease("a"), "whoever follows it need not wait");
+    assert!(!rig.has_lease("a"), "its successor need not wait");
     rig.advance(2_000);
     assert!(rig.facts("a").contains(&Fact::Left));
     assert!(rig.facts("b").contains(&Fact::Gone(id)));

@@ -36,7 +36,7 @@ impl Outcome {
             socket.set_nonblocking(true)?;
             socket.send_to(&message, socket_path(pid_file))
         };
-        // Whoever has sent the signal by hand reads the log.
+        // Without such a socket the signal was sent by hand, and the log has the outcome.
         let _: std::io::Result<usize> = tell();
     }
 }

@@ -39,7 +39,7 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// Asks whoever listens at the address for what `herenow dev` alone has.
+    /// Asks the server that listens at the address for what `herenow dev` alone has.
     pub fn of(address: SocketAddr) -> Self {
         if Self::answers_as_dev(address).unwrap_or(false) { Self::Dev } else { Self::Other }
     }

@@ -33,7 +33,7 @@ async fn channels_in_use_are_listed_by_name_with_how_many_use_them() {
 async fn the_channel_of_the_probe_is_not_shown() {
     const PROBE: &str = "herenow-probe";
     let server = Server::with(|settings| settings.truth_probe_ms = 10);
-    // Somebody else keeps it in use between the rounds of the probe.
+    // Another connection keeps it in use between the rounds of the probe.
     let _jane = server.join("jane", "presence:herenow-probe", json!({})).await;
     let _joe = server.join("joe", "presence:herenow-zoo", json!({})).await;
     for limit in ["", "&limit=1"] {

@@ -217,7 +217,7 @@ async fn an_endpoint_is_told_nothing_of_the_channel_of_the_probe() {
     let webhooks = vec![Webhook { channels, ..webhook(&receiver) }];
     let server = server_with(webhooks, |settings| settings.truth_probe_ms = 10);
     assert_eq!(receiver.next_event()["type"], "server_started");
-    // The probe joins and leaves all the while, and somebody else is in its channel.
+    // The probe joins and leaves all the while, and another connection is in its channel.
     let probed = join(&server, "jane", "herenow-probe").await;
     for user in ["ann", "bob", "cid"] {
         drop(join(&server, user, "game-1").await);

@@ -39,6 +39,14 @@ impl<'a> Reader<'a> {
         Ok(self.take(1)?[0])
     }
 
+    /// The byte that everything begins with: refuses what another version has written.
+    pub fn version(&mut self, known: u8) -> Result<(), LinkError> {
+        match self.byte()? {
+            version if version == known => Ok(()),
+            other => Err(LinkError::Version(other)),
+        }
+    }
+
     /// Eight bytes, the lowest first.
     pub fn fixed_u64(&mut self) -> Result<u64, LinkError> {
         let (first, rest) = self.bytes.split_first_chunk::<8>().ok_or(LinkError::Truncated)?;
