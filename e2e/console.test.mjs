@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Backend } from "./backend.mjs";
-import { startBrowser, startProduction, startServer, stopServers } from "./stage.mjs";
+import { problemsOf, startBrowser, startProduction, startServer, stopServers } from "./stage.mjs";
 
 const KEY = "a-service-key-of-the-tests-0123456789";
 const HOSTILE = "\u202E<img src=x onerror=\"alert(1)\"><b>مرحبا</b>";
@@ -29,9 +29,7 @@ after(async () => {
 async function openPage({ at = "#/channels", key = KEY, url = server.url, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
-  const problems = [];
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  const problems = problemsOf(page);
   page.on("dialog", (dialog) => problems.push(`a dialog: ${dialog.message()}`) && void dialog.dismiss());
   if (key) await page.addInitScript((key) => sessionStorage.setItem("herenow-console-key", key), key);
   await page.goto(`${url}console${at}`);

@@ -57,13 +57,19 @@ export async function startBrowser() {
   return chromium.launch({ executablePath: CHROMIUM, args: [...args, "--disable-component-update", "--disable-sync"] });
 }
 
+/** A list that fills with what the console of a page complains of. */
+export function problemsOf(page) {
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  return problems;
+}
+
 /** A window of somebody of its own. `problems` fills with what its console complains of. */
 export async function openWindow(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
-  const problems = [];
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  const problems = problemsOf(page);
   await page.goto(url);
   await page.waitForSelector('#status[data-status="connected"]');
   return { context, page, problems };

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
-import { startBrowser, startServer, stopServers } from "./stage.mjs";
+import { problemsOf, startBrowser, startServer, stopServers } from "./stage.mjs";
 
 const GUIDE = readFileSync(new URL("../docs/your-app.md", import.meta.url), "utf8");
 const SDK = new URL("../sdk/", import.meta.url).pathname;
@@ -51,9 +51,7 @@ async function serve(page) {
 
 async function open(url) {
   const page = await (await browser.newContext()).newPage();
-  const problems = [];
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  const problems = problemsOf(page);
   await page.goto(url);
   return { page, problems };
 }
