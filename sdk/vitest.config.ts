@@ -1,9 +1,8 @@
 /**
  * All tests; those of the React hooks once more with React 18; those of the library once more with what is shipped.
  */
-import { build } from "esbuild";
 import { defineConfig, type Plugin } from "vitest/config";
-import { CORE } from "./bundle.mjs";
+import { bundle, CORE } from "./bundle.mjs";
 
 const react18 = new URL("test/react-18/node_modules/", import.meta.url).pathname;
 
@@ -13,8 +12,8 @@ const bundled: Plugin = {
   enforce: "pre",
   async load(id) {
     if (!id.endsWith("/src/index.ts")) return undefined;
-    const { outputFiles } = await build({ ...CORE, absWorkingDir: import.meta.dirname, format: "esm", write: false });
-    return outputFiles[0]?.text;
+    const [file] = await bundle(CORE, "esm");
+    return file?.text;
   },
 };
 
