@@ -13,7 +13,7 @@ import { minify } from "terser";
  * none is used of what a browser gives: the tests of the library run with its bundle as well.
  */
 export const INTERNAL_NAMES = `
-  addLate addSync changed dead delta emit events existing expect fail failed forget giveUp heard held is isBarred
+  addLate addSync changed dead delta dropped emit events existing expect fail failed forget giveUp heard held is isBarred
   isKeptOut isLate isOpen isRenewable isRunning isWanted known leave lost offer offered opened ping probe received
   reconnected refreshed refusal refused remainingMs renew rest retries roster sent settle settleMs shelved snapshot
   start statusChanged stoodAt stop subscribing text tokens unheard url usable woke ws

@@ -4,7 +4,7 @@
  * Many `presence(name)` handles share it. Wanting goes up at the end of the microtask and down one task later, so
  * that a component which unmounts and mounts again (React's StrictMode, a change of route) is seen by nobody.
  */
-import type { EventDetails, JoinListener, LeaveListener, SyncListener, UpdateListener } from "./events.js";
+import type { EventDetails, JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
 import { afterTask, Listeners, type Unsubscribe } from "./listeners.js";
 import { errorOf, type LeaveReason, nameOf, PresenceError, say, type ServerMessage, type Snapshot, type State } from "./protocol.js";
 import { type Outcome, Roster } from "./roster.js";
@@ -24,7 +24,11 @@ export class Channel<S extends object = State> {
   readonly onJoin = new Listeners<Parameters<JoinListener<S>>>();
   readonly onUpdate = new Listeners<Parameters<UpdateListener<S>>>();
   readonly onLeave = new Listeners<Parameters<LeaveListener>>();
+  readonly onSynced = new Listeners<Parameters<SyncedListener>>();
   readonly roster: Roster<S>;
+  /** Whether the list is that of now, as the listeners were told, and since when, in ms since 1970. */
+  synced = false;
+  since: number | undefined;
   #host: ChannelHost;
   /** The state that each handle tracks, as JSON, the newest last: that one is this connection's entry. */
   #tracked = new Map<object, string>();
@@ -74,9 +78,15 @@ export class Channel<S extends object = State> {
 
   /** A new connection knows nothing of this channel. The list stays until its snapshot. */
   opened(): void {
-    this.roster.reconnected();
+    this.dropped();
     this.#stand("none");
     this.#raise();
+  }
+
+  /** There is no connection. The list stays as it was. */
+  dropped(): void {
+    this.roster.reconnected();
+    this.#mark();
   }
 
   /** The same user's new token may open what was refused. */
@@ -140,7 +150,7 @@ export class Channel<S extends object = State> {
   }
 
   get #isListening(): boolean {
-    return [this.onSync, this.onJoin, this.onUpdate, this.onLeave].some(({ size }) => size > 0);
+    return [this.onSync, this.onJoin, this.onUpdate, this.onLeave, this.onSynced].some(({ size }) => size > 0);
   }
 
   /** Nothing that was said or heard before counts any more. */
@@ -281,6 +291,15 @@ export class Channel<S extends object = State> {
       }
     }
     if (changed) this.#syncSoon();
+    this.#mark();
+  }
+
+  #mark(): void {
+    const { synced } = this.roster;
+    if (this.synced === synced) return;
+    this.synced = synced;
+    this.since = Date.now();
+    this.onSynced.emit(synced);
   }
 
   /** Once for all frames of a task: a storm of joins is one list, not one for each. */

@@ -28,6 +28,8 @@ export interface Client {
     presence<S extends object = State>(name: string): Presence<S>;
   };
   readonly status: Status;
+  /** What ended the connection, or keeps it from being open; absent while nothing is wrong. */
+  readonly statusReason: PresenceError | undefined;
   /** The connection's status, at once and at each change. */
   onStatus(listener: StatusListener): Unsubscribe;
   /** Who this client is: `undefined` until the server has said so, and after the client has `failed` or `closed`. */
@@ -116,6 +118,7 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       failed,
       statusChanged() {
         if (!socket.isRunning) become(undefined);
+        if (!socket.isOpen) channels.forEach((channel) => channel.dropped());
         onStatus.emit();
       },
       isWanted: () => channels.size > 0,
@@ -152,7 +155,7 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       // A listener may change the status while others are still to be told of the one before.
       let told: Status | undefined;
       const tell = (): void => {
-        if (told !== socket.status) listener((told = socket.status));
+        if (told !== socket.status) listener((told = socket.status), socket.statusReason);
       };
       return onStatus.addLate(tell, () => []);
     },
@@ -162,6 +165,9 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
     realtime: { presence: (name) => presenceOf(name, host) },
     get status() {
       return socket.status;
+    },
+    get statusReason() {
+      return socket.statusReason;
     },
     get me() {
       return me;

@@ -13,6 +13,7 @@ export interface EventDetails {
 }
 
 export type SyncListener<S extends object = State> = (users: readonly User<S>[]) => void;
+export type SyncedListener = (synced: boolean) => void;
 export type JoinListener<S extends object = State> = (
   userId: string,
   connectionId: string,

@@ -3,7 +3,7 @@
  */
 export { createClient } from "./client.js";
 export type { Client, ClientOptions } from "./client.js";
-export type { EventDetails, JoinListener, LeaveListener, SyncListener, UpdateListener } from "./events.js";
+export type { EventDetails, JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
 export type { Unsubscribe } from "./listeners.js";
 export type { ErrorListener, MeListener, Presence, StatusListener } from "./presence.js";
 export { MAX_STATE_BYTES, PresenceError } from "./protocol.js";

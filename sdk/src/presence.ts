@@ -3,14 +3,15 @@
  * of one name share one subscription, and closing one touches no other.
  */
 import type { Channel } from "./channel.js";
-import type { JoinListener, LeaveListener, SyncListener, UpdateListener } from "./events.js";
+import type { JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
 import type { Unsubscribe } from "./listeners.js";
 import { channelOf, type PresenceError, type State, stateJson } from "./protocol.js";
 import type { Me, User } from "./roster.js";
 import type { Status } from "./link.js";
 
 export type ErrorListener = (error: PresenceError) => void;
-export type StatusListener = (status: Status) => void;
+/** `reason` is what ended the connection, or keeps it from being open. */
+export type StatusListener = (status: Status, reason: PresenceError | undefined) => void;
 /** Who this client is; `undefined` until the server has said so, and after it has `failed` or `closed`. */
 export type MeListener = (me: Me | undefined) => void;
 
@@ -32,10 +33,16 @@ export interface Presence<S extends object = State> {
   onUpdate(listener: UpdateListener<S>): Unsubscribe;
   /** A member left; `last` if it was the last member of its user. */
   onLeave(listener: LeaveListener): Unsubscribe;
+  /** Called with `synced`, at once and at each change. */
+  onSynced(listener: SyncedListener): Unsubscribe;
   /** Errors of this channel and of the connection. */
   onError(listener: ErrorListener): Unsubscribe;
   /** The connection's status, at once and at each change. */
   onStatus(listener: StatusListener): Unsubscribe;
+  /** Whether the list is complete and current. While there is no connection the list stays, and this is `false`. */
+  readonly synced: boolean;
+  /** Since when `synced` has been what it is, in ms since 1970; absent until the first snapshot. */
+  readonly since: number | undefined;
   /** The current list: empty until the first snapshot. The same array until it changes. */
   users(): readonly User<S>[];
   /** The same without this client's own user. */
@@ -89,8 +96,15 @@ export function presenceOf<S extends object>(name: string, host: PresenceHost): 
     onJoin: (listener) => listen((channel) => channel.onJoin.add(listener)),
     onUpdate: (listener) => listen((channel) => channel.onUpdate.add(listener)),
     onLeave: (listener) => listen((channel) => channel.onLeave.add(listener)),
+    onSynced: (listener) => listen((channel) => channel.onSynced.addLate(listener, () => [channel.synced])),
     onError: (listener) => kept(host.onError((error) => concerns(error) && listener(error))),
     onStatus: (listener) => kept(host.onStatus(listener)),
+    get synced() {
+      return !!existing()?.synced;
+    },
+    get since() {
+      return existing()?.since;
+    },
     users,
     others: () => users().filter((user) => !user.isMe),
     me: () => users().find((user) => user.isMe),

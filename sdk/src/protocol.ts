@@ -92,9 +92,15 @@ export type ServerErrorCode =
 
 /**
  * Codes of this library: no token is available, the URL is wrong, there is no WebSocket class, the server cannot be
- * reached, or it ended this client's own member.
+ * reached, the connection was lost (only as the reason of a status), or the server ended this client's own member.
  */
-export type ClientErrorCode = "TOKEN_UNAVAILABLE" | "INVALID_URL" | "NO_WEBSOCKET" | "UNREACHABLE" | "MEMBER_ENDED";
+export type ClientErrorCode =
+  | "TOKEN_UNAVAILABLE"
+  | "INVALID_URL"
+  | "NO_WEBSOCKET"
+  | "UNREACHABLE"
+  | "CONNECTION_LOST"
+  | "MEMBER_ENDED";
 
 /** An error: `code` for programs, `message` for developers. */
 export class PresenceError extends Error {

@@ -30,7 +30,11 @@ export interface PresenceProviderProps {
 export interface PresenceView<S extends object = State> {
   /** The current list: empty until the first snapshot. */
   users: readonly User<S>[];
+  /** Whether the list is complete and current. While there is no connection the list stays, and this is `false`. */
+  synced: boolean;
   status: Status;
+  /** What ended the connection, or keeps it from being open. */
+  statusReason: PresenceError | undefined;
   /** What is wrong with the state, the channel or the connection, as long as it is. */
   error: PresenceError | undefined;
 }
@@ -40,8 +44,10 @@ const Context = createContext<Provided | undefined>(undefined);
 const NOBODY: readonly never[] = [];
 const nobody = (): readonly never[] => NOBODY;
 const nothing = (): undefined => undefined;
+const no = (): boolean => false;
 const idle = (): Status => "idle";
-const unheard = (): Unsubscribe => () => {};
+/** What listens where there is no channel. */
+const SILENT = { onSync: (): Unsubscribe => () => {}, onSynced: (): Unsubscribe => () => {} };
 
 /** Gives its client, and a channel if it has one, to the hooks below it. */
 export function PresenceProvider({
@@ -69,7 +75,10 @@ export function usePresence<S extends object = State>(name: string | undefined, 
   const presence = usePresenceOf<S>(client, name);
   const subscribe = useSubscribe(presence);
   const users = useSyncExternalStore<readonly User<S>[]>(subscribe, presence?.users ?? nobody, nobody);
+  const subscribeSynced = useCallback((call: () => void) => (presence ?? SILENT).onSynced(call), [presence]);
+  const synced = useSyncExternalStore(subscribeSynced, () => presence?.synced ?? false, no);
   const status = useStatus();
+  const statusReason = useSyncExternalStore(client.onStatus, () => client.statusReason, nothing);
   const [failure, setFailure] = useState<{ presence: object; error: PresenceError }>();
 
   // Compared as JSON: a component makes a new object at each render, and most often an equal one.
@@ -98,7 +107,7 @@ export function usePresence<S extends object = State>(name: string | undefined, 
   }, [presence, json]);
   useEffect(() => () => presence?.untrack(), [presence]);
 
-  return { users, status, error: failure?.presence === presence ? failure?.error : undefined };
+  return { users, synced, status, statusReason, error: failure?.presence === presence ? failure?.error : undefined };
 }
 
 /**
@@ -157,7 +166,7 @@ function usePresenceOf<S extends object>(client: Client, name: string | undefine
 }
 
 function useSubscribe<S extends object>(presence: Presence<S> | undefined): (call: () => void) => Unsubscribe {
-  return useCallback((call: () => void) => (presence ? presence.onSync(() => call()) : unheard()), [presence]);
+  return useCallback((call: () => void) => (presence ?? SILENT).onSync(call), [presence]);
 }
 
 function jsonOf(state: unknown): string | undefined {

@@ -82,6 +82,11 @@ export class Roster<S extends object = State> {
     return this.#known;
   }
 
+  /** Whether the list is complete and that of now. */
+  get synced(): boolean {
+    return this.#position !== undefined;
+  }
+
   /** The present list. The same array, and the same row of each user, until they change. */
   users(): readonly User<S>[] {
     return (this.#list ??= [...this.#rows.values()]);

@@ -36,11 +36,14 @@ const MIN_REFRESH_WAIT_MS = 30_000;
 /** What setTimeout can hold, in ms: beyond it, timers fire at once. A token that lives longer is renewed sooner. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** The reason of a status, and no error: the client is about to come back. */
+const LOST = "CONNECTION_LOST";
+
 export class Socket {
+  statusReason: PresenceError | undefined;
   #options: SocketOptions;
   #told: SocketEvents;
   #status: Status = "idle";
-  #reason: PresenceError | undefined;
   #link: Link = { is: "down" };
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The one before, let go without a farewell: a late one would end the entries that are to be taken over. */
@@ -77,7 +80,7 @@ export class Socket {
 
   /** Something new is wanted: connects, unless another attempt would fail like the one before. Throws `NO_WEBSOCKET`. */
   start(): void {
-    if (this.#status === "idle" || (this.#status === "failed" && this.#reason?.code === "NOT_AUTHENTICATED")) this.#begin();
+    if (this.#status === "idle" || (this.#status === "failed" && this.statusReason?.code === "NOT_AUTHENTICATED")) this.#begin();
   }
 
   /** Uses the token of now: on the connection that stands, or on a new one. */
@@ -249,7 +252,7 @@ export class Socket {
     // Before the application is called, which may close what is kept.
     if (line.stoodAt && this.#options.resume.held && !line.refusal && this.#told.isWanted()) this.#old = line.ws;
     else line.ws.close();
-    this.#ended(line, 0, "");
+    this.#ended(line, 0, "no answer");
   }
 
   #ended(line: Line, code: number, reason: string): void {
@@ -268,13 +271,16 @@ export class Socket {
       }
       hint = this.#isReplaced ? undefined : 0;
       this.#isReplaced = true;
-    } else if (line.is === "opening") {
-      refusal = new PresenceError("UNREACHABLE", `No connection to ${this.#options.url} (${code}); trying again.`);
+    } else {
+      refusal =
+        line.is === "opening"
+          ? new PresenceError("UNREACHABLE", `No connection to ${this.#options.url} (${code}).`)
+          : new PresenceError(LOST, `The connection ended (${code} ${reason}).`);
     }
     this.#retry(advice, refusal, hint);
   }
 
-  #retry(advice: CloseAdvice, error?: PresenceError, hint?: number): void {
+  #retry(advice: CloseAdvice, error: PresenceError, hint?: number): void {
     if (!this.#told.isWanted()) {
       this.#enter({ is: "down" });
       this.#closeOld();
@@ -290,7 +296,7 @@ export class Socket {
     // The server spread its hint already, so it is kept to the letter.
     this.#after(hint ?? Math.random() * most, () => this.#connect());
     // Once, until it stands again or something else goes wrong.
-    if (error && error.code !== this.#reason?.code) this.#told.failed(error);
+    if (error.code !== LOST && error.code !== this.statusReason?.code) this.#told.failed(error);
     if (this.#link === link) this.#setOut(error);
   }
 
@@ -358,12 +364,12 @@ export class Socket {
     });
   }
 
-  #setOut(reason = this.#reason): void {
+  #setOut(reason = this.statusReason): void {
     this.#setStatus(this.#stoodOnce ? "reconnecting" : "connecting", reason);
   }
 
   #setStatus(status: Status, reason?: PresenceError): void {
-    this.#reason = reason;
+    this.statusReason = reason;
     if (this.#status === status) return;
     this.#status = status;
     this.#told.statusChanged();

@@ -5,7 +5,7 @@
 import type { Client } from "./client.js";
 import type { Status } from "./link.js";
 import type { Unsubscribe } from "./listeners.js";
-import type { State } from "./protocol.js";
+import type { PresenceError, State } from "./protocol.js";
 import type { Me, User } from "./roster.js";
 
 /** What `$store` reads. */
@@ -38,9 +38,20 @@ export function count(client: Client, name: string): Readable<number> {
   return readable(() => presence.users().length, (call) => presence.onSync(call));
 }
 
+/** Whether the list of the channel `name` is complete and current. */
+export function synced(client: Client, name: string): Readable<boolean> {
+  const presence = client.realtime.presence(name);
+  return readable(() => presence.synced, (call) => presence.onSynced(call));
+}
+
 /** The connection's status. */
 export function status(client: Client): Readable<Status> {
   return readable(() => client.status, client.onStatus);
+}
+
+/** What ended the connection, or keeps it from being open. */
+export function statusReason(client: Client): Readable<PresenceError | undefined> {
+  return readable(() => client.statusReason, client.onStatus);
 }
 
 /** Who this client is, once the server has said so. */

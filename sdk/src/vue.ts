@@ -12,7 +12,11 @@ export interface PresenceRefs<S extends object = State> {
   /** The current list: empty until the first snapshot. */
   users: Readonly<Ref<readonly User<S>[]>>;
   count: ComputedRef<number>;
+  /** Whether the list is complete and current. While there is no connection the list stays, and this is `false`. */
+  synced: Readonly<Ref<boolean>>;
   status: Readonly<Ref<Status>>;
+  /** What ended the connection, or keeps it from being open. */
+  statusReason: Readonly<Ref<PresenceError | undefined>>;
   me: Readonly<Ref<Me | undefined>>;
   /** The last error of the state, the channel or the connection; none again once a state is tracked or a list arrives. */
   error: Readonly<Ref<PresenceError | undefined>>;
@@ -29,7 +33,9 @@ export function usePresence<S extends object = State>(
 ): PresenceRefs<S> {
   const presence = client.realtime.presence<S>(name);
   const users = shallowRef(presence.users());
+  const synced = shallowRef(presence.synced);
   const status = shallowRef(client.status);
+  const statusReason = shallowRef(client.statusReason);
   const me = shallowRef(client.me);
   const error = shallowRef<PresenceError>();
   // On a server there is nobody to see it, and nobody would end it.
@@ -38,8 +44,15 @@ export function usePresence<S extends object = State>(
       users.value = list;
       error.value = undefined;
     });
-    presence.onError((problem) => (error.value = problem));
-    presence.onStatus((now) => (status.value = now));
+    presence.onSynced((now) => (synced.value = now));
+    presence.onError((problem) => {
+      error.value = problem;
+      statusReason.value = client.statusReason;
+    });
+    presence.onStatus((now, reason) => {
+      status.value = now;
+      statusReason.value = reason;
+    });
     const endMe = client.onMe((now) => (me.value = now));
     watchEffect(() => {
       const now = toValue(state);
@@ -56,5 +69,5 @@ export function usePresence<S extends object = State>(
       presence.close();
     });
   }
-  return { users, count: computed(() => users.value.length), status, me, error };
+  return { users, count: computed(() => users.value.length), synced, status, statusReason, me, error };
 }

@@ -2,39 +2,10 @@
  * What applications do in the middle of things, and what a client does by itself: ends what nobody uses, says once what
  * is wrong, comes back soon. Who it is.
  */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Client, type ClientOptions, type Presence, type Status } from "../src/index.js";
+import { describe, expect, it, vi } from "vitest";
+import type { Status } from "../src/index.js";
 import { CHANNEL, entry, error, FakeServer, join, leave, pass, settle, sync, tokenFor } from "./fake.js";
-
-let server: FakeServer;
-let client: Client;
-let presence: Presence;
-let statuses: Status[];
-let problems: string[];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  server = new FakeServer();
-  use({ token: "fixed" });
-});
-
-afterEach(async () => {
-  client.close();
-  await settle();
-  expect(vi.getTimerCount()).toBe(0);
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
-
-function use(options: ClientOptions): void {
-  client = server.client(options);
-  presence = client.realtime.presence("game-room");
-  statuses = [];
-  problems = [];
-  client.onStatus((status) => statuses.push(status));
-  client.onError((problem) => problems.push(problem.code));
-}
+import { client, presence, problems, said, server, statuses, SUBSCRIBE, track, use } from "./scene.js";
 
 /** Lets time pass while the server answers each ping. */
 async function alive(ms: number): Promise<void> {
@@ -44,9 +15,6 @@ async function alive(ms: number): Promise<void> {
   }
 }
 
-const said = (): unknown[] => server.socket.take().filter(({ type }) => type !== "auth" && type !== "ping");
-const SUBSCRIBE = { type: "subscribe", channel: CHANNEL };
-const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });
 
 describe("an application that closes the client", () => {
   it("from onError keeps it closed, though getToken had only just failed", async () => {

@@ -1,31 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Client, type Presence, PresenceError } from "../src/index.js";
-import { CHANNEL, entry, error, FakeServer, type Frame, join, leave, settle, sync, update } from "./fake.js";
+import { describe, expect, it, vi } from "vitest";
+import { PresenceError } from "../src/index.js";
+import { CHANNEL, entry, error, type Frame, join, leave, settle, sync, update } from "./fake.js";
+import { client, presence, server, SUBSCRIBE, track, UNSUBSCRIBE, UNTRACK } from "./scene.js";
 
-let server: FakeServer;
-let client: Client;
-let presence: Presence;
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(console, "error").mockImplementation(() => {});
-  server = new FakeServer();
-  client = server.client();
-  presence = client.realtime.presence("game-room");
-});
-
-afterEach(async () => {
-  client.close();
-  await settle();
-  expect(vi.getTimerCount()).toBe(0);
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
-
-const SUBSCRIBE = { type: "subscribe", channel: CHANNEL };
-const UNSUBSCRIBE = { type: "unsubscribe", channel: CHANNEL };
-const UNTRACK = { type: "presence_leave", channel: CHANNEL };
-const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });
 const afterAuth = (): object[] => server.socket.take().filter((frame) => frame["type"] !== "auth");
 
 /** Every frame so far answered: subscribed, with this list. */
@@ -449,10 +426,13 @@ describe("refusals", () => {
   });
 
   it("writes an error that nobody listens to on the console", async () => {
-    presence.onSync(() => {});
+    const written = vi.spyOn(console, "error").mockImplementation(() => {});
+    const silent = server.client();
+    silent.realtime.presence("game-room").onSync(() => {});
     await live();
     server.socket.say(error("INVALID_JSON"));
-    expect(console.error).toHaveBeenCalledWith(expect.stringContaining("INVALID_JSON"));
+    silent.close();
+    expect(written).toHaveBeenCalledWith(expect.stringContaining("INVALID_JSON"));
   });
 
   it("watches where it may not appear", async () => {

@@ -1,38 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Client, type ClientOptions, createClient, type Presence, PresenceError, type Status } from "../src/index.js";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { createClient, PresenceError } from "../src/index.js";
 import { closeAdvice } from "../src/protocol.js";
-import { CHANNEL, entry, error, FakeServer, join, leave, pass, settle, sync, tokenFor } from "./fake.js";
-
-let server: FakeServer;
-let client: Client;
-let presence: Presence;
-let statuses: Status[];
-let problems: string[];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  server = new FakeServer();
-  use({ token: "fixed" });
-});
-
-afterEach(async () => {
-  client.close();
-  await settle();
-  expect(vi.getTimerCount()).toBe(0);
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-  vi.unstubAllGlobals();
-});
-
-function use(options: ClientOptions): void {
-  client = server.client(options);
-  presence = client.realtime.presence("game-room");
-  statuses = [];
-  problems = [];
-  client.onStatus((status) => statuses.push(status));
-  client.onError((problem) => problems.push(problem.code));
-}
+import { CHANNEL, entry, error, join, leave, pass, settle, sync, tokenFor } from "./fake.js";
+import { client, presence, problems, server, statuses, SUBSCRIBE, track, use } from "./scene.js";
 
 /** Connected, subscribed, with this list; what was sent is taken away. */
 async function live(...presences: Record<string, unknown>[]): Promise<void> {
@@ -42,8 +12,6 @@ async function live(...presences: Record<string, unknown>[]): Promise<void> {
   socket.take();
 }
 
-const SUBSCRIBE = { type: "subscribe", channel: CHANNEL };
-const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });
 const auth = (token: string): object => ({ type: "auth", token });
 const PING = { type: "ping" };
 
@@ -108,7 +76,7 @@ describe("status", () => {
     const late = vi.fn();
     presence.onStatus(late);
     await settle();
-    expect(late.mock.calls).toEqual([["connected"]]);
+    expect(late.mock.calls).toEqual([["connected", undefined]]);
   });
 
   it("is connected without a token as soon as the socket opens", async () => {

@@ -1,23 +1,7 @@
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { Client } from "../src/index.js";
-import { count, me, status, users } from "../src/svelte.js";
-import { CHANNEL, entry, FakeServer, join, settle, sync, update } from "./fake.js";
-
-let server: FakeServer;
-let client: Client;
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  server = new FakeServer();
-  client = server.client();
-});
-
-afterEach(async () => {
-  client.close();
-  await settle();
-  expect(vi.getTimerCount()).toBe(0);
-  vi.useRealTimers();
-});
+import { expect, it } from "vitest";
+import { count, me, status, statusReason, synced, users } from "../src/svelte.js";
+import { entry, join, settle, sync, update } from "./fake.js";
+import { client, server, track, UNSUBSCRIBE } from "./scene.js";
 
 it("tells the present value at once, then each other one, and nothing after the end", async () => {
   const heard: unknown[] = [];
@@ -26,7 +10,7 @@ it("tells the present value at once, then each other one, and nothing after the 
   expect(heard).toEqual([[]]);
   store.track({ n: 1 });
   const socket = await server.accept();
-  expect(socket.take()).toContainEqual({ type: "presence_join", channel: CHANNEL, state: { n: 1 } });
+  expect(socket.take()).toContainEqual(track({ n: 1 }));
   socket.say(sync(1, entry("jane", "me")), join(2, "bob", "b1"));
   await settle();
   expect(heard).toEqual([[], ["jane", "bob"]]);
@@ -35,7 +19,7 @@ it("tells the present value at once, then each other one, and nothing after the 
   socket.say(join(3, "ann", "a1"));
   await settle();
   expect(heard).toHaveLength(2);
-  expect(socket.take()).toEqual([{ type: "unsubscribe", channel: CHANNEL }]);
+  expect(socket.take()).toEqual([UNSUBSCRIBE]);
 });
 
 it("connects to nothing before something subscribes", async () => {
@@ -64,4 +48,14 @@ it("tells a count, a status and who this client is only where they change", asyn
   expect(counts).toEqual([0, 1]);
   expect(statuses).toEqual(["connecting", "connected"]);
   expect(mine).toEqual([undefined, "jane"]);
+});
+
+it("says whether a list is current, and why the connection is not open", async () => {
+  const heard: unknown[] = [];
+  synced(client, "game-room").subscribe((now) => heard.push(now));
+  statusReason(client).subscribe((now) => heard.push(now?.code));
+  (await server.accept()).say(sync(1));
+  await settle();
+  server.socket.end(1006);
+  expect(heard).toEqual([false, undefined, true, false, "CONNECTION_LOST"]);
 });

@@ -1,28 +1,9 @@
 // @vitest-environment happy-dom
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import { effectScope, nextTick, ref, watch } from "vue";
-import type { Client } from "../src/index.js";
 import { usePresence } from "../src/vue.js";
-import { CHANNEL, entry, FakeServer, join, settle, sync, update } from "./fake.js";
-
-let server: FakeServer;
-let client: Client;
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  server = new FakeServer();
-  client = server.client();
-});
-
-afterEach(async () => {
-  client.close();
-  await settle();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-});
-
-const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });
-const said = (): object[] => server.socket.take().filter(({ type }) => type !== "auth");
+import { entry, join, settle, sync, update } from "./fake.js";
+import { client, said, server, track, UNSUBSCRIBE } from "./scene.js";
 
 it("shows who is here, tracks what a ref holds, and leaves with its scope", async () => {
   const state = ref<{ n: number } | undefined>({ n: 1 });
@@ -40,7 +21,7 @@ it("shows who is here, tracks what a ref holds, and leaves with its scope", asyn
   expect(said()).toEqual([track({ n: 2 })]);
   scope.stop();
   await settle();
-  expect(said()).toEqual([{ type: "unsubscribe", channel: CHANNEL }]);
+  expect(said()).toEqual([UNSUBSCRIBE]);
 });
 
 it("gives a state that is too large as an error, until there is another", async () => {
@@ -69,6 +50,19 @@ it("changes no count where a cursor moves", async () => {
     await nextTick();
   }
   expect(counted).toHaveBeenCalledTimes(1);
+  scope.stop();
+  await settle();
+});
+
+it("says whether the list is current, and why the connection is not open", async () => {
+  const scope = effectScope();
+  const here = scope.run(() => usePresence(client, "game-room"));
+  (await server.accept()).say(sync(1, entry("bob", "b1")));
+  await settle();
+  expect([here?.synced.value, here?.statusReason.value]).toEqual([true, undefined]);
+  server.socket.end(1006);
+  expect([here?.synced.value, here?.statusReason.value?.code]).toEqual([false, "CONNECTION_LOST"]);
+  expect(here?.users.value).toHaveLength(1);
   scope.stop();
   await settle();
 });
