@@ -34,11 +34,11 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// How log lines are written to standard error: text for people, or json, one object per line
+    /// The format of the log on standard error: text for people, or json with one object per line
     #[arg(long, global = true, env = "HERENOW_LOG_FORMAT", default_value = "text")]
     #[arg(value_name = "FORMAT", hide_env_values = true)]
     pub log_format: LogFormat,
-    /// The least important lines to write: error, warn, info, debug or trace
+    /// The lowest level to log: error, warn, info, debug or trace
     #[arg(long, global = true, env = "HERENOW_LOG_LEVEL", default_value = "info")]
     #[arg(value_name = "LEVEL", hide_env_values = true)]
     pub log_level: LevelFilter,
@@ -52,22 +52,22 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run for development: on this machine alone, with a demo, the SDK, and tokens without a backend
+    /// Run for development: on this machine only, with a demo, the SDK, and tokens without a backend
     #[command(after_help = DEV_EXAMPLES)]
     Dev(Dev),
     /// Run in production
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
-    /// Show what a configuration means, and who may use a channel
+    /// Show the settings and patterns of a configuration, and whether a user may use a channel
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
     /// Make a token from the secret in JWT_USER_SECRET or JWT_USER_SECRET_FILE
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
-    /// Ask a running server whether it is ready; the exit code is 0 if it is, and 1 if it is not
+    /// Check whether a running server is ready; the exit code is 0 if it is, and 1 if it is not
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(Health),
-    /// Replace a running server with a new process of its program, without refusing a connection; returns when that serves, with 1 if it cannot and the old one serves on
+    /// Replace a running server with a new process of its program, without refusing a connection; returns when the new process serves, or with exit code 1 if it cannot and the old one stays
     #[command(after_help = UPGRADE_EXAMPLES)]
     Upgrade(Upgrade),
     /// List the channels that are in use on a running server
@@ -76,25 +76,25 @@ pub enum Command {
     /// List the members of a channel; the exit code is 1 if it has none
     #[command(after_help = remote::WHO_EXAMPLES)]
     Who(Who),
-    /// List the channels where a user is; the exit code is 1 if the user is nowhere
+    /// List the channels of which a user is a member; the exit code is 1 if there are none
     #[command(after_help = remote::WHERE_EXAMPLES)]
     Where(Where),
-    /// Follow a channel: the list of its members in a terminal, else one line an event, until interrupted
+    /// Follow a channel until interrupted: in a terminal the list of its members, otherwise one line per event
     #[command(after_help = remote::WATCH_EXAMPLES)]
     Watch(Watch),
-    /// Say why a user is, or is not, in a channel
+    /// Explain why a user is a member of a channel, or is not
     #[command(after_help = remote::EXPLAIN_EXAMPLES)]
     Explain(Explain),
-    /// Remove a user from a channel and keep the user out; the exit code is 1 if the user was not there
+    /// Remove a user from a channel and refuse the user there for a time; the exit code is 1 if the user was not there
     #[command(after_help = remote::KICK_EXAMPLES)]
     Kick(Kick),
-    /// Print the completions of a shell
+    /// Print the completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: Shell },
     /// Print a manual page
     #[command(after_help = MAN_EXAMPLES)]
     Man {
-        /// The command that the page is about [default: all of them, in short]
+        /// The command that the page describes [default: a summary of all commands]
         command: Option<String>,
     },
     /// Reads a configuration for the server that started this process
@@ -110,10 +110,10 @@ pub const LOAD_CONFIG: &str = "load-config";
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The user, as rules see it: {"id": "jane", "role": "admin"}; without it, an unauthenticated connection
+    /// The user as `auth` in rules: {"id": "jane", "role": "admin"}; without it, an unauthenticated connection
     #[arg(long = "as", value_name = "JSON", value_parser = auth, requires = "channel")]
     pub auth: Option<Map<String, Value>>,
-    /// The channel in question, such as presence:lobby
+    /// The channel, such as presence:lobby
     #[arg(value_parser = channel)]
     pub channel: Option<ChannelName>,
     #[command(flatten)]
@@ -122,7 +122,7 @@ pub struct Check {
 
 #[derive(Debug, Args)]
 pub struct Dev {
-    /// The port on 127.0.0.1; 0 takes any free one
+    /// The port on 127.0.0.1; 0 chooses a free port
     #[arg(long, env = "HERENOW_PORT", default_value_t = 4600, hide_env_values = true)]
     pub port: u16,
     #[command(flatten)]
@@ -131,15 +131,15 @@ pub struct Dev {
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where to listen: an address and a port such as 0.0.0.0:4600 or [::]:4600, or for a proxy on this machine a Unix socket such as unix:/run/herenow.sock; may be given more than once, in the environment with commas
+    /// Where to listen: an address and a port such as 0.0.0.0:4600 or [::]:4600, or for a proxy on this machine a Unix socket such as unix:/run/herenow.sock; may be given more than once, in the environment separated by commas
     #[arg(long, env = "HERENOW_LISTEN", value_name = "PLACE", hide_env_values = true)]
     #[arg(value_delimiter = ',', required = true)]
     pub listen: Vec<Place>,
-    /// Permissions of the Unix sockets to listen on, in octal; who may write may connect [default: 660]
+    /// Permissions of the Unix sockets to listen on, in octal; write permission allows to connect [default: 660]
     #[arg(long, env = "HERENOW_UNIX_SOCKET_MODE", value_name = "MODE", hide_env_values = true)]
     #[arg(value_parser = unix_mode)]
     pub unix_socket_mode: Option<u32>,
-    /// A file that names the process while it serves, for `herenow upgrade` and for scripts; the server does not start if another one has it [default: none]
+    /// A file that holds the process id while the server runs, for `herenow upgrade` and for scripts; the server does not start if another server uses the file [default: none]
     #[arg(long, env = "HERENOW_PID_FILE", value_name = "FILE", hide_env_values = true)]
     #[arg(value_parser = pid_file)]
     pub pid_file: Option<PathBuf>,
@@ -150,10 +150,10 @@ pub struct Serve {
 /// What both ways to run take.
 #[derive(Clone, Debug, Args)]
 pub struct Server {
-    /// Configuration [default: edgebase.config.ts, .js, .mjs or .json of the working directory]
+    /// The configuration file [default: edgebase.config.ts, .js, .mjs or .json of the working directory]
     #[arg(long, env = "HERENOW_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
-    /// Ignore rules, patterns and keys of the configuration that have no effect here, with a warning [default: they are errors]
+    /// Ignore rules, patterns and keys of the configuration that have no effect, with a warning [default: they are errors]
     #[arg(long, env = "HERENOW_ALLOW_UNKNOWN", hide_env_values = true)]
     #[arg(value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     pub allow_unknown: bool,
@@ -192,7 +192,7 @@ pub struct Token {
 
 #[derive(Debug, Args)]
 pub struct Health {
-    /// The server itself, not its proxy [default: where HERENOW_LISTEN says, or http://127.0.0.1:4600]
+    /// The server itself, not its proxy [default: the address in HERENOW_LISTEN, or http://127.0.0.1:4600]
     #[arg(long, env = "HERENOW_URL", value_name = "URL", hide_env_values = true)]
     #[arg(value_parser = Target::parse)]
     pub url: Option<Target>,
@@ -200,7 +200,7 @@ pub struct Health {
 
 #[derive(Debug, Args)]
 pub struct Upgrade {
-    /// The file that the server was started with as --pid-file
+    /// The --pid-file that the server was started with
     #[arg(long, env = "HERENOW_PID_FILE", value_name = "FILE", hide_env_values = true)]
     #[arg(value_parser = pid_file, default_value = DEFAULT_PID_FILE)]
     pub pid_file: PathBuf,
@@ -269,9 +269,9 @@ Examples:
   herenow dev
       The demo on http://127.0.0.1:4600/; open it in two windows.
   JWT_USER_SECRET_FILE=/run/secrets/jwt herenow serve --listen 0.0.0.0:4600
-      A server for tokens that your own backend signs.
+      A server for tokens that your backend signs.
   herenow token --user jane --ttl 1h
-      A token to try it with.";
+      A token for a first try.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:

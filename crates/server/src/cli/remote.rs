@@ -9,21 +9,21 @@ use crate::remote::Origin;
 /// Which server is asked, with which key, and how its answer is written.
 #[derive(Debug, Args)]
 pub struct Remote {
-    /// The server itself, or its proxy at https:// [default: where HERENOW_LISTEN says, or http://127.0.0.1:4600]
+    /// The server itself, or its proxy at https:// [default: the address in HERENOW_LISTEN, or http://127.0.0.1:4600]
     #[arg(long, env = "HERENOW_URL", value_name = "URL", hide_env_values = true)]
     #[arg(value_parser = Origin::parse)]
     pub url: Option<Origin>,
     /// A file whose first line is a service key; or set SERVICE_KEY
     #[arg(long, env = "SERVICE_KEY_FILE", value_name = "FILE", hide_env_values = true)]
     pub service_key_file: Option<PathBuf>,
-    /// Write one JSON object a line
+    /// Write one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Channels {
-    /// Only channels whose names begin so, with or without presence:
+    /// Only channels whose names begin with this text, with or without presence:
     #[arg(default_value = "")]
     pub prefix: String,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub struct Kick {
     pub channel: String,
     /// The user's id
     pub user: String,
-    /// How long the user is kept out of the channel: 90s, 15m, 1h, at most 24h
+    /// How long the user is refused in the channel: 90s, 15m, 1h, at most 24h
     #[arg(long = "for", default_value = "1m", value_name = "TIME", value_parser = super::lifetime_s)]
     pub time: u64,
     #[command(flatten)]

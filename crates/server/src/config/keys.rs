@@ -84,8 +84,8 @@ pub const KEY_SETTINGS: &[KeySetting] = &[
     KeySetting {
         env: SECRET,
         flag: None,
-        meaning: "The secret that your backend signs HS256 tokens with; one shorter than 32 bytes \
-                  is warned of.",
+        meaning: "The secret that your backend signs HS256 tokens with; the server warns if it is \
+                  shorter than 32 bytes.",
     },
     KeySetting {
         env: SECRET_FILE,
@@ -101,17 +101,17 @@ pub const KEY_SETTINGS: &[KeySetting] = &[
     KeySetting {
         env: ISSUER,
         flag: Some(Flag { name: "issuer", value: "TEXT" }),
-        meaning: "What a token's `iss` has to be; unset: it is not looked at.",
+        meaning: "The `iss` that a token must have; if unset, `iss` is ignored.",
     },
     KeySetting {
         env: AUDIENCE,
         flag: Some(Flag { name: "audience", value: "TEXT" }),
-        meaning: "What a token's `aud` has to be or to name; unset: it is not looked at.",
+        meaning: "The `aud` that a token must have, alone or in a list; if unset, `aud` is ignored.",
     },
     KeySetting {
         env: METRICS_TOKEN,
         flag: None,
-        meaning: "What opens `/metrics` as a bearer token: 16 or more visible ASCII characters.",
+        meaning: "The bearer token for `/metrics`: 16 or more visible ASCII characters.",
     },
     KeySetting {
         env: METRICS_TOKEN_FILE,
@@ -121,14 +121,13 @@ pub const KEY_SETTINGS: &[KeySetting] = &[
     KeySetting {
         env: SERVICE_KEY,
         flag: None,
-        meaning: "The key that backends show to `/api/presence` as a bearer token: 32 or more \
-                  visible ASCII characters. Without one that API answers 401.",
+        meaning: "The key that backends send to `/api/presence` as a bearer token: 32 or more \
+                  visible ASCII characters. Without a key this API answers 401.",
     },
     KeySetting {
         env: SERVICE_KEY_FILE,
         flag: Some(Flag { name: "service-key-file", value: "FILE" }),
-        meaning: "A file with one such key a line, at most 16; read again within a second or two \
-                  when it changes.",
+        meaning: "A file with one such key per line, at most 16; the server reads a changed file within two seconds.",
     },
     KeySetting {
         env: WEBHOOK_SECRET,
@@ -138,7 +137,7 @@ pub const KEY_SETTINGS: &[KeySetting] = &[
     KeySetting {
         env: WEBHOOK_SECRET_FILE,
         flag: Some(Flag { name: "webhook-secret-file", value: "FILE" }),
-        meaning: "A file with one such secret a line, at most 4; every webhook is signed with each.",
+        meaning: "A file with one such secret per line, at most 4; every webhook is signed with each.",
     },
 ];
 

@@ -82,44 +82,44 @@ pub const SETTINGS: &[Setting] = &[
         key: "authTimeoutMs",
         env: "HERENOW_AUTH_TIMEOUT_MS",
         flag: "auth-timeout-ms",
-        meaning: "How long a connection may stay without authenticating or observing a public channel.",
+        meaning: "How long a connection may stay without authenticating or subscribing to a public channel.",
         kind: number!(auth_timeout_ms, "ms", 100..=600_000),
     },
     Setting {
         key: "hibernateAfterMs",
         env: "HERENOW_HIBERNATE_AFTER_MS",
         flag: "hibernate-after-ms",
-        meaning: "How long a channel may be without a presence message before its map is freed; 0: never.",
+        meaning: "How long a channel may be without a presence message before the server frees its memory; 0: never.",
         kind: number!(hibernate_after_ms, "ms", 0..=86_400_000),
     },
     Setting {
         key: "disconnectGraceMs",
         env: "HERENOW_DISCONNECT_GRACE_MS",
         flag: "disconnect-grace-ms",
-        meaning: "How long the members of a broken connection stay, so that it can resume; 0: not at all.",
+        meaning: "How long the members of a broken connection stay, so that it can resume; 0: they leave at once.",
         kind: number!(disconnect_grace_ms, "ms", 0..=3_600_000),
     },
     Setting {
         key: "drainMs",
         env: "HERENOW_DRAIN_MS",
         flag: "drain-ms",
-        meaning: "Over how long clients are asked to reconnect after a stop or an upgrade; 0: one second and \
-                  0.25 ms for each connection, at most 30 s.",
+        meaning: "The period over which clients are told to reconnect after a stop or an upgrade; \
+                  0: one second plus 0.25 ms for each connection, at most 30 s.",
         kind: number!(drain_ms, "ms", 0..=600_000),
     },
     Setting {
         key: "truthProbeMs",
         env: "HERENOW_TRUTH_PROBE_MS",
         flag: "truth-probe-ms",
-        meaning: "How often two clients of the server's own measure how long a join and a leave take to be seen, \
-                  for /metrics; 0: never.",
+        meaning: "How often two clients within the server measure the time until a join and a \
+                  leave reach another client, for /metrics; 0: never.",
         kind: number!(truth_probe_ms, "ms", 0..=3_600_000),
     },
     Setting {
         key: "maxMessagesPerSecond",
         env: "HERENOW_MAX_MESSAGES_PER_SECOND",
         flag: "max-messages-per-second",
-        meaning: "Messages per second of one connection that are handled at once; above it updates merge.",
+        meaning: "Messages per second of one connection that are handled at once; above this rate updates merge.",
         kind: number!(max_messages_per_second, "messages/s", 1..=100_000),
     },
     Setting {
@@ -133,77 +133,79 @@ pub const SETTINGS: &[Setting] = &[
         key: "maxChannelsPerConnection",
         env: "HERENOW_MAX_CHANNELS_PER_CONNECTION",
         flag: "max-channels-per-connection",
-        meaning: "Channels that one connection may subscribe to; above it `CHANNEL_LIMIT`.",
+        meaning: "Channels that one connection may subscribe to; one more is answered `CHANNEL_LIMIT`.",
         kind: number!(max_channels_per_connection, "channels", 1..=10_000),
     },
     Setting {
         key: "maxMembers",
         env: "HERENOW_MAX_MEMBERS",
         flag: "max-members",
-        meaning: "Members that one channel may have; above it `MEMBER_LIMIT`.",
+        meaning: "Members that one channel may have; one more is answered `MEMBER_LIMIT`.",
         kind: number!(max_members, "members", 1..=1_000_000),
     },
     Setting {
         key: "maxFrameBytes",
         env: "HERENOW_MAX_FRAME_BYTES",
         flag: "max-frame-bytes",
-        meaning: "Size of one message from a client, all fragments together; above it close 1009.",
+        meaning: "Size of one message from a client, all fragments together; a larger one closes \
+                  the connection with 1009.",
         kind: number!(max_frame_bytes, "bytes", 2_048..=1_048_576),
     },
     Setting {
         key: "sendQueueBytes",
         env: "HERENOW_SEND_QUEUE_BYTES",
         flag: "send-queue-bytes",
-        meaning: "Replies and deltas that may wait in the send queue of a slow connection; above it one \
-                  snapshot replaces the deltas. Before the connection has authenticated: 16384.",
+        meaning: "Replies and deltas that may wait in the send queue of a slow connection; above \
+                  this size one snapshot replaces the deltas. Before the connection has \
+                  authenticated: 16384.",
         kind: number!(send_queue_bytes, "bytes", 16_384..=67_108_864),
     },
     Setting {
         key: "maxConnections",
         env: "HERENOW_MAX_CONNECTIONS",
         flag: "max-connections",
-        meaning: "Connections that the server holds; above it the upgrade is answered 503.",
+        meaning: "Connections that the server holds; an upgrade above this number is answered 503.",
         kind: number!(max_connections, "connections", 1..=10_000_000),
     },
     Setting {
         key: "maxDetachedPerUser",
         env: "HERENOW_MAX_DETACHED_PER_USER",
         flag: "max-detached-per-user",
-        meaning: "Broken connections of one user that are kept for `disconnectGraceMs`; above it \
-                  the oldest one ends.",
+        meaning: "Broken connections of one user that are kept for `disconnectGraceMs`; above this \
+                  number the oldest one ends.",
         kind: number!(max_detached_per_user, "connections", 1..=10_000),
     },
     Setting {
         key: "maxUnauthenticatedPerAddress",
         env: "HERENOW_MAX_UNAUTHENTICATED_PER_ADDRESS",
         flag: "max-unauthenticated-per-address",
-        meaning: "Connections per address (IPv6: per /64, and eight times as many per /48) that have \
-                  neither authenticated nor joined a public channel; above it the upgrade is \
-                  answered 429. Loopback is not counted.",
+        meaning: "Connections per address (IPv6: per /64, and eight times as many per /48) that \
+                  have neither authenticated nor subscribed to a public channel; an upgrade above \
+                  this number is answered 429. Loopback is not counted.",
         kind: number!(max_unauthenticated_per_address, "connections", 1..=1_000_000),
     },
     Setting {
         key: "trustedProxies",
         env: "HERENOW_TRUSTED_PROXIES",
         flag: "trusted-proxies",
-        meaning: "Proxies that name the address of each client in `X-Forwarded-For` or `Forwarded`; \
-                  nobody else is believed.",
+        meaning: "Proxies that name the address of each client in `X-Forwarded-For` or \
+                  `Forwarded`; these headers of other peers are ignored.",
         kind: Kind::Networks { field: |settings| &mut settings.trusted_proxies },
     },
     Setting {
         key: "metricsFrom",
         env: "HERENOW_METRICS_FROM",
         flag: "metrics-from",
-        meaning: "Peers that may read /metrics without a token, unless a proxy forwards for them; none \
-                  by default, this machine included.",
+        meaning: "Peers that may read /metrics without a token, except through a proxy; by default \
+                  none, not even this machine.",
         kind: Kind::Networks { field: |settings| &mut settings.metrics_from },
     },
     Setting {
         key: "metricsListen",
         env: "HERENOW_METRICS_LISTEN",
         flag: "metrics-listen",
-        meaning: "A separate port for /metrics and /health, which the load on the main port does not \
-                  affect. Other machines need metricsFrom or a token on it too.",
+        meaning: "A separate port for /metrics and /health, which the load on the main port does \
+                  not affect. Other machines need metricsFrom or a token there too.",
         kind: Kind::Address { field: |settings| &mut settings.metrics_listen },
     },
     Setting {
