@@ -8,6 +8,9 @@ import type { Point } from "./state.js";
 /** Nobody who has touched nothing for this long, in ms, is taken to be here. */
 const IDLE_MS = 60_000;
 
+/** A page that is loaded again is hidden for a moment before it goes. In ms. */
+const HIDDEN_MS = 500;
+
 /** From the last key to the end of typing, in ms. */
 const TYPING_MS = 2_000;
 
@@ -43,9 +46,11 @@ export function watchPointer(stage: HTMLElement, tell: (cursor: Point | null) =>
 /** Tells whether nobody is there: the page is hidden, or untouched for a while. */
 export function watchAway(tell: (isAway: boolean) => void): void {
   const goIdle = settling(IDLE_MS, () => tell(true));
+  const goHidden = settling(HIDDEN_MS, () => tell(document.hidden));
   const alive = (): void => {
     goIdle();
-    tell(document.hidden);
+    if (document.hidden) goHidden();
+    else tell(false);
   };
   for (const sign of ["pointermove", "pointerdown", "keydown", "focus"]) addEventListener(sign, alive);
   document.addEventListener("visibilitychange", alive);

@@ -4,6 +4,7 @@
  */
 import { type Client, createClient, MAX_STATE_BYTES, type Presence, type Status, type User } from "herenow";
 import { settling, watchAway, watchPointer, watchWords } from "./activity.js";
+import { wireCode } from "./code.js";
 import { identity, remember } from "./identity.js";
 import { note, noteMove } from "./log.js";
 import { find, setText } from "./page.js";
@@ -14,9 +15,8 @@ import { showCursors, showPeople } from "./view.js";
 const SAYS_MS = 6_000;
 
 const me = identity();
-const tab = crypto.randomUUID().slice(0, 8);
 const channel = channelOfHash();
-const shown: Shown = { name: me.name, hue: me.hue, tab, typing: false, away: document.hidden, says: "", cursor: null };
+const shown: Shown = { name: me.name, hue: me.hue, typing: false, away: document.hidden, says: "", cursor: null };
 
 /** What each connection was last seen to show: an event tells what is new, and the one who left is in no list. */
 const seen = new Map<string, Shown>();
@@ -48,16 +48,16 @@ function connect(): void {
   presence = client.realtime.presence<Shown>(channel);
   presence.onJoin((userId, connectionId, state, { first }) => {
     const { name } = see(connectionId, state);
-    if (first && userId !== me.userId) note("came", `${name} came`);
+    if (first && !isOwn(userId)) note("came", `${name} came`);
   });
   presence.onUpdate((userId, connectionId, state) => {
     const before = seen.get(connectionId);
     const now = see(connectionId, state);
-    if (before && userId !== me.userId) noteChange(before, now);
+    if (before && !isOwn(userId)) noteChange(before, now);
   });
   presence.onLeave((userId, connectionId, { reason, last }) => {
     const name = seen.get(connectionId)?.name ?? userId;
-    if (last && userId !== me.userId) note("went", `${name} left (${reason})`);
+    if (last && !isOwn(userId)) note("went", `${name} left (${reason})`);
   });
   presence.onSync(showUsers);
   show();
@@ -67,6 +67,11 @@ function goOffline(): void {
   client?.close();
   client = presence = undefined;
   showUsers([]);
+}
+
+/** Whether it is the user of this window, in whichever tab. */
+function isOwn(userId: string): boolean {
+  return userId === client?.me?.userId;
 }
 
 function see(connectionId: string, state: object): Shown {
@@ -80,7 +85,8 @@ function noteChange(before: Shown, now: Shown): void {
   else if (before.away !== now.away) note("changed", `${now.name} is ${now.away ? "away" : "back"}`);
   else if (!before.typing && now.typing) note("changed", `${now.name} is typing`);
   else if (before.says !== now.says && now.says) note("changed", `${now.name}: “${now.says}”`);
-  else if (before.cursor?.x !== now.cursor?.x || before.cursor?.y !== now.cursor?.y) noteMove(now.name);
+  // A cursor that is gone has not moved: its user has left the stage, or loads the page again.
+  else if (now.cursor && (before.cursor?.x !== now.cursor.x || before.cursor?.y !== now.cursor.y)) noteMove(now.name);
 }
 
 function showUsers(users: readonly User<Shown>[]): void {
@@ -88,9 +94,8 @@ function showUsers(users: readonly User<Shown>[]): void {
   for (const { connections } of users) {
     for (const { connectionId, state } of connections) see(connectionId, state);
   }
-  const scene = { users, me: { userId: me.userId, tab } };
-  showPeople(scene);
-  showCursors(scene);
+  showPeople(users);
+  showCursors(users);
   find("alone").hidden = seen.size !== 1;
   find("gone").hidden = client !== undefined;
 }
@@ -179,6 +184,7 @@ function start(): void {
   addEventListener("hashchange", () => location.reload());
   wireName();
   wireButtons();
+  wireCode(() => ({ channel, userId: me.userId, name: me.name }));
   watchPointer(find("stage"), (cursor) => change({ cursor }));
   watchAway((away) => change({ away }));
   const fallSilent = settling(SAYS_MS, () => change({ says: "" }));

@@ -4,8 +4,6 @@
 export interface Shown {
   name: string;
   hue: number;
-  /** Which load of the page this is. A duplicated tab is the same user, and must not take the other for itself. */
-  tab: string;
   typing: boolean;
   away: boolean;
   says: string;
@@ -25,11 +23,10 @@ const MAX_SAYS_CHARACTERS = 60;
 const NAMELESS = "Somebody";
 
 export function readShown(state: object): Shown {
-  const { name, hue, tab, typing, away, says, cursor } = state as Partial<Record<keyof Shown, unknown>>;
+  const { name, hue, typing, away, says, cursor } = state as Partial<Record<keyof Shown, unknown>>;
   return {
     name: readName(name),
     hue: typeof hue === "number" ? hue % 360 : 0,
-    tab: typeof tab === "string" ? tab : "",
     typing: typing === true,
     away: away === true,
     says: readSays(says),

@@ -6,12 +6,6 @@ import type { User } from "herenow";
 import { element, find, setText } from "./page.js";
 import { readShown, type Shown } from "./state.js";
 
-/** Who is seen, and who sees: this user, at this load of the page. */
-export interface Scene {
-  users: readonly User<object>[];
-  me: { userId: string; tab: string };
-}
-
 /** More would make the page slow and show less. The count above the list tells of all. */
 const MAX_ROWS = 100;
 const MAX_CURSORS = 200;
@@ -27,9 +21,9 @@ const rows = new Map<string, HTMLElement>();
 const cursors = new Map<string, HTMLElement>();
 
 /** One row per user: oneself first, the others by name. */
-export function showPeople({ users, me }: Scene): void {
-  const people = users.map(({ userId, state, connections }) => {
-    return { userId, shown: readShown(state), tabs: connections.length, isMe: userId === me.userId };
+export function showPeople(users: readonly User<object>[]): void {
+  const people = users.map(({ userId, state, connections, isMe }) => {
+    return { userId, shown: readShown(state), tabs: connections.length, isMe };
   });
   people.sort((a, b) => Number(b.isMe) - Number(a.isMe) || a.shown.name.localeCompare(b.shown.name));
   people.length = Math.min(people.length, MAX_ROWS);
@@ -46,13 +40,12 @@ export function showPeople({ users, me }: Scene): void {
 }
 
 /** One cursor per connection, but for this page's own: that one the system draws. */
-export function showCursors({ users, me }: Scene): void {
+export function showCursors(users: readonly User<object>[]): void {
   const seen = new Map<string, Shown>();
-  for (const { userId, connections } of users) {
-    for (const { connectionId, state } of connections) {
+  for (const { connections } of users) {
+    for (const { connectionId, state, isMe } of connections) {
       const shown = readShown(state);
-      const isThis = userId === me.userId && shown.tab === me.tab;
-      if (shown.cursor && !isThis && seen.size < MAX_CURSORS) seen.set(connectionId, shown);
+      if (shown.cursor && !isMe && seen.size < MAX_CURSORS) seen.set(connectionId, shown);
     }
   }
   keepOnly(cursors, seen);

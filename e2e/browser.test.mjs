@@ -138,8 +138,25 @@ test("a reload is seen by nobody where grace is allowed", async () => {
   await two.page.locator("#words").pressSequentially("back");
   await one.page.locator("#people small.typing").waitFor();
   assert.ok((await watched.jsonValue()).every((count) => count === 2), "somebody was seen to leave or to join");
-  assert.doesNotMatch(await one.page.locator("#log").textContent(), /left/);
+  assert.doesNotMatch(await one.page.locator("#log").textContent(), /left|is away|is back/);
   nothing(one, two);
+  await close(one, two);
+  await patient.kill();
+});
+
+test("who leaves the page by a link is gone at once, also where grace is allowed and the browser does not keep the page", async () => {
+  const patient = await startServer({ env: { HERENOW_DISCONNECT_GRACE_MS: "60000" } });
+  const [one, two] = await twoWindows(`${patient.url}#link`);
+  await two.page.evaluate(() => {
+    addEventListener("pagehide", ({ persisted }) => sessionStorage.setItem("persisted", persisted));
+    const link = document.createElement("a");
+    link.href = "/health";
+    document.body.append(link);
+    link.click();
+  });
+  await waitForPeople(one.page, 1);
+  await two.page.waitForURL("**/health");
+  assert.equal(await two.page.evaluate(() => sessionStorage.getItem("persisted")), "false");
   await close(one, two);
   await patient.kill();
 });

@@ -35,6 +35,10 @@ async function take(file, options) {
   await waitForPeople(jane, 1 + cast.length);
   await jane.locator(".cursor.typing").waitFor();
   await jane.screenshot({ path: `${out}/${file}` });
+  if (folder) {
+    await jane.locator("#show-code").click();
+    await jane.screenshot({ path: `${out}/code-${file}` });
+  }
   await Promise.all(windows.map((page) => page.context().close()));
 }
 
