@@ -22,6 +22,7 @@ export interface SnapshotRow {
   userId: string;
   connectionId: string;
   state: State;
+  info?: State;
 }
 
 export interface Snapshot {
@@ -44,6 +45,7 @@ interface DeltaBase {
 export interface Put extends DeltaBase {
   type: "presence_join" | "presence_update";
   state: State;
+  info?: State;
 }
 
 export interface Gone extends DeltaBase {

@@ -4,7 +4,7 @@
  * Snapshot and delta meet here: `first`, `last`, net differences and the order of rows are decided in this
  * file alone. Knows nothing of sockets, listeners or time; its cases are in `fixtures/roster.json`.
  */
-import type { Delta, LeaveReason, Snapshot, State } from "./protocol.js";
+import type { Delta, LeaveReason, Snapshot, SnapshotRow, State } from "./protocol.js";
 
 /** Who a connection is. */
 export interface Me {
@@ -16,6 +16,8 @@ export interface Me {
 export interface Connection<S extends object = State> {
   readonly connectionId: string;
   readonly state: S;
+  /** What its token says of the user (the claim `presence.info`), if it says anything. No client can set it. */
+  readonly info?: State | undefined;
   /** It is this client's own. */
   readonly isMe: boolean;
 }
@@ -24,6 +26,8 @@ export interface Connection<S extends object = State> {
 export interface User<S extends object = State> {
   readonly userId: string;
   readonly state: S;
+  /** That of the last of `connections`. */
+  readonly info?: State | undefined;
   readonly connections: readonly Connection<S>[];
   /** It is this client's own user, on whichever connection. */
   readonly isMe: boolean;
@@ -34,6 +38,7 @@ export interface JoinEvent<S extends object = State> {
   userId: string;
   connectionId: string;
   state: S;
+  info?: State | undefined;
   /** The user had no other connection here: the user came. */
   first: boolean;
 }
@@ -43,6 +48,7 @@ export interface UpdateEvent<S extends object = State> {
   userId: string;
   connectionId: string;
   state: S;
+  info?: State | undefined;
 }
 
 export interface LeaveEvent {
@@ -112,7 +118,7 @@ export class Roster<S extends object = State> {
     const event =
       delta.type === "presence_leave"
         ? this.#remove(userId, connectionId, delta.reason)
-        : this.#put(userId, connectionId, delta.state as S);
+        : this.#put(delta);
     return event ? { events: [event], changed: true } : NOTHING;
   }
 
@@ -140,10 +146,10 @@ export class Roster<S extends object = State> {
   #joinsAndUpdates(presences: Snapshot["presences"]): RosterEvent<S>[] {
     const joins: RosterEvent<S>[] = [];
     const updates: RosterEvent<S>[] = [];
-    for (const { userId, connectionId, state } of presences) {
-      const held = this.#connections(userId).find((one) => one.connectionId === connectionId);
-      if (held && isSame(held.state, state)) continue;
-      (held ? updates : joins).push(this.#put(userId, connectionId, state as S));
+    for (const row of presences) {
+      const held = this.#connections(row.userId).find((one) => one.connectionId === row.connectionId);
+      if (held && isSame([held.state, held.info], [row.state, row.info])) continue;
+      (held ? updates : joins).push(this.#put(row));
     }
     return [...joins, ...updates];
   }
@@ -168,22 +174,23 @@ export class Roster<S extends object = State> {
     return this.users() !== before;
   }
 
-  #put(userId: string, connectionId: string, state: S): JoinEvent<S> | UpdateEvent<S> {
+  #put({ userId, connectionId, ...row }: SnapshotRow): JoinEvent<S> | UpdateEvent<S> {
+    const shown = { state: row.state as S, info: row.info };
     const before = this.#connections(userId);
     const rest = before.filter((one) => one.connectionId !== connectionId);
     // At the end: it is the one tracked last.
     const me = this.#me;
     const own = {
       connectionId,
-      state,
+      ...shown,
       get isMe() {
         return connectionId === me()?.connectionId;
       },
     };
     this.#set(userId, [...rest, own]);
     return rest.length < before.length
-      ? { type: "update", userId, connectionId, state }
-      : { type: "join", userId, connectionId, state, first: rest.length === 0 };
+      ? { type: "update", userId, connectionId, ...shown }
+      : { type: "join", userId, connectionId, ...shown, first: rest.length === 0 };
   }
 
   #remove(userId: string, connectionId: string, reason: LeaveReason): LeaveEvent | undefined {
@@ -206,6 +213,7 @@ export class Roster<S extends object = State> {
     this.#rows.set(userId, {
       userId,
       state: last.state,
+      info: last.info,
       connections,
       get isMe() {
         return userId === me()?.userId;

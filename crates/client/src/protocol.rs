@@ -76,7 +76,7 @@ pub struct Position {
     pub seq: u64,
 }
 
-/// A tracked state as the compact JSON text that the server sent.
+/// A tracked state, or the information of a user, as the compact JSON text that the server sent.
 pub type StateText = Arc<str>;
 
 /// One member of a snapshot, or the member that a delta is about.
@@ -88,6 +88,8 @@ pub struct Row {
     pub connection_id: Arc<str>,
     /// What it tracked.
     pub state: StateText,
+    /// What the user's token says of the user.
+    pub info: Option<StateText>,
 }
 
 /// `presence_sync`.
@@ -211,6 +213,8 @@ struct Frame<'a> {
     resume: Option<Box<str>>,
     #[serde(borrow)]
     state: Option<&'a RawValue>,
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
     reason: Option<Box<str>>,
     #[serde(borrow)]
     presences: Option<Vec<FrameRow<'a>>>,
@@ -227,6 +231,8 @@ struct FrameRow<'a> {
     connection_id: Arc<str>,
     #[serde(borrow)]
     state: &'a RawValue,
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
 }
 
 impl Frame<'_> {
@@ -270,6 +276,7 @@ impl Frame<'_> {
             user_id: row.user_id.clone(),
             connection_id: row.connection_id.clone(),
             state: row.state.get().into(),
+            info: row.info.map(|info| info.get().into()),
         });
         Some(Snapshot {
             channel: self.channel_name()?,
@@ -287,6 +294,7 @@ impl Frame<'_> {
                 user_id: self.user_id?,
                 connection_id: self.connection_id?,
                 state: self.state?.get().into(),
+                info: self.info.map(|info| info.get().into()),
             },
         })
     }

@@ -34,6 +34,7 @@ struct User {
 #[derive(Clone, Debug)]
 struct Entry {
     state: StateText,
+    info: Option<StateText>,
     tracked_at: u64,
 }
 
@@ -81,6 +82,8 @@ pub struct UserRow {
     pub user_id: Arc<str>,
     /// The state tracked last.
     pub state: StateText,
+    /// What the token of the connection with that state says of the user.
+    pub info: Option<StateText>,
     /// The connections, the one tracked last at the end.
     pub connections: Vec<ConnectionRow>,
 }
@@ -92,6 +95,8 @@ pub struct ConnectionRow {
     pub connection_id: Arc<str>,
     /// What it tracked.
     pub state: StateText,
+    /// What its token says of the user.
+    pub info: Option<StateText>,
 }
 
 impl Roster {
@@ -146,9 +151,9 @@ impl Roster {
         if !self.advance(delta.epoch, delta.seq) {
             return Outcome::default();
         }
-        let before = self.state_of(&delta.row.user_id);
+        let before = self.shown_by(&delta.row.user_id);
         let events: Vec<_> = self.put(&delta.row).into_iter().collect();
-        let changed = !events.is_empty() || self.state_of(&delta.row.user_id) != before;
+        let changed = !events.is_empty() || self.shown_by(&delta.row.user_id) != before;
         Outcome { events, changed }
     }
 
@@ -173,9 +178,10 @@ impl Roster {
         true
     }
 
-    fn state_of(&self, user_id: &str) -> Option<StateText> {
+    fn shown_by(&self, user_id: &str) -> Option<(StateText, Option<StateText>)> {
         let entries = self.users.get(user_id)?.entries.values();
-        entries.max_by_key(|entry| entry.tracked_at).map(|entry| entry.state.clone())
+        let last = entries.max_by_key(|entry| entry.tracked_at)?;
+        Some((last.state.clone(), last.info.clone()))
     }
 
     fn put(&mut self, row: &Row) -> Option<RosterEvent> {
@@ -186,10 +192,10 @@ impl Roster {
             .entry(row.user_id.clone())
             .or_insert_with(|| User { came_at: now, entries: HashMap::new() });
         let first = user.entries.is_empty();
-        let entry = Entry { state: row.state.clone(), tracked_at: now };
+        let entry = Entry { state: row.state.clone(), info: row.info.clone(), tracked_at: now };
         match user.entries.insert(row.connection_id.clone(), entry) {
             None => Some(RosterEvent::Join { row: row.clone(), first }),
-            Some(was) if was.state == row.state => None,
+            Some(was) if (&was.state, &was.info) == (&row.state, &row.info) => None,
             Some(_) => Some(RosterEvent::Update { row: row.clone() }),
         }
     }
@@ -228,12 +234,13 @@ impl User {
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_unstable_by_key(|(_, entry)| entry.tracked_at);
         let (_, last) = entries.last().expect("a user is removed with the last entry");
-        let state = last.state.clone();
+        let (state, info) = (last.state.clone(), last.info.clone());
         let row = |(connection_id, entry): (&Arc<str>, &Entry)| ConnectionRow {
             connection_id: connection_id.clone(),
             state: entry.state.clone(),
+            info: entry.info.clone(),
         };
         let connections = entries.into_iter().map(row).collect();
-        UserRow { user_id: user_id.clone(), state, connections }
+        UserRow { user_id: user_id.clone(), state, info, connections }
     }
 }

@@ -64,21 +64,30 @@ fn event_json(event: &RosterEvent) -> Value {
 }
 
 fn row_json(kind: &str, row: &Row) -> Value {
-    json!({
+    let json = json!({
         "type": kind, "userId": row.user_id, "connectionId": row.connection_id,
         "state": parsed(&row.state),
-    })
+    });
+    with_info(json, row.info.as_deref())
 }
 
 fn user_json(row: &UserRow) -> Value {
-    let connections = row
-        .connections
-        .iter()
-        .map(|row| json!({"connectionId": row.connection_id, "state": parsed(&row.state)}));
-    json!({
+    let connections = row.connections.iter().map(|row| {
+        let json = json!({"connectionId": row.connection_id, "state": parsed(&row.state)});
+        with_info(json, row.info.as_deref())
+    });
+    let json = json!({
         "userId": row.user_id, "state": parsed(&row.state),
         "connections": connections.collect::<Vec<_>>(),
-    })
+    });
+    with_info(json, row.info.as_deref())
+}
+
+fn with_info(mut json: Value, info: Option<&str>) -> Value {
+    if let Some(info) = info {
+        json["info"] = parsed(info);
+    }
+    json
 }
 
 fn parsed(state: &str) -> Value {
@@ -122,6 +131,7 @@ impl Model {
             user_id: format!("u{user}").into(),
             connection_id: format!("c{connection}").into(),
             state: format!("{{\"n\":{state}}}").into(),
+            info: None,
         });
         let position = Position { epoch: 1, seq: self.seq };
         Snapshot { channel: channel(), position, rows: rows.collect() }
@@ -138,6 +148,7 @@ impl Model {
                     user_id: format!("u{user}").into(),
                     connection_id: format!("c{connection}").into(),
                     state: format!("{{\"n\":{state}}}").into(),
+                    info: None,
                 };
                 let delta = Delta { channel: channel(), epoch: None, seq: self.seq, row };
                 if let Some(client) = client {

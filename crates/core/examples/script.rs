@@ -86,7 +86,7 @@ fn session(slot: u64) -> Session {
     let mut out = Vec::new();
     let mut tell = |input| session.handle(input, &context, &mut out);
     tell(message(r#"{"type":"auth","token":"t"}"#));
-    let auth = Auth { user: user(slot), expires_at_unix_ms: u64::MAX, claims: "{}".into() };
+    let auth = Auth { user: user(slot).into(), expires_at_unix_ms: u64::MAX, claims: "{}".into() };
     tell(Input::Verified(Verification { result: Ok(auth), claim: None, unix_ms: 0 }));
     for number in [0, 1].map(|which| (slot + which) % CHANNELS) {
         tell(message(&track_text(&number.to_string(), 0, STATE_BYTES)));
@@ -144,7 +144,7 @@ fn commands() -> Vec<Command> {
             0..88 => {
                 let state =
                     State::parse(&state_text(number as u64, STATE_BYTES)).expect("a valid state");
-                let put = Put { connection, owner: Owner(0), user: user(slot), state };
+                let put = Put { connection, owner: Owner(0), user: user(slot).into(), state };
                 let (peer, slot) = (Peer(0), slot as u32);
                 let asker = Asker { peer, slot, connection, generation: 0 };
                 Command::Put { channel, put, max_members: u32::MAX, asker, reference: None }

@@ -106,13 +106,14 @@ mod tests {
             other => panic!("{other:?} where a change was due"),
         }
         channel.index_users(UserIndex::LargeChannels);
-        let users: BTreeSet<&UserId> = channel.members().map(|(member, _)| &member.user).collect();
+        let users: BTreeSet<&UserId> =
+            channel.members().map(|(member, _)| member.user.id()).collect();
         assert_eq!(channel.users(), users.len());
     }
 
     fn show(channel: &mut Channel, n: usize, user: UserId) {
         let state = State::parse("{}").expect("a valid state");
-        let put = Put { connection: id(n), owner: OWNER, user, state };
+        let put = Put { connection: id(n), owner: OWNER, user: user.into(), state };
         let decision = channel.decide_put(put, usize::MAX, channel.seq() + 1);
         apply(channel, decision);
     }
@@ -151,7 +152,7 @@ mod tests {
         let mut channel = Channel::new(1, 0);
         for n in 0..2 * INDEXED_FROM {
             let state = State::parse("{}").expect("a valid state");
-            let put = Put { connection: id(n), owner: OWNER, user: user(n / 2), state };
+            let put = Put { connection: id(n), owner: OWNER, user: user(n / 2).into(), state };
             let Decision::Change(change) = channel.decide_put(put, usize::MAX, n as u64 + 1) else {
                 panic!("a member that is new joins");
             };

@@ -1,7 +1,7 @@
 //! What can happen to a channel, as plain data: no handle, no time, no local index. It is what
 //! travels between the code that decides and the code that tells, whichever process either is in.
 
-use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
+use herenow_wire::{ConnectionId, LeaveReason, State, User};
 
 /// Who vouches for a member. One number for a whole process: when a process is lost, its members
 /// go in one step.
@@ -16,7 +16,7 @@ pub struct Member {
     /// The process that vouches for it.
     pub owner: Owner,
     /// The user of the verified token.
-    pub user: UserId,
+    pub user: User,
     /// What it shows.
     pub state: State,
     /// The change that last set the state. Rows of a snapshot stand in this order.

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use herenow_wire::{ConnectionId, LeaveReason, State, UserId};
+use herenow_wire::{ConnectionId, LeaveReason, State, User, UserId};
 
 use crate::by_user::{ByUser, INDEXED_DOWN_TO, INDEXED_FROM, UserHash, UserIndex};
 use crate::change::{Change, Member, Op, Owner, Snapshot};
@@ -60,7 +60,7 @@ pub struct Put {
     /// The process that vouches for it.
     pub owner: Owner,
     /// The user it acts for.
-    pub user: UserId,
+    pub user: User,
     /// What it shows.
     pub state: State,
 }
@@ -238,7 +238,7 @@ impl Channel {
 
     /// The members of one user, in no order, and since when they are here.
     pub fn members_of(&self, user: &UserId) -> Vec<(&Member, Since)> {
-        let is_theirs = |(member, _): &(&Member, Since)| member.user == *user;
+        let is_theirs = |(member, _): &(&Member, Since)| member.user.id() == user;
         match &self.by_user {
             Some(by_user) => {
                 let known = by_user.connections(user).filter_map(|id| self.member(id));
@@ -378,7 +378,7 @@ impl Channel {
             Some(tracked) => {
                 let merged = self.pending.get_mut(tracked.pending as usize).and_then(Option::take);
                 if let Some(by_user) = &mut self.by_user
-                    && tracked.member.user != new.user
+                    && tracked.member.user.id() != new.user.id()
                 {
                     by_user.remove(&tracked.member.user, new.connection);
                     by_user.insert(&new.user, new.connection);

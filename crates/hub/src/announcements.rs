@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use herenow_core::{Announces, Channel, Contents, Flush, Op, Policy};
-use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, User, UserId};
 
 use crate::api::Io;
 use crate::work::Work;
@@ -32,8 +32,8 @@ pub struct MemberChange {
     /// The position of the channel after it, within its epoch. Several have the same one after a map
     /// was rebuilt.
     pub seq: u64,
-    /// Whose member.
-    pub user: UserId,
+    /// Whose member; without the information of the token if it has left.
+    pub user: User,
     /// Of which connection.
     pub connection: ConnectionId,
     /// What it shows; nothing if it has left.
@@ -231,14 +231,15 @@ impl Followed {
                 self.users.remove(&user);
             }
         }
-        changes.push(self.change(ChangeKind::Removed(reason), seq, (connection, &user, None)));
+        let member = (connection, &User::from(user), None);
+        changes.push(self.change(ChangeKind::Removed(reason), seq, member));
     }
 
     fn change(
         &self,
         kind: ChangeKind,
         seq: u64,
-        (connection, user, state): (ConnectionId, &UserId, Option<&State>),
+        (connection, user, state): (ConnectionId, &User, Option<&State>),
     ) -> MemberChange {
         let others = match kind {
             ChangeKind::Added | ChangeKind::Updated => 1,
@@ -250,7 +251,7 @@ impl Followed {
             user: user.clone(),
             connection,
             state: state.cloned(),
-            is_users_only: self.users.get(user).copied().unwrap_or_default() == others,
+            is_users_only: self.users.get(user.id()).copied().unwrap_or_default() == others,
             users: self.users.len(),
             connections: self.members.len(),
         }

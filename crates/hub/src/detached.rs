@@ -188,7 +188,7 @@ impl<I: Io> Work<'_, I> {
         input: Input,
         gave_way_to: Option<GaveWayTo>,
     ) {
-        let user = session.auth().map(|auth| auth.user.clone());
+        let user = session.auth().map(|auth| auth.user.id().clone());
         self.note_detached_input(&input, user, gave_way_to);
         let asker = Asker::new(self.hub.config.me, NO_SLOT, session);
         let (limits, policy) = (&self.hub.config.limits, &self.hub.policy);
@@ -233,7 +233,7 @@ impl<I: Io> Work<'_, I> {
 
     /// What is said of a session to its user's registrar. Only a session with a user is kept.
     fn detachment(&self, session: &Session) -> Option<(UserId, Detachment)> {
-        let user = session.auth()?.user.clone();
+        let user = session.auth()?.user.id().clone();
         let (connection, generation) = (session.connection(), session.generation());
         Some((user, Detachment { connection, generation, holder: self.hub.config.me }))
     }

@@ -119,7 +119,7 @@ impl KeyedMembers {
 
 impl KeyedMember {
     fn put(&self) -> Put {
-        let (user, state) = (self.user.clone(), self.state.clone());
+        let (user, state) = (self.user.clone().into(), self.state.clone());
         Put { connection: self.connection, owner: OWNER, user, state }
     }
 }

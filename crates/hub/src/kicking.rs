@@ -180,7 +180,7 @@ impl Removal {
     }
 
     fn means(&self, session: &Session) -> bool {
-        let user = session.auth().map(|auth| &auth.user);
+        let user = session.auth().map(|auth| auth.user.id());
         let uses = |channel| session.subscriptions().any(|(name, _)| name == channel);
         self.target.is(session.connection(), user) && self.channel.as_ref().is_none_or(uses)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use herenow_core::{ListPosition, Since, Target};
-use herenow_wire::{ChannelName, ConnectionId, State, UserId};
+use herenow_wire::{ChannelName, ConnectionId, State, User, UserId};
 
 use crate::history::{MemberFacts, UserFacts};
 use crate::keyed_members::MemberKey;
@@ -210,7 +210,7 @@ pub struct MemberPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedMember {
     /// Whom it shows.
-    pub user: UserId,
+    pub user: User,
     /// Its id on the wire.
     pub connection: ConnectionId,
     /// What it shows.

@@ -177,7 +177,7 @@ impl<I: Io> Work<'_, I> {
 impl<'a> Shown<'a> {
     fn user(&self) -> Option<&'a UserId> {
         match *self {
-            Self::Session(session) => session.auth().map(|auth| &auth.user),
+            Self::Session(session) => session.auth().map(|auth| auth.user.id()),
             Self::Keyed(_, user) => Some(user),
         }
     }

@@ -204,6 +204,7 @@ impl From<TokenError> for TokenResult {
             | TokenError::UnknownCritical
             | TokenError::BadPayload
             | TokenError::BadSubject
+            | TokenError::BadInfo
             | TokenError::BadExpiry
             | TokenError::ExpiryInMilliseconds
             | TokenError::BadNotBefore

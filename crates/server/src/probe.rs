@@ -92,7 +92,7 @@ impl ProbeState {
     /// Whom the token speaks for, if it is the probe's.
     pub(crate) fn verify(&self, token: &str) -> Option<Auth> {
         self.secret.is(token.as_bytes()).then(|| Auth {
-            user: self.user.clone(),
+            user: self.user.clone().into(),
             expires_at_unix_ms: u64::MAX,
             claims: "{}".into(),
         })
@@ -100,7 +100,7 @@ impl ProbeState {
 
     /// Whether it is the probe that asks, and for its own channel: no rule is asked then.
     pub(crate) fn is_asking(&self, question: &Question, auth: Option<&Auth>) -> bool {
-        auth.is_some_and(|auth| auth.user == self.user) && self.has(&question.channel)
+        auth.is_some_and(|auth| *auth.user == self.user) && self.has(&question.channel)
     }
 
     /// Whether this is its channel, which no backend is told of.

@@ -69,6 +69,28 @@ fn sub_is_a_string_of_1_to_256_bytes() {
     assert_eq!(missing, Err(TokenError::BadSubject));
 }
 
+// P1.9
+#[test]
+fn presence_info_is_an_object_of_at_most_256_bytes() {
+    let with = |claim: &str| {
+        let payload = format!(r#"{{"sub":"a","exp":2000000,{claim}}}"#);
+        let auth = verifier(None, None).verify(&signed(HS256, &payload), NOW_S * 1000)?;
+        Ok(auth.user.info().map(|info| info.as_str().to_owned()))
+    };
+    let info = |json: &str| with(&format!(r#""presence":{{"info":{json}}}"#));
+    assert_eq!(info(r#" { "name" : "Jane" } "#), Ok(Some(r#"{"name":"Jane"}"#.into())));
+    assert_eq!(info(r#"{"n":9007199254740993}"#), Ok(Some(r#"{"n":9007199254740992}"#.into())));
+    let longest = format!(r#"{{"name":"{}"}}"#, "j".repeat(245));
+    assert_eq!(info(&longest), Ok(Some(longest.clone())));
+    for json in ["1", "null", "[]", r#""Jane""#, &longest.replace("name", "names")] {
+        assert_eq!(info(json), Err(TokenError::BadInfo), "{json}");
+    }
+    // Others may use a claim of that name for something else.
+    for claim in [r#""presence":true"#, r#""presence":{"a":1}"#, r#""info":{}"#] {
+        assert_eq!(with(claim), Ok(None), "{claim}");
+    }
+}
+
 // P3.11, P3.14
 #[test]
 fn exp_is_a_number_with_60_seconds_of_leeway() {

@@ -4,7 +4,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use herenow_wire::encode::{self, Member, Position};
 use herenow_wire::frame::{Chunk, Reader};
-use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, State, UserId, decode};
+use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, State, User, UserId, decode};
 
 const MAX_FRAME_BYTES: usize = 16 * 1024;
 /// 200 bytes, as a cursor with a name takes them.
@@ -109,7 +109,7 @@ fn masked(payload: &[u8]) -> Vec<u8> {
 /// What a change is made of.
 struct Parts {
     channel: ChannelName,
-    user: UserId,
+    user: User,
     state: State,
     connection: ConnectionId,
 }
@@ -118,7 +118,7 @@ impl Parts {
     fn new() -> Self {
         Self {
             channel: ChannelName::parse("presence:bench-0001").expect("a valid channel"),
-            user: UserId::parse("u000001").expect("a valid user"),
+            user: UserId::parse("u000001").expect("a valid user").into(),
             state: State::parse(STATE).expect("a valid state"),
             connection: ConnectionId::from_bytes([0xA5; 16]),
         }

@@ -10,6 +10,7 @@ use crate::code::{ErrorCode, LeaveReason};
 use crate::frame::{Opcode, header};
 use crate::ids::{CHANNEL_PREFIX, ChannelName, ConnectionId, Ref, UserId};
 use crate::state::State;
+use crate::user::User;
 
 /// What is said to one connection about its own requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,8 +75,8 @@ pub enum Reply {
 /// One member, as a snapshot, a join or an update names it.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
-    /// Whose it is.
-    pub user: &'a UserId,
+    /// Whose it is, with the information of the token.
+    pub user: &'a User,
     /// Of which connection.
     pub connection: ConnectionId,
     /// The whole state.
@@ -215,8 +216,7 @@ pub fn sync<'a>(
             push_escaped(out, member.user.as_str());
             out.push(b'"');
             push_connection(out, member.connection);
-            push_state(out, member.state);
-            out.push(b'}');
+            push_shown(out, member);
         }
         out.extend_from_slice(b"]}");
     });
@@ -250,8 +250,7 @@ fn push_member(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, member: Membe
     push_seq(out, seq);
     push_user(out, member.user);
     push_connection(out, member.connection);
-    push_state(out, member.state);
-    out.push(b'}');
+    push_shown(out, member);
 }
 
 fn push_channel(out: &mut Vec<u8>, channel: &ChannelName) {
@@ -294,9 +293,15 @@ fn push_connection(out: &mut Vec<u8>, connection: ConnectionId) {
     out.push(b'"');
 }
 
-fn push_state(out: &mut Vec<u8>, state: &State) {
+/// The end of a member: its state, and the information of its user if there is any.
+fn push_shown(out: &mut Vec<u8>, member: Member<'_>) {
     out.extend_from_slice(b",\"state\":");
-    out.extend_from_slice(state.as_str().as_bytes());
+    out.extend_from_slice(member.state.as_str().as_bytes());
+    if let Some(info) = member.user.info() {
+        out.extend_from_slice(b",\"info\":");
+        out.extend_from_slice(info.as_str().as_bytes());
+    }
+    out.push(b'}');
 }
 
 fn push_code(out: &mut Vec<u8>, code: ErrorCode) {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use herenow_wire::encode::{self, Departure, Member, Position, Reply};
 use herenow_wire::{
-    ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, LeaveReason, Ref, State,
-    UserId, decode,
+    ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Info, LeaveReason, Ref,
+    State, User, UserId, decode,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -58,6 +58,10 @@ fn connection(number: u8) -> ConnectionId {
     ConnectionId::from_bytes([number; 16])
 }
 
+fn member_user(id: &str) -> User {
+    user(id).into()
+}
+
 fn reference(json: &str) -> Ref {
     let mut out = Vec::new();
     decode(&format!("{{\"type\":\"ping\",\"ref\":{json}}}"), &DefaultChannel::None, &mut out);
@@ -77,7 +81,7 @@ fn kicked(channel: Option<ChannelName>, retry_after_ms: u32) -> Reply {
     }
 }
 
-// P5.1, P3.16, P4.20, P4.21
+// P5.1, P5.7, P3.16, P4.20, P4.21
 #[test]
 fn every_server_message_is_as_in_the_golden_file() {
     let replies: Vec<(&str, Reply, Option<Ref>)> = vec![
@@ -166,7 +170,7 @@ fn every_server_message_is_as_in_the_golden_file() {
         add(&format!("error {code}"), &out);
     }
     let (lobby, jane, strange) =
-        (channel("lobby"), user("jane"), user("ja\"ne\n\u{1f600}\u{7f}\u{0}"));
+        (channel("lobby"), member_user("jane"), member_user("ja\"ne\n\u{1f600}\u{7f}\u{0}"));
     let (online, odd) =
         (state(r#"{"status":"online"}"#), state(r#"{"s":"\ud800\n\"","n":[1e21,-0,{}]}"#));
     let member = Member { user: &jane, connection: connection(1), state: &online };
@@ -188,6 +192,18 @@ fn every_server_message_is_as_in_the_golden_file() {
         encode::join(bytes, &channel("\u{fc}\"\\"), MAX_SAFE_INTEGER, odd_member)
     });
     out("presence_update", &|bytes| encode::update(bytes, &lobby, 44, member));
+    let info = Info::parse(r#"{ "name": "Jane \"J\" Doe" }"#).expect("an object");
+    let named = User::new(user("jane"), Some(info));
+    let named = Member { user: &named, ..member };
+    out("presence_sync with information of one user", &|bytes| {
+        encode::sync(bytes, &lobby, position, [named, odd_member].into_iter())
+    });
+    out("presence_join with information of the user", &|bytes| {
+        encode::join(bytes, &lobby, 43, named)
+    });
+    out("presence_update with information of the user", &|bytes| {
+        encode::update(bytes, &lobby, 44, named)
+    });
     for reason in LeaveReason::ALL {
         let departure = Departure { user: &jane, connection: connection(1), reason };
         out(&format!("presence_leave {}", reason.as_str()), &|bytes| {
@@ -199,7 +215,7 @@ fn every_server_message_is_as_in_the_golden_file() {
 
 #[test]
 fn frames_stand_one_after_the_other_behind_what_the_buffer_held() {
-    let (lobby, jane, empty) = (channel("l"), user("j"), state("{}"));
+    let (lobby, jane, empty) = (channel("l"), member_user("j"), state("{}"));
     let member = Member { user: &jane, connection: connection(0), state: &empty };
     let mut out = b"before".to_vec();
     encode::reply(&mut out, &Reply::Pong, None);
@@ -227,7 +243,7 @@ fn frames_stand_one_after_the_other_behind_what_the_buffer_held() {
 
 #[test]
 fn the_header_fits_at_every_length_around_a_change_of_its_form() {
-    let jane = user("jane");
+    let jane = member_user("jane");
     for length in (0..200).chain(65_300..65_600) {
         let message = Cow::Owned("m".repeat(length));
         let mut out = Vec::new();
@@ -270,7 +286,7 @@ proptest! {
         prop_assume!(!name.chars().any(char::is_control));
         let text_state = json!({ "status": status }).to_string();
         prop_assume!(text_state.len() <= State::MAX_BYTES);
-        let (channel, user, state) = (channel(&name), user(&id), state(&text_state));
+        let (channel, user, state) = (channel(&name), member_user(&id), state(&text_state));
         let connection = ConnectionId::from_bytes(raw);
         let member = Member { user: &user, connection, state: &state };
         let entry = json!({ "userId": id, "connectionId": connection.to_string(), "state": { "status": status } });

@@ -98,8 +98,11 @@ impl Io for Side {
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
         let result = UserId::parse(token).map_err(|_| AuthRefusal::NoKey);
-        let result =
-            result.map(|user| Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() });
+        let result = result.map(|user| Auth {
+            user: user.into(),
+            expires_at_unix_ms: u64::MAX,
+            claims: "{}".into(),
+        });
         let claim = resume.and_then(claim_of);
         let verification = Verification { result, claim: claim.map(Box::new), unix_ms: 0 };
         if !self.is_late {

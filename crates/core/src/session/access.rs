@@ -48,7 +48,11 @@ pub(super) enum Cause {
     /// one.
     Authenticated,
     /// A new token of the same user. Losses are told by `auth_refreshed`, which ends the review.
-    Refresh { reference: Option<Ref> },
+    Refresh {
+        reference: Option<Ref>,
+        /// Whether the members are to show another `info`.
+        has_new_info: bool,
+    },
     /// The rules have changed. Losses are told one by one.
     Rules,
 }
@@ -56,6 +60,13 @@ pub(super) enum Cause {
 impl Pending {
     fn awaits_a_rule(&self) -> bool {
         !matches!(self, Self::Verification { .. } | Self::TakeOver { .. })
+    }
+}
+
+impl Cause {
+    /// Whether the shards are to hear again what the connection shows, where it still may.
+    fn shows_again(&self) -> bool {
+        matches!(self, Self::Authenticated | Self::Refresh { has_new_info: true, .. })
     }
 }
 
@@ -249,7 +260,7 @@ impl Session {
                 false
             }
             (Right::Track, _) => {
-                if matches!(review.cause, Cause::Authenticated) {
+                if review.cause.shows_again() {
                     self.show_again(review.at, context, out);
                 }
                 false
@@ -274,8 +285,8 @@ impl Session {
         if !review.is_complete {
             out.push(SessionEffect::ReviewLater);
         }
-        if let (Cause::Refresh { reference }, Some(auth)) = (review.cause, self.auth()) {
-            let user = auth.user.clone();
+        if let (Cause::Refresh { reference, .. }, Some(auth)) = (review.cause, self.auth()) {
+            let user = auth.user.id().clone();
             let reply = Reply::AuthRefreshed { user, revoked: review.revoked };
             out.push(SessionEffect::Reply(reply, reference));
         }
@@ -323,7 +334,7 @@ impl Session {
     }
 
     fn ask(&self, channel: &ChannelName, right: Right, out: &mut Vec<SessionEffect>) {
-        let user = self.auth().map(|auth| auth.user.clone());
+        let user = self.auth().map(|auth| auth.user.id().clone());
         out.push(SessionEffect::Authorize(Question { channel: channel.clone(), right, user }));
     }
 

@@ -64,7 +64,7 @@ impl Session {
         context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
-        let user = verified.auth.user.clone();
+        let user = verified.auth.user.id().clone();
         if let Some(time) = context.policy.kicks().of_server(&user, context.now) {
             return self.disconnected(time, out);
         }
@@ -78,9 +78,10 @@ impl Session {
                 // What was open to anybody may be closed to this user.
                 self.begin_review(Cause::Authenticated, out);
             }
-            Some(present) if user == present.user => {
+            Some(present) if user == *present.user => {
+                let has_new_info = present.user.info() != verified.auth.user.info();
                 self.set_auth(verified);
-                self.begin_review(Cause::Refresh { reference }, out);
+                self.begin_review(Cause::Refresh { reference, has_new_info }, out);
             }
             Some(_) => {
                 let message =

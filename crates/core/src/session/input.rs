@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use herenow_wire::encode::Reply;
-use herenow_wire::{ChannelName, CloseCode, Incoming, LeaveReason, Ref, Refusal, State, UserId};
+use herenow_wire::{
+    ChannelName, CloseCode, Incoming, LeaveReason, Ref, Refusal, State, User, UserId,
+};
 
 use super::Session;
 use super::resume::Claim;
@@ -223,7 +225,7 @@ pub enum SessionEffect {
         /// What.
         state: State,
         /// For whom.
-        user: UserId,
+        user: User,
         /// Comes back with the answer.
         reference: Option<Ref>,
         /// What holds in the channel.

@@ -49,7 +49,7 @@ impl Session {
         channel: &ChannelName,
         context: &Context<'_>,
     ) -> Option<Duration> {
-        let user = self.auth().map(|auth| &auth.user);
+        let user = self.auth().map(|auth| auth.user.id());
         context.policy.kicks().of_channel(channel, (self.connection, user), context.now)
     }
 }

@@ -77,7 +77,7 @@ impl Session {
     pub fn is_claimed(&self, claim: Claim, user: &UserId) -> bool {
         self.connection == claim.connection
             && self.generation == claim.generation
-            && self.auth().is_some_and(|auth| auth.user == *user)
+            && self.auth().is_some_and(|auth| *auth.user == *user)
     }
 
     /// Gives the session away to the socket that claimed it. What stays behind has ended.
@@ -104,7 +104,7 @@ impl Session {
         }
         // The token has come in time, however long it takes to find the session.
         self.stage = Stage::Unauthenticated { until: verified.until };
-        let user = verified.auth.user.clone();
+        let user = verified.auth.user.id().clone();
         self.await_decision(Pending::TakeOver { verified, reference });
         out.push(SessionEffect::TakeOver { claim, user });
     }

@@ -310,7 +310,7 @@ fn bytes_of_pending(pending: &Pending) -> usize {
             let names = revoked.map(|name| size_of::<ChannelName>() + text_bytes(name.as_str()));
             names.sum::<usize>()
                 + match &review.cause {
-                    Cause::Refresh { reference } => reference_bytes(reference),
+                    Cause::Refresh { reference, .. } => reference_bytes(reference),
                     Cause::Authenticated | Cause::Rules => 0,
                 }
         }

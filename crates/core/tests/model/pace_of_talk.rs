@@ -118,7 +118,7 @@ impl Talk {
         let session = Session::new(connection, &limits, Instant::default());
         let mut talk = Self { session, limits, policy: policy() };
         let user = UserId::parse("jane").expect("a valid user");
-        let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
+        let auth = Auth { user: user.into(), expires_at_unix_ms: u64::MAX, claims: "{}".into() };
         let sign_in = ClientMessage::Auth { token: Some("t".into()), resume: None };
         talk.hear(Input::Message(Incoming { message: sign_in, reference: None }), 0);
         let verification = Verification { result: Ok(auth), claim: None, unix_ms: 0 };

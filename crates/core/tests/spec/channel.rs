@@ -1,7 +1,7 @@
 //! One channel: what is a join, an update, a leave, and what waits to be told.
 
 use herenow_core::{Change, Channel, Decision, Member, Op, Owner, Put, Snapshot};
-use herenow_wire::LeaveReason;
+use herenow_wire::{Info, LeaveReason, User};
 
 use crate::given::{OWNER, id, shown, state, user};
 use crate::told::{op_line, snapshot_line};
@@ -51,7 +51,8 @@ fn a_change_names_the_life_and_the_numbers_before_and_after_it() {
     let Change { epoch, prev, seq, op } = put(&mut channel, shown('a', "{}"));
     assert_eq!((epoch, prev, seq), (7, 40, 41));
     let owner = OWNER;
-    let new = Member { connection: id('a'), owner, user: user("a"), state: state("{}"), seq: 41 };
+    let new =
+        Member { connection: id('a'), owner, user: user("a").into(), state: state("{}"), seq: 41 };
     assert_eq!(op, Op::Put { old: None, new });
     assert_eq!((channel.epoch(), channel.seq(), channel.len()), (7, 41, 1));
 }
@@ -88,6 +89,23 @@ fn the_same_bytes_again_change_nothing() {
     // Blanks and escapes are the sender's own affair.
     let again = shown('a', " { \"\\u006e\" : 1.0 } ");
     assert_eq!(channel.decide_put(again, 1_000, 2), Decision::Unchanged);
+}
+
+// P5.7
+#[test]
+fn the_same_bytes_of_a_user_with_other_information_are_an_update() {
+    let mut channel = Channel::new(7, 0);
+    put(&mut channel, shown('a', "{}"));
+    let info = Info::parse(r#"{"name":"A"}"#).expect("a short object");
+    let named = User::new(user("a"), Some(info));
+    let again = Put { user: named.clone(), ..shown('a', "{}") };
+    let Decision::Change(change) = channel.decide_put(again.clone(), 1_000, 2) else {
+        panic!("the member shows something else")
+    };
+    assert!(matches!(&change.op, Op::Put { old: Some(_), new } if new.user == named));
+    channel.apply(change);
+    assert_eq!(channel.decide_put(again, 1_000, 3), Decision::Unchanged);
+    assert_eq!((channel.users(), channel.members_of(&user("a")).len()), (1, 1));
 }
 
 // P6.11

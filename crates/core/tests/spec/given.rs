@@ -9,8 +9,8 @@ use herenow_core::{
     Verification,
 };
 use herenow_wire::{
-    ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Incoming, LeaveReason,
-    Ref, Refusal, State, UserId, decode,
+    ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Incoming, Info,
+    LeaveReason, Ref, Refusal, State, User, UserId, decode,
 };
 
 pub fn at(ms: u64) -> Instant {
@@ -114,10 +114,19 @@ pub fn good(name: &str) -> Token {
     good_until(name, GOOD_UNTIL_MS)
 }
 
+/// A good token with the claim `presence.info`.
+pub fn informed(name: &str, info: &str) -> Token {
+    let mut token = good(name);
+    if let Ok(auth) = &mut token.result {
+        auth.user = User::new(user(name), Some(Info::parse(info).expect("a short object")));
+    }
+    token
+}
+
 /// A good token that ends so many milliseconds after the server's start.
 pub fn good_until(name: &str, ms: u64) -> Token {
     let expires_at_unix_ms = STARTED_AT_UNIX_MS.saturating_add(ms);
-    let auth = Auth { user: user(name), expires_at_unix_ms, claims: "{}".into() };
+    let auth = Auth { user: user(name).into(), expires_at_unix_ms, claims: "{}".into() };
     Token { result: Ok(auth), claim: None, reference: None }
 }
 
@@ -217,7 +226,7 @@ pub fn shown(letter: char, json: &str) -> Put {
     Put {
         connection: id(letter),
         owner: OWNER,
-        user: user(&letter.to_string()),
+        user: user(&letter.to_string()).into(),
         state: state(json),
     }
 }

@@ -3,7 +3,7 @@
 use herenow_core::Input;
 
 use crate::given::{
-    denied, good, granted, ping, subscribe, sync, track, unavailable, untrack, with_ref,
+    denied, good, granted, informed, ping, subscribe, sync, track, unavailable, untrack, with_ref,
 };
 use crate::told::Talk;
 
@@ -49,6 +49,27 @@ fn a_refresh_that_loses_the_right_to_track_keeps_the_subscription() {
     talk.gives(4, sync("lobby"), &["request snapshot lobby"]);
     talk.gives(5, with_ref("1", untrack("lobby")), &["ack ref 1"]);
     talk.gives(6, track("lobby", "{}"), &["may jane track lobby?"]);
+}
+
+// P5.7
+#[test]
+fn a_refresh_with_other_information_changes_the_members_that_may_still_be_shown() {
+    let mut talk = in_two();
+    let named = r#"{"name":"Jane"}"#;
+    talk.gives(1, informed("jane", named), &["may jane subscribe lobby?"]);
+    talk.gives(2, granted("lobby"), &["may jane track lobby?"]);
+    let put = r#"put lobby {"n":0} as jane {"name":"Jane"}"#;
+    talk.gives(3, granted("lobby"), &[put, "may jane subscribe garden?"]);
+    talk.gives(4, granted("garden"), &["auth_refreshed jane []"]);
+    // The same again changes nothing.
+    talk.gives(5, informed("jane", named), &["may jane subscribe lobby?"]);
+    talk.gives(6, granted("lobby"), &["may jane track lobby?"]);
+    talk.gives(7, granted("lobby"), &["may jane subscribe garden?"]);
+    talk.gives(8, granted("garden"), &["auth_refreshed jane []"]);
+    // A member that is lost is not shown again.
+    talk.gives(9, good("jane"), &["may jane subscribe lobby?"]);
+    talk.gives(10, granted("lobby"), &["may jane track lobby?"]);
+    talk.gives(11, denied("lobby"), &["remove lobby kicked", "may jane subscribe garden?"]);
 }
 
 // P3.9

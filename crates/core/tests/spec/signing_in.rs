@@ -24,7 +24,7 @@ fn a_good_token_signs_in_and_its_ref_comes_back() {
     assert_eq!(talk.session.auth(), None);
     talk.gives(1, with_ref("0", good("jane")), &["admitted", "auth_success jane c ref 0"]);
     let auth = talk.session.auth().expect("it has signed in");
-    assert_eq!(auth.user, user("jane"));
+    assert_eq!(*auth.user, user("jane"));
     assert_eq!(talk.session.connection(), id('c'));
 }
 

@@ -223,7 +223,9 @@ pub fn line_of(effect: SessionEffect) -> String {
         SessionEffect::Unlisten { channel } => format!("unlisten {}", channel.as_str()),
         SessionEffect::Put { channel, state, user, reference, .. } => {
             let suffix = suffix(reference.as_ref());
-            format!("put {} {} as {user}{suffix}", channel.as_str(), state.as_str())
+            let info = user.info().map_or_else(String::new, |info| format!(" {}", info.as_str()));
+            let user = user.id();
+            format!("put {} {} as {user}{info}{suffix}", channel.as_str(), state.as_str())
         }
         SessionEffect::Remove { channel, reason } => {
             format!("remove {} {}", channel.as_str(), reason.as_str())

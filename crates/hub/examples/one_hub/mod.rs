@@ -304,7 +304,7 @@ impl Io for Counting {
 
     fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Checked> {
         let user = UserId::parse(&format!("user-{}", asker.slot)).expect("short and not empty");
-        let auth = Auth { user, expires_at_unix_ms: u64::MAX, claims: "{}".into() };
+        let auth = Auth { user: user.into(), expires_at_unix_ms: u64::MAX, claims: "{}".into() };
         let claim = self.claim.take().map(Box::new);
         let verification = Verification { result: Ok(auth), claim, unix_ms: 0 };
         let key = || Some("JWT_USER_SECRET".into());

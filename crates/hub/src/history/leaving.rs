@@ -167,7 +167,7 @@ impl<I: Io> Work<'_, I> {
         {
             let evicted = live.evicted_for(put.connection, *max_members as usize);
             let evicted: Vec<_> =
-                evicted.map(|member| (member.user.clone(), member.connection)).collect();
+                evicted.map(|member| (member.user.id().clone(), member.connection)).collect();
             for (user, connection) in evicted {
                 let (joined, pattern, life) = (None, None, None);
                 let cause = Cause::Evicted;

@@ -86,7 +86,7 @@ impl<I: Io> Work<'_, I> {
     /// Takes what is to be remembered of a token out, before a session is told the rest.
     pub(crate) fn take_checked(&mut self, slot: u32, checked: Checked) -> Verification {
         let Checked { verification, facts } = checked;
-        let user = verification.result.as_ref().ok().map(|auth| &auth.user);
+        let user = verification.result.as_ref().ok().map(|auth| auth.user.id());
         self.note_token(slot, facts, user);
         verification
     }

@@ -49,5 +49,6 @@ pub fn check_answer(stage: &mut Stage, id: QueryId, response: Response) {
 
 fn row(member: &ListedMember) -> (String, String, String) {
     let ListedMember { user, connection, state, .. } = member;
-    (user.as_str().to_owned(), connection.to_string(), state.as_str().to_owned())
+    let info = user.info().map_or("", |info| info.as_str());
+    (user.as_str().to_owned(), connection.to_string(), format!("{}{info}", state.as_str()))
 }

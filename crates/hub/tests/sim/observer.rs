@@ -145,5 +145,6 @@ enum Known {
 }
 
 fn row(row: &Row) -> (String, String, String) {
-    (row.user_id.to_string(), row.connection_id.to_string(), row.state.to_string())
+    let shown = format!("{}{}", row.state, row.info.as_deref().unwrap_or_default());
+    (row.user_id.to_string(), row.connection_id.to_string(), shown)
 }

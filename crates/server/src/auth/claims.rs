@@ -2,9 +2,10 @@
 //! signatures.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use herenow_core::Auth;
-use herenow_wire::UserId;
+use herenow_wire::{Info, User, UserId};
 use serde_json::Value;
 
 use super::large_numbers::quote_large_numbers;
@@ -79,9 +80,20 @@ pub(super) fn check_person_and_dates(
             return Err(TokenError::NotYetValid);
         }
     }
+    let user = User::new(user, info(claims)?);
     let claims = for_rules.as_ref().map_or(claims, |Object(claims)| claims);
     let claims = serde_json::to_string(claims).expect("JSON values can be written as JSON");
     Ok(Auth { user, expires_at_unix_ms, claims: claims.into() })
+}
+
+/// What others are shown of the user: the field `info` of the claim `presence`. Other uses of a claim
+/// of that name are none of the server's concern.
+fn info(claims: &BTreeMap<String, Value>) -> Result<Option<Info>, TokenError> {
+    let Some(info) = claims.get("presence").and_then(|presence| presence.get("info")) else {
+        return Ok(None);
+    };
+    let json = serde_json::to_string(info).expect("JSON values can be written as JSON");
+    Info::parse(&json).map(Some).map_err(|_| TokenError::BadInfo)
 }
 
 /// Whether a date is one of this age if it is read as milliseconds, which is what `Date.now()` gives:

@@ -31,6 +31,8 @@ pub enum TokenError {
     WrongAudience,
     /// `sub` is missing, no text, empty or too long.
     BadSubject,
+    /// `presence.info` is no object, or too long.
+    BadInfo,
     /// `exp` is missing or no number.
     BadExpiry,
     /// `exp` is in milliseconds.
@@ -77,6 +79,9 @@ impl fmt::Display for TokenError {
                 "The token's aud does not name what this server is configured for."
             }
             Self::BadSubject => "The token's sub should be a string of 1 to 256 bytes.",
+            Self::BadInfo => {
+                "The token's presence.info should be a JSON object of at most 256 bytes."
+            }
             Self::BadExpiry => "The token needs an exp: a number of seconds since 1970.",
             Self::ExpiryInMilliseconds => {
                 "The token's exp is in milliseconds; it should be in seconds since 1970."

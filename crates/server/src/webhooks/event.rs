@@ -156,6 +156,9 @@ impl Numbering {
         }
         if let (true, Some(state)) = (is_member, &change.state) {
             let _ = write!(out, r#","state":{}"#, state.as_str());
+            if let Some(info) = change.user.info() {
+                let _ = write!(out, r#","info":{}"#, info.as_str());
+            }
         }
         if let (true, ChangeKind::Removed(reason)) = (is_member, change.kind) {
             let _ = write!(out, r#","reason":"{}""#, reason.as_str());

@@ -15,6 +15,7 @@ mod errors;
 mod fault;
 mod framing;
 mod guarantees;
+mod information;
 mod liveness;
 mod liveness_bounds;
 mod loops;

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use herenow_core::Since;
 use herenow_hub::{ListedMember, PutMember};
-use herenow_wire::{ConnectionId, State as MemberState, StateError};
+use herenow_wire::{ConnectionId, Info, State as MemberState, StateError};
 use hyper::StatusCode;
 use jiff::Timestamp;
 use schemars::{JsonSchema, json_schema};
@@ -61,6 +61,9 @@ pub(super) struct ShownPresence {
     connection_id: String,
     /// What it shows.
     state: StateJson,
+    /// The claim `presence.info` of its token, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<InfoJson>,
     /// When it joined the channel, in UTC.
     since: Iso8601,
 }
@@ -69,6 +72,11 @@ pub(super) struct ShownPresence {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 struct StateJson(Box<RawValue>);
+
+/// What a token says of its user.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct InfoJson(Box<RawValue>);
 
 /// A moment, as `2026-01-31T12:00:00.000Z`.
 #[derive(Debug, Serialize)]
@@ -123,7 +131,7 @@ pub(super) async fn list(
     let last = page.members.last().filter(|_| page.has_more);
     let next = last.zip(epoch).map(|(last, epoch)| Place { epoch, seq: last.seq }.cursor(list));
     let presences = page.members.into_iter().map(|member| {
-        let user_id = member.user.to_string();
+        let user_id = member.user.id().to_string();
         Presence { user_id, shown: ShownPresence::of(member, &backend) }
     });
     let (channel, presences) = (channel.to_string(), presences.collect());
@@ -215,10 +223,11 @@ impl Place {
 
 impl ShownPresence {
     pub(super) fn of(member: ListedMember, backend: &Backend) -> Self {
-        let ListedMember { connection, state, since, .. } = member;
+        let ListedMember { user, connection, state, since, .. } = member;
         Self {
             connection_id: connection.to_string(),
             state: StateJson::of(&state),
+            info: user.info().map(InfoJson::of),
             since: Iso8601::of(since, backend),
         }
     }
@@ -241,6 +250,12 @@ impl StateJson {
     }
 }
 
+impl InfoJson {
+    fn of(info: &Info) -> Self {
+        Self(RawValue::from_string(info.as_str().into()).expect("information is JSON"))
+    }
+}
+
 impl Iso8601 {
     fn of(since: Since, backend: &Backend) -> Self {
         let ms = i64::try_from(backend.unix_ms(since)).unwrap_or(i64::MAX);
@@ -258,6 +273,14 @@ inline_schema!(
     })
 );
 
+inline_schema!(
+    InfoJson,
+    json_schema!({
+        "type": "object",
+        "description": "A JSON object of at most 256 bytes.",
+        "additionalProperties": true,
+    })
+);
 inline_schema!(Iso8601, json_schema!({ "type": "string", "format": "date-time" }));
 
 impl IntoResponse for Put {
