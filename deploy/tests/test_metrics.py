@@ -4,6 +4,9 @@ there."""
 import json
 import re
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
 from support import ADDRESS, DEPLOY, ROOT, Test, run
@@ -22,17 +25,40 @@ def queries() -> list[tuple[str, str]]:
     return [(target["expr"], target["legendFormat"]) for target in targets]
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without a log."""
+
+    def log_message(self, *_) -> None:
+        pass
+
+
 class Metrics(Test):
     def setUp(self) -> None:
         super().setUp()
-        # With the probe and a webhook, so that their metrics are there too. The endpoint is dead.
+        # With the probe, a webhook and a key set from a URL, so that their metrics are there too. The endpoint is dead.
         webhook = {"url": f"http://{ADDRESS}:9/", "channels": ["presence:*"], "allowPrivateNetworks": True}
         config = {"realtime": {"webhooks": [webhook]}}
         (self.folder / "edgebase.config.json").write_text(json.dumps(config))
-        settings = {"HERENOW_METRICS_FROM": "127.0.0.0/8", "HERENOW_TRUTH_PROBE_MS": "3600000"}
+        settings = {
+            "HERENOW_METRICS_FROM": "127.0.0.0/8",
+            "HERENOW_TRUTH_PROBE_MS": "3600000",
+            "JWT_JWKS_FILE": self.key_set(),
+        }
         url = self.server(PORT, WEBHOOK_SECRET=WEBHOOK_SECRET, **settings)
         with urlopen(f"{url}/metrics") as answer:
             self.page = answer.read().decode()
+
+    def key_set(self) -> str:
+        """The URL of a key set."""
+        # RFC 8037, appendix A.2.
+        key = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+        (self.folder / "keys.json").write_text(json.dumps({"keys": [key]}))
+        handler = partial(Quiet, directory=str(self.folder))
+        issuer = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.addCleanup(issuer.server_close)
+        self.addCleanup(issuer.shutdown)
+        threading.Thread(target=issuer.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{issuer.server_port}/keys.json"
 
     def labels(self, name: str) -> set[str] | None:
         """The labels of a metric's samples, with those that a scrape adds. None if it has no sample."""

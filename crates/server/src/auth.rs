@@ -11,6 +11,10 @@ mod following;
 mod header;
 mod jwks;
 mod jwks_file;
+mod jwks_renewal;
+mod jwks_schedule;
+mod jwks_source;
+mod jwks_url;
 mod key;
 mod large_numbers;
 mod mint;
@@ -23,7 +27,11 @@ pub use following::Following;
 pub use jwks::{
     Jwks, JwksError, KeyName, MAX_JWKS_BYTES, MAX_RSA_BITS, MIN_RSA_BITS, Unused, UnusedKey,
 };
-pub use jwks_file::{JwksFile, JwksFileError, follow};
+pub use jwks_file::{JwksFile, JwksFileError};
+pub use jwks_renewal::RenewalMetrics;
+pub(crate) use jwks_renewal::{Renewal, Unknown};
+pub use jwks_source::JwksSource;
+pub use jwks_url::{FETCH_TIMEOUT, FetchError, JwksAddress, JwksUrl, JwksUrlError};
 pub use large_numbers::quote_large_numbers;
 pub use mint::{Minter, mint};
 pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
@@ -56,7 +64,7 @@ pub struct Keys {
     /// Of HS256 tokens. Without it and a JWKS file every token is refused with `NoKey`.
     pub secret: Option<Secret>,
     /// Public keys of RS256, ES256 and EdDSA tokens.
-    pub jwks: Option<JwksFile>,
+    pub jwks: Option<JwksSource>,
     /// What `iss` has to be; `None`: it is not looked at.
     pub issuer: Option<String>,
     /// What `aud` has to be, or to name among others; `None`: it is not looked at.
@@ -76,8 +84,10 @@ pub struct Keys {
 pub struct Verifier {
     secret: Option<Key>,
     /// Taken for as long as a pointer is copied, once per token: what is checked with a key holds
-    /// no lock.
-    published: RwLock<Arc<[Key]>>,
+    /// no lock. `None`: they could not be fetched yet.
+    published: RwLock<Option<Arc<[Key]>>>,
+    /// Of keys that are fetched from a URL.
+    renewal: Option<Arc<Renewal>>,
     issuer: Option<String>,
     audience: Option<String>,
 }
@@ -123,14 +133,22 @@ impl Keys {
 impl Verifier {
     /// Pins each key to its algorithm.
     pub fn new(keys: &Keys) -> Self {
-        let published = keys.jwks.as_ref().map(|file| file.jwks().keys());
+        let published = match &keys.jwks {
+            Some(source) => source.jwks().map(Jwks::keys),
+            None => Some(Arc::default()),
+        };
+        let renewal = match &keys.jwks {
+            Some(JwksSource::Url(url)) => Some(Arc::new(Renewal::new(url))),
+            _ => None,
+        };
         Self {
             secret: keys.secret.as_ref().map(|secret| Key {
                 id: None,
                 algorithm: Algorithm::HS256,
                 decoding: DecodingKey::from_secret(&secret.0),
             }),
-            published: RwLock::new(published.unwrap_or_default()),
+            published: RwLock::new(published),
+            renewal,
             issuer: keys.issuer.clone(),
             audience: keys.audience.clone(),
         }
@@ -138,36 +156,58 @@ impl Verifier {
 
     /// Puts other public keys in force. A connection that has authenticated stays until its token expires.
     pub fn replace(&self, jwks: &Jwks) {
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = jwks.keys();
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Some(jwks.keys());
     }
 
     /// Whether tokens may be signed with a private key.
     pub fn has_public_keys(&self) -> bool {
-        !self.published().is_empty()
+        self.published().is_none_or(|published| !published.is_empty())
     }
 
-    /// Whether checking `token` needs a public key, which takes far longer than all else does.
+    /// Whether checking `token` needs a public key, which takes far longer than all else does, or may have
+    /// to wait until one is fetched.
     pub fn is_costly(&self, token: &str) -> bool {
         let published = self.published();
-        if published.is_empty() || token.len() > MAX_TOKEN_BYTES {
+        if published.as_ref().is_some_and(|keys| keys.is_empty()) || token.len() > MAX_TOKEN_BYTES {
             return false;
         }
         let Some((header, _)) = token.split_once('.') else { return false };
-        let header = part(header).and_then(|header| Header::read(&header));
-        header.is_ok_and(|header| {
-            let key = key::choose(self.secret.as_ref(), &published, &header);
-            key.is_ok_and(|key| key.algorithm != Algorithm::HS256)
-        })
+        let Ok(header) = part(header).and_then(|header| Header::read(&header)) else {
+            return false;
+        };
+        match self.choose(published.as_deref(), &header) {
+            Ok(key) => key.algorithm != Algorithm::HS256,
+            Err(error) => self.renewal.is_some() && error.is_of_missing_key(),
+        }
     }
 
-    fn published(&self) -> Arc<[Key]> {
-        Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
+    /// What fetches the keys, if they are fetched.
+    pub(crate) fn renewal(&self) -> Option<&Arc<Renewal>> {
+        self.renewal.as_ref()
+    }
+
+    fn published(&self) -> Option<Arc<[Key]>> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key that a token with this header has to be checked with.
+    fn choose<'a>(
+        &'a self,
+        published: Option<&'a [Key]>,
+        header: &Header,
+    ) -> Result<&'a Key, TokenError> {
+        let is_signed_privately = header.algorithm.is_some_and(|named| named != Algorithm::HS256);
+        if published.is_none() && is_signed_privately {
+            return Err(TokenError::KeysNotFetched);
+        }
+        key::choose(self.secret.as_ref(), published.unwrap_or_default(), header)
     }
 
     /// Checks `token` at the time `now_unix_ms`.
     pub fn verify(&self, token: &str, now_unix_ms: u64) -> Result<Auth, TokenError> {
         let published = self.published();
-        if self.secret.is_none() && published.is_empty() {
+        let has_none = published.as_ref().is_some_and(|keys| keys.is_empty());
+        if self.secret.is_none() && has_none {
             return Err(TokenError::NoKey);
         }
         if token.len() > MAX_TOKEN_BYTES {
@@ -176,7 +216,7 @@ impl Verifier {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::NotThreeParts)?;
         let (header, payload) = signed.split_once('.').ok_or(TokenError::NotThreeParts)?;
         let header = Header::read(&part(header)?)?;
-        let key = key::choose(self.secret.as_ref(), &published, &header)?;
+        let key = self.choose(published.as_deref(), &header)?;
         header.check_critical()?;
         part(signature)?;
         // Nothing of the payload is looked at before the signature holds.

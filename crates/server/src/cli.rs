@@ -277,6 +277,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   JWT_USER_SECRET_FILE=/run/secrets/jwt herenow serve --listen 0.0.0.0:4600
   herenow serve --listen 0.0.0.0:4600 --jwks keys.json --issuer https://login.example.com/
+  herenow serve --listen 0.0.0.0:4600 --jwks https://login.example.com/.well-known/jwks.json
   herenow serve --listen unix:/run/herenow/herenow.sock --listen 127.0.0.1:4600";
 
 const DEV_EXAMPLES: &str = "\

@@ -5,6 +5,7 @@ mod address;
 mod error;
 mod file;
 mod hub;
+mod key_table;
 mod keys;
 mod namespaces;
 mod nearest;
@@ -23,10 +24,8 @@ pub use address::listen_address;
 pub use error::{ConfigError, ItemError};
 pub use file::{Loaded, Unknown, judge, load, read};
 pub(crate) use hub::{HubFacts, hub_config};
-pub use keys::{
-    Flag, KEY_SETTINGS, KeySetting, KeysError, load_keys, load_service_keys, load_signing_keys,
-    load_webhook_secrets,
-};
+pub use key_table::{Flag, KEY_SETTINGS, KeySetting};
+pub use keys::{KeysError, load_keys, load_service_keys, load_signing_keys, load_webhook_secrets};
 pub use network::{Network, NetworkError};
 pub use origin::{APP_SCHEMES, Origin, OriginError};
 pub use rehearsals::{Rehearsal, Rehearsals};

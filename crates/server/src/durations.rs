@@ -154,7 +154,7 @@ pub enum TokenResult {
     Malformed,
     /// The server has no key.
     NoKey,
-    /// Too many tokens waited, or a fault has cost the result.
+    /// Too many tokens waited, the key set could not be fetched yet, or a fault has cost the result.
     Unavailable,
 }
 
@@ -191,6 +191,7 @@ impl From<TokenError> for TokenResult {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::NoKey => Self::NoKey,
+            TokenError::KeysNotFetched => Self::Unavailable,
             TokenError::Expired => Self::Expired,
             TokenError::NotYetValid => Self::NotYetValid,
             TokenError::BadSignature => Self::BadSignature,

@@ -16,7 +16,7 @@ mod requester;
 mod successor;
 
 pub use outcome::Outcome;
-pub use predecessor::{Predecessor, report_failure};
+pub use predecessor::{Predecessor, has_predecessor, report_failure};
 pub use requester::{UpgradeError, upgrade};
 pub use successor::{Handover, Program};
 

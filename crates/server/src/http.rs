@@ -25,7 +25,7 @@ use tokio::time::Instant;
 pub(crate) use api::Api;
 
 use crate::admission::{Admission, AdmissionDecision};
-use crate::auth::{Minter, RunKey, Secret};
+use crate::auth::{Minter, Renewal, RunKey, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
 use crate::config::{Pages, Settings};
 use crate::line_rate::LineRate;
@@ -54,6 +54,8 @@ pub(crate) struct FrontDoor {
     /// How often refused origins are logged.
     pub refused_origins: LineRate,
     pub webhooks: Webhooks,
+    /// Of a key set that is fetched from a URL.
+    pub renewal: Option<Arc<Renewal>>,
     /// What backends ask.
     pub api: Api,
     /// When the server started; times of connections are counted from it.

@@ -25,6 +25,7 @@ pub mod logs;
 pub mod loops;
 mod mailbox;
 mod metrics;
+mod outbound;
 mod probe;
 pub mod service_manager;
 mod services;
@@ -49,7 +50,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use admission::Admission;
-use auth::{Following, Minter, RunKey, Secret, ServiceKeys, Verifier};
+use auth::{Following, Minter, Renewal, RunKey, Secret, ServiceKeys, Verifier};
 use backend::{Backend, Backends};
 use config::{Config, Pages, Reloadable, Settings};
 use http::{Api, FrontDoor};
@@ -147,9 +148,11 @@ pub struct Server {
     run_key: Option<RunKey>,
     metrics_token: Option<Secret>,
     service_keys: ServiceKeys,
+    /// Of a key set that is fetched from a URL.
+    renewal: Option<Arc<Renewal>>,
     webhooks: Webhooks,
     service_manager: ServiceManager,
-    /// Of the files that hold keys.
+    /// Of where keys come from.
     _following: [Option<Following>; 2],
 }
 
@@ -159,7 +162,8 @@ impl Server {
         let settings = Arc::new(config.settings);
         let verifier = Arc::new(Verifier::new(&config.keys));
         let minter = Minter::new(&config.keys);
-        let following = config.keys.jwks.map(|file| auth::follow(file, Arc::clone(&verifier)));
+        let renewal = verifier.renewal().cloned();
+        let following = config.keys.jwks.map(|source| source.follow(Arc::clone(&verifier)));
         let following = following.transpose().map_err(RunError::Keys)?;
         let service_keys = config.keys.service;
         let following_service_keys = service_keys.follow().map_err(RunError::Keys)?;
@@ -179,6 +183,7 @@ impl Server {
             run_key: config.keys.run_key,
             metrics_token: config.keys.metrics_token,
             service_keys,
+            renewal,
             webhooks,
             service_manager: config.service_manager,
             _following: [following, following_service_keys],
@@ -216,6 +221,7 @@ impl Server {
             metrics: DoorMetrics::default(),
             refused_origins: LineRate::default(),
             webhooks: webhooks.clone(),
+            renewal: self.renewal,
             api: Api::new(backend, self.service_keys, draining.clone()),
             opened: tokio::time::Instant::now(),
             draining: draining.clone(),

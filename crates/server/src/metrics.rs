@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use herenow_hub::Histogram;
 use herenow_wire::LeaveReason;
 
+use crate::auth::RenewalMetrics;
 use crate::logs;
 use crate::loops::LoopsMetrics;
 use crate::probe::ProbeMetrics;
@@ -28,8 +29,17 @@ pub struct DoorMetrics {
     pub accept_failures: AtomicU64,
 }
 
+/// What is counted beside the loops and the front door, where it is configured.
+#[derive(Debug, Default)]
+pub struct BesideMetrics {
+    /// Of each endpoint of webhooks.
+    pub webhooks: Vec<EndpointMetrics>,
+    /// Of a key set that is fetched from a URL.
+    pub key_set: Option<RenewalMetrics>,
+}
+
 /// The whole of `/metrics`.
-pub fn render(loops: &LoopsMetrics, door: &DoorMetrics, webhooks: &[EndpointMetrics]) -> String {
+pub fn render(loops: &LoopsMetrics, door: &DoorMetrics, beside: &BesideMetrics) -> String {
     let mut page = Page(String::with_capacity(4096));
     page.gauge("connections", "Connections now.", loops.connections);
     page.gauge(
@@ -74,7 +84,8 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics, webhooks: &[EndpointMetr
     page.answers(loops);
     page.probe(loops.probe.as_ref());
     page.door(door);
-    page.webhooks(webhooks);
+    page.key_set(beside.key_set);
+    page.webhooks(&beside.webhooks);
     page.counter(
         "log_lines_dropped_total",
         "Log lines dropped because standard error was blocked.",
@@ -208,6 +219,17 @@ impl Page {
         self.counter("probe_failures_total", help, probe.failures);
     }
 
+    /// Nothing if no key set is fetched.
+    fn key_set(&mut self, fetches: Option<RenewalMetrics>) {
+        let Some(RenewalMetrics { taken, failed, age }) = fetches else { return };
+        let family = ("jwks_fetches_total", "Fetches of the key set, by result.");
+        self.by_label(family, "result", [("taken", taken), ("failed", failed)]);
+        if let Some(age) = age {
+            let help = "Seconds since the key set in force was fetched.";
+            self.gauge("jwks_age_seconds", help, age.as_secs());
+        }
+    }
+
     /// Nothing if there is no endpoint. An endpoint is its number in the configuration: its URL may hold
     /// a secret.
     fn webhooks(&mut self, endpoints: &[EndpointMetrics]) {
@@ -287,7 +309,10 @@ mod tests {
             errors: vec![(ErrorCode::RateLimited, 2)],
             ..LoopsMetrics::default()
         };
-        let page = render(&loops, &DoorMetrics::default(), &[EndpointMetrics::default()]);
+        let age = Some(std::time::Duration::from_secs(61));
+        let key_set = Some(RenewalMetrics { taken: 2, failed: 3, age });
+        let beside = BesideMetrics { webhooks: vec![EndpointMetrics::default()], key_set };
+        let page = render(&loops, &DoorMetrics::default(), &beside);
         let mut family = "";
         for line in page.lines() {
             if let Some(declared) = line.strip_prefix("# TYPE ") {
@@ -304,6 +329,8 @@ mod tests {
             "herenow_updates_merged_total 3",
             "herenow_errors_total{code=\"RATE_LIMITED\"} 2",
             "herenow_upgrades_refused_total{reason=\"address_full\"} 0",
+            "herenow_jwks_fetches_total{result=\"failed\"} 3",
+            "herenow_jwks_age_seconds 61",
         ] {
             assert!(page.lines().any(|line| line == sample), "{sample}\n{page}");
         }

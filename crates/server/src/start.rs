@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use herenow_server::RunError;
 use herenow_server::access::Rules;
-use herenow_server::auth::{Keys, MIN_SAFE_SECRET_BYTES, Minter, RunKey, Secret, TokenError};
+use herenow_server::auth::{
+    JwksSource, Keys, MIN_SAFE_SECRET_BYTES, Minter, RunKey, Secret, TokenError,
+};
 use herenow_server::clock::unix_ms;
 use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
@@ -272,7 +274,13 @@ fn load_keys(server: &Server) -> Result<Keys, StartError> {
     let keys = config::load_keys(|name| server.flags.or_environment(name));
     let keys = keys.map_err(StartError::Keys)?;
     warn_of_short_secret(&keys);
-    for warning in keys.jwks.iter().flat_map(|file| file.jwks().warnings()) {
+    // The process that is to be replaced has keys, so it is the better one to serve.
+    if let Some(error) = keys.jwks.as_ref().and_then(JwksSource::failure)
+        && handover::has_predecessor()
+    {
+        return Err(StartError::Keys(KeysError::JwksUrl(error)));
+    }
+    for warning in keys.jwks.iter().flat_map(JwksSource::warnings) {
         tracing::warn!("{warning}");
     }
     Ok(keys)

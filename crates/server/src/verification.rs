@@ -1,7 +1,8 @@
 //! The threads on which tokens are verified that were signed with a private key. Checking such a
 //! signature takes as long as hundreds of other messages, so a loop never does it. One bounded
 //! queue serves all loops, first come first served; a connection has one token in it at a time, so
-//! none delays the others. The outcome goes to the asking loop as mail.
+//! none delays the others. A token with a key that is being fetched waits for that in the same queue.
+//! The outcome goes to the asking loop as mail.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use herenow_core::{Auth, AuthRefusal};
 use herenow_hub::{Asker, Remembers, TokenFacts};
 
-use crate::auth::{TokenError, Verifier};
+use crate::auth::{TokenError, Unknown, Verifier};
 use crate::clock;
 use crate::durations::{BesideLoops, TokenResult};
 use crate::faults::contain;
@@ -22,7 +23,7 @@ use crate::mailbox::{Mail, Mailbox};
 #[derive(Clone, Debug)]
 pub(crate) struct Verification {
     checks: Checks,
-    /// Only if there are public keys.
+    /// Only if there are public keys, or may be some.
     pool: Option<Arc<Pool>>,
 }
 
@@ -70,6 +71,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Those that wait until the key set has been fetched.
+    waiting: Vec<Job>,
+    /// Of all of both.
     bytes: usize,
     is_closed: bool,
 }
@@ -102,6 +106,12 @@ impl Verification {
             queue: Mutex::default(),
             has_changed: Condvar::new(),
         }));
+        if let Some(renewal) = pool.0.checks.verifier.renewal() {
+            let shared = Arc::downgrade(&pool.0);
+            renewal.on_fetched(Box::new(move || {
+                shared.upgrade().as_deref().into_iter().for_each(Shared::verify_waiting);
+            }));
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..(cores / 2).clamp(1, MAX_THREADS) {
             let shared = pool.0.clone();
@@ -180,7 +190,7 @@ impl Shared {
         while let Some(jobs) = self.take() {
             let mut batches: Vec<Vec<Mail>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
             for job in jobs {
-                let token = self.checks.verify_contained(job);
+                let Some(token) = self.verify_or_keep(job) else { continue };
                 if let Some(batch) = batches.get_mut(usize::from(token.asker.peer.0)) {
                     batch.push(Mail::Verified(Box::new(token)));
                 }
@@ -191,6 +201,53 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// The result; nothing if the token waits for its key.
+    fn verify_or_keep(&self, job: Job) -> Option<VerifiedToken> {
+        let now_unix_ms = clock::unix_ms();
+        let result = contain(|| self.checks.verifier.verify(&job.token, now_unix_ms));
+        let job = match &result {
+            Ok(Err(error)) if error.is_of_missing_key() => self.keep(job)?,
+            _ => job,
+        };
+        Some(match result {
+            Ok(result) => self.checks.done(job, result, now_unix_ms),
+            Err(_) => {
+                tracing::error!("a fault in the verification of a token");
+                self.checks.give_up(job)
+            }
+        })
+    }
+
+    /// Takes a token that names an unknown key, and gives it back if it is not to wait.
+    fn keep(&self, job: Job) -> Option<Job> {
+        let Some(renewal) = self.checks.verifier.renewal() else { return Some(job) };
+        if renewal.unknown_key(Instant::now()) == Unknown::GiveUp {
+            return Some(job);
+        }
+        let mut queue = self.queue();
+        let bytes = queue.bytes + job.bytes();
+        if bytes > MAX_QUEUED_BYTES {
+            return Some(job);
+        }
+        queue.bytes = bytes;
+        // The fetch ends before it has those that wait verified, so none is left behind.
+        if renewal.is_pending() {
+            queue.waiting.push(job);
+        } else {
+            queue.jobs.push_back(job);
+        }
+        None
+    }
+
+    /// Has those that wait verified with the keys that are in force now.
+    fn verify_waiting(&self) {
+        let mut queue = self.queue();
+        let waiting = std::mem::take(&mut queue.waiting);
+        queue.jobs.extend(waiting);
+        drop(queue);
+        self.has_changed.notify_all();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -213,18 +270,6 @@ impl Checks {
         self.done(job, result, now_unix_ms)
     }
 
-    /// The same, where a fault costs no more than the result.
-    fn verify_contained(&self, job: Job) -> VerifiedToken {
-        let now_unix_ms = clock::unix_ms();
-        match contain(|| self.verifier.verify(&job.token, now_unix_ms)) {
-            Ok(result) => self.done(job, result, now_unix_ms),
-            Err(_) => {
-                tracing::error!("a fault in the verification of a token");
-                self.give_up(job)
-            }
-        }
-    }
-
     fn done(&self, job: Job, result: Result<Auth, TokenError>, now_unix_ms: u64) -> VerifiedToken {
         let facts = || Box::new(self.verifier.facts(&job.token, &result, now_unix_ms));
         let facts = (self.remembers == Remembers::Causes).then(facts);
@@ -235,6 +280,7 @@ impl Checks {
         }
         let verified = job.with(result.map_err(|error| match error {
             TokenError::NoKey => AuthRefusal::NoKey,
+            TokenError::KeysNotFetched => AuthRefusal::Unavailable,
             error => AuthRefusal::Bad(error.to_string().into()),
         }));
         VerifiedToken { facts, ..verified }

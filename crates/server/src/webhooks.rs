@@ -26,7 +26,6 @@ use url::Url;
 
 pub use self::endpoint::EndpointMetrics;
 pub use self::event::{EventKind, EventKinds};
-pub use self::post::{address_of, is_public};
 pub use self::secret::{WebhookSecretError, WebhookSecrets};
 
 use self::endpoint::{Endpoint, Report, Sender};

@@ -7,9 +7,11 @@
 mod folder;
 mod process;
 mod server;
+mod tls_proxy;
 mod token;
 
 pub use folder::Folder;
 pub use process::{Process, herenow, logged_address, signal, until};
 pub use server::{Server, Setup, any_port};
+pub use tls_proxy::TlsProxy;
 pub use token::{SECRET, token, unix_seconds};

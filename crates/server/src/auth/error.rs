@@ -19,6 +19,8 @@ pub enum TokenError {
     UnknownCritical,
     /// `kid` names a key that is not configured.
     UnknownKey,
+    /// The key set could not be fetched yet; the token may be good.
+    KeysNotFetched,
     /// There is no `kid`, and several keys could be meant.
     UnnamedKey,
     /// Signed with another key, or altered since.
@@ -47,6 +49,13 @@ pub enum TokenError {
     NotYetValid,
 }
 
+impl TokenError {
+    /// Whether a newer key set may have the key that the token was signed with.
+    pub(crate) fn is_of_missing_key(self) -> bool {
+        matches!(self, Self::UnknownKey | Self::KeysNotFetched)
+    }
+}
+
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,6 +74,9 @@ impl fmt::Display for TokenError {
                 "The token's header demands extensions (crit) that this server does not know."
             }
             Self::UnknownKey => "The token's kid names a key that this server does not have.",
+            Self::KeysNotFetched => {
+                "The server could not fetch the keys yet that tokens are checked with."
+            }
             Self::UnnamedKey => {
                 "The token names no key (kid), and this server has several for its algorithm."
             }

@@ -8,7 +8,7 @@ use jsonwebtoken::Algorithm;
 
 use super::header::Header;
 use super::key::Key;
-use super::{MAX_TOKEN_BYTES, TokenError, Verifier, claims, key, part};
+use super::{MAX_TOKEN_BYTES, TokenError, Verifier, claims, part};
 
 impl Verifier {
     /// What is remembered of a token that was verified at `now_unix_ms` with this result.
@@ -25,9 +25,8 @@ impl Verifier {
         let (header, payload) = (parts.next(), parts.next());
         let header = header.and_then(|header| Header::read(&part(header).ok()?).ok());
         let published = self.published();
-        let key = header.and_then(|header| {
-            key::choose(self.secret.as_ref(), &published, &header).ok().map(name)
-        });
+        let key =
+            header.and_then(|header| self.choose(published.as_deref(), &header).ok().map(name));
         if result.is_ok() {
             return TokenFacts { key, ..TokenFacts::default() };
         }

@@ -30,6 +30,10 @@ pub enum JwksError {
     TooLong,
     /// Not `{"keys": [{…}, …]}`, or a name stands twice in an object.
     NotASet,
+    /// A map of certificates, as Firebase publishes beside its key set.
+    Certificates,
+    /// An OpenID configuration: where its key set is.
+    OpenIdConfiguration(String),
     /// There is no key in it that this server can use: why, for each of its keys.
     NoUsableKey(Vec<UnusedKey>),
 }
@@ -91,7 +95,7 @@ impl Jwks {
             return Err(JwksError::TooLong);
         }
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let set: Set = serde_json::from_slice(text).map_err(|_| JwksError::NotASet)?;
+        let set: Set = serde_json::from_slice(text).map_err(|_| JwksError::for_other(text))?;
         let mut keys: Vec<Key> = Vec::new();
         let mut unused = Vec::new();
         let mut warnings = Vec::new();
@@ -282,6 +286,29 @@ impl fmt::Display for KeyName {
 /// What of a `kid` is shown.
 const SHOWN_CHARS: usize = 60;
 
+impl JwksError {
+    /// Of a text that is no set: documents that issuers publish beside one are told by name.
+    fn for_other(text: &[u8]) -> Self {
+        let Ok(Value::Object(document)) = serde_json::from_slice(text) else {
+            return Self::NotASet;
+        };
+        if let Some(Value::String(address)) = document.get("jwks_uri") {
+            let shown = address.chars().filter(|c| !c.is_control()).take(SHOWN_ADDRESS_CHARS);
+            return Self::OpenIdConfiguration(shown.collect());
+        }
+        let is_certificate = |value: &Value| {
+            value.as_str().is_some_and(|text| text.starts_with("-----BEGIN CERTIFICATE-----"))
+        };
+        match !document.is_empty() && document.values().all(is_certificate) {
+            true => Self::Certificates,
+            false => Self::NotASet,
+        }
+    }
+}
+
+/// What of an address in a document is shown.
+const SHOWN_ADDRESS_CHARS: usize = 200;
+
 impl fmt::Display for JwksError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -289,6 +316,13 @@ impl fmt::Display for JwksError {
             Self::NotASet => f.write_str(
                 "it should be a JSON object {\"keys\": [{…}, …]} in which no name stands twice",
             ),
+            Self::Certificates => f.write_str(
+                "it is a map of X.509 certificates, which is not a key set; Firebase publishes its key set \
+                 at https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com",
+            ),
+            Self::OpenIdConfiguration(address) => {
+                write!(f, "it is an OpenID configuration; its key set (`jwks_uri`) is at {address}")
+            }
             Self::NoUsableKey(unused) => {
                 write!(f, "it has no key to check tokens with: {OTHER_KIND}")?;
                 for key in unused.iter().take(SHOWN_KEYS) {

@@ -1,11 +1,18 @@
 //! Keys from the environment, from flags, or from files that these name. Errors name variables and
 //! files, and never what they hold.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::auth::{JwksFile, JwksFileError, Keys, Secret, ServiceKeys, ServiceKeysError};
+use super::key_table::{
+    AUDIENCE, ISSUER, JWKS_FILE, METRICS_TOKEN, METRICS_TOKEN_FILE, SECRET, SECRET_FILE,
+    SERVICE_KEY, SERVICE_KEY_FILE, WEBHOOK_SECRET, WEBHOOK_SECRET_FILE,
+};
+use crate::auth::{
+    JwksAddress, JwksFile, JwksFileError, JwksSource, JwksUrl, JwksUrlError, Keys, Secret,
+    ServiceKeys, ServiceKeysError,
+};
 use crate::files::{self, FileError};
 use crate::webhooks::{WebhookSecretError, WebhookSecrets};
 
@@ -44,6 +51,8 @@ pub enum KeysError {
     },
     /// The file that `JWT_JWKS_FILE` names cannot be used.
     Jwks(JwksFileError),
+    /// The key set at the URL that `JWT_JWKS_FILE` is cannot be used.
+    JwksUrl(JwksUrlError),
     /// A variable that is text elsewhere is not UTF-8.
     NotText {
         /// Which variable.
@@ -58,100 +67,23 @@ pub enum KeysError {
     },
 }
 
-/// One thing that keys are made of, as an operator sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct KeySetting {
-    /// The environment variable.
-    pub env: &'static str,
-    /// The flag that overrides it. A secret has none: command lines are shown to every user of a
-    /// machine.
-    pub flag: Option<Flag>,
-    /// What it does, in one sentence.
-    pub meaning: &'static str,
-}
-
-/// A flag of the command line.
-#[derive(Clone, Copy, Debug)]
-pub struct Flag {
-    /// Without its dashes.
-    pub name: &'static str,
-    /// What its value is called.
-    pub value: &'static str,
-}
-
-/// All that keys are made of.
-pub const KEY_SETTINGS: &[KeySetting] = &[
-    KeySetting {
-        env: SECRET,
-        flag: None,
-        meaning: "The secret that your backend signs HS256 tokens with; the server warns if it is \
-                  shorter than 32 bytes.",
-    },
-    KeySetting {
-        env: SECRET_FILE,
-        flag: Some(Flag { name: "secret-file", value: "FILE" }),
-        meaning: "A file that holds the secret; one newline at its end is dropped.",
-    },
-    KeySetting {
-        env: JWKS_FILE,
-        flag: Some(Flag { name: "jwks", value: "FILE" }),
-        meaning: "A JSON Web Key Set with public keys for RS256, ES256 and EdDSA tokens; read \
-                  again when it changes.",
-    },
-    KeySetting {
-        env: ISSUER,
-        flag: Some(Flag { name: "issuer", value: "TEXT" }),
-        meaning: "The `iss` that a token must have; if unset, `iss` is ignored.",
-    },
-    KeySetting {
-        env: AUDIENCE,
-        flag: Some(Flag { name: "audience", value: "TEXT" }),
-        meaning: "The `aud` that a token must have, alone or in a list; if unset, `aud` is ignored.",
-    },
-    KeySetting {
-        env: METRICS_TOKEN,
-        flag: None,
-        meaning: "The bearer token for `/metrics`: 16 or more visible ASCII characters.",
-    },
-    KeySetting {
-        env: METRICS_TOKEN_FILE,
-        flag: Some(Flag { name: "metrics-token-file", value: "FILE" }),
-        meaning: "A file that holds that token; one newline at its end is dropped.",
-    },
-    KeySetting {
-        env: SERVICE_KEY,
-        flag: None,
-        meaning: "The key that backends send to `/api/presence` as a bearer token: 32 or more \
-                  visible ASCII characters. Without a key this API answers 401.",
-    },
-    KeySetting {
-        env: SERVICE_KEY_FILE,
-        flag: Some(Flag { name: "service-key-file", value: "FILE" }),
-        meaning: "A file with one such key per line, at most 16; the server reads a changed file within two seconds.",
-    },
-    KeySetting {
-        env: WEBHOOK_SECRET,
-        flag: None,
-        meaning: "The secret that webhooks are signed with: whsec_ and the base64 of 24 to 64 bytes.",
-    },
-    KeySetting {
-        env: WEBHOOK_SECRET_FILE,
-        flag: Some(Flag { name: "webhook-secret-file", value: "FILE" }),
-        meaning: "A file with one such secret per line, at most 4; every webhook is signed with each.",
-    },
-];
-
-/// Reads everything that [`KEY_SETTINGS`] names. `given` knows the flags and the environment.
+/// Reads everything that [`super::KEY_SETTINGS`] names. `given` knows the flags and the environment.
 pub fn load_keys(given: impl Fn(&str) -> Option<OsString>) -> Result<Keys, KeysError> {
     let mut keys = load_signing_keys(&given)?;
     if let Some(path) = given(JWKS_FILE).filter(|path| !path.is_empty()) {
-        let file = JwksFile::open(Path::new(&path)).map_err(KeysError::Jwks)?;
-        keys.jwks = Some(file);
+        keys.jwks = Some(jwks(&path)?);
     }
     keys.metrics_token = metrics_token(&given)?;
     keys.service = load_service_keys(&given)?;
     keys.webhook = load_webhook_secrets(&given)?;
     Ok(keys)
+}
+
+fn jwks(place: &OsStr) -> Result<JwksSource, KeysError> {
+    match place.to_str().filter(|text| JwksAddress::is_meant_by(text)) {
+        Some(url) => JwksUrl::open(url).map(JwksSource::Url).map_err(KeysError::JwksUrl),
+        None => JwksFile::open(Path::new(place)).map(JwksSource::File).map_err(KeysError::Jwks),
+    }
 }
 
 /// Reads the keys of backends alone.
@@ -246,18 +178,6 @@ fn read(path: PathBuf, name: &'static str) -> Result<Vec<u8>, KeysError> {
 /// A longer file holds something else.
 const MAX_SECRET_FILE_BYTES: usize = 64 * 1024;
 
-const SECRET: &str = "JWT_USER_SECRET";
-const SECRET_FILE: &str = "JWT_USER_SECRET_FILE";
-const JWKS_FILE: &str = "JWT_JWKS_FILE";
-const ISSUER: &str = "JWT_ISSUER";
-const AUDIENCE: &str = "JWT_AUDIENCE";
-const METRICS_TOKEN: &str = "METRICS_TOKEN";
-const METRICS_TOKEN_FILE: &str = "METRICS_TOKEN_FILE";
-const SERVICE_KEY: &str = "SERVICE_KEY";
-const SERVICE_KEY_FILE: &str = "SERVICE_KEY_FILE";
-const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
-const WEBHOOK_SECRET_FILE: &str = "WEBHOOK_SECRET_FILE";
-
 /// A shorter token could be guessed by asking.
 const MIN_METRICS_TOKEN_BYTES: usize = 16;
 
@@ -287,6 +207,7 @@ impl fmt::Display for KeysError {
                 write!(f, "{path}, which {name} names, cannot be read: {reason}")
             }
             Self::Jwks(error) => error.fmt(f),
+            Self::JwksUrl(error) => error.fmt(f),
             Self::NotText { name } => write!(f, "{name} is not UTF-8"),
             Self::Unmatchable { name, right } => write!(
                 f,
@@ -380,17 +301,5 @@ mod tests {
         let missing = load(&[(SERVICE_KEY_FILE, "/nowhere/keys")]).expect_err("it is not there");
         let said = missing.to_string();
         assert!(said.starts_with("SERVICE_KEY_FILE cannot be used: /nowhere/keys"), "{said}");
-    }
-
-    #[test]
-    fn the_guide_shows_this_table() {
-        let mut table = String::from("| environment | flag | meaning |\n| --- | --- | --- |\n");
-        for KeySetting { env, flag, meaning } in KEY_SETTINGS {
-            let flag = flag.map(|flag| format!("`--{} {}`", flag.name, flag.value));
-            let flag = flag.unwrap_or_else(|| "none".into());
-            table.push_str(&format!("| `{env}` | {flag} | {meaning} |\n"));
-        }
-        let guide = include_str!("../../../../docs/configuration.md");
-        assert!(guide.contains(&table), "docs/configuration.md should contain:\n{table}");
     }
 }

@@ -7,7 +7,8 @@ use super::file::{Reading, Wrong};
 use super::namespaces::pattern;
 use super::nearest::nearest;
 use crate::access::Pattern;
-use crate::webhooks::{EventKind, EventKinds, Webhook, address_of, is_public};
+use crate::outbound::{address_of, is_public};
+use crate::webhooks::{EventKind, EventKinds, Webhook};
 
 const KEYS: [&str; 4] = ["url", "channels", "events", "allowPrivateNetworks"];
 /// Told to every endpoint, whether it asks or not.

@@ -27,9 +27,14 @@ pub struct Predecessor {
 /// How long a client may take to connect and authenticate once it begins.
 const RECONNECT_TIME: Duration = Duration::from_secs(2);
 
+/// Whether another process has started this one to be replaced by it.
+pub fn has_predecessor() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
 /// Tells the predecessor, if there is one, why this process ends.
 pub fn report_failure(error: &dyn Display) {
-    if std::env::var_os(VARIABLE).is_none() {
+    if !has_predecessor() {
         return;
     }
     let lines = error.to_string();
@@ -47,7 +52,7 @@ pub fn report_failure(error: &dyn Display) {
 impl Predecessor {
     /// The one that has started this process, if one has.
     pub fn of_this_process() -> Result<Option<Self>, HandoverError> {
-        if std::env::var_os(VARIABLE).is_none() {
+        if !has_predecessor() {
             return Ok(None);
         }
         Self::greet().map(Some).map_err(HandoverError::Channel)

@@ -16,6 +16,7 @@ use crate::admission::AdmissionDecision;
 use crate::answer::{self, Answer};
 use crate::client_address::Client;
 use crate::config::Pages;
+use crate::metrics::BesideMetrics;
 use crate::upgrade::{self, NoUpgrade, RequestHead};
 use crate::{console, dev, metrics};
 
@@ -165,7 +166,9 @@ fn names_one_host<B>(request: &Request<B>) -> bool {
 }
 
 fn metrics_page(door: &FrontDoor) -> Answer {
-    let page = metrics::render(&door.loops.metrics(), &door.metrics, &door.webhooks.metrics());
+    let key_set = door.renewal.as_ref().map(|renewal| renewal.metrics());
+    let beside = BesideMetrics { webhooks: door.webhooks.metrics(), key_set };
+    let page = metrics::render(&door.loops.metrics(), &door.metrics, &beside);
     answer::body(StatusCode::OK, "text/plain; version=0.0.4", page.into())
 }
 

@@ -3,8 +3,10 @@
 
 mod cost;
 mod file;
+mod issuer;
 mod keys;
 mod process;
 mod server;
 mod set;
 mod tokens;
+mod url;

@@ -18,7 +18,7 @@ impl Server {
     fn start() -> Self {
         let path: PathBuf =
             [env!("CARGO_MANIFEST_DIR"), "tests/auth_jwks/keys/public.json"].iter().collect();
-        let jwks = Some(JwksFile::open(&path).expect("the set is right"));
+        let jwks = Some(JwksFile::open(&path).expect("the set is right").into());
         let keys = Keys { jwks, ..Keys::default() };
         Self(herenow_testing::Server::start(Setup { keys, ..Setup::default() }))
     }
