@@ -37,7 +37,8 @@ export const CORE = {
 };
 
 /** What uses the library as an application does, and knows none of its internal names. */
-export const FRAMEWORKS = { ...BUNDLE, entryPoints: ["src/react.ts", "src/svelte.ts", "src/vue.ts"] };
+const OTHERS = ["react", "svelte", "vue", "testing", "debug"];
+export const FRAMEWORKS = { ...BUNDLE, entryPoints: OTHERS.map((entry) => `src/${entry}.ts`) };
 
 /**
  * Bundles `entries` from the folder of this file. Gives each file's path below `outdir`, its text and its source map, and the

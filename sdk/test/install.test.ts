@@ -83,6 +83,11 @@ describe("the packed package", () => {
     const app = project("from-file");
     run(app, "npm", "install", "--offline", "--no-audit", "--no-fund", tarball);
     expect(load(app)).toEqual(["function true\n", "function true\n"]);
+    // The example of the documentation is a test of an application, and passes there.
+    const guide = readFileSync(join(SDK, "../docs/sdk.md"), "utf8");
+    const [, example = ""] = /^```js\n(\/\/ lobby\.test\.mjs.*?)^```$/ms.exec(guide) ?? [];
+    writeFileSync(join(app, "lobby.test.mjs"), example);
+    expect(run(app, "node", "--test")).toContain("# pass 1\n");
   }, PATIENCE_MS);
 
   it("is installed from its folder, and is built by that", () => {

@@ -1,0 +1,81 @@
+/**
+ * One channel of the server in memory: its members, and the changes that its subscribers have not been told yet. Knows
+ * nothing of connections, rights and time.
+ */
+import type { LeaveReason, State } from "./protocol.js";
+
+/** A member, as it stands in a snapshot. */
+export interface Member {
+  readonly userId: string;
+  readonly connectionId: string;
+  readonly state: State;
+}
+
+export interface Change {
+  type: "presence_join" | "presence_update" | "presence_leave";
+  seq: number;
+  userId: string;
+  connectionId: string;
+  state?: State;
+  reason?: LeaveReason;
+}
+
+export class MemoryChannel {
+  readonly epoch: number;
+  #seq = 0;
+  /** By connection, the one that was tracked longest ago first. */
+  #members = new Map<string, Member>();
+  #pending: Change[] = [];
+
+  constructor(epoch: number) {
+    this.epoch = epoch;
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  get seq(): number {
+    return this.#seq;
+  }
+
+  has(connectionId: string): boolean {
+    return this.#members.has(connectionId);
+  }
+
+  members(): Member[] {
+    return [...this.#members.values()];
+  }
+
+  /** A new member, or a new state of one. The state that it already has changes nothing. */
+  put(member: Member): void {
+    const { connectionId, userId, state } = member;
+    const before = this.#members.get(connectionId);
+    if (before && JSON.stringify(before.state) === JSON.stringify(state)) return;
+    // At the end: it is the one tracked last.
+    this.#members.delete(connectionId);
+    this.#members.set(connectionId, member);
+    const type = before ? "presence_update" : "presence_join";
+    const waiting = before && this.#waiting(connectionId);
+    // An update that waits together with its join becomes part of the join.
+    if (waiting) this.#pending = this.#pending.filter((change) => change !== waiting);
+    this.#pending.push({ type: waiting?.type ?? type, seq: ++this.#seq, userId, connectionId, state });
+  }
+
+  remove(connectionId: string, reason: LeaveReason): void {
+    const member = this.#members.get(connectionId);
+    if (!member) return;
+    this.#members.delete(connectionId);
+    this.#pending.push({ type: "presence_leave", seq: ++this.#seq, userId: member.userId, connectionId, reason });
+  }
+
+  takePending(): Change[] {
+    return this.#pending.splice(0);
+  }
+
+  /** What the change of this member that waits may still take in: nothing after its leave. */
+  #waiting(connectionId: string): Change | undefined {
+    const last = this.#pending.filter((change) => change.connectionId === connectionId).at(-1);
+    return last?.type === "presence_leave" ? undefined : last;
+  }
+}
