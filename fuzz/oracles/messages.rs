@@ -30,7 +30,7 @@ fn says_the_same_again(message: ClientMessage) {
             assert_eq!(State::parse(text), Ok(state.clone()), "the compact form is its own");
             is_json(text);
         }
-        ClientMessage::Subscribe { channel }
+        ClientMessage::Subscribe { channel, .. }
         | ClientMessage::Unsubscribe { channel }
         | ClientMessage::Untrack { channel }
         | ClientMessage::Sync { channel } => name_is_stable(&channel),

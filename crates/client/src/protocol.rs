@@ -52,6 +52,8 @@ pub enum ServerMessage {
     Update(Delta),
     /// A member left.
     Leave(Departure),
+    /// How many are in a channel.
+    Count(Counts),
     /// The server lost the channel's map: who tracks sends its state again.
     Resync {
         /// Which channel.
@@ -133,6 +135,19 @@ pub struct Departure {
     pub reason: Box<str>,
 }
 
+/// `presence_count`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Which channel.
+    pub channel: ChannelName,
+    /// Where its list stood.
+    pub position: Position,
+    /// The users in it.
+    pub users: u64,
+    /// Their connections.
+    pub connections: u64,
+}
+
 /// `error` and `auth_error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -167,6 +182,12 @@ pub fn auth_resuming(token: &str, resume: &str) -> String {
 /// `subscribe`.
 pub fn subscribe(channel: &ChannelName) -> String {
     of_channel("subscribe", channel)
+}
+
+/// `subscribe` to nothing but how many are in the channel.
+pub fn subscribe_to_count(channel: &ChannelName) -> String {
+    let channel = quoted(&channel.to_string());
+    format!(r#"{{"type":"subscribe","channel":{channel},"mode":"count"}}"#)
 }
 
 /// `unsubscribe`.
@@ -218,6 +239,8 @@ struct Frame<'a> {
     reason: Option<Box<str>>,
     #[serde(borrow)]
     presences: Option<Vec<FrameRow<'a>>>,
+    users: Option<u64>,
+    connections: Option<u64>,
     code: Option<Box<str>>,
     message: Option<Box<str>>,
     revoked_channels: Option<Vec<Box<str>>>,
@@ -259,6 +282,7 @@ impl Frame<'_> {
             "presence_join" => ServerMessage::Join(self.into_delta()?),
             "presence_update" => ServerMessage::Update(self.into_delta()?),
             "presence_leave" => ServerMessage::Leave(self.into_departure()?),
+            "presence_count" => ServerMessage::Count(self.into_counts()?),
             "PRESENCE_RESYNC" => ServerMessage::Resync { channel: self.channel_name()? },
             "error" => ServerMessage::Error(self.into_failure()?),
             "pong" => ServerMessage::Pong,
@@ -307,6 +331,15 @@ impl Frame<'_> {
             user_id: self.user_id?,
             connection_id: self.connection_id?,
             reason: self.reason.unwrap_or_default(),
+        })
+    }
+
+    fn into_counts(self) -> Option<Counts> {
+        Some(Counts {
+            channel: self.channel_name()?,
+            position: Position { epoch: self.epoch?, seq: self.seq? },
+            users: self.users?,
+            connections: self.connections?,
         })
     }
 

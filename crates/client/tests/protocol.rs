@@ -70,6 +70,10 @@ fn what_a_client_says_is_json_whatever_it_names() {
             json!({"type": "auth", "token": "a\"b", "resume": "c\\"}),
         ),
         (protocol::subscribe(&channel), json!({"type": "subscribe", "channel": wire})),
+        (
+            protocol::subscribe_to_count(&channel),
+            json!({"type": "subscribe", "channel": wire, "mode": "count"}),
+        ),
         (protocol::unsubscribe(&channel), json!({"type": "unsubscribe", "channel": wire})),
         (protocol::untrack(&channel), json!({"type": "presence_leave", "channel": wire})),
         (

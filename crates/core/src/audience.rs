@@ -2,6 +2,7 @@
 //! or nothing until its socket drains. This is the receiving end of a flush; a shard knows loops, only
 //! an audience knows connections.
 
+mod counting;
 mod subscribers;
 
 use std::cell::Cell;
@@ -10,12 +11,14 @@ use std::collections::BTreeMap;
 use herenow_wire::ChannelName;
 
 use crate::command::{RequestId, SnapshotFor};
+pub use counting::Counting;
 use subscribers::Subscribers;
 
 /// Every subscription of one loop.
 #[derive(Debug, Default)]
 pub struct Audience {
     channels: BTreeMap<ChannelName, Subscribers>,
+    counting: Counting,
     asked: u32,
     subscriptions: usize,
     /// How often a subscriber was looked at to find one.
@@ -54,19 +57,35 @@ pub enum Part {
 impl Audience {
     /// How many subscriptions there are.
     pub fn subscriptions(&self) -> usize {
-        self.subscriptions
+        self.subscriptions + self.counting.subscriptions()
     }
 
     /// How many channels have a subscriber here.
     pub fn channels(&self) -> usize {
-        self.channels.len()
+        let only_counted = self.counting.channels().filter(|name| !self.has_list(name));
+        self.channels.len() + only_counted.count()
+    }
+
+    /// Those that are only told how many are in a channel.
+    pub fn counting(&self) -> &Counting {
+        &self.counting
+    }
+
+    /// The same, to be changed.
+    pub fn counting_mut(&mut self) -> &mut Counting {
+        &mut self.counting
+    }
+
+    /// Whether somebody here receives the channel's list.
+    pub fn has_list(&self, channel: &ChannelName) -> bool {
+        self.channels.contains_key(channel)
     }
 
     /// The name as it is stored here, so that a channel's name is kept once, not per connection.
     pub fn canonical(&self, channel: ChannelName) -> ChannelName {
         match self.channels.get_key_value(&channel) {
             Some((known, _)) => known.clone(),
-            None => channel,
+            None => self.counting.canonical(&channel).cloned().unwrap_or(channel),
         }
     }
 
@@ -133,7 +152,9 @@ impl Audience {
     /// Every subscriber, and of which channel.
     pub fn all(&self) -> impl Iterator<Item = (&ChannelName, u32)> {
         let subscribers = self.channels.iter();
-        subscribers.flat_map(|(channel, all)| all.iter().map(move |one| (channel, one.slot)))
+        let lists =
+            subscribers.flat_map(|(channel, all)| all.iter().map(move |one| (channel, one.slot)));
+        lists.chain(self.counting.all())
     }
 
     /// Every subscriber that waits for a snapshot, and of which channel. Walks all of them.
@@ -145,7 +166,9 @@ impl Audience {
 
     /// The channels of one shard that have a subscriber here.
     pub fn channels_of(&self, shard: u16) -> Vec<ChannelName> {
-        self.channels.keys().filter(|channel| channel.shard() == shard).cloned().collect()
+        let only_counted = self.counting.channels().filter(|name| !self.has_list(name));
+        let all = self.channels.keys().chain(only_counted);
+        all.filter(|channel| channel.shard() == shard).cloned().collect()
     }
 
     /// The shard has lost the channel's map: what it sends until it has heard from here is of
@@ -166,14 +189,20 @@ impl Audience {
         self.channels.get_mut(channel).into_iter().flat_map(Subscribers::iter_mut)
     }
 
-    /// The slots of the subscribers of `channel` here, in order.
+    /// The slots of the subscribers of `channel` here, those included that only count.
     pub fn slots(&self, channel: &ChannelName) -> impl Iterator<Item = u32> {
-        self.channels.get(channel).into_iter().flat_map(Subscribers::iter).map(|one| one.slot)
+        let lists = self.channels.get(channel).into_iter().flat_map(Subscribers::iter);
+        lists.map(|one| one.slot).chain(self.counting.slots_from(channel, 0))
     }
 
-    /// How many subscribe to `channel` here.
+    /// How many receive the list of `channel` here.
     pub fn count(&self, channel: &ChannelName) -> usize {
         self.channels.get(channel).map_or(0, Subscribers::len)
+    }
+
+    /// How many subscribe to `channel` here, those included that only count.
+    pub fn subscribers_of(&self, channel: &ChannelName) -> usize {
+        self.count(channel) + self.counting.count(channel)
     }
 
     /// How often a subscriber was looked at to find one, since the start.

@@ -26,7 +26,7 @@ mod since;
 mod snapshot_requests;
 mod time;
 
-pub use audience::{Audience, Part, Phase, Subscriber};
+pub use audience::{Audience, Counting, Part, Phase, Subscriber};
 pub use auth::Auth;
 pub use by_user::{INDEXED_FROM, UserIndex};
 pub use change::{Change, Member, Op, Owner, Snapshot};
@@ -47,7 +47,7 @@ pub use session::{
     AuthRefusal, Claim, Context, Input, Limits, Question, Right, Ruling, Session, SessionEffect,
     Verification,
 };
-pub use shard::{Contents, Shard};
+pub use shard::{Contents, Counted, Shard};
 pub use since::Since;
 pub use snapshot_requests::{Cause, SnapshotRequests, When};
 pub use time::Instant;

@@ -235,8 +235,8 @@ impl Session {
             ClientMessage::Auth { token: None, .. } => {
                 self.refuse_token(AuthRefusal::missing(), reference, out);
             }
-            ClientMessage::Subscribe { channel } => {
-                self.subscribe(channel, reference, context, out);
+            ClientMessage::Subscribe { channel, mode } => {
+                self.subscribe((channel, mode), reference, context, out);
             }
             ClientMessage::Unsubscribe { channel } => {
                 self.unsubscribe(channel, reference, context, out);
@@ -253,12 +253,12 @@ impl Session {
                 acknowledge(reference, out);
             }
             ClientMessage::Sync { channel } => {
-                match self.subscription(&channel).map(|subscription| subscription.is_listening) {
-                    Some(is_listening) => {
+                match self.subscription(&channel) {
+                    Some(subscription) => {
                         acknowledge(reference, out);
                         // Without the right, the snapshot comes when the rules have granted it.
-                        if is_listening {
-                            out.push(SessionEffect::RequestSnapshot { channel });
+                        if subscription.is_listening {
+                            subscription.repeat(out);
                         }
                     }
                     None => not_subscribed(channel, reference, out),

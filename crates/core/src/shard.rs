@@ -22,7 +22,7 @@ use crate::pace::ENOUGH_CHANGES;
 use crate::since::Since;
 use crate::time::Instant;
 
-pub use self::contents::Contents;
+pub use self::contents::{Contents, Counted};
 
 /// See the module.
 #[derive(Debug)]

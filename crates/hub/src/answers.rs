@@ -214,7 +214,8 @@ impl<I: Io> Work<'_, I> {
             }
             ReadRequest::CountSubscribers { channels } => {
                 looks.spend(channels.len() * LOOKS_PER_CHANNEL);
-                let counts = channels.iter().map(|channel| self.hub.audience.count(channel));
+                let counts =
+                    channels.iter().map(|channel| self.hub.audience.subscribers_of(channel));
                 Step::Done(Response::Counts(counts.collect()))
             }
             ReadRequest::ListMembers { channel, after, limit } => {

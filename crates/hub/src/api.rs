@@ -227,6 +227,7 @@ impl Hub {
         work.end_broken();
         work.request_snapshots();
         work.flush_channels();
+        work.tell_counts();
         work.answer_requests();
         work.send_replies();
         work.send_mail();

@@ -62,6 +62,8 @@ pub struct Holdings {
     pub due: usize,
     /// Channels whose next flush waits for a delivery.
     pub postponed: usize,
+    /// What is kept of counts: channels, what is due, and sockets that are told later.
+    pub counts: usize,
     /// Subscribers that are still to be written to, of the deliveries of which some is written.
     pub recipients: usize,
     /// Connections that hold a large piece, or wait for room to begin one.
@@ -137,6 +139,7 @@ impl Hub {
             due: self.shards.due(),
             postponed: self.deliveries.postponed(),
             recipients: self.deliveries.recipients(),
+            counts: self.counts.len(),
             large_pieces: self.held.len(),
             replied: self.replies.len(),
             most_reply_bytes: most(Connection::queued_reply_bytes).unwrap_or(0),

@@ -26,6 +26,8 @@ pub(crate) enum Deadline {
     SnapshotRequest,
     /// When to flush the channel that is due next.
     Flush,
+    /// When to look at a channel that is counted, or to tell its count to a socket that was not ready.
+    Count,
     /// When a hub that shuts down stops waiting.
     Shutdown,
 }
@@ -34,12 +36,13 @@ pub(crate) enum Deadline {
 pub(crate) type NearDeadlines = BinaryHeap<Reverse<(Instant, u32)>>;
 
 impl Deadline {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Session,
         Self::Grace,
         Self::Scan,
         Self::SnapshotRequest,
         Self::Flush,
+        Self::Count,
         Self::Shutdown,
     ];
 }
@@ -54,6 +57,7 @@ impl Hub {
             Deadline::Scan => self.leases.poll_timeout(),
             Deadline::SnapshotRequest => self.snapshot_requests.poll_timeout(),
             Deadline::Flush => self.shards.poll_timeout(),
+            Deadline::Count => self.counts.poll_timeout(),
             Deadline::Shutdown => self.shutdown_deadline.unwrap_or(Instant::NEVER),
         }
     }
@@ -72,7 +76,7 @@ impl<I: Io> Work<'_, I> {
             Deadline::Scan => self.scan(),
             // These have a place of their own in the turn, after all that may change a channel or
             // wake a request; the shell asks `Hub::has_ended`.
-            Deadline::SnapshotRequest | Deadline::Flush | Deadline::Shutdown => {}
+            Deadline::SnapshotRequest | Deadline::Flush | Deadline::Count | Deadline::Shutdown => {}
         }
     }
 

@@ -123,6 +123,7 @@ impl<I: Io> Work<'_, I> {
             }
             self.hub.shards.flush(&channel, self.now, &mut flush);
             self.announce(&channel, &flush);
+            self.note_count(&channel, &flush);
             self.publish(&channel, &flush, since);
             if flush.snapshot.is_some() {
                 snapshot_bytes += self.hub.scratch.snapshot.len();

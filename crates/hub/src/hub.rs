@@ -15,6 +15,7 @@ use crate::answers::Requests;
 use crate::channel_leases::ChannelLeases;
 use crate::connections::Connections;
 use crate::counters::{Counters, ErrorCounts};
+use crate::counts::Counts;
 use crate::deadline::NearDeadlines;
 use crate::deliver::{Deliveries, Scratch};
 use crate::detached::DetachedSessions;
@@ -124,6 +125,7 @@ pub struct Hub {
     pub(crate) pace: Pace,
     pub(crate) audience: Audience,
     pub(crate) deliveries: Deliveries,
+    pub(crate) counts: Counts,
     pub(crate) outgoing: Outgoing,
     pub(crate) snapshot_requests: SnapshotRequests,
     pub(crate) held: Held,
@@ -169,6 +171,7 @@ impl Hub {
             pace: config.flush_delay.map_or_else(Pace::default, Pace::fixed),
             audience: Audience::default(),
             deliveries: Deliveries::default(),
+            counts: Counts::default(),
             outgoing: Outgoing::new(config.hubs),
             snapshot_requests: SnapshotRequests::default(),
             held: Held::default(),
@@ -243,6 +246,7 @@ impl Hub {
         (!self.unread.is_empty() && !self.is_backpressured())
             || !self.broken.is_empty()
             || !self.deliveries.is_empty()
+            || self.counts.has_work()
             || !self.shard_effects.is_empty()
             || self.shards.has_lost()
             || self.requests.has_work()

@@ -13,6 +13,7 @@ mod channel_leases;
 mod connection;
 mod connections;
 mod counters;
+mod counts;
 mod deadline;
 mod deliver;
 mod detached;
@@ -45,6 +46,7 @@ pub use answers::LOOKS_PER_TURN;
 pub use api::{Asked, Checked, End, Event, Io, Opening, Purpose, Wrote};
 pub use audit::{Holdings, Steps};
 pub use counters::{Counters, ErrorCounts, Resyncs};
+pub use counts::CountMail;
 pub use detached_users::Detachment;
 pub use fault::{Fault, contain, is_contained};
 pub use herenow_core::{

@@ -6,6 +6,7 @@ use herenow_core::{Asker, Claim, Command, Input, Peer, PutResult, Session, Snaps
 use herenow_wire::{ChannelName, Ref, UserId};
 
 use crate::api::Io;
+use crate::counts::CountMail;
 use crate::detached_users::Detachment;
 use crate::held::Encoded;
 use crate::history::PastMember;
@@ -68,6 +69,8 @@ pub enum Mail {
     EndDetached(Detachment),
     /// A flush for the receiving hub's subscribers.
     Delivery(Delivery),
+    /// What is told of counts.
+    Count(CountMail),
     /// A channel's map is lost: tell the sockets that use it.
     Resync(ChannelName),
     /// A channel hibernates: its states are to be forgotten.
@@ -179,6 +182,7 @@ impl<I: Io> Work<'_, I> {
                     self.hub.detached_users.end(&user, detachment);
                 }
                 Mail::EndDetached(detachment) => self.end_detached(detachment),
+                Mail::Count(mail) => self.take_count_mail(mail),
                 Mail::Delivery(delivery) => self.deliver_forwarded(delivery),
                 Mail::ShardLost(lost_shard) => self.report_to_home(lost_shard),
                 Mail::Reported(lost_shard) => self.reported(lost_shard),

@@ -55,6 +55,10 @@ impl<I: Io> Work<'_, I> {
             let me = (channel.clone(), self.hub.config.me);
             let recover = Command::recover(me, &mut self.hub.audience, tracker);
             self.command(recover);
+            if !self.hub.audience.has_list(&channel) {
+                // It was only counted here.
+                self.command(Command::Unsubscribe { channel, peer: self.hub.config.me });
+            }
         }
         for channel in self.channels_of_absent(shard) {
             self.resend_for_absent(&channel);

@@ -92,7 +92,7 @@ impl<I: Io> Work<'_, I> {
                         self.send_resync(&channel);
                     }
                     Effect::Hibernated { channel, peers } => {
-                        for peer in peers {
+                        for peer in self.hub.counts.with_counting(&channel, peers) {
                             if peer == self.hub.config.me {
                                 self.forget_states(&channel);
                             } else {
@@ -143,6 +143,7 @@ impl<I: Io> Work<'_, I> {
             }
             SessionEffect::Authorize(question) => self.authorize(asker, question),
             SessionEffect::Listen { channel } => self.listen(slot, channel),
+            SessionEffect::Count { channel } => self.count(slot, channel),
             SessionEffect::RequestSnapshot { channel } => self.request_again(slot, channel),
             SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
             SessionEffect::Put { channel, state, user, reference, settings } => {

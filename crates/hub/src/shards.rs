@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Command, Contents, Effect, Flush, Instant, LeaveCounts, Peer, Shard, Since};
+use herenow_core::{
+    Command, Contents, Counted, Effect, Flush, Instant, LeaveCounts, Peer, Shard, Since,
+};
 use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
 use crate::fault::contain;
@@ -137,6 +139,14 @@ impl Shards {
     /// What this hub's shard holds of a channel.
     pub(crate) fn contents(&self, channel: &ChannelName) -> Contents<'_> {
         self.shards[self.at(channel)].contents(channel)
+    }
+
+    /// See [`Shard::counted`].
+    pub(crate) fn counted(&mut self, channel: &ChannelName, now: Instant) -> Option<Counted> {
+        let at = self.at(channel);
+        let mut counted = None;
+        self.with(at, |shard| counted = shard.counted(channel, now));
+        counted
     }
 
     /// The position of a channel that its shard does not hold.

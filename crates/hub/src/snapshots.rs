@@ -29,6 +29,9 @@ impl<I: Io> Work<'_, I> {
 
     /// The connection subscribes no more.
     pub(crate) fn unlisten(&mut self, slot: u32, channel: ChannelName) {
+        if self.uncount(slot, &channel) {
+            return;
+        }
         self.hub.deliveries.forget(&channel, slot);
         if self.hub.connections.get(slot).is_some_and(|c| c.is_open() && !c.session.has_ended()) {
             self.hub.snapshot_requests.ended(slot, &channel, self.now);

@@ -94,6 +94,15 @@ pub struct Departure<'a> {
     pub reason: LeaveReason,
 }
 
+/// How many are in a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// Users.
+    pub users: usize,
+    /// Their connections: the members.
+    pub connections: usize,
+}
+
 /// A point in a channel's history.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Position {
@@ -219,6 +228,22 @@ pub fn sync<'a>(
             push_shown(out, member);
         }
         out.extend_from_slice(b"]}");
+    });
+}
+
+/// Appends how many are in a channel.
+pub fn count(out: &mut Vec<u8>, channel: &ChannelName, position: Position, counts: Counts) {
+    text_frame(out, MEDIUM_HEADER_BYTES, |out| {
+        push_type(out, "presence_count");
+        push_channel(out, channel);
+        out.extend_from_slice(b",\"epoch\":");
+        push_integer(out, position.epoch);
+        push_seq(out, position.seq);
+        out.extend_from_slice(b",\"users\":");
+        push_integer(out, counts.users as u64);
+        out.extend_from_slice(b",\"connections\":");
+        push_integer(out, counts.connections as u64);
+        out.push(b'}');
     });
 }
 

@@ -18,6 +18,6 @@ mod user;
 pub use code::{CloseCode, ErrorCode, LeaveReason};
 pub use ids::{ChannelError, ChannelName, ConnectionId, Ref, SHARDS, UserId, UserIdError};
 pub use json::JsonError;
-pub use message::{ClientMessage, DefaultChannel, Incoming, Refusal, decode};
+pub use message::{ClientMessage, DefaultChannel, Incoming, Mode, Refusal, decode};
 pub use state::{MAX_STATE_BYTES, State, StateError};
 pub use user::{Info, InfoError, User};

@@ -2,7 +2,7 @@
 //! refusal that says what would be right.
 //!
 //! Decides about size and shape alone. Whether a message is allowed, and what it causes, is not
-//! known here. The order of the checks is fixed: JSON, object, `ref`, `type`, channel, state.
+//! known here. The order of the checks is fixed: JSON, object, `ref`, `type`, channel, mode, state.
 
 use std::borrow::Cow;
 
@@ -32,10 +32,12 @@ pub enum ClientMessage {
         /// The `resume` of an earlier `auth_success`; `None` where it is missing or no text.
         resume: Option<Box<str>>,
     },
-    /// Receive the channel's events.
+    /// Receive the channel's events, or how many are in it.
     Subscribe {
         /// Of which channel.
         channel: ChannelName,
+        /// What of it.
+        mode: Mode,
     },
     /// Receive them no longer; a member leaves.
     Unsubscribe {
@@ -61,6 +63,16 @@ pub enum ClientMessage {
     },
     /// Answer `pong`.
     Ping,
+}
+
+/// What a subscriber receives of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// The list of its members, and what changes in it.
+    #[default]
+    List,
+    /// How many users and connections are in it.
+    Count,
 }
 
 /// Why a frame holds no valid message: what goes back to its sender as an `error`.
@@ -136,6 +148,7 @@ struct Fields<'a> {
     channel: Option<Value<'a>>,
     token: Option<Value<'a>>,
     resume: Option<Value<'a>>,
+    mode: Option<Value<'a>>,
     /// The compact form, where it is an object.
     state: Option<String>,
 }
@@ -157,6 +170,7 @@ impl<'a> Fields<'a> {
                 Some("channel") => &mut fields.channel,
                 Some("token") => &mut fields.token,
                 Some("resume") => &mut fields.resume,
+                Some("mode") => &mut fields.mode,
                 Some("state") => {
                     fields.state = compact_object(reader)?;
                     return Ok(());
@@ -201,7 +215,13 @@ impl<'a> Fields<'a> {
                 return Ok(ClientMessage::Auth { token, resume });
             }
             Some("ping") => return Ok(ClientMessage::Ping),
-            Some("subscribe") => |channel| ClientMessage::Subscribe { channel },
+            Some("subscribe") => {
+                let channel = self.to_channel(default_channel)?;
+                return match self.to_mode() {
+                    Ok(mode) => Ok(ClientMessage::Subscribe { channel, mode }),
+                    Err(refusal) => Err(Refusal { channel: Some(channel), ..refusal }),
+                };
+            }
             Some("unsubscribe") => |channel| ClientMessage::Unsubscribe { channel },
             Some("presence_leave" | "presence_untrack") => {
                 |channel| ClientMessage::Untrack { channel }
@@ -232,6 +252,17 @@ impl<'a> Fields<'a> {
             Some(_) => Err(ChannelError::NotAString),
         };
         channel.map_err(|error| Refusal::new(ErrorCode::InvalidChannel, error.sentence()))
+    }
+
+    fn to_mode(&self) -> Result<Mode, Refusal> {
+        match self.mode {
+            None => Ok(Mode::List),
+            Some(Value::Text(text)) if text.decode().as_deref() == Some("count") => Ok(Mode::Count),
+            Some(_) => {
+                let expected = "mode must be \"count\" or be left out";
+                Err(Refusal::new(ErrorCode::InvalidMessage, expected))
+            }
+        }
     }
 
     fn into_state(self) -> Result<State, Refusal> {

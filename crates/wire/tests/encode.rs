@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use herenow_wire::encode::{self, Departure, Member, Position, Reply};
+use herenow_wire::encode::{self, Counts, Departure, Member, Position, Reply};
 use herenow_wire::{
     ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Info, LeaveReason, Ref,
     State, User, UserId, decode,
@@ -81,7 +81,7 @@ fn kicked(channel: Option<ChannelName>, retry_after_ms: u32) -> Reply {
     }
 }
 
-// P5.1, P5.7, P3.16, P4.20, P4.21
+// P5.1, P5.7, P5.8, P3.16, P4.20, P4.21
 #[test]
 fn every_server_message_is_as_in_the_golden_file() {
     let replies: Vec<(&str, Reply, Option<Ref>)> = vec![
@@ -204,6 +204,8 @@ fn every_server_message_is_as_in_the_golden_file() {
     out("presence_update with information of the user", &|bytes| {
         encode::update(bytes, &lobby, 44, named)
     });
+    let counts = Counts { users: 2, connections: 3 };
+    out("presence_count", &|bytes| encode::count(bytes, &lobby, position, counts));
     for reason in LeaveReason::ALL {
         let departure = Departure { user: &jane, connection: connection(1), reason };
         out(&format!("presence_leave {}", reason.as_str()), &|bytes| {

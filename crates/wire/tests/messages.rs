@@ -1,7 +1,7 @@
 //! What a client's frame means, and with which code it is refused.
 
 use herenow_wire::{
-    ChannelName, ClientMessage, DefaultChannel, ErrorCode, Incoming, Refusal, State, decode,
+    ChannelName, ClientMessage, DefaultChannel, ErrorCode, Incoming, Mode, Refusal, State, decode,
 };
 
 fn read_with(default: &DefaultChannel, text: &str) -> Result<Incoming, Refusal> {
@@ -45,7 +45,7 @@ fn every_message_and_every_alias_is_understood() {
     let channel = lobby;
     let state = || State::parse("{}").unwrap();
     for (kind, expected) in [
-        ("subscribe", ClientMessage::Subscribe { channel: channel() }),
+        ("subscribe", ClientMessage::Subscribe { channel: channel(), mode: Mode::List }),
         ("unsubscribe", ClientMessage::Unsubscribe { channel: channel() }),
         ("presence_join", ClientMessage::Track { channel: channel(), state: state() }),
         ("presence_track", ClientMessage::Track { channel: channel(), state: state() }),
@@ -61,6 +61,25 @@ fn every_message_and_every_alias_is_understood() {
         );
         assert_eq!(message(&text), expected, "{kind}");
     }
+}
+
+// P4.22
+#[test]
+fn the_mode_of_a_subscription_is_count_or_left_out() {
+    let with = |mode: &str| {
+        read(&format!(r#"{{"type":"subscribe","channel":"presence:lobby","ref":1,"mode":{mode}}}"#))
+    };
+    let counting = ClientMessage::Subscribe { channel: lobby(), mode: Mode::Count };
+    assert_eq!(with(r#""count""#).map(|incoming| incoming.message), Ok(counting.clone()));
+    assert_eq!(with(r#""c\u006funt""#).map(|incoming| incoming.message), Ok(counting));
+    for mode in [r#""list""#, r#""""#, "null", "1", "{}"] {
+        let refusal = with(mode).expect_err(mode);
+        assert_eq!(refusal.code, ErrorCode::InvalidMessage, "{mode}");
+        assert_eq!(refusal.channel, Some(lobby()));
+        assert_eq!(refusal.reference.expect("it had one").as_json(), "1");
+    }
+    // Other messages have no mode.
+    assert_eq!(message(r#"{"type":"ping","mode":1}"#), ClientMessage::Ping);
 }
 
 #[test]
@@ -308,7 +327,7 @@ fn a_channel_that_is_there_must_be_one_whatever_the_default() {
 fn a_message_without_a_channel_is_about_the_default_one() {
     let text = r#"{"type":"subscribe"}"#;
     let named = read_with(&DefaultChannel::Named(lobby()), text).unwrap().message;
-    assert_eq!(named, ClientMessage::Subscribe { channel: lobby() });
+    assert_eq!(named, ClientMessage::Subscribe { channel: lobby(), mode: Mode::List });
     let missing = read_with(&DefaultChannel::None, text).unwrap_err();
     assert_eq!(missing.code, ErrorCode::InvalidChannel);
     let bad = DefaultChannel::from_query(Some("channel=lobby"));

@@ -23,6 +23,9 @@ pub enum Says {
     Close,
 }
 
+/// A subscription to a channel with this bit is one to its count.
+const COUNTING: u8 = 0x80;
+
 /// A client's frame. The mask is all zeros: what it hides is no matter here.
 pub fn frame(says: Says) -> Vec<u8> {
     let (first, payload) = match says {
@@ -30,6 +33,10 @@ pub fn frame(says: Says) -> Vec<u8> {
             let token = user % 3;
             let resume = format!("{} {}", user / 3, user % 2);
             (0x81, format!(r#"{{"type":"auth","token":"u{token}","resume":"{resume}"}}"#))
+        }
+        Says::Subscribe(channel) if channel & COUNTING > 0 => {
+            let channel = name(channel);
+            (0x81, format!(r#"{{"type":"subscribe","channel":"{channel}","mode":"count"}}"#))
         }
         Says::Subscribe(channel) => (0x81, of("subscribe", channel)),
         Says::Unsubscribe(channel) => (0x81, of("unsubscribe", channel)),

@@ -91,7 +91,9 @@ impl Machine {
                     out.extend(known.again(&channel).map(Output::Send));
                 }
             }
-            ServerMessage::Subscribed { .. }
+            // Every subscription of a machine is to a list.
+            ServerMessage::Count(_)
+            | ServerMessage::Subscribed { .. }
             | ServerMessage::Unsubscribed { code: None, .. }
             | ServerMessage::Pong
             | ServerMessage::Ack

@@ -67,6 +67,7 @@ fn channel_of(message: &ServerMessage) -> Option<&ChannelName> {
         ServerMessage::Sync(snapshot) => Some(&snapshot.channel),
         ServerMessage::Join(delta) | ServerMessage::Update(delta) => Some(&delta.channel),
         ServerMessage::Leave(departure) => Some(&departure.channel),
+        ServerMessage::Count(counts) => Some(&counts.channel),
         ServerMessage::Error(failure) => failure.channel.as_ref(),
         ServerMessage::AuthSuccess { .. }
         | ServerMessage::AuthError(_)

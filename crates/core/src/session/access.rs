@@ -2,7 +2,7 @@
 //! kept as `Pending` and goes on where it stopped when the decision comes.
 
 use herenow_wire::encode::Reply;
-use herenow_wire::{ChannelName, ErrorCode, LeaveReason, Ref, State};
+use herenow_wire::{ChannelName, ErrorCode, LeaveReason, Mode, Ref, State};
 
 use super::authentication::Verified;
 use super::input::{Context, Question, Right, Ruling, SessionEffect};
@@ -18,7 +18,7 @@ pub(super) enum Pending {
     /// Is the token good?
     Verification { reference: Option<Ref>, since: Instant },
     /// May it subscribe?
-    Subscribe { reference: Option<Ref> },
+    Subscribe { mode: Mode, reference: Option<Ref> },
     /// May it subscribe, in order to track?
     SubscribeToTrack { state: State, reference: Option<Ref> },
     /// May it track?
@@ -81,7 +81,7 @@ impl Review {
 impl Session {
     pub(super) fn subscribe(
         &mut self,
-        channel: ChannelName,
+        (channel, mode): (ChannelName, Mode),
         reference: Option<Ref>,
         context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
@@ -89,18 +89,17 @@ impl Session {
         if let Some(time) = self.kept_out_of(&channel, context) {
             return kick::refuse(channel, time, reference, out);
         }
+        if let Some(subscription) = self.subscription(&channel).filter(|s| s.is_listening) {
+            out.push(SessionEffect::Reply(Reply::Subscribed { channel }, reference));
+            return subscription.receive(mode, out);
+        }
         match self.subscription(&channel).map(|subscription| subscription.is_listening) {
-            Some(true) => {
-                let reply = Reply::Subscribed { channel: channel.clone() };
-                out.push(SessionEffect::Reply(reply, reference));
-                out.push(SessionEffect::RequestSnapshot { channel });
-            }
             None if self.subscriptions.len() >= context.limits.max_channels => {
                 channel_limit(channel, reference, context, out);
             }
-            Some(false) | None => {
+            Some(_) | None => {
                 self.ask(&channel, Right::Subscribe, out);
-                self.await_decision(Pending::Subscribe { reference });
+                self.await_decision(Pending::Subscribe { mode, reference });
             }
         }
     }
@@ -149,19 +148,19 @@ impl Session {
         let kept_out = self.kept_out_of(&channel, context);
         match pending {
             // Kicked while the rules were asked.
-            Pending::Subscribe { reference }
+            Pending::Subscribe { reference, .. }
             | Pending::SubscribeToTrack { reference, .. }
             | Pending::Track { reference, .. }
                 if kept_out.is_some() =>
             {
                 kick::refuse(channel, kept_out.unwrap_or_default(), reference, out);
             }
-            Pending::Subscribe { reference } => match ruling {
+            Pending::Subscribe { mode, reference } => match ruling {
                 Ruling::Granted => {
                     let reply = Reply::Subscribed { channel: channel.clone() };
                     let subscription = self.subscribed(channel, out);
                     out.push(SessionEffect::Reply(reply, reference));
-                    subscription.listen(out);
+                    subscription.receive(mode, out);
                 }
                 refused => self.refuse(channel, refused, reference, out),
             },

@@ -138,7 +138,7 @@ impl Session {
                 let message = "A newer `auth` has taken the place of this one.";
                 self.refuse_auth(message, reference, out);
             }
-            ClientMessage::Subscribe { channel } => rate_limited(Some(channel), reference, out),
+            ClientMessage::Subscribe { channel, .. } => rate_limited(Some(channel), reference, out),
             _ => acknowledge(reference, out),
         }
     }

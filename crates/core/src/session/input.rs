@@ -208,6 +208,12 @@ pub enum SessionEffect {
         /// To which channel.
         channel: ChannelName,
     },
+    /// The connection is told how many are in the channel, now and when that changes. Said again, it
+    /// is told now.
+    Count {
+        /// In which channel.
+        channel: ChannelName,
+    },
     /// A subscriber requests another snapshot.
     RequestSnapshot {
         /// Of which channel.

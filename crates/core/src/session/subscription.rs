@@ -1,6 +1,6 @@
 //! What a session knows of one channel that it subscribes to.
 
-use herenow_wire::{ChannelName, LeaveReason, State};
+use herenow_wire::{ChannelName, LeaveReason, Mode, State};
 
 use super::input::SessionEffect;
 use crate::policy::{ChannelSettings, CurrentPolicy, Row};
@@ -14,6 +14,8 @@ pub(super) struct Subscription {
     pub(super) state: Option<State>,
     /// Where the channel's settings stand.
     pub(super) row: Row,
+    /// What the connection receives.
+    pub(super) mode: Mode,
     pub(super) is_tracking: bool,
     pub(super) may_track: bool,
     /// Whether the connection receives what happens in the channel. A session that was taken over
@@ -28,6 +30,7 @@ impl Subscription {
             channel,
             state: None,
             row: Row::default(),
+            mode: Mode::List,
             is_tracking: false,
             may_track: false,
             is_listening: false,
@@ -39,11 +42,34 @@ impl Subscription {
         policy.settings_by(&mut self.row, &self.channel)
     }
 
-    /// Receives what happens in the channel from here on, a snapshot first.
+    /// Receives what happens in the channel from here on, a snapshot or a count first.
     pub(super) fn listen(&mut self, out: &mut Vec<SessionEffect>) {
         if !std::mem::replace(&mut self.is_listening, true) {
-            out.push(SessionEffect::Listen { channel: self.channel.clone() });
+            let channel = self.channel.clone();
+            out.push(match self.mode {
+                Mode::List => SessionEffect::Listen { channel },
+                Mode::Count => SessionEffect::Count { channel },
+            });
         }
+    }
+
+    /// Is to receive this from here on, which begins anew if it does already.
+    pub(super) fn receive(&mut self, mode: Mode, out: &mut Vec<SessionEffect>) {
+        if self.mode == mode && self.is_listening {
+            return self.repeat(out);
+        }
+        self.unlisten(out);
+        self.mode = mode;
+        self.listen(out);
+    }
+
+    /// Receives another snapshot, or the count again.
+    pub(super) fn repeat(&self, out: &mut Vec<SessionEffect>) {
+        let channel = self.channel.clone();
+        out.push(match self.mode {
+            Mode::List => SessionEffect::RequestSnapshot { channel },
+            Mode::Count => SessionEffect::Count { channel },
+        });
     }
 
     /// Receives nothing more of the channel.

@@ -258,7 +258,7 @@ fn is_rare(input: &Input) -> bool {
 pub(super) fn channel_of(message: &ClientMessage) -> Option<&ChannelName> {
     match message {
         ClientMessage::Auth { .. } | ClientMessage::Ping => None,
-        ClientMessage::Subscribe { channel }
+        ClientMessage::Subscribe { channel, .. }
         | ClientMessage::Unsubscribe { channel }
         | ClientMessage::Track { channel, .. }
         | ClientMessage::Untrack { channel }
@@ -295,7 +295,7 @@ fn bytes_of_join(Join { channel, state, reference }: &Join) -> usize {
 
 fn bytes_of_pending(pending: &Pending) -> usize {
     let texts = match pending {
-        Pending::Verification { reference, .. } | Pending::Subscribe { reference } => {
+        Pending::Verification { reference, .. } | Pending::Subscribe { reference, .. } => {
             reference_bytes(reference)
         }
         Pending::SubscribeToTrack { state, reference } | Pending::Track { state, reference } => {

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use herenow_wire::{ChannelName, ConnectionId};
 
 use super::{Map, Shard};
+use crate::by_user::UserIndex;
 use crate::channel::{Channel, ListPosition};
 use crate::command::Effect;
 use crate::since::Since;
@@ -26,6 +27,19 @@ pub enum Contents<'a> {
         /// How far it had come; `None` while it is being rebuilt.
         position: Option<ListPosition>,
     },
+}
+
+/// How many are in a channel, and where its list stood then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counted {
+    /// The life of the map.
+    pub epoch: u64,
+    /// The last change.
+    pub seq: u64,
+    /// Users.
+    pub users: usize,
+    /// Members.
+    pub connections: usize,
 }
 
 impl Shard {
@@ -57,6 +71,32 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// How many are in `channel`; `None` while nobody can say, since its map is being rebuilt or the
+    /// clients of another process are still to come back. Users of a large channel are counted by an
+    /// index from here on.
+    pub fn counted(&mut self, channel: &ChannelName, now: Instant) -> Option<Counted> {
+        if self.awaits_reports || self.gathers_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        if let Some(Map::Live(live)) = self.channels.get_mut(channel).map(|slot| &mut slot.map) {
+            live.index_users(UserIndex::LargeChannels);
+        }
+        Some(match self.contents(channel) {
+            Contents::Nothing => {
+                let (epoch, seq) = self.position();
+                Counted { epoch, seq, users: 0, connections: 0 }
+            }
+            Contents::Live(live) => {
+                let (users, connections) = (live.users(), live.len());
+                Counted { epoch: live.epoch(), seq: live.seq(), users, connections }
+            }
+            Contents::Freed { users, connections, position } => {
+                let ListPosition { epoch, seq, .. } = position?;
+                Counted { epoch, seq, users, connections }
+            }
+        })
     }
 
     /// Since when a connection has a member in `channel`, whatever has become of the map; `None` if it

@@ -10,7 +10,7 @@ use herenow_core::{
 };
 use herenow_wire::{
     ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Incoming, Info,
-    LeaveReason, Ref, Refusal, State, User, UserId, decode,
+    LeaveReason, Mode, Ref, Refusal, State, User, UserId, decode,
 };
 
 pub fn at(ms: u64) -> Instant {
@@ -49,7 +49,12 @@ pub fn say(message: ClientMessage) -> Input {
 }
 
 pub fn subscribe(name: &str) -> Input {
-    say(ClientMessage::Subscribe { channel: channel(name) })
+    say(ClientMessage::Subscribe { channel: channel(name), mode: Mode::List })
+}
+
+/// Subscribes to nothing but the count.
+pub fn count(name: &str) -> Input {
+    say(ClientMessage::Subscribe { channel: channel(name), mode: Mode::Count })
 }
 
 pub fn unsubscribe(name: &str) -> Input {

@@ -4,8 +4,8 @@ use herenow_core::{Input, PutResult};
 use herenow_wire::{DefaultChannel, decode};
 
 use crate::given::{
-    answered, channel, denied, granted, limits, nonsense, ping, state, subscribe, sync, track,
-    unavailable, unsubscribe, untrack, with_ref,
+    answered, channel, count, denied, granted, limits, nonsense, ping, state, subscribe, sync,
+    track, unavailable, unsubscribe, untrack, with_ref,
 };
 use crate::told::Talk;
 
@@ -25,6 +25,24 @@ fn subscribe_twice_is_answered_asks_no_rule_and_adds_nothing() {
     talk.gives(1, again, &["subscribed lobby ref 2", "request snapshot lobby"]);
     talk.gives(2, unsubscribe("lobby"), &["unlisten lobby", "unsubscribed lobby"]);
     talk.gives(3, unsubscribe("lobby"), &["error NOT_SUBSCRIBED lobby"]);
+}
+
+// P4.22
+#[test]
+fn a_subscription_that_counts_asks_the_same_rule_and_may_be_changed_without_one() {
+    let mut talk = Talk::of_jane();
+    talk.gives(1, with_ref("1", count("lobby")), &["may jane subscribe lobby?"]);
+    talk.gives(2, granted("lobby"), &["subscribed lobby ref 1", "count lobby"]);
+    talk.gives(3, count("lobby"), &["subscribed lobby", "count lobby"]);
+    talk.gives(4, with_ref("2", sync("lobby")), &["ack ref 2", "count lobby"]);
+    talk.gives(5, track("lobby", "{}"), &["may jane track lobby?"]);
+    talk.gives(6, granted("lobby"), &["put lobby {} as jane"]);
+    let to_list = ["subscribed lobby", "unlisten lobby", "listen lobby"];
+    talk.gives(7, subscribe("lobby"), &to_list);
+    talk.gives(8, subscribe("lobby"), &["subscribed lobby", "request snapshot lobby"]);
+    talk.gives(9, count("lobby"), &["subscribed lobby", "unlisten lobby", "count lobby"]);
+    let goes = ["remove lobby leave", "unlisten lobby", "unsubscribed lobby"];
+    talk.gives(10, unsubscribe("lobby"), &goes);
 }
 
 // P4.6

@@ -217,6 +217,7 @@ pub fn line_of(effect: SessionEffect) -> String {
             format!("may {user} {right} {}?", channel.as_str())
         }
         SessionEffect::Listen { channel } => format!("listen {}", channel.as_str()),
+        SessionEffect::Count { channel } => format!("count {}", channel.as_str()),
         SessionEffect::RequestSnapshot { channel } => {
             format!("request snapshot {}", channel.as_str())
         }

@@ -48,7 +48,7 @@ impl Observer {
                     let until = now + SHORTEST_TTL;
                     self.said.entry(channel).or_insert(Said::OnlyItself { until });
                 }
-                ClientMessage::Subscribe { channel }
+                ClientMessage::Subscribe { channel, .. }
                 | ClientMessage::Unsubscribe { channel }
                 | ClientMessage::Untrack { channel }
                 | ClientMessage::Sync { channel } => self.expect_nothing(&channel),

@@ -9,6 +9,7 @@ mod support;
 mod backpressure;
 mod client;
 mod connecting;
+mod counting;
 mod default_channel;
 mod detached;
 mod errors;

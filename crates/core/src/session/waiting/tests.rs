@@ -1,6 +1,6 @@
 //! The count of bytes: it follows everything that comes and goes.
 
-use herenow_wire::{DefaultChannel, decode};
+use herenow_wire::{DefaultChannel, Mode, decode};
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn held(name: &str, state: &str) -> Join {
 /// Behind a decision.
 fn waiting() -> Waiting {
     let mut waiting = Waiting::default();
-    waiting.await_decision(Pending::Subscribe { reference: None });
+    waiting.await_decision(Pending::Subscribe { mode: Mode::List, reference: None });
     waiting
 }
 
