@@ -13,10 +13,10 @@ import { minify } from "terser";
  * none is used of what a browser gives: the tests of the library run with its bundle as well.
  */
 export const INTERNAL_NAMES = `
-  addLate addSync changed dead delta dropped emit events existing expect fail failed forget giveUp heard held is isBarred
-  isKeptOut isLate isOpen isRenewable isRunning isWanted known leave lost offer offered opened ping probe received
-  reconnected refreshed refusal refused remainingMs renew rest retries roster sent settle settleMs shelved snapshot
-  start statusChanged stoodAt stop subscribing text tokens unheard url usable woke ws
+  addLate addSync changed dead delta dropped emit ends endsAt events existing failed feed forget giveUp heard held is
+  isBarred isKeptOut isListening isOpen isOver isRenewable isRunning isWanted keep lost nextAt offer offered on opened
+  ownLeft ping probe received reconnected refreshed refusal refused renew retries roster sent settle settleMs shelved
+  snapshot start statusChanged stoodAt stop subscribing tell text tokens tracked unheard url usable woke ws
 `.trim().split(/\s+/);
 
 /** Options of esbuild for every entry. What else an application has stays outside. */
@@ -61,10 +61,10 @@ export async function bundle(entries, format, outdir = "dist") {
 }
 
 /** Getters of this library do nothing but give a value; `"use client"` stays. */
-const COMPRESS = { passes: 3, hoist_funs: true, pure_getters: true, directives: false };
+const COMPRESS = { passes: 3, hoist_funs: true, pure_getters: true, unsafe_arrows: true, unsafe_proto: true, directives: false };
 
 async function shortened(path, texts) {
   const sourceMap = { content: texts.get(`${path}.map`), includeSources: true };
-  const { code, map } = await minify(texts.get(path), { module: true, compress: COMPRESS, sourceMap });
+  const { code, map } = await minify(texts.get(path), { module: true, ecma: 2020, compress: COMPRESS, sourceMap });
   return { text: code, map };
 }

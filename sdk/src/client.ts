@@ -1,17 +1,17 @@
 /**
  * One client: one socket, and the channels that use it. Joins the two and holds what concerns all channels.
  */
-import { Channel } from "./channel.js";
+import { type Channel, createChannel } from "./channel.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import { presenceOf } from "./presence.js";
-import type { ErrorListener, MeListener, Presence, PresenceHost, StatusListener } from "./presence.js";
+import type { ErrorListener, MeListener, Presence, PresenceHost, PresenceOptions, StatusListener } from "./presence.js";
 import { describe, errorOf, PresenceError, say, type ServerMessage, type State } from "./protocol.js";
 import type { Me } from "./roster.js";
-import { Resume } from "./resume.js";
+import { createResume } from "./resume.js";
 import type { Status, WebSocketClass } from "./link.js";
-import { Socket } from "./socket.js";
+import { createSocket } from "./socket.js";
 import type { ChannelHost } from "./standing.js";
-import { type GetToken, Tokens } from "./token.js";
+import { createTokens, type GetToken } from "./token.js";
 
 export interface ClientOptions {
   /** A fixed token. When the server refuses it, the client has `failed`. */
@@ -25,7 +25,7 @@ export interface ClientOptions {
 export interface Client {
   readonly realtime: {
     /** A handle of the channel `presence:<name>`. Throws `INVALID_CHANNEL`. */
-    presence<S extends object = State>(name: string): Presence<S>;
+    presence<S extends object = State>(name: string, options?: PresenceOptions): Presence<S>;
   };
   readonly status: Status;
   /** What ended the connection, or keeps it from being open; absent while nothing is wrong. */
@@ -47,6 +47,9 @@ export interface Client {
   close(): void;
 }
 
+/** Where the server takes WebSockets, below its origin. */
+const REALTIME_PATH = "api/realtime";
+
 /** A connection that no channel uses is closed after this time, in ms. */
 const UNUSED_MS = 30_000;
 
@@ -59,9 +62,15 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
   const onStatus = new Listeners<[]>();
   const onMe = new Listeners<[me: Me | undefined]>();
   const onError = new Listeners<[error: PresenceError]>();
-  const resume = new Resume(realtimeUrl(url));
-  const tokens = new Tokens(options.token, options.getToken);
-  let leaving = new Leaving();
+  const realtime = realtimeUrl(url);
+  const resume = createResume(realtime);
+  const tokens = createTokens(options.token, options.getToken);
+  /**
+   * How many answers to `unsubscribe` are still to come, by channel. Until then, what the server says of the channel was said to
+   * the subscription that has ended: a late snapshot answers no later one. Each `unsubscribe` is answered once, be it with
+   * `NOT_SUBSCRIBED`.
+   */
+  const leaving = new Map<string, number>();
   let me: Me | undefined;
   let unusedTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -77,22 +86,32 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
     onMe.emit(me);
   };
 
+  const isLate = (message: ServerMessage, name: string): boolean => {
+    const expected = leaving.get(name);
+    const { code } = message as { code?: string };
+    // Only RATE_LIMITED overtakes other replies, and may be to the newest request.
+    if (!expected || code === "RATE_LIMITED") return false;
+    if (message.type === "unsubscribed" ? !code : code === "NOT_SUBSCRIBED") leaving.set(name, expected - 1);
+    return true;
+  };
+
   const received = (message: ServerMessage): void => {
     const { channel: name } = message as { channel?: string };
     if (name) {
-      if (leaving.isLate(message, name)) return;
+      if (isLate(message, name)) return;
       channels.get(name)?.received(message);
       if (message.type === "presence_sync") settleLater(name);
       // Without a token and without a public channel, the server would end the connection again and again.
       const isOut = message.type === "error" && message.code === "NOT_AUTHENTICATED" && !me;
-      if (isOut && [...channels.values()].every((channel) => channel.isKeptOut)) socket.fail(errorOf(message));
+      if (isOut && [...channels.values()].every((channel) => channel.isKeptOut())) socket.stop("failed", errorOf(message));
+    } else if (message.type === "ack") {
+      channels.forEach((channel) => channel.received(message));
     } else if (message.type === "auth_success" || message.type === "auth_refreshed") {
       if (message.type === "auth_success") become(message);
       // A token may open what was refused before, also to an anonymous observer.
       for (const channel of channels.values()) {
-        if ("revokedChannels" in message && message.revokedChannels.includes(channel.name)) {
-          channel.lost("CHANNEL_ACCESS_DENIED");
-        } else channel.refreshed();
+        if (message.revokedChannels?.includes(channel.name)) channel.lost("CHANNEL_ACCESS_DENIED");
+        else channel.refreshed();
       }
     }
   };
@@ -107,46 +126,44 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
     if (resume.settleMs !== undefined) setTimeout(settle, resume.settleMs);
   };
 
-  const socket = new Socket(
-    { url: resume.url, tokens, resume, WebSocket: options.WebSocket },
+  const socket = createSocket(
+    { url: realtime, tokens, resume, WebSocket: options.WebSocket },
     {
       opened() {
-        leaving = new Leaving();
+        leaving.clear();
         channels.forEach((channel) => channel.opened());
       },
       received,
       failed,
       statusChanged() {
-        if (!socket.isRunning) become(undefined);
-        if (!socket.isOpen) channels.forEach((channel) => channel.dropped());
+        if (!socket.isRunning()) become(undefined);
+        if (!socket.isOpen()) channels.forEach((channel) => channel.feed.dropped());
         onStatus.emit();
       },
       isWanted: () => channels.size > 0,
     },
   );
   const host: ChannelHost & PresenceHost = {
-    get isOpen() {
-      return socket.isOpen;
-    },
+    isOpen: socket.isOpen,
     get me() {
       return me;
     },
-    send: (text) => socket.send(text),
+    send: socket.send,
     unsubscribe(name) {
-      leaving.expect(name);
+      leaving.set(name, (leaving.get(name) ?? 0) + 1);
       socket.send(say.unsubscribe(name));
     },
     failed,
     forget(name) {
       channels.delete(name);
-      if (channels.size === 0) unusedTimer = setTimeout(() => socket.rest(), UNUSED_MS);
+      if (channels.size === 0) unusedTimer = setTimeout(() => socket.stop("idle"), UNUSED_MS);
     },
     channel(name) {
       let channel = channels.get(name);
       if (!channel) {
         socket.start();
         clearTimeout(unusedTimer);
-        channels.set(name, (channel = new Channel(name, host)));
+        channels.set(name, (channel = createChannel(name, host)));
       }
       return channel;
     },
@@ -155,19 +172,20 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       // A listener may change the status while others are still to be told of the one before.
       let told: Status | undefined;
       const tell = (): void => {
-        if (told !== socket.status) listener((told = socket.status), socket.statusReason);
+        const status = socket.status();
+        if (told !== status) listener((told = status), socket.reason());
       };
       return onStatus.addLate(tell, () => []);
     },
     onError: (listener) => onError.add(listener),
   };
   return {
-    realtime: { presence: (name) => presenceOf(name, host) },
+    realtime: { presence: (name, options) => presenceOf(name, host, options) },
     get status() {
-      return socket.status;
+      return socket.status();
     },
     get statusReason() {
-      return socket.statusReason;
+      return socket.reason();
     },
     get me() {
       return me;
@@ -183,35 +201,10 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       clearTimeout(unusedTimer);
       for (const channel of channels.values()) channel.stop();
       channels.clear();
-      socket.close();
+      socket.stop("closed");
     },
   };
 }
-
-/**
- * Until the server has confirmed the end of a subscription, what it says of the channel was said to that one: a late
- * snapshot is no answer to whoever subscribes anew. Each `unsubscribe` is answered once, be it with `NOT_SUBSCRIBED`.
- * Only `RATE_LIMITED` overtakes other replies, and may be to the newest request.
- */
-class Leaving {
-  /** How many answers to `unsubscribe` are still to come, by channel. */
-  #expected = new Map<string, number>();
-
-  expect(name: string): void {
-    this.#expected.set(name, (this.#expected.get(name) ?? 0) + 1);
-  }
-
-  isLate(message: ServerMessage, name: string): boolean {
-    const left = this.#expected.get(name);
-    const { code } = message as { code?: string };
-    if (!left || code === "RATE_LIMITED") return false;
-    if (message.type === "unsubscribed" ? !code : code === "NOT_SUBSCRIBED") this.#expected.set(name, left - 1);
-    return true;
-  }
-}
-
-/** Where the server takes WebSockets, below its origin. */
-const REALTIME_PATH = "api/realtime";
 
 /** `https://host/prefix/` -> `wss://host/prefix/api/realtime`. */
 function realtimeUrl(url: string | URL): string {

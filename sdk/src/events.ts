@@ -8,6 +8,8 @@ import type { User } from "./roster.js";
 export interface EventDetails {
   /** The member is this client's own connection. */
   isMe: boolean;
+  /** What the token of a member that joined or changed says of its user (the claim `presence.info`). */
+  info?: State | undefined;
   /** The difference was found in a new list after the connection had been lost: it happened some time before. */
   cause?: "resync" | undefined;
 }

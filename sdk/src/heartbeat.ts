@@ -18,62 +18,54 @@ const PROBE_LOOKS = 3;
 /** A look that comes later than it should by this time, in ms, is a wake. */
 const WAKE_MS = 5_000;
 
-export interface HeartbeatEvents {
-  /** Asks the other end to say something. */
-  ping(): void;
-  /** It has said nothing for a third of the time that it has. */
-  unheard(): void;
-  /** It has said nothing for all of it. */
-  dead(): void;
-}
-
-export class Heartbeat {
-  #told: HeartbeatEvents;
-  #timer: ReturnType<typeof setInterval> | undefined;
+/**
+ * `ping` asks the other end to say something; `unheard`: it has said nothing for a third of the time that it has; `dead`: for all
+ * of it.
+ */
+export function createHeartbeat(ping: () => void, unheard: () => void, dead: () => void) {
+  let timer: ReturnType<typeof setInterval> | undefined;
   /** How many looks the answer to a ping may take; 0 while none is waited for. */
-  #limit = 0;
-  #waited = 0;
+  let limit = 0;
+  let waited = 0;
 
-  constructor(told: HeartbeatEvents) {
-    this.#told = told;
-  }
-
-  start(): void {
-    this.stop();
-    let lookedAt = Date.now();
-    let looks = 0;
-    this.#timer = setInterval(() => {
-      const late = Date.now() - lookedAt - LOOK_INTERVAL_MS;
-      lookedAt = Date.now();
-      this.#waited += 1;
-      // Counted, not computed from the clock, which may be set back.
-      looks += 1;
-      if (late > WAKE_MS) this.probe();
-      else if (looks % PING_LOOKS === 0) this.#ask(PONG_LOOKS);
-      if (!this.#limit) return;
-      if (this.#waited >= this.#limit) this.#told.dead();
-      else if (this.#waited > this.#limit / 3) this.#told.unheard();
-    }, LOOK_INTERVAL_MS);
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-    this.heard();
+  function ask(looks: number): void {
+    limit = looks;
+    waited = 0;
+    ping();
   }
 
   /** A frame came, whatever it says. */
-  heard(): void {
-    this.#limit = this.#waited = 0;
+  function heard(): void {
+    limit = waited = 0;
   }
 
   /** Something woke us: the socket has a short time to show that it lives. */
-  probe(): void {
-    if (!this.#limit || this.#limit > PROBE_LOOKS) this.#ask(PROBE_LOOKS);
+  function probe(): void {
+    if (!limit || limit > PROBE_LOOKS) ask(PROBE_LOOKS);
   }
 
-  #ask(looks: number): void {
-    this.#limit = looks;
-    this.#waited = 0;
-    this.#told.ping();
+  function stop(): void {
+    clearInterval(timer);
+    heard();
   }
+
+  function start(): void {
+    stop();
+    let lookedAt = Date.now();
+    let looks = 0;
+    timer = setInterval(() => {
+      const late = Date.now() - lookedAt - LOOK_INTERVAL_MS;
+      lookedAt = Date.now();
+      waited += 1;
+      // Counted, not computed from the clock, which may be set back.
+      looks += 1;
+      if (late > WAKE_MS) probe();
+      else if (looks % PING_LOOKS === 0) ask(PONG_LOOKS);
+      if (!limit) return;
+      if (waited >= limit) dead();
+      else if (waited > limit / 3) unheard();
+    }, LOOK_INTERVAL_MS);
+  }
+
+  return { start, stop, heard, probe };
 }

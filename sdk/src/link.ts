@@ -1,5 +1,6 @@
 /**
- * Where one connection stands, as the socket holds it and as the application sees it. Decides nothing.
+ * Where one connection stands, as the socket holds it and as the application sees it, and how long that may take. Decides
+ * nothing.
  */
 import type { PresenceError, ServerMessage } from "./protocol.js";
 import type { Resume } from "./resume.js";
@@ -29,12 +30,12 @@ export type WebSocketClass = new (url: string) => WebSocketLike;
  * another one. Each has one timer at most.
  */
 export type Link =
-  /** Nothing runs, and nothing will by itself. */
-  | { is: "down" }
+  /** Nothing runs, and nothing will by itself: `idle`, `closed` or `failed`. */
+  | { is: "down"; status: Status }
   /** Until it is time to try again, or the page is shown again. */
-  | { is: "waiting" }
+  | { is: "waiting"; status?: Status }
   /** For a token. */
-  | { is: "asking" }
+  | { is: "asking"; status?: Status }
   | Line;
 
 /** A WebSocket: it takes messages once it is open, and stands once the server has said so. */
@@ -46,9 +47,20 @@ export interface Line {
   offered?: Token;
   /** Since when it stands, in ms since 1970. */
   stoodAt?: number;
+  /** `connected` or `unstable`, once it stands. */
+  status?: Status;
   /** Why the server is about to close it. */
   refusal?: PresenceError;
 }
+
+/** From the start of a connection to `auth_success`, in ms. */
+export const CONNECT_TIMEOUT_MS = 10_000;
+
+/** `getToken` must answer within this time, in ms: one that hangs must not stop all reconnecting. */
+export const TOKEN_TIMEOUT_MS = 15_000;
+
+/** A connection that stood this long, in ms, clears the failures before it. */
+export const STABLE_MS = 10_000;
 
 /** The one who is told. */
 export interface SocketEvents {
@@ -56,6 +68,7 @@ export interface SocketEvents {
   opened(): void;
   received(message: ServerMessage): void;
   failed(error: PresenceError): void;
+  /** The status, or its reason, may be another one. */
   statusChanged(): void;
   /** Whether anybody wants a connection now. */
   isWanted(): boolean;

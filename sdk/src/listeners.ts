@@ -50,8 +50,9 @@ export function guarded(run: () => void): void {
   try {
     run();
   } catch (error) {
-    if (typeof reportError === "function") reportError(error);
-    else queueMicrotask(() => { throw error; });
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }
 

@@ -5,9 +5,11 @@
 import type { Channel } from "./channel.js";
 import type { JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
 import type { Unsubscribe } from "./listeners.js";
-import { channelOf, type PresenceError, type State, stateJson } from "./protocol.js";
+import { channelOf, type PresenceError, type State } from "./protocol.js";
 import type { Me, User } from "./roster.js";
 import type { Status } from "./link.js";
+import type { Owner } from "./standing.js";
+import { type Tracked, trackedOf, type TrackOptions } from "./tracked.js";
 
 export type ErrorListener = (error: PresenceError) => void;
 /** `reason` is what ended the connection, or keeps it from being open. */
@@ -21,8 +23,13 @@ export interface Presence<S extends object = State> {
   /**
    * Makes this connection a member of the channel, or replaces its state. Throws `STATE_TOO_LARGE` or `INVALID_STATE`
    * at once. The client tracks the state again after each reconnect, until `untrack()`.
+   *
+   * The promise is `true` once the server has taken this state or a newer one in its place, and `false` if it is untracked
+   * before that. A refusal rejects it; nobody has to handle that.
    */
-  track(state: S): void;
+  track(state: S, options?: TrackOptions<S>): Promise<boolean>;
+  /** The same with the state that this handle tracks and these fields in place of its own. */
+  patch(partial: Partial<S>, options?: TrackOptions<S>): Promise<boolean>;
   /** Ends the state that this handle tracks. */
   untrack(): void;
   /** Called with the list, one row per user, at each change; at once if a list is known. */
@@ -53,6 +60,13 @@ export interface Presence<S extends object = State> {
   close(): void;
 }
 
+export interface PresenceOptions {
+  /** The time between two states that this handle sends, in ms. The newest is sent when it is over. Default: 50. */
+  throttleMs?: number | undefined;
+}
+
+const THROTTLE_MS = 50;
+
 /** What a handle asks of its client. */
 export interface PresenceHost {
   /** The shared channel, connecting where nothing did yet. */
@@ -65,9 +79,13 @@ export interface PresenceHost {
 
 const NOBODY: readonly never[] = [];
 
-export function presenceOf<S extends object>(name: string, host: PresenceHost): Presence<S> {
+export function presenceOf<S extends object>(
+  name: string,
+  host: PresenceHost,
+  { throttleMs = THROTTLE_MS }: PresenceOptions = {},
+): Presence<S> {
   const channel = channelOf(name);
-  const owner = {};
+  const owner: Owner = { throttleMs, nextAt: 0, tracked: undefined };
   const ends = new Set<Unsubscribe>();
   const kept = (end: Unsubscribe): Unsubscribe => {
     const once = (): void => {
@@ -83,27 +101,25 @@ export function presenceOf<S extends object>(name: string, host: PresenceHost): 
     const channel = shared();
     return kept(channel.subscribing(add(channel)));
   };
-  const users = (): readonly User<S>[] => existing()?.roster.users() ?? NOBODY;
-  const concerns = (error: PresenceError): boolean => error.channel === undefined || error.channel === name;
+  const track = (tracked: Tracked): Promise<boolean> => shared().track(owner, tracked);
+  const users = (): readonly User<S>[] => existing()?.feed.roster.users() ?? NOBODY;
   return {
     name,
-    track(state) {
-      const json = stateJson(state);
-      shared().track(owner, json);
-    },
+    track: (state, options) => track(trackedOf(state, options)),
+    patch: (partial, options) => track(trackedOf(partial, options, owner.tracked)),
     untrack: () => existing()?.untrack(owner),
-    onSync: (listener) => listen((channel) => channel.addSync(listener)),
-    onJoin: (listener) => listen((channel) => channel.onJoin.add(listener)),
-    onUpdate: (listener) => listen((channel) => channel.onUpdate.add(listener)),
-    onLeave: (listener) => listen((channel) => channel.onLeave.add(listener)),
-    onSynced: (listener) => listen((channel) => channel.onSynced.addLate(listener, () => [channel.synced])),
-    onError: (listener) => kept(host.onError((error) => concerns(error) && listener(error))),
+    onSync: (listener) => listen((channel) => channel.feed.addSync(listener)),
+    onJoin: (listener) => listen((channel) => channel.feed.on.join.add(listener)),
+    onUpdate: (listener) => listen((channel) => channel.feed.on.update.add(listener)),
+    onLeave: (listener) => listen((channel) => channel.feed.on.leave.add(listener)),
+    onSynced: (listener) => listen((channel) => channel.feed.on.synced.addLate(listener, () => [channel.feed.synced])),
+    onError: (listener) => kept(host.onError((error) => (error.channel ?? name) === name && listener(error))),
     onStatus: (listener) => kept(host.onStatus(listener)),
     get synced() {
-      return !!existing()?.synced;
+      return !!existing()?.feed.synced;
     },
     get since() {
-      return existing()?.since;
+      return existing()?.feed.since;
     },
     users,
     others: () => users().filter((user) => !user.isMe),

@@ -58,14 +58,15 @@ export type Delta = Put | Gone;
 export type ServerMessage =
   | Snapshot
   | Delta
-  | { type: "auth_success"; userId: string; connectionId: string; resume?: string }
+  | { type: "auth_success"; userId: string; connectionId: string; resume?: string; revokedChannels?: undefined }
   | { type: "auth_error"; code: string; message: string }
   | { type: "auth_refreshed"; userId: string; revokedChannels: string[] }
   | { type: "subscribed"; channel: string }
   | { type: "unsubscribed"; channel: string; code?: string; retryAfterMs?: number }
   | { type: "PRESENCE_RESYNC"; channel: string }
-  | { type: "error"; code: string; message: string; channel?: string; retryAfterMs?: number }
-  | { type: "pong" | "ack" };
+  | { type: "error"; code: string; message: string; channel?: string; ref?: number; retryAfterMs?: number }
+  | { type: "ack"; ref: number }
+  | { type: "pong" };
 
 /** Every code that an error of this library can have. A newer server may send others. */
 export type ErrorCode = ServerErrorCode | ClientErrorCode | (string & {});
@@ -141,17 +142,17 @@ const LATER_CODES = /^(100[2379]|1013|40(01|03|29))$/;
 export function closeAdvice(code: number): CloseAdvice {
   // Auth failed or expired; a backend disconnected the user.
   if (code === 4002 || code === KICKED_CLOSE) return "new-token";
-  return LATER_CODES.test(String(code)) ? "later" : "soon";
-}
-
-/** The delay that a 1012 asks for, in ms, where its reason names one. */
-export function retryAfterMs(reason: string): number | undefined {
-  const hint = parseObject(reason)?.["retryAfterMs"];
-  return isCount(hint) ? Math.min(hint, MAX_RETRY_AFTER_MS) : undefined;
+  return LATER_CODES.test(`${code}`) ? "later" : "soon";
 }
 
 /** A hint beyond this is not believed, in ms. */
 const MAX_RETRY_AFTER_MS = 300_000;
+
+/** The delay that a 1012 asks for, in ms, where its reason names one. */
+export function retryAfterMs(reason: string): number | undefined {
+  const hint = (parse(reason) as { retryAfterMs?: number } | undefined)?.retryAfterMs;
+  return hint !== undefined && hint >= 0 ? Math.min(hint, MAX_RETRY_AFTER_MS) : undefined;
+}
 
 /** The messages a client sends, as text. */
 export const say = {
@@ -160,12 +161,13 @@ export const say = {
   subscribe: (channel: string): string => written("subscribe", { channel }),
   unsubscribe: (channel: string): string => written("unsubscribe", { channel }),
   untrack: (channel: string): string => written("presence_leave", { channel }),
-  /** `stateJson` is the text that was measured: it is sent as it was checked. */
-  track: (channel: string, stateJson: string): string =>
-    written("presence_join", { channel }).slice(0, -1) + `,"state":${stateJson}}`,
+  track: (channel: string, ref: number, what: { state: State; expire: object | undefined }): string =>
+    written("presence_join", { channel, ref, ...what }),
 };
 
 const written = (type: string, fields?: object): string => JSON.stringify({ type, ...fields });
+
+const CHANNEL_PREFIX = "presence:";
 
 /** `game-room` -> `presence:game-room`; throws `INVALID_CHANNEL` for what no server would take. */
 export function channelOf(name: string): string {
@@ -184,20 +186,12 @@ export function nameOf(channel: string): string {
   return channel.slice(CHANNEL_PREFIX.length);
 }
 
-const CHANNEL_PREFIX = "presence:";
-
 /** The JSON text of a state, checked; throws `INVALID_STATE` or `STATE_TOO_LARGE`. */
 export function stateJson(state: unknown): string {
-  let json = "";
-  let why = "";
-  try {
-    json = JSON.stringify(state) ?? "";
-  } catch (error) {
-    why = `: ${describe(error)}`;
-  }
+  const json = attempt(() => JSON.stringify(state));
   // A `toJSON` of its own may give anything, and a Map gives an empty object.
-  if (json[0] !== "{" || Object.prototype.toString.call(state) !== "[object Object]") {
-    throw new PresenceError("INVALID_STATE", `A state is a plain object${why}`);
+  if (json?.[0] !== "{" || Object.prototype.toString.call(state) !== "[object Object]") {
+    throw new PresenceError("INVALID_STATE", "A state is a plain object without cycles and BigInts.");
   }
   const bytes = utf8Bytes(json);
   if (bytes > MAX_STATE_BYTES) {
@@ -211,7 +205,7 @@ export function stateJson(state: unknown): string {
  * fields of that type. No part of the client takes one of another type.
  */
 export function parse(text: unknown): ServerMessage | undefined {
-  return parseObject(text) as ServerMessage | undefined;
+  return attempt(() => JSON.parse(text as string) as ServerMessage);
 }
 
 /** What an error says, whatever was thrown. */
@@ -219,19 +213,15 @@ export function describe(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-const isCount = (value: unknown): value is number => typeof value === "number" && value >= 0;
-
-function parseObject(text: unknown): Record<string, unknown> | undefined {
+/** What it gives, unless it throws. */
+export function attempt<T>(run: () => T): T | undefined {
   try {
-    const value: unknown = JSON.parse(text as string);
-    return value instanceof Object ? (value as Record<string, unknown>) : undefined;
+    return run();
   } catch {
     return undefined;
   }
 }
 
-const encoder = new TextEncoder();
-
 function utf8Bytes(text: string): number {
-  return encoder.encode(text).length;
+  return new TextEncoder().encode(text).length;
 }

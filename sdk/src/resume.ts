@@ -5,7 +5,8 @@
  * is duplicated copies its storage, and two sockets would then claim one connection. What is stored is of use only
  * together with a token of the same user.
  */
-import { claimOf } from "./token.js";
+import { attempt } from "./protocol.js";
+import { claimsOf } from "./token.js";
 
 /** How long a page that was loaded again may take to say all that it wants, in ms. */
 const LOAD_MS = 5_000;
@@ -13,53 +14,47 @@ const LOAD_MS = 5_000;
 /** The keys of this page's clients: two of one user have a place each, in the order in which they connect. */
 const taken = new Set<string>();
 
-export class Resume {
-  /** How long what was taken over may go unclaimed, in ms; absent where nothing can have been taken over. */
-  settleMs: number | undefined;
-  /** The newest token, until it is used up or refused. */
-  held: string | undefined;
-  readonly url: string;
-  #key = "";
+export type Resume = ReturnType<typeof createResume>;
 
-  constructor(url: string) {
-    this.url = url;
-  }
+export function createResume(url: string) {
+  let key = "";
 
-  /** What goes with the first `token` of a new socket. What the page before this one left is newer than any other. */
-  offer(token: string): string | undefined {
-    taken.delete(this.#key);
-    let place = 0;
-    do this.#key = `herenow:${this.url}:${claimOf(token, "sub")}:${place++}`;
-    while (taken.has(this.#key));
-    taken.add(this.#key);
-    const left = inStorage((storage) => {
-      const found = storage.getItem(this.#key);
-      storage.removeItem(this.#key);
-      return found;
-    });
-    this.held = left || this.held;
-    this.settleMs = left ? LOAD_MS : this.held ? 0 : undefined;
-    return this.held;
-  }
+  const resume = {
+    /** How long what was taken over may go unclaimed, in ms; absent where nothing can have been taken over. */
+    settleMs: undefined as number | undefined,
+    /** The newest token, until it is used up or refused. */
+    held: undefined as string | undefined,
 
-  /** There is nothing to come back to. */
-  giveUp(): void {
-    this.held = undefined;
-    taken.delete(this.#key);
-  }
+    /** What goes with the first `token` of a new socket. What the page before this one left is newer than any other. */
+    offer(token: string): string | undefined {
+      taken.delete(key);
+      let place = 0;
+      do key = `herenow:${url}:${claimsOf(token).sub}:${place++}`;
+      while (taken.has(key));
+      taken.add(key);
+      // Where there is no storage, or the browser denies it, a reload is an ordinary new connection.
+      const left = attempt(() => {
+        const found = sessionStorage.getItem(key);
+        sessionStorage.removeItem(key);
+        return found;
+      });
+      resume.held = left || resume.held;
+      resume.settleMs = left ? LOAD_MS : resume.held ? 0 : undefined;
+      return resume.held;
+    },
 
-  /** Leaves it to the next page of this tab. */
-  leave(): void {
-    inStorage((storage) => storage.setItem(this.#key, this.held as string));
-    this.giveUp();
-  }
-}
+    /** There is nothing to come back to. */
+    giveUp(): void {
+      resume.held = undefined;
+      taken.delete(key);
+    },
 
-/** Where there is no storage, it is full, or the browser denies it, a reload is an ordinary new connection. */
-function inStorage<T>(use: (storage: Storage) => T): T | undefined {
-  try {
-    return use(sessionStorage);
-  } catch {
-    return undefined;
-  }
+    /** Leaves it to the next page of this tab. */
+    keep(): void {
+      // The storage may be full.
+      attempt(() => sessionStorage.setItem(key, resume.held as string));
+      resume.giveUp();
+    },
+  };
+  return resume;
 }

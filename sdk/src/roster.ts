@@ -83,11 +83,6 @@ export class Roster<S extends object = State> {
     this.#me = me;
   }
 
-  /** Whether there ever was a snapshot: without one, the empty list means nothing. */
-  get known(): boolean {
-    return this.#known;
-  }
-
   /** Whether the list is complete and that of now. */
   get synced(): boolean {
     return this.#position !== undefined;
@@ -113,12 +108,11 @@ export class Roster<S extends object = State> {
 
   /** One member joined, changed or left. What is already held, or was never known, makes no event. */
   delta(delta: Delta): Outcome<S> {
-    if (!this.#isNews(delta)) return NOTHING;
-    const { userId, connectionId } = delta;
-    const event =
-      delta.type === "presence_leave"
-        ? this.#remove(userId, connectionId, delta.reason)
-        : this.#put(delta);
+    const known = this.#position;
+    const { epoch = known?.epoch as number, seq } = delta;
+    if (!known || (epoch === known.epoch && seq <= known.seq)) return NOTHING;
+    this.#position = { epoch, seq };
+    const event = this.#change(delta);
     return event ? { events: [event], changed: true } : NOTHING;
   }
 
@@ -134,32 +128,22 @@ export class Roster<S extends object = State> {
     return { events, changed: events.length > 0 };
   }
 
-  #isNews({ epoch, seq }: Delta): boolean {
-    const position = this.#position;
-    if (!position) return false;
-    const isNewLife = epoch !== undefined && epoch !== position.epoch;
-    if (!isNewLife && seq <= position.seq) return false;
-    this.#position = { epoch: epoch ?? position.epoch, seq };
-    return true;
-  }
-
   #joinsAndUpdates(presences: Snapshot["presences"]): RosterEvent<S>[] {
     const joins: RosterEvent<S>[] = [];
     const updates: RosterEvent<S>[] = [];
     for (const row of presences) {
       const held = this.#connections(row.userId).find((one) => one.connectionId === row.connectionId);
       if (held && isSame([held.state, held.info], [row.state, row.info])) continue;
-      (held ? updates : joins).push(this.#put(row));
+      (held ? updates : joins).push(this.#change(row) as RosterEvent<S>);
     }
     return [...joins, ...updates];
   }
 
   #leavesOfAllBut(places: Places): RosterEvent<S>[] {
-    const gone = this.users().flatMap(({ userId, connections }) =>
-      connections.map(({ connectionId }) => ({ userId, connectionId })),
-    );
-    return gone.flatMap(({ userId, connectionId }) =>
-      places.has(connectionId) ? [] : (this.#remove(userId, connectionId, "unknown") ?? []),
+    return this.users().flatMap(({ userId, connections }) =>
+      connections.flatMap(({ connectionId }) =>
+        places.has(connectionId) ? [] : (this.#change({ userId, connectionId, reason: "unknown" }) ?? []),
+      ),
     );
   }
 
@@ -174,11 +158,18 @@ export class Roster<S extends object = State> {
     return this.users() !== before;
   }
 
-  #put({ userId, connectionId, ...row }: SnapshotRow): JoinEvent<S> | UpdateEvent<S> {
-    const shown = { state: row.state as S, info: row.info };
+  /** One member has this state now, or is gone for this reason. */
+  #change({ userId, connectionId, ...now }: Change): RosterEvent<S> | undefined {
     const before = this.#connections(userId);
     const rest = before.filter((one) => one.connectionId !== connectionId);
-    // At the end: it is the one tracked last.
+    const isHeld = rest.length < before.length;
+    const isAlone = !rest.length;
+    if (!now.state) {
+      if (!isHeld) return undefined;
+      this.#set(userId, rest);
+      return { type: "leave", userId, connectionId, reason: now.reason as LeaveReason, last: isAlone };
+    }
+    const shown = { state: now.state as S, info: now.info };
     const me = this.#me;
     const own = {
       connectionId,
@@ -187,18 +178,11 @@ export class Roster<S extends object = State> {
         return connectionId === me()?.connectionId;
       },
     };
+    // At the end: it is the one tracked last.
     this.#set(userId, [...rest, own]);
-    return rest.length < before.length
+    return isHeld
       ? { type: "update", userId, connectionId, ...shown }
-      : { type: "join", userId, connectionId, ...shown, first: rest.length === 0 };
-  }
-
-  #remove(userId: string, connectionId: string, reason: LeaveReason): LeaveEvent | undefined {
-    const before = this.#connections(userId);
-    const rest = before.filter((one) => one.connectionId !== connectionId);
-    if (rest.length === before.length) return undefined;
-    this.#set(userId, rest);
-    return { type: "leave", userId, connectionId, reason, last: rest.length === 0 };
+      : { type: "join", userId, connectionId, ...shown, first: isAlone };
   }
 
   #connections(userId: string): readonly Connection<S>[] {
@@ -221,6 +205,9 @@ export class Roster<S extends object = State> {
     });
   }
 }
+
+/** A member and its state, or the reason why it left. */
+type Change = Pick<SnapshotRow, "userId" | "connectionId"> & Partial<SnapshotRow> & { reason?: LeaveReason };
 
 /** Where in the snapshot each connection is. */
 type Places = ReadonlyMap<string, number>;

@@ -3,10 +3,11 @@
  */
 import type { PresenceError } from "./protocol.js";
 import type { Me } from "./roster.js";
+import type { Tracked } from "./tracked.js";
 
 /** What a channel asks of its client. */
 export interface ChannelHost {
-  readonly isOpen: boolean;
+  isOpen(): boolean;
   /** Who this connection is, once it is known. */
   readonly me: Me | undefined;
   send(text: string): void;
@@ -15,15 +16,32 @@ export interface ChannelHost {
   forget(name: string): void;
 }
 
+/** A handle, as far as its states are concerned. */
+export interface Owner {
+  readonly throttleMs: number;
+  /** Its next state is not sent before this, on the clock of `performance`. */
+  nextAt: number;
+  tracked: Tracked | undefined;
+}
+
+/** A call of `track` that has no answer yet. */
+export interface Awaited {
+  readonly settle: (answer: boolean | Promise<never>) => void;
+  /** With what its state, or a newer one, was sent. */
+  ref?: number | undefined;
+}
+
 /** Where this connection stands with the channel. A new connection stands nowhere. */
 export interface Standing {
   /**
    * Nothing is asked; a subscription is asked for, alone or by tracking ("tracked"); granted; refused; kicked, and then
-   * nothing is asked for until the time is over.
+   * nothing is asked for until the time is over; over, forgotten by the client: another object has, or will have, its name.
    */
-  is: "none" | "asked" | "tracked" | "granted" | "refused" | "kicked";
-  /** The state that the server was last sent, while that may be a member: "" once it was refused. */
+  is: "none" | "asked" | "tracked" | "granted" | "refused" | "kicked" | "over";
+  /** What the server was last sent, while that may be a member: "" once it was refused. */
   sent?: string | undefined;
+  /** With what that was sent, until it is answered. */
+  ref?: number | undefined;
   /** The right to track was lost. */
   isBarred?: boolean;
   /** How often was it asked again, since it was granted. */

@@ -5,6 +5,7 @@
 import type { Client } from "./client.js";
 import type { Status } from "./link.js";
 import type { Unsubscribe } from "./listeners.js";
+import type { Presence } from "./presence.js";
 import type { PresenceError, State } from "./protocol.js";
 import type { Me, User } from "./roster.js";
 
@@ -15,7 +16,9 @@ export interface Readable<T> {
 
 export interface PresenceStore<S extends object = State> extends Readable<readonly User<S>[]> {
   /** Tracks this state, also before anything subscribes. */
-  track(state: S): void;
+  track: Presence<S>["track"];
+  /** Tracks the state with these fields in place of its own. */
+  patch: Presence<S>["patch"];
   untrack(): void;
   /** Ends the tracked state and what subscribes. */
   close(): void;
@@ -27,6 +30,7 @@ export function users<S extends object = State>(client: Client, name: string): P
   return {
     ...readable(presence.users, (call) => presence.onSync(call)),
     track: presence.track,
+    patch: presence.patch,
     untrack: presence.untrack,
     close: presence.close,
   };

@@ -2,7 +2,7 @@
  * Where tokens come from, how long one is good and whose it is. Reads `exp` and `sub` of a token and nothing else;
  * whether it is valid is for the server to say.
  */
-import { describe, PresenceError } from "./protocol.js";
+import { attempt, describe, PresenceError } from "./protocol.js";
 
 /** Gives a token, at once or later; null, undefined or "" to connect without one. */
 export type GetToken = () => string | null | undefined | Promise<string | null | undefined>;
@@ -10,44 +10,52 @@ export type GetToken = () => string | null | undefined | Promise<string | null |
 /** A token that ends sooner than this is not used for a new connection, in ms. */
 const MIN_REMAINING_MS = 30_000;
 
+/** A token is renewed this long before it ends, and never sooner than the least wait, in ms. */
+const REFRESH_AHEAD_MS = 60_000;
+const MIN_REFRESH_WAIT_MS = 30_000;
+
+/** What setTimeout can hold, in ms: beyond it, timers fire at once. A token that lives longer is renewed sooner. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 export interface Token {
   readonly text: string;
-  /** How long it is still good, in ms, where it says so readably. */
-  remainingMs(): number | undefined;
+  /** When it ends, in ms of `performance.now()`; NaN where it does not say so readably. */
+  readonly endsAt: number;
 }
 
-export class Tokens {
-  #getToken: GetToken | undefined;
-  #held: Token | undefined;
+/** When to renew it, in ms from now: at half of a short life, or a minute before the end of a long one. */
+export function refreshMs({ endsAt }: Token): number {
+  const remaining = endsAt - performance.now();
+  return Math.min(MAX_TIMER_MS, Math.max(MIN_REFRESH_WAIT_MS, remaining - Math.min(REFRESH_AHEAD_MS, remaining / 2)));
+}
 
-  constructor(token: string | undefined, getToken: GetToken | undefined) {
-    this.#held = received(token);
-    this.#getToken = getToken;
-  }
+export type Tokens = ReturnType<typeof createTokens>;
 
-  /** Whether another token can be had when this one ends or is refused. */
-  get isRenewable(): boolean {
-    return this.#getToken !== undefined;
-  }
-
-  /** The token for a new connection: the held one while it is good, else a new one. */
-  async usable(): Promise<Token | undefined> {
-    return !this.#getToken || (this.#held?.remainingMs() ?? 0) > MIN_REMAINING_MS ? this.#held : this.renew();
-  }
+export function createTokens(token: string | undefined, getToken: GetToken | undefined) {
+  let held = received(token);
 
   /** A new token; throws `TOKEN_UNAVAILABLE`. */
-  async renew(): Promise<Token | undefined> {
+  async function renew(): Promise<Token | undefined> {
     try {
-      return (this.#held = received(await this.#getToken?.()));
+      return (held = received(await getToken?.()));
     } catch (error) {
       throw unavailable(describe(error));
     }
   }
 
-  /** The held token is of no more use: the next one is this, or is asked for. */
-  refused(next?: string): void {
-    if (next || this.#getToken) this.#held = received(next);
-  }
+  return {
+    /** Whether another token can be had when this one ends or is refused. */
+    isRenewable: getToken !== undefined,
+    renew,
+    /** The token for a new connection: the held one while it is good, else a new one. */
+    async usable(): Promise<Token | undefined> {
+      return !getToken || (held && held.endsAt - performance.now() > MIN_REMAINING_MS) ? held : renew();
+    },
+    /** The held token is of no more use: the next one is this, or is asked for. */
+    refused(next?: string): void {
+      if (next || getToken) held = received(next);
+    },
+  };
 }
 
 export function unavailable(why: string): PresenceError {
@@ -55,30 +63,29 @@ export function unavailable(why: string): PresenceError {
 }
 
 function received(text: string | null | undefined): Token | undefined {
-  if (!text) return undefined;
-  const life = lifeMs(text);
-  const at = performance.now();
-  return { text, remainingMs: () => life && at + life - performance.now() };
+  return text ? { text, endsAt: performance.now() + lifeMs(text) } : undefined;
 }
 
 /**
  * How long a token lasts from now on. A clock that puts now before the token was issued or after it has ended is wrong, by
  * hours perhaps: then the token is as good as new.
  */
-function lifeMs(text: string): number | undefined {
-  const exp = Number(claimOf(text, "exp"));
-  const iat = Number(claimOf(text, "iat"));
+function lifeMs(text: string): number {
+  const { exp, iat } = claimsOf(text);
   const now = Date.now() / 1000;
-  return 1000 * (now < exp && !(now < iat) ? exp - now : exp - iat) || undefined;
+  return 1000 * (now < exp && !(now < iat) ? exp - now : exp - iat);
 }
 
-/** One claim of a JWT, where it is readable. Texts that are not ASCII come out garbled, though always the same. */
-export function claimOf(token: string, name: string): unknown {
-  try {
-    const payload = token.split(".")[1] ?? "";
-    const claims = JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))) as Record<string, unknown> | null;
-    return claims?.[name];
-  } catch {
-    return undefined;
-  }
+/** Of a JWT. */
+interface Claims {
+  sub?: string;
+  exp: number;
+  iat: number;
+}
+
+/** What a token claims, where it is readable. Texts that are not ASCII come out garbled, though always the same. */
+export function claimsOf(token: string): Claims {
+  const payload = token.split(".")[1] ?? "";
+  const claims = attempt(() => JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))) as Claims | null);
+  return claims ?? { exp: NaN, iat: NaN };
 }

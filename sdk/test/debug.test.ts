@@ -19,8 +19,9 @@ describe("debug", () => {
     expect(shown).toEqual([
       "herenow #1 is open",
       'herenow #1 > {"type":"auth","token":"[redacted]"}',
-      expect.stringMatching(/^herenow #1 > \{"type":"presence_join","channel":"presence:lobby","state":\{"token":"\[redacted]","text":"a\\nb"/),
+      expect.stringMatching(/^herenow #1 > \{"type":"presence_join","channel":"presence:lobby","ref":\d+,"state":\{"token":"\[redacted]","text":"a\\nb"/),
       'herenow #1 < {"type":"auth_success","userId":"jane","connectionId":"…","resume":"[redacted]"}',
+      expect.stringMatching(/^herenow #1 < \{"type":"ack","ref":\d+\}$/),
       expect.stringMatching(/^herenow #1 < \{"type":"presence_sync","channel":"presence:lobby","epoch":1,"seq":1,"presences":\[/),
       "herenow #1 closes with 1000",
     ]);

@@ -23,8 +23,13 @@ export class FakeSocket implements WebSocketLike {
     this.url = url;
   }
 
+  /** The `ref` of each state, which stands in no frame here: it is another one each time. */
+  readonly refs: unknown[] = [];
+
   send(data: string): void {
-    this.sent.push(JSON.parse(data) as Frame);
+    const { ref, ...frame } = JSON.parse(data) as Frame;
+    if (ref !== undefined) this.refs.push(ref);
+    this.sent.push(frame);
   }
 
   close(code?: number): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { PresenceError } from "../src/index.js";
-import { CHANNEL, entry, error, type Frame, join, leave, settle, sync, update } from "./fake.js";
+import { CHANNEL, entry, error, type Frame, join, leave, pass, settle, sync, update } from "./fake.js";
 import { client, presence, server, SUBSCRIBE, track, UNSUBSCRIBE, UNTRACK } from "./scene.js";
 
 const afterAuth = (): object[] => server.socket.take().filter((frame) => frame["type"] !== "auth");
@@ -62,9 +62,10 @@ describe("wanting", () => {
   it("sends only the newest state of one task", async () => {
     presence.track({ n: 1 });
     await live();
+    await pass(50);
     presence.track({ n: 2 });
     presence.track({ n: 3 });
-    await settle();
+    await pass(50);
     presence.track({ n: 4 });
     await settle();
     expect(server.socket.take()).toEqual([track({ n: 3 }), track({ n: 4 })]);
@@ -310,7 +311,16 @@ describe("listening", () => {
 
   it("gives every frame to all listeners, even where one throws", async () => {
     const reported = vi.fn();
-    vi.stubGlobal("reportError", reported);
+    const queue = queueMicrotask;
+    vi.stubGlobal("queueMicrotask", (run: () => void) => {
+      queue(() => {
+        try {
+          run();
+        } catch (error) {
+          reported(error);
+        }
+      });
+    });
     const heard = vi.fn();
     presence.onJoin(() => {
       throw new Error("mine");
@@ -318,6 +328,7 @@ describe("listening", () => {
     presence.onJoin(heard);
     await live();
     server.socket.say(join(2, "bob", "b1"));
+    await settle();
     expect(heard).toHaveBeenCalledTimes(1);
     expect(reported).toHaveBeenCalledExactlyOnceWith(new Error("mine"));
     vi.unstubAllGlobals();

@@ -97,6 +97,7 @@ it("gives a state that is too large as an error, and keeps the page and the stat
   expect(said()).toEqual([]);
   await show(provided(names({ state: { n: 2 } })));
   expect(place.textContent).toBe("connected: jane");
+  await act(() => pass(50));
   expect(said()).toEqual([track({ n: 2 })]);
 });
 
@@ -110,6 +111,7 @@ it("tracks once in StrictMode, sends only states that differ, and leaves when un
   await show(strict({ n: 1 }));
   expect(said()).toEqual([]);
   await show(strict({ n: 2 }));
+  await act(() => pass(50));
   expect(said()).toEqual([track({ n: 2 })]);
   await show(strict());
   // No list has come yet, so the track may still wait, and take its subscription with it.

@@ -17,6 +17,12 @@ function types(client: Client): void {
   cursors.track({ x: 1, y: 2 });
   // @ts-expect-error a part is missing
   cursors.track({ x: 1 });
+  expectTypeOf(cursors.track({ x: 1, y: 2 }, { expire: { x: 1_000 } })).toEqualTypeOf<Promise<boolean>>();
+  cursors.patch({ x: 2 });
+  // @ts-expect-error no such part
+  cursors.patch({ z: 2 });
+  // @ts-expect-error no such part
+  cursors.track({ x: 1, y: 2 }, { expire: { z: 1_000 } });
   // @ts-expect-error a state is an object
   client.realtime.presence("x").track("away");
   // @ts-expect-error so is its type

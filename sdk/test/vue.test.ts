@@ -2,7 +2,7 @@
 import { expect, it, vi } from "vitest";
 import { effectScope, nextTick, ref, watch } from "vue";
 import { usePresence } from "../src/vue.js";
-import { entry, join, settle, sync, update } from "./fake.js";
+import { entry, join, pass, settle, sync, update } from "./fake.js";
 import { client, said, server, track, UNSUBSCRIBE } from "./scene.js";
 
 it("shows who is here, tracks what a ref holds, and leaves with its scope", async () => {
@@ -17,7 +17,7 @@ it("shows who is here, tracks what a ref holds, and leaves with its scope", asyn
   expect([here?.count.value, here?.status.value, here?.me.value?.userId]).toEqual([2, "connected", "jane"]);
   state.value = { n: 2 };
   await nextTick();
-  await settle();
+  await pass(50);
   expect(said()).toEqual([track({ n: 2 })]);
   scope.stop();
   await settle();
