@@ -44,5 +44,5 @@ function show({ summary, events, completeSince }) {
   setText(find("why-summary", HTMLElement), visible(summary));
   const lines = events.map((event) => element("li", "", visible(event.sentence)));
   find("why-events", HTMLElement).replaceChildren(...lines);
-  setText(find("why-since", HTMLElement), `What happened before ${formatClock(Date.parse(completeSince))} is not remembered.`);
+  setText(find("why-since", HTMLElement), `The records begin at ${formatClock(Date.parse(completeSince))}.`);
 }

@@ -216,7 +216,7 @@ test("the console says why a user is, or is not, in a channel", async () => {
   await page.click("#member-why");
   await page.waitForSelector("#why-answer:not([hidden])");
   assert.ok((await textOf(page, "why-summary")).includes("<b>مرحبا</b>"), await textOf(page, "why-summary"));
-  assert.match(await textOf(page, "why-since"), /before \d\d:\d\d:\d\d /);
+  assert.match(await textOf(page, "why-since"), /begin at \d\d:\d\d:\d\d/);
   await page.fill("#why-user", "nobody");
   await page.keyboard.press("Enter");
   await says(page, "why-summary", "nobody");

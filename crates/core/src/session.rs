@@ -305,7 +305,7 @@ fn answer(
     match result {
         PutResult::Done => acknowledge(reference, out),
         PutResult::Full => {
-            let message = "The channel holds as many members as it may. You are still subscribed.";
+            let message = "The channel has as many members as allowed. You are still subscribed.";
             fail(ErrorCode::MemberLimit, message, Some(channel), reference, out);
         }
     }

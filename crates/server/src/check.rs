@@ -129,7 +129,7 @@ fn why(explanation: &Explanation) -> String {
             "an unauthenticated connection may not track, whatever the rules return".into()
         }
         Explanation::Rule { name, outcome } => format!("the rule `{name}` was asked; {outcome}"),
-        Explanation::NoEngine(failure) => format!("the rule could not be asked: {failure}"),
+        Explanation::NoEngine(failure) => format!("the rule could not be called: {failure}"),
     }
 }
 

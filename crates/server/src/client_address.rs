@@ -150,7 +150,7 @@ impl fmt::Display for Unnamed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoHeader => "it sends neither X-Forwarded-For nor Forwarded",
-            Self::NoAddress => "what it names is not an address",
+            Self::NoAddress => "the value is not an address",
             Self::Contradiction => {
                 "X-Forwarded-For and Forwarded differ: have the proxy remove the one that it does \
                  not write"

@@ -208,7 +208,7 @@ impl EventLoop {
         match self.shell.sockets.watch(stream, permit) {
             Ok(slot) => Some((slot, id)),
             Err(error) => {
-                tracing::warn!(%error, "a socket could not be watched and was dropped");
+                tracing::warn!(%error, "a socket could not be polled and was closed");
                 None
             }
         }
@@ -277,7 +277,7 @@ fn random_id() -> Option<ConnectionId> {
     match getrandom::fill(&mut bytes) {
         Ok(()) => Some(ConnectionId::from_bytes(bytes)),
         Err(error) => {
-            tracing::error!(%error, "the system gave no randomness; a socket was dropped");
+            tracing::error!(%error, "the system gave no random bytes; a connection was closed");
             None
         }
     }

@@ -89,13 +89,13 @@ impl fmt::Display for HandoverError {
                 "the new process was not ready within {} s and was ended",
                 READY_TIME.as_secs()
             ),
-            Self::Channel(error) => write!(f, "the two processes cannot speak: {error}"),
+            Self::Channel(error) => write!(f, "the two processes cannot communicate: {error}"),
             Self::FirstProcess => f.write_str(
                 "this is the first process of a container, which would end with it. Start a new \
                  container instead",
             ),
             Self::NoPredecessor => f.write_str(
-                "this process was to take over from another one, which has gone or goes on itself",
+                "this process was started to take over from another one, which has ended or keeps serving",
             ),
         }
     }

@@ -147,10 +147,10 @@ impl fmt::Display for HealthError {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                     write!(f, "{target} does not answer within {} s", WITHIN.as_secs())
                 }
-                _ => write!(f, "{target} cannot be asked: {error}"),
+                _ => write!(f, "cannot reach {target}: {error}"),
             },
             Self::NoAnswer { target } => {
-                write!(f, "what listens at {target} does not answer as Herenow does")
+                write!(f, "{target} does not answer like a Herenow server")
             }
             Self::NotReady { said } => write!(f, "not ready: {said}"),
         }

@@ -300,7 +300,7 @@ async fn put_in_force(
         tokio::select! {
             Some(new) = reloads.recv() => {
                 if let Err(error) = webhooks.replace(Arc::clone(&new.webhooks)) {
-                    tracing::error!(%error, "webhooks cannot be sent: the system gives no thread");
+                    tracing::error!(%error, "webhooks cannot be sent: the system refused a thread");
                 }
                 let late_at = pending.map_or(Some(Instant::now() + LATE_AFTER), |p| p.late_at);
                 let patterns = new.rules.rows().len();

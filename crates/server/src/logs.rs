@@ -162,7 +162,7 @@ impl<W: Write> Writer<W> {
         if lines > 0 {
             self.reported += lines;
             // It becomes a line of the right format and waits in the queue like any other.
-            tracing::warn!(lines, "log lines were dropped: standard error did not take them");
+            tracing::warn!(lines, "log lines were dropped, since standard error was blocked");
         }
     }
 }

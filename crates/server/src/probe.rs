@@ -153,7 +153,7 @@ impl Rounds {
                 Err(error) => {
                     self.state.failures.fetch_add(1, Ordering::Relaxed);
                     if !std::mem::replace(&mut self.has_failed, true) {
-                        tracing::warn!(%error, "the probe sees no join or no leave");
+                        tracing::warn!(%error, "the probe did not see a join or a leave");
                     }
                 }
             }

@@ -138,11 +138,11 @@ async fn take_over(running: &mut Running, loaded: Loaded, reloads: &mpsc::Sender
     let later = config::changed(&running.settings, &loaded.settings);
     if !later.is_empty() {
         let settings = later.join(", ");
-        tracing::warn!(settings, "changed settings that hold from the next start on");
+        tracing::warn!(settings, "changed settings take effect at the next start");
     }
     if let Some(path) = running.overtaken_by() {
         let path = path.display();
-        tracing::warn!(%path, "this file is found first and is read from the next start on");
+        tracing::warn!(%path, "the next start will find this file first and read it");
     }
     running.files = loaded.files;
     tracing::info!("the configuration was read again");
@@ -160,7 +160,7 @@ struct Complaint {
 fn complain(error: &LoadError, before: Option<Complaint>, is_asked: bool) -> Complaint {
     let reason = error.to_string();
     if is_asked || before.is_none_or(|before| before.reason != reason) {
-        tracing::error!(reason, "the configuration is broken; the one before stays in force");
+        tracing::error!(reason, "the configuration is wrong; the previous one stays in force");
     }
     Complaint { reason, is_costly: error.is_costly() }
 }

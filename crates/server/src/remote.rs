@@ -48,7 +48,7 @@ pub fn who(command: &Who) -> Result<(), RemoteError> {
     let mut out = Output::new(&command.remote, &["userId", "connectionId", "since", "state"]);
     list.each(&command.remote, |member| out.row(member.clone()))?;
     match out.end()? {
-        0 => Err(RemoteError::Nobody(format!("nobody is in {}", shown(&command.channel)))),
+        0 => Err(RemoteError::Nobody(format!("{} has no members", shown(&command.channel)))),
         _ => Ok(()),
     }
 }
@@ -84,7 +84,7 @@ pub fn explain(command: &Explain) -> Result<(), RemoteError> {
             writeln!(io::stdout(), "- {}", text(&event["sentence"]))?;
         }
         let since = text(&answer["completeSince"]);
-        writeln!(io::stdout(), "What happened before {since} is not remembered.")?;
+        writeln!(io::stdout(), "The records begin at {since}.")?;
     }
     Ok(())
 }

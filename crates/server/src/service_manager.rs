@@ -32,7 +32,7 @@ impl ServiceManager {
     pub fn from_environment() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Self::default() };
         let socket = address(&name).map_err(|error| {
-            tracing::warn!(?name, %error, "NOTIFY_SOCKET names no socket and is ignored");
+            tracing::warn!(?name, %error, "NOTIFY_SOCKET is not a socket and is ignored");
         });
         let variable = |name| env::var(name).ok();
         let watchdog = watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"));
@@ -74,7 +74,7 @@ impl ServiceManager {
             if still.is_empty() {
                 self.tell("WATCHDOG=1\n");
             } else {
-                tracing::error!(loops = ?still, "event loops stand still; the watchdog is not fed");
+                tracing::error!(loops = ?still, "event loops hang; the watchdog is not notified");
             }
         }
     }
@@ -88,7 +88,7 @@ impl ServiceManager {
         };
         if let Err(error) = send() {
             let message = message.trim_end();
-            tracing::warn!(message, %error, "the service manager could not be told");
+            tracing::warn!(message, %error, "the service manager could not be notified");
         }
     }
 }

@@ -360,7 +360,7 @@ impl fmt::Display for StartError {
             Self::Config(error) | Self::Checked(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
             Self::NoKey => f.write_str(
-                "there is no key to check tokens with. Set JWT_USER_SECRET to a secret of 32 bytes \
+                "there is no key to verify tokens with. Set JWT_USER_SECRET to a secret of 32 bytes \
                  or more (`openssl rand -base64 32` makes one), JWT_USER_SECRET_FILE to a file that \
                  holds it, or JWT_JWKS_FILE to a file of public keys. `herenow dev` needs none.",
             ),
@@ -374,8 +374,8 @@ impl fmt::Display for StartError {
             Self::Upgrade(error) => error.fmt(f),
             Self::Handover(error) => error.fmt(f),
             Self::LostRule => f.write_str(
-                "the rule does not come back, and nothing in it can be interrupted. Look for an array \
-                 method over a length without bound",
+                "the rule does not return and cannot be interrupted. Look for an array method over an \
+                 object with a huge length",
             ),
             Self::Token(error) => write!(f, "a server would refuse this token: {error}"),
             Self::Health(error) => error.fmt(f),

@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
             }
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!(
-                    "the key {key:?} stands twice in an object"
+                    "the key {key:?} appears twice in an object"
                 )));
             }
             object.insert(key, value);

@@ -205,7 +205,10 @@ impl Dispatcher {
         let _ = timeout(LAST_SEND_TIMEOUT, futures_util::future::join_all(last)).await;
         let left: usize = self.endpoints.iter().map(Endpoint::waiting).sum();
         if left > 0 {
-            tracing::warn!(events = left, "the server stops before webhooks have been sent these");
+            tracing::warn!(
+                events = left,
+                "the server stops with events that no webhook has received"
+            );
         }
     }
 

@@ -219,8 +219,8 @@ fn health_is_bad_where_something_else_answers_or_says_that_it_is_not_ready() {
             "HTTP/1.1 503 Service Unavailable\r\n\r\nThe server is stopping.\n",
             "not ready: The server is stopping.",
         ),
-        ("HTTP/1.1 404 Not Found\r\n\r\n", "does not answer as Herenow does"),
-        ("SSH-2.0-OpenSSH_9.2\r\n", "does not answer as Herenow does"),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", "does not answer like a Herenow server"),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "does not answer like a Herenow server"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));

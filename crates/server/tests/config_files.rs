@@ -269,7 +269,7 @@ fn what_is_wrong_is_pointed_at_in_the_file_as_it_was_written() {
         ("export default { realtime: [] }", "`realtime` is a list; it should be an object"),
         ("export default () => ({})", "the default export is a function; call it"),
         ("export default undefined", "the default export is undefined; it should be an object"),
-        ("module.exports = {}", "edgebase.config.ts does not run: it threw"),
+        ("module.exports = {}", "edgebase.config.ts cannot be evaluated: it threw"),
         ("export const config = {}", "there is no default export"),
         ("export default {\n  realtime: {{}\n}", "edgebase.config.ts:2:14: "),
         ("\n\nexport default missing({})", "it threw at edgebase.config.ts:3:16: ReferenceError"),

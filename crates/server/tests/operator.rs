@@ -237,7 +237,7 @@ fn dev_ends_with_its_terminal_and_names_another_dev_that_has_its_port() {
     let (code, said) = outcome(&mut herenow(&["dev", "--port", &port]));
     assert_eq!(code, Some(2));
     assert!(said.contains(&format!("port {port}")), "{said}");
-    assert!(said.contains("is taken by another `herenow dev`"), "{said}");
+    assert!(said.contains("is in use by another `herenow dev`"), "{said}");
     dev.signal("HUP");
     let ended = dev.ended_within(Duration::from_secs(60)).expect("it ends");
     assert_eq!(ended.code(), Some(0));

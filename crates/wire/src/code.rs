@@ -129,7 +129,7 @@ pub enum CloseCode {
     AuthTimeout,
     /// The token is bad or ran out. Reconnect: only with another token.
     AuthFailed,
-    /// The server has no key to check tokens with. Reconnect: yes, after a long wait, since its
+    /// The server has no key to verify tokens with. Reconnect: yes, after a long wait, since its
     /// operator must act.
     NoKeyConfigured,
     /// A backend has disconnected the user. Reconnect: only with another token.

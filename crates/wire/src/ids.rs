@@ -136,7 +136,7 @@ impl ChannelError {
                 ChannelName::MAX_BYTES
             )
             .into(),
-            Self::ControlCharacter => "a channel name holds no control characters".into(),
+            Self::ControlCharacter => "a channel name has no control characters".into(),
             Self::LoneSurrogate => {
                 "a channel name is whole Unicode text; this one holds half a surrogate pair".into()
             }

@@ -27,7 +27,7 @@ impl JsonError {
         match self {
             Self::Syntax => "the message is not valid JSON",
             Self::TooDeep => "the JSON nests deeper than 32 levels",
-            Self::NumberOutOfRange => "the JSON holds a number beyond the range of a double",
+            Self::NumberOutOfRange => "the JSON contains a number beyond the range of a double",
         }
     }
 }

@@ -235,7 +235,7 @@ impl<'a> Fields<'a> {
                 };
             }
             _ => {
-                let unknown = "the type is none that a client sends";
+                let unknown = "the type is not one that a client sends";
                 return Err(Refusal::new(ErrorCode::UnknownType, unknown));
             }
         };

@@ -346,7 +346,7 @@ impl Session {
     ) {
         let (code, message) = match ruling {
             Ruling::Unavailable => {
-                (ErrorCode::ServerError, "The access rule could not be asked. Try again.")
+                (ErrorCode::ServerError, "The access rule could not be called. Try again.")
             }
             _ => match self.denial() {
                 ErrorCode::NotAuthenticated => {

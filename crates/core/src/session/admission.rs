@@ -135,7 +135,7 @@ impl Session {
         let Input::Message(Incoming { message, reference }) = older else { return };
         match message {
             ClientMessage::Auth { .. } => {
-                let message = "A newer `auth` has taken the place of this one.";
+                let message = "A newer `auth` has replaced this one.";
                 self.refuse_auth(message, reference, out);
             }
             ClientMessage::Subscribe { channel, .. } => rate_limited(Some(channel), reference, out),
@@ -163,7 +163,8 @@ impl Session {
     fn refuse_for_rate(&self, input: Input, out: &mut Vec<SessionEffect>) {
         match input {
             Input::Message(Incoming { message: ClientMessage::Auth { .. }, reference }) => {
-                let message = "Too much waits on this connection. Send the token again later.";
+                let message =
+                    "Too many messages of this connection are waiting. Send the token again later.";
                 self.refuse_auth(message, reference, out);
             }
             Input::Message(Incoming { message, reference }) => {

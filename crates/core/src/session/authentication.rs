@@ -153,12 +153,12 @@ impl Session {
         let (code, message, close) = match self.auth() {
             Some(_) => (
                 ErrorCode::AuthExpired,
-                "The token has expired. Send `auth` with a fresh one before it does.",
+                "The token has expired. Send `auth` with a new token before the old one expires.",
                 CloseCode::AuthFailed,
             ),
             None => (
                 ErrorCode::AuthTimeout,
-                "No valid token came in time. The first message must be `auth`.",
+                "No valid token was received in time. The first message must be `auth`.",
                 CloseCode::AuthTimeout,
             ),
         };

@@ -81,7 +81,7 @@ pub fn ping() -> Input {
 pub fn nonsense() -> Input {
     Input::Refused(Refusal {
         code: ErrorCode::UnknownType,
-        message: "the type is none that a client sends".into(),
+        message: "the type is not one that a client sends".into(),
         channel: None,
         reference: None,
     })

@@ -68,7 +68,7 @@ impl Complaints {
     /// No thread could be had.
     pub(super) fn no_thread(&self, error: &io::Error) {
         if self.may_write(Instant::now()) {
-            tracing::error!(%error, "no thread for the access rules");
+            tracing::error!(%error, "cannot start a thread for the access rules");
         }
     }
 
@@ -83,7 +83,7 @@ impl Complaints {
             _ => {
                 let unwritten = window.map_or(0, |w| w.asked.saturating_sub(LINES_PER_WINDOW));
                 if unwritten > 0 {
-                    tracing::warn!(unwritten, "further lines about access rules were left out");
+                    tracing::warn!(unwritten, "further log lines about access rules were omitted");
                 }
                 *window = Some(Window { began: now, asked: 1 });
                 true

@@ -60,19 +60,19 @@ impl fmt::Display for Failure {
             Self::Threw { message, place: Some((file, place)) } => {
                 write!(f, "it threw at {file}:{place}: {message}")
             }
-            Self::TooSlow { place: None } => f.write_str("it ran for longer than it may"),
+            Self::TooSlow { place: None } => f.write_str("it ran for too long"),
             Self::TooSlow { place: Some((file, place)) } => {
                 write!(
                     f,
-                    "it ran for longer than it may, in the function or statement at {file}:{place}"
+                    "it ran for too long, in the function or statement at {file}:{place}"
                 )
             }
             Self::TooMuchMemory => {
-                write!(f, "it wanted more than {} MiB of memory", MEMORY_BYTES >> 20)
+                write!(f, "it needs more than {} MiB of memory", MEMORY_BYTES >> 20)
             }
-            Self::TooDeep => f.write_str("its calls went too deep"),
+            Self::TooDeep => f.write_str("its calls nest too deeply"),
             Self::NeverSettles => f.write_str(
-                "it waits for a Promise that nothing settles (rules have no timers and no network)",
+                "it waits for a Promise that can never settle (rules have no timers and no network)",
             ),
         }
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Granted => f.write_str("it returned true"),
             Self::Denied => f.write_str("it returned false"),
-            Self::NotABoolean(what) => write!(f, "it returned {what}, and only true grants"),
+            Self::NotABoolean(what) => write!(f, "it returned {what}; only true grants"),
             Self::Failed(failure) => failure.fmt(f),
         }
     }

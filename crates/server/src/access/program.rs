@@ -289,7 +289,7 @@ impl fmt::Display for ProgramError {
             Self::TooMany => write!(f, "the configuration has more than {MAX_MODULES} modules"),
             Self::TooLong => write!(
                 f,
-                "the configuration's files hold more than {} KiB together",
+                "the files of the configuration have more than {} KiB in total",
                 MAX_CONFIG_BYTES / 1024
             ),
         }
@@ -303,7 +303,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::NotAFile => {
                 "a configuration may import files of its own folder (`./rules.ts`) and \
-                 `@edgebase/shared`, no packages and no addresses"
+                 `@edgebase/shared`, but no packages and no URLs"
             }
             Self::Outside => "it leaves the folder of the configuration",
             Self::Missing => "there is no such file",

@@ -59,13 +59,13 @@ impl TokenError {
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoKey => "The server has no key to check tokens with.",
+            Self::NoKey => "The server has no key to verify tokens with.",
             Self::TooLong => "The token is longer than 8192 bytes.",
             Self::NotThreeParts => {
                 "The token is not a JWT: it should be three base64url parts joined by dots."
             }
             Self::BadHeader => {
-                "The token's header should be one JSON object that names no key twice, its kid a string."
+                "The token's header should be a JSON object without duplicate keys, and its kid a string."
             }
             Self::WrongAlgorithm => {
                 "The token is signed with another algorithm than this server is configured for."
@@ -81,14 +81,14 @@ impl fmt::Display for TokenError {
                 "The token names no key (kid), and this server has several for its algorithm."
             }
             Self::BadSignature => {
-                "The token's signature does not fit: it was signed with another key, or altered."
+                "The token's signature is wrong: the token was signed with another key, or altered."
             }
             Self::BadPayload => {
-                "The token's payload should be one JSON object that names no key twice."
+                "The token's payload should be a JSON object without duplicate keys."
             }
             Self::WrongIssuer => "The token's iss is not the one this server is configured for.",
             Self::WrongAudience => {
-                "The token's aud does not name what this server is configured for."
+                "The token's aud does not include the audience that this server is configured for."
             }
             Self::BadSubject => "The token's sub should be a string of 1 to 256 bytes.",
             Self::BadInfo => {
@@ -103,7 +103,7 @@ impl fmt::Display for TokenError {
             }
             Self::BadNotBefore => "The token's nbf should be a number of seconds since 1970.",
             Self::Expired => "The token has expired.",
-            Self::NotYetValid => "The token is not valid yet: its nbf lies ahead.",
+            Self::NotYetValid => "The token is not valid yet: its nbf is in the future.",
         })
     }
 }

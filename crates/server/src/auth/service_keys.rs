@@ -203,8 +203,7 @@ impl fmt::Display for ServiceKeysError {
             Self::Short { line, bytes } => write!(f, "the key in line {line} has {bytes} bytes")?,
             Self::NotVisible { line } => write!(
                 f,
-                "line {line} holds something else than visible ASCII characters, which no header \
-                 can carry"
+                "line {line} has other than visible ASCII characters, which no header can carry"
             )?,
             Self::Unreadable { path, reason } => {
                 return write!(f, "{} cannot be read: {reason}", path.display());

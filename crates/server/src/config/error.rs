@@ -157,7 +157,7 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Unreadable { path, reason } => {
                 let path = path.display();
-                write!(f, "the settings file {path} cannot be read: {reason}")
+                write!(f, "the configuration file {path} cannot be read: {reason}")
             }
             Self::NotJson { file, line, column, reason } => {
                 write!(f, "{file}:{line}:{column}: {reason}")
@@ -168,7 +168,7 @@ impl fmt::Display for ConfigError {
                  {{\"realtime\": {{\"presenceTTL\": 60000}}}}"
             ),
             Self::Program(error) => error.fmt(f),
-            Self::Failed { file, failure } => write!(f, "{file} does not run: {failure}"),
+            Self::Failed { file, failure } => write!(f, "{file} cannot be evaluated: {failure}"),
             Self::At { place, error } => write!(f, "{place}: {error}"),
             Self::UnknownKey { key, under, nearest } => {
                 write!(f, "there is no setting `{key}` under `{under}`")?;
@@ -185,7 +185,7 @@ impl fmt::Display for ConfigError {
             }
             Self::NoEffect { what, reason } => write!(
                 f,
-                "{what} has no effect: {reason}. Change it or take it out, or use --allow-unknown"
+                "{what} has no effect: {reason}. Change or remove it, or use --allow-unknown"
             ),
             Self::BadValue { name, found, expected } => {
                 write!(f, "`{name}` is {found}; it should be {expected}")

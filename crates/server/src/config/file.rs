@@ -132,7 +132,7 @@ fn parse_top(source: &Source, reading: &mut Reading) -> Result<(), Wrong> {
     }
     if !ignored.is_empty() {
         let names = ignored.join(", ");
-        reading.warnings.push(format!("ignored, since Herenow reads `realtime` alone: {names}"));
+        reading.warnings.push(format!("ignored, since Herenow reads only `realtime`: {names}"));
     }
     match &source.realtime {
         None => Ok(()),

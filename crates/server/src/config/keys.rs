@@ -211,8 +211,8 @@ impl fmt::Display for KeysError {
             Self::NotText { name } => write!(f, "{name} is not UTF-8"),
             Self::Unmatchable { name, right } => write!(
                 f,
-                "{name} has whitespace around it or control characters in it, which no token's \
-                 claim has; write {right:?}"
+                "{name} has surrounding whitespace or control characters, so no claim of a token \
+                 matches it; write {right:?}"
             ),
         }
     }

@@ -174,9 +174,7 @@ impl fmt::Display for Origin {
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Any => {
-                f.write_str("to allow every origin, leave the setting out; it restricts otherwise")
-            }
+            Self::Any => f.write_str("to allow every origin, leave the setting out"),
             Self::NoScheme { right } => write!(f, "it has no scheme; write `{right}`"),
             Self::WebSocketScheme { right } => write!(
                 f,
@@ -188,7 +186,7 @@ impl fmt::Display for OriginError {
                 write!(f, "its scheme should be http, https or an app's ({apps})")
             }
             Self::TooMuch { right } => {
-                write!(f, "an origin is a scheme, a host and a port alone; write `{right}`")
+                write!(f, "an origin has only a scheme, a host and a port; write `{right}`")
             }
             Self::Host => {
                 f.write_str("no page can have such a host or port; write both as in a URL")
@@ -271,7 +269,7 @@ mod tests {
             ("https://a.b?x", "write `https://a.b`"),
             ("https://user@a.b", "write `https://a.b`"),
             ("https://", "such a host or port"),
-            ("https:///a.b", "a host and a port alone"),
+            ("https:///a.b", "a host and a port"),
             ("https://a b", "such a host or port"),
             ("https://a.b:0", "such a host or port"),
             ("https://a.b:65536", "such a host or port"),

@@ -218,7 +218,7 @@ fn connected(asked: &Asked, one: &PresentConnection, moments: Moments) -> Event 
             "has tracked in {channel} but is not in the list: it was refused, or the list is being \
              rebuilt"
         ),
-        (false, true) => format!("subscribes to {channel} and shows nothing there"),
+        (false, true) => format!("subscribes to {channel} and tracks no state there"),
         (false, false) => format!("does not subscribe to {channel}"),
     };
     let life_text = words::life(&one.life, moments);

@@ -89,17 +89,17 @@ fn meaning(code: u16) -> &'static str {
     match code {
         1001 => "it could not verify the token at that time, or was about to end",
         1002 => "a frame broke RFC 6455",
-        1003 => "a binary frame came",
+        1003 => "a binary frame was received",
         1007 => "a text was not UTF-8",
         1009 => "a message was larger than maxFrameBytes",
         1012 => "it restarted",
-        1013 => "it was overloaded, or too much waited for the connection",
-        4001 => "no valid token came in time",
+        1013 => "it was overloaded, or too many messages waited for the connection",
+        4001 => "no valid token was received in time",
         4002 => "the token had expired",
         4003 => "it has no key to verify tokens with",
         4005 => "a backend disconnected the user",
         4008 => "nothing was heard for the whole lease",
-        4029 => "the client sent far more than it may",
+        4029 => "the client sent far more messages than allowed",
         _ => "see docs/protocol.md",
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn cause(past: &PastMember, moments: Moments) -> String {
             length(*silent)
         ),
         Cause::GraceEnded(how) => {
-            format!("{}, and the client did not come back within disconnectGraceMs", lost(how))
+            format!("{}, and the client did not reconnect within disconnectGraceMs", lost(how))
         }
         Cause::GaveWay(how, to) => format!("{}, and the session {}", lost(how), gave_way(*to)),
         Cause::Evicted => {
@@ -140,18 +140,18 @@ pub(super) fn cause(past: &PastMember, moments: Moments) -> String {
             format!("a backend disconnected the user{}", kept_out(time))
         }
         Cause::RightLost(Some(outcome)) => {
-            format!("when the rules were asked again, {}", said(*outcome, past.pattern.as_deref()))
+            format!("when the rules were called again, {}", said(*outcome, past.pattern.as_deref()))
         }
         Cause::RightLost(None) => "the rules no longer granted it".into(),
         Cause::KeyRemoved(key) => {
-            format!("a backend removed the member that it had shown under the key {}", key.as_str())
+            format!("a backend removed the member that it had added under the key {}", key.as_str())
         }
         Cause::KeyEnded(key) => {
             let key = key.as_str();
             format!("no backend renewed the member under the key {key} within its ttlMs")
         }
         Cause::KeyKicked(key) => {
-            format!("a backend kicked the member that it had shown under the key {}", key.as_str())
+            format!("a backend kicked the member that it had added under the key {}", key.as_str())
         }
     }
 }
@@ -204,9 +204,11 @@ pub(super) fn refusal(refused: &RefusedRequest, user: &str) -> String {
         ErrorCode::ChannelAccessDenied => "the rules do not allow it",
         ErrorCode::NotAuthenticated => "the connection had not authenticated",
         ErrorCode::NotSubscribed => "the connection did not subscribe to the channel",
-        ErrorCode::MemberLimit => "the channel holds as many members as it may (maxMembers)",
-        ErrorCode::ChannelLimit => "the connection uses as many channels as it may",
-        ErrorCode::RateLimited => "the connection sent more than messagesPerSecond",
+        ErrorCode::MemberLimit => "the channel has as many members as allowed (maxMembers)",
+        ErrorCode::ChannelLimit => {
+            "the connection uses as many channels as allowed (maxChannelsPerConnection)"
+        }
+        ErrorCode::RateLimited => "the connection sent more than maxMessagesPerSecond",
         ErrorCode::Kicked => "a backend keeps the user or the connection out",
         ErrorCode::AuthRefreshFailed => "a later token of the connection was not accepted",
         ErrorCode::AuthUserMismatch => "a later token was another user's",
@@ -219,7 +221,7 @@ pub(super) fn refusal(refused: &RefusedRequest, user: &str) -> String {
         }
         ErrorCode::ServerError => "the server could not decide at that time",
         ErrorCode::AuthFailed => "the token was not accepted",
-        ErrorCode::AuthTimeout => "no valid token came in time",
+        ErrorCode::AuthTimeout => "no valid token was received in time",
     };
     why.into()
 }
@@ -290,8 +292,8 @@ mod tests {
             (Cause::Left, "the client sent presence_leave or unsubscribed"),
             (
                 Cause::SocketEnded(SocketEnd::ServerClosed(1013)),
-                "the server closed the connection with 1013: it was overloaded, or too much waited for \
-                 the connection",
+                "the server closed the connection with 1013: it was overloaded, or too many messages \
+                 waited for the connection",
             ),
             (
                 Cause::SocketEnded(SocketEnd::ServerClosed(4002)),
@@ -309,7 +311,7 @@ mod tests {
             ),
             (
                 Cause::GraceEnded(lost(SocketEnd::Broken)),
-                "at 00:01:40.000Z the connection was reset or broke, and the client did not come back \
+                "at 00:01:40.000Z the connection was reset or broke, and the client did not reconnect \
                  within disconnectGraceMs",
             ),
             (
@@ -341,17 +343,17 @@ mod tests {
             ),
             (
                 Cause::RightLost(Some(rule(Said::False))),
-                "when the rules were asked again, the track rule of `presence:game-*` returned false",
+                "when the rules were called again, the track rule of `presence:game-*` returned false",
             ),
             (
                 Cause::RightLost(Some(rule(Said::Failed))),
-                "when the rules were asked again, the track rule of `presence:game-*` failed, which \
+                "when the rules were called again, the track rule of `presence:game-*` failed, which \
                  denies; the log says how",
             ),
             (Cause::RightLost(None), "the rules no longer granted it"),
             (
                 Cause::KeyRemoved(key()),
-                "a backend removed the member that it had shown under the key bot-7",
+                "a backend removed the member that it had added under the key bot-7",
             ),
             (
                 Cause::KeyEnded(key()),
@@ -359,7 +361,7 @@ mod tests {
             ),
             (
                 Cause::KeyKicked(key()),
-                "a backend kicked the member that it had shown under the key bot-7",
+                "a backend kicked the member that it had added under the key bot-7",
             ),
         ] {
             let moments = Moments { started_at_unix_ms: 0, now: at(200) };

@@ -136,8 +136,8 @@ impl fmt::Display for UpgradeError {
         match self {
             Self::NoFile { path } => write!(
                 f,
-                "there is no pid file {}, so no server runs that was started with it. Name that of \
-                 the server with --pid-file, or start the server with --pid-file.",
+                "there is no pid file {}, so no running server was started with it. Name the pid file \
+                 of the server with --pid-file, or start the server with --pid-file.",
                 path.display()
             ),
             Self::NotRunning { path } => write!(
@@ -152,28 +152,28 @@ impl fmt::Display for UpgradeError {
             ),
             Self::NoSocket { path, error } => write!(
                 f,
-                "the outcome cannot be waited for at {} ({error}), so nothing was asked. Run this as \
-                 the user of the server or as root.",
+                "the socket {} cannot be made ({error}), so no upgrade was requested. Run this command \
+                 as the user of the server or as root.",
                 path.display()
             ),
             Self::NotAllowed { path, error } => write!(
                 f,
-                "the server with the pid file {} cannot be asked ({error}). Run this as the user of \
-                 the server or as root.",
+                "no upgrade of the server with the pid file {} can be requested ({error}). Run this \
+                 command as the user of the server or as root.",
                 path.display()
             ),
             Self::Failed { process, reason } => {
-                write!(f, "no upgrade, process {process} serves on: {reason}")
+                write!(f, "no upgrade, process {process} keeps serving: {reason}")
             }
             Self::Ended { process } => write!(
                 f,
-                "process {process} has ended, and no other process has said that it serves. The log of \
-                 the server says more."
+                "process {process} has ended, and no other process has reported that it serves. See the \
+                 log of the server."
             ),
             Self::Silent { process } => write!(
                 f,
-                "process {process} did not say within {} s how the upgrade went. The log of the server \
-                 says more.",
+                "process {process} did not report the result of the upgrade within {} s. See the log of \
+                 the server.",
                 WITHIN.as_secs()
             ),
         }

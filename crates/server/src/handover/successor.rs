@@ -75,7 +75,7 @@ impl Handover {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "a fault".to_owned(),
             };
-            tracing::error!(error = %reason, "no upgrade: this process serves on");
+            tracing::error!(error = %reason, "no upgrade: this process keeps serving");
             if let Some(pid_file) = &handover.pid_file {
                 Outcome::Failed { reason }.tell(pid_file);
             }

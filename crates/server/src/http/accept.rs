@@ -120,7 +120,7 @@ impl Accepting {
         door.metrics.accept_failures.fetch_add(1, Ordering::Relaxed);
         if self.last_complaint.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
             self.last_complaint = Some(Instant::now());
-            tracing::error!(%error, "no connection can be taken; more files may be needed");
+            tracing::error!(%error, "cannot accept connections; the limit of open files may be too low");
         }
         if self.places.free_one(door.now_ms()).is_ok() {
             let _ = timeout(ACCEPT_PAUSE, self.places.one_left()).await;

@@ -73,13 +73,13 @@ impl fmt::Display for ListenError {
                 };
                 write!(
                     f,
-                    "port {port} on {host} is taken by {by}. Stop that one, or choose another port \
+                    "port {port} on {host} is in use by {by}. Stop it, or choose another port \
                      with `{example}`."
                 )
             }
             Self::PathTaken { path } => write!(
                 f,
-                "another process listens on {}. Stop that one, or choose another path with --listen.",
+                "another process listens on {}. Stop it, or choose another path with --listen.",
                 path.display()
             ),
             Self::NoSocket { path } => write!(
@@ -103,9 +103,9 @@ impl fmt::Display for ListenError {
             ),
             Self::MetricsForNobody { address } => write!(
                 f,
-                "metricsListen is {address}, which others reach, and none of them may read the \
-                 metrics. Listen on 127.0.0.1, name those who may in metricsFrom, or ask for a \
-                 token with METRICS_TOKEN_FILE."
+                "metricsListen is {address}, which other machines can reach, but none of them may read \
+                 the metrics. Listen on 127.0.0.1, name the machines that may in metricsFrom, or set \
+                 METRICS_TOKEN_FILE."
             ),
         }
     }

@@ -67,8 +67,7 @@ impl fmt::Display for RemoteError {
                  `herenow dev` prints the key of its run",
             ),
             Self::BadKey => f.write_str(
-                "the service key holds something else than visible ASCII characters, which no \
-                 header can carry",
+                "the service key has other than visible ASCII characters, which no header can carry",
             ),
             Self::KeyFile { path, reason } => {
                 write!(
@@ -77,9 +76,9 @@ impl fmt::Display for RemoteError {
                     path.display()
                 )
             }
-            Self::Silent { origin, error } => write!(f, "{origin} cannot be asked: {error}"),
+            Self::Silent { origin, error } => write!(f, "cannot reach {origin}: {error}"),
             Self::NoAnswer { origin } => {
-                write!(f, "what listens at {origin} does not answer as Herenow does")
+                write!(f, "{origin} does not answer like a Herenow server")
             }
             Self::Refused { detail, .. } => f.write_str(&super::shown(detail)),
             Self::Nobody(sentence) => f.write_str(sentence),

@@ -51,7 +51,8 @@ impl EventReader {
             if let Some(event) = self.unread.take_event()? {
                 return Ok(Some(event));
             }
-            let silent = |_| io::Error::new(io::ErrorKind::TimedOut, "nothing came for 45 s");
+            let silent =
+                |_| io::Error::new(io::ErrorKind::TimedOut, "nothing was received for 45 s");
             let frame = timeout_at(self.heard_at + SILENCE_TIMEOUT, self.body.frame()).await;
             let Some(frame) = frame.map_err(silent)? else { return Ok(None) };
             self.heard_at = Instant::now();

@@ -74,7 +74,7 @@ async fn follow(command: &Watch, view: &mut View) -> Result<Infallible, RemoteEr
         };
         let pause = backoff.next();
         view.interrupt()?;
-        let again = format!("asking again in {:.1} s", pause.as_secs_f64());
+        let again = format!("retrying in {:.1} s", pause.as_secs_f64());
         let _ = writeln!(io::stderr(), "herenow: {why}; {again}");
         sleep(pause).await;
     }

@@ -101,7 +101,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DuplicateKey { key } => {
-                write!(f, "`{key}` stands twice in one object, and the first has no effect")
+                write!(f, "`{key}` appears twice in one object, and the first has no effect")
             }
             Self::SharedState { variable } => write!(
                 f,

@@ -206,7 +206,7 @@ impl Shared {
     /// The endpoint has answered 410: it is asked nothing before the next reload.
     fn stop(&self) {
         let endpoint = self.number.load(Ordering::Relaxed);
-        tracing::warn!(endpoint, "a webhook answered 410 and is sent nothing before a reload");
+        tracing::warn!(endpoint, "a webhook answered 410; nothing is sent to it before a reload");
         self.is_gone.store(true, Ordering::Relaxed);
         self.counts.dropped.fetch_add(self.waiting() as u64, Ordering::Relaxed);
         self.in_flight.store(0, Ordering::Relaxed);

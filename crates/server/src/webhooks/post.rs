@@ -133,7 +133,7 @@ impl Message {
 /// Without authorities, endpoints by plain HTTP are still reached.
 fn tls() -> io::Result<ClientConfig> {
     tls::client_config().or_else(|error| {
-        tracing::warn!("webhooks reach no https endpoint: {error}");
+        tracing::warn!("webhooks cannot use https: {error}");
         tls::trusting(RootCertStore::empty())
     })
 }

@@ -200,7 +200,7 @@ async fn what_cannot_serve_leaves_the_old_process_serving() {
         }
         put(&folder, name, content);
         server.signal("USR2");
-        let said = server.wait_for("no upgrade: this process serves on");
+        let said = server.wait_for("no upgrade: this process keeps serving");
         assert!(said.contains(reason), "{said}");
         assert_serves(&mut jane).await;
         assert_serves(&mut server.sign_in("bob").await).await;
@@ -221,5 +221,5 @@ fn a_process_that_nobody_hands_over_to_does_not_serve() {
     let said = command.stdin(Stdio::null()).output().expect("it was built");
     assert_eq!(said.status.code(), Some(1));
     let sentence = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(sentence.contains("cannot speak"), "{sentence}");
+    assert!(sentence.contains("cannot communicate"), "{sentence}");
 }

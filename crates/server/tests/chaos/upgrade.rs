@@ -99,7 +99,7 @@ async fn the_command_says_why_there_is_no_upgrade_and_the_old_process_serves_on(
         put(&folder, name, content);
         let said = refusal(&upgrade(&path).await);
         assert!(said.contains(reason), "{said}");
-        assert!(said.contains(&format!("process {} serves on", server.id())), "{said}");
+        assert!(said.contains(&format!("process {} keeps serving", server.id())), "{said}");
         assert_serves(&mut jane).await;
         assert_eq!(named(&path), server.id());
         assert_eq!(files(&folder), before);

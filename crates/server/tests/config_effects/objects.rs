@@ -121,7 +121,7 @@ fn an_object_that_cannot_be_read_for_certain_stops_the_start_wherever_it_stands(
         (access("{ subscribe: () => true, toJSON: () => ({}) }"), "access.toJSON` has no effect"),
         (access("{ get subscribe() { throw new Error('not today') } }"), "Error: not today"),
         (access("{ set subscribe(x) {} }"), "access.subscribe` is undefined"),
-        (access("{ get subscribe() { for (;;); } }"), "it ran for longer than it may"),
+        (access("{ get subscribe() { for (;;); } }"), "it ran for too long"),
         (
             access("new (class { subscribe() { return false } isAdmin() {} })()"),
             "access.isAdmin` has no effect",
@@ -144,7 +144,10 @@ fn an_object_that_cannot_be_read_for_certain_stops_the_start_wherever_it_stands(
             "export default { realtime: new Map() };".into(),
             "`realtime` is an object of the kind Map",
         ),
-        ("export default { get realtime() { throw 'no' } };".into(), "does not run: it threw: no"),
+        (
+            "export default { get realtime() { throw 'no' } };".into(),
+            "cannot be evaluated: it threw: no",
+        ),
         ("export default { realtime: { toJSON: () => 1 } };".into(), "no setting `toJSON`"),
         (
             "export default { realtime: { presenceTTL: undefined } };".into(),
@@ -166,7 +169,7 @@ fn an_object_that_cannot_be_read_for_certain_stops_the_start_wherever_it_stands(
             "the default export is a function; call it",
         ),
         ("export default new Proxy({}, {});".into(), "the default export is a Proxy"),
-        ("export default new Promise(() => {});".into(), "a Promise that nothing settles"),
+        ("export default new Promise(() => {});".into(), "a Promise that can never settle"),
         ("export default Promise.reject(new Error('no'));".into(), "Error: no"),
     ]);
 }
@@ -185,19 +188,19 @@ fn reading_a_configuration_is_bounded_in_time_depth_and_memory() {
         ),
         (
             "export default { realtime: { trustedProxies: new Array(2 ** 32 - 1) } };".into(),
-            "edgebase.config.ts does not run: it",
+            "edgebase.config.ts cannot be evaluated: it",
         ),
         (
             "const a = {}; for (const key of 'abcdefghij') a[key] = a;\nexport default { realtime: a };".into(),
-            "edgebase.config.ts does not run: it",
+            "edgebase.config.ts cannot be evaluated: it",
         ),
         (
             "export default { realtime: { presenceTTL: 'x'.repeat(9e6) } };".into(),
-            "it wanted more than 16 MiB of memory",
+            "it needs more than 16 MiB of memory",
         ),
         (
             "export default { realtime: { get presenceTTL() { const all = []; for (;;) all.push({}) } } };".into(),
-            "it wanted more than 16 MiB of memory",
+            "it needs more than 16 MiB of memory",
         ),
     ]);
 }

@@ -47,7 +47,7 @@ fn what_looks_like_a_rule_or_a_pattern_and_has_no_effect_stops_the_start() {
         ),
         (
             namespaces(&format!("{{ 'presence:a': {rule}, 'presence:a': {{}} }}")),
-            "`presence:a` stands twice in one object, and the first has no effect",
+            "`presence:a` appears twice in one object, and the first has no effect",
         ),
         (access("{ read: () => false }"), "access.read` has no effect: presence asks the rules"),
         (access("{ subscribe: () => true, publish: () => false }"), "access.publish` has no effect"),
@@ -87,7 +87,7 @@ fn a_json_file_is_read_as_strictly() {
         ),
         (
             r#"{"realtime":{"maxMembers":5},"realtime":{}}"#,
-            "1:43: the key \"realtime\" stands twice in an object",
+            "1:43: the key \"realtime\" appears twice in an object",
         ),
         (r#"{"realtime":{"__proto__":{}}}"#, "a key is `__proto__`"),
         (

@@ -78,7 +78,7 @@ async fn a_file_that_would_be_found_first_waits_for_the_next_start() {
     let running = Running::serve(&folder);
     folder.write(PUBLIC);
     running.hang_up();
-    let said = running.wait_for("from the next start on");
+    let said = running.wait_for("the next start");
     assert!(said.contains("edgebase.config.ts"), "{said}");
     running.wait_for("new rules are in force");
     running.expect_denied().await;
@@ -92,7 +92,7 @@ async fn a_hostile_file_is_given_up_and_the_server_goes_on() {
         (nested(2_000), "edgebase.config.ts"),
         (nested(200_000), "nested too deeply"),
         (ENDLESS.into(), "a loop, a regular expression or an array method without an end"),
-        ("/(a*)*b/.test('a'.repeat(9999)); export default {}".into(), "longer than it may"),
+        ("/(a*)*b/.test('a'.repeat(9999)); export default {}".into(), "for too long"),
         (" ".repeat(1024 * 1024 + 1), "longer than 1024 KiB"),
     ] {
         folder.write(&config);
@@ -155,7 +155,7 @@ fn check_names_a_rule_that_does_not_come_back() {
         herenow(folder.path(), &["check", "presence:x"]).output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(said.contains("the rule does not come back"), "{said}");
+    assert!(said.contains("the rule does not return"), "{said}");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
         (&["--secret-file", "fifo"][..], "JWT_USER_SECRET_FILE"),
         (&["--jwks", "fifo"], "the JWKS file"),
         (&["--secret-file", "/dev/zero"], "JWT_USER_SECRET_FILE"),
-        (&["--secret-file", "secret", "--config", "fifo"], "the settings file fifo"),
+        (&["--secret-file", "secret", "--config", "fifo"], "the configuration file fifo"),
     ] {
         let said = refusal(&folder, arguments);
         assert!(said.contains(names) && said.contains("not a regular file"), "{said}");

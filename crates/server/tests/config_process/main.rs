@@ -50,7 +50,7 @@ async fn sighup_reads_the_file_again_and_names_what_needs_a_start() {
     }
     folder.write(&CLOSED.replace("namespaces", "presenceTTL: 61000, namespaces"));
     running.hang_up();
-    let said = running.wait_for("from the next start on");
+    let said = running.wait_for("at the next start");
     assert!(said.contains("presenceTTL"), "{said}");
     expect_lost(&mut observer).await;
     folder.write("export default {};");

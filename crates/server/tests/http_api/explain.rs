@@ -120,7 +120,10 @@ async fn who_is_connected_and_not_a_member_is_told_what_the_connection_does() {
     jane.next_of_type("presence_sync").await;
     let answer = explain(&server, "lobby", "jane");
     let summary = answer["summary"].as_str().unwrap();
-    assert!(summary.contains("subscribes to presence:lobby and shows nothing there"), "{summary}");
+    assert!(
+        summary.contains("subscribes to presence:lobby and tracks no state there"),
+        "{summary}"
+    );
 }
 
 #[tokio::test]
@@ -214,7 +217,7 @@ async fn each_refusal_of_a_request_has_its_sentence() {
             "CHANNEL_ACCESS_DENIED",
             "the subscribe rule of `presence:broken` failed, which denies; the log says how",
         ),
-        ("single", "MEMBER_LIMIT", "the channel holds as many members as it may (maxMembers)"),
+        ("single", "MEMBER_LIMIT", "the channel has as many members as allowed (maxMembers)"),
     ] {
         let refusal = refused(&mut bob, join(&format!("presence:{channel}"))).await;
         assert_eq!(refusal["code"], code, "{refusal}");
@@ -238,7 +241,7 @@ async fn a_refused_token_is_told_as_one_that_names_the_user() {
         (expired, "expired 5 min before (from 127.0.0.1, key JWT_USER_SECRET)"),
         (
             forged,
-            "The token's signature does not fit: it was signed with another key, or altered (from \
+            "The token's signature is wrong: the token was signed with another key, or altered (from \
              127.0.0.1, key JWT_USER_SECRET)",
         ),
     ] {
@@ -270,7 +273,7 @@ async fn members_of_a_backend_are_told_with_their_key() {
         )
     );
     server.send("DELETE", "/channels/lobby/presence/bot-7", None);
-    let sentence = "bot left presence:lobby at T: a backend removed the member that it had shown \
+    let sentence = "bot left presence:lobby at T: a backend removed the member that it had added \
                     under the key bot-7.";
     tells(&server, ("lobby", "bot"), ("key_removed", sentence));
 }

@@ -33,7 +33,7 @@ async fn commands_ask_over_tls_and_trust_what_the_machine_trusts() {
     assert!(code == 1 && errors.contains("SSL_CERT_FILE"), "{errors}");
     let plain = format!("https://localhost:{}", server.0.addr.port());
     let (code, _, errors) = who(&plain, &proxy.authority);
-    assert!(code == 1 && errors.contains("cannot be asked"), "{errors}");
+    assert!(code == 1 && errors.contains("cannot reach"), "{errors}");
     let (code, _, errors) = who("https://localhost/herenow", &proxy.authority);
     assert!(code == 2 && errors.contains("without a path"), "{errors}");
 }

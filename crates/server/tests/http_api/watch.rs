@@ -83,8 +83,8 @@ fn watch_asks_again_when_the_server_was_away_and_says_so() {
     assert_eq!(watching.json()["presences"][0]["state"], json!({"n": 1}));
     let addr = server.0.addr;
     server.0.join();
-    watching.process.wait_for("the server has ended the stream; asking again in 0.");
-    watching.process.wait_for("cannot be asked");
+    watching.process.wait_for("the server has ended the stream; retrying in 0.");
+    watching.process.wait_for("cannot reach");
     let server = Server::at(Setup { addr, ..Setup::default() });
     let sync = watching.json();
     assert_eq!((&sync["type"], &sync["presences"]), (&json!("presence_sync"), &json!([])));
@@ -98,7 +98,7 @@ fn watch_ends_with_1_if_it_may_not_or_there_is_no_server_and_with_2_if_its_words
     let url = format!("http://{}", server.0.addr);
     for (words, key, wanted) in [
         (["watch", "a", "--url", &url], "x".repeat(32), (1, "none of those in SERVICE_KEY")),
-        (["watch", "a", "--url", "http://127.0.0.1:1"], KEY.into(), (1, "cannot be asked")),
+        (["watch", "a", "--url", "http://127.0.0.1:1"], KEY.into(), (1, "cannot reach")),
         (["watch", "presence:", "--url", &url], KEY.into(), (2, "channel")),
         (["watch", "a", "--url", "http:/"], KEY.into(), (2, "or https:// and its proxy")),
     ] {

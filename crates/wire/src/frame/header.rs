@@ -179,7 +179,7 @@ impl fmt::Display for FrameError {
             Self::Protocol(rule) => rule,
             Self::Binary => "the protocol is text only",
             Self::NotUtf8 => "a text message must be UTF-8",
-            Self::TooBig => "the message is longer than the server takes",
+            Self::TooBig => "the message is longer than the server accepts",
         })
     }
 }

@@ -54,12 +54,12 @@ fn close(payload: &[u8]) -> Result<Option<CloseFrame>, FrameError> {
         return if payload.is_empty() {
             Ok(None)
         } else {
-            Err(FrameError::Protocol("a close carries no code or one of two bytes"))
+            Err(FrameError::Protocol("a close frame has no code, or one of two bytes"))
         };
     };
     let code = u16::from_be_bytes(*code);
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(FrameError::Protocol("the close code is none that may be sent"));
+        return Err(FrameError::Protocol("the close code must not be sent"));
     }
     std::str::from_utf8(reason).map_err(|_| FrameError::NotUtf8)?;
     Ok(Some(CloseFrame { code }))
