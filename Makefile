@@ -70,9 +70,10 @@ promises: rust sdk
 	scripts/check-clauses --ran
 	scripts/check-guarantees --ran
 
-# The demo and the console in Chromium, against the real binary.
+# The demo, the console and the apps of docs/your-app.md in Chromium, against the real binary.
 browser:
 	cargo build -p herenow-server
+	cd e2e/apps && npm ci --no-audit --no-fund
 	cd e2e && npm ci --no-audit --no-fund && HERENOW_BIN="$(CURDIR)/target/debug/herenow" npm test
 
 # The Debian package, the systemd unit, the image, and nginx and Caddy with the configurations that ship.

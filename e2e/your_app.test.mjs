@@ -5,15 +5,15 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
+import { program, waitForRows as rows } from "./guide.mjs";
 import { problemsOf, startBrowser, startServer, stopServers } from "./stage.mjs";
 
-const GUIDE = readFileSync(new URL("../docs/your-app.md", import.meta.url), "utf8");
 const SDK = new URL("../sdk/", import.meta.url).pathname;
 
 let browser;
@@ -33,14 +33,6 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The only program of the guide in this language, with the port of this run. */
-function program(language) {
-  const blocks = [...GUIDE.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(([, of]) => of === language);
-  assert.equal(blocks.length, 1, `one block of ${language}`);
-  assert.ok(blocks[0][2].includes("http://127.0.0.1:4600"));
-  return blocks[0][2].replaceAll("http://127.0.0.1:4600", server.url.replace(/\/$/, ""));
-}
-
 async function serve(page) {
   const http = createServer((_, answer) => answer.setHeader("content-type", "text/html").end(page));
   http.listen(0, "127.0.0.1");
@@ -56,14 +48,11 @@ async function open(url) {
   return { page, problems };
 }
 
-const rows = (page, count) =>
-  page.waitForFunction((count) => document.querySelectorAll("#users li").length === count, count);
-
 /** A favicon that is not there is no fault of the guide. */
 const own = (problems) => problems.filter((problem) => !problem.includes("404"));
 
 test("the page of the guide runs on any port of this machine and lists who has it open", async () => {
-  const port = await serve(program("html"));
+  const port = await serve(program("html", server));
   const one = await open(`http://localhost:${port}/`);
   const two = await open(`http://127.0.0.1:${port}/`);
   await Promise.all([rows(one.page, 2), rows(two.page, 2)]);
@@ -80,7 +69,7 @@ test("the program of the guide runs in Node with the package, and is seen", asyn
   const [file] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
   writeFileSync(join(folder, "package.json"), "{}");
   execFileSync("npm", ["install", "--silent", "--no-audit", "--no-fund", `./${file}`], { cwd: folder });
-  writeFileSync(join(folder, "app.mjs"), program("js"));
+  writeFileSync(join(folder, "app.mjs"), program("js", server));
   const flags = globalThis.WebSocket ? [] : ["--experimental-websocket"];
   const app = spawn("node", [...flags, "app.mjs"], { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
   ends.push(() => app.kill());
