@@ -82,7 +82,7 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(large()),
-        Err(_) => Err(Problem::parameter("The body ended before it was whole.")),
+        Err(_) => Err(Problem::parameter("The body ended early.")),
     }
 }
 

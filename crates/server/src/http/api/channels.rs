@@ -22,13 +22,13 @@ use crate::backend::{Backend, ChannelUse, Page};
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub(super) struct Listing {
-    /// What their names begin with, with or without `presence:`.
+    /// Only channels whose names begin with this text, with or without `presence:`.
     #[serde(default)]
     prefix: String,
-    /// How many are wanted at most.
+    /// The maximum number of items on a page.
     #[serde(default)]
     limit: Limit,
-    /// `next` of the page before; without it the list begins.
+    /// `next` of the previous page; without it, the first page.
     #[schemars(with = "String")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -38,9 +38,9 @@ pub(super) struct Listing {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = require_all)]
 pub(super) struct ChannelList {
-    /// By name.
+    /// In the order of the names.
     channels: Vec<ChannelNumbers>,
-    /// The cursor of the next page; null: this is the last.
+    /// The `cursor` of the next page; null on the last page.
     next: Option<String>,
 }
 
@@ -48,20 +48,20 @@ pub(super) struct ChannelList {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = require_all)]
 pub(super) struct ChannelNumbers {
-    /// Its name, with `presence:`.
+    /// The name of the channel, with `presence:`.
     channel: String,
-    /// As on a WebSocket; null: nobody uses the channel, or its list is being rebuilt.
+    /// As on a WebSocket; null if the channel is unused, or while its list is rebuilt.
     epoch: Option<u64>,
-    /// As on a WebSocket; null: nobody uses the channel, or its list is being rebuilt.
+    /// As on a WebSocket; null if the channel is unused, or while its list is rebuilt.
     seq: Option<u64>,
-    /// Joins, updates and leaves in this epoch; null: nobody uses the channel, or its list is being
-    /// rebuilt. The difference of two answers tells how busy the channel is.
+    /// Joins, updates and leaves in this epoch; null if the channel is unused, or while its list is
+    /// rebuilt. The difference of two answers is the number of changes between them.
     changes: Option<u64>,
-    /// Different users who are members.
+    /// The number of different users who are members.
     users: usize,
-    /// Members.
+    /// The number of members.
     connections: usize,
-    /// Connections that subscribe.
+    /// The number of connections that subscribe.
     subscribers: usize,
 }
 
@@ -118,8 +118,8 @@ pub(super) fn about_read(operation: TransformOperation<'_>) -> TransformOperatio
     operation
         .id("readChannel")
         .tag("Channels")
-        .summary("Read how many use a channel.")
-        .description("A channel that nobody uses is empty, which is no error.")
+        .summary("Read how many users, members and subscribers a channel has.")
+        .description("An unused channel has zeros; that is not an error.")
 }
 
 pub(super) async fn query(
@@ -137,7 +137,7 @@ pub(super) fn about_query(operation: TransformOperation<'_>) -> TransformOperati
     operation
         .id("queryChannels")
         .tag("Channels")
-        .summary("Read how many use each of some channels, in the order of the request.")
+        .summary("Read these numbers for several channels, in the order of the request.")
 }
 
 /// Refuses more names than one request may hold.

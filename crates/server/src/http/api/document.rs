@@ -15,7 +15,7 @@ pub(super) fn describe(document: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
     };
     document
         .title("Herenow")
-        .summary("Who is in which channel now, for backends.")
+        .summary("The members of channels, for backends.")
         .description(
             "Every answer comes from the code that owns the channel: the same `epoch` and `seq` \
              name the same set here and on a WebSocket.",

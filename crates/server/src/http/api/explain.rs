@@ -22,9 +22,9 @@ use crate::explanation::{Event, Explanation, Kind, Moments, address_text};
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(inline)]
 pub(super) struct ExplainQuery {
-    /// Where.
+    /// The channel, with or without `presence:`.
     channel: ChannelText,
-    /// Who.
+    /// The user id.
     user_id: UserText,
 }
 
@@ -41,9 +41,9 @@ pub(super) struct ExplanationAnswer {
     members: usize,
     /// The answer in a sentence or two, for people.
     summary: String,
-    /// What has led to it, the oldest first, and then how it is now.
+    /// The events that led to it, the oldest first, and then the present.
     events: Vec<EventAnswer>,
-    /// What happened before is not remembered.
+    /// From when on the records are complete.
     complete_since: Moment,
 }
 
@@ -53,19 +53,19 @@ pub(super) struct ExplanationAnswer {
 #[serde(rename_all = "camelCase")]
 struct EventAnswer {
     kind: KindText,
-    /// When it happened, the last time if it was several times, or since when it is so.
+    /// When it happened (the last time, if more than once), or since when it is so.
     at: Moment,
-    /// The same for people. Its words may change.
+    /// The event as a sentence for people. The wording may change.
     sentence: String,
     /// The connection that it is about.
     connection_id: Option<String>,
-    /// What is known of that connection's socket.
+    /// What the server knows about the socket of that connection.
     connection: Option<ConnectionAnswer>,
     /// The close code of the connection.
     close_code: Option<u16>,
-    /// The error code that the client was sent.
+    /// The error code that the client received.
     code: Option<&'static str>,
-    /// The pattern of the configuration that held in the channel.
+    /// The pattern of the configuration that applied to the channel.
     pattern: Option<String>,
     /// How often it has happened in a row.
     count: u32,
@@ -77,7 +77,7 @@ struct EventAnswer {
 #[serde(rename_all = "camelCase")]
 struct ConnectionAnswer {
     opened_at: Moment,
-    /// Of the client, as trusted proxies name it.
+    /// The address of the client, as trusted proxies state it.
     address: String,
     /// The beginning of the request's `User-Agent`.
     user_agent: Option<String>,
@@ -87,7 +87,7 @@ struct ConnectionAnswer {
     /// Whether it has taken over the session of a connection that broke.
     has_resumed: bool,
     last_heard_at: Moment,
-    /// What was heard last: `opening`, `message`, `ping`, `pong` or `close`.
+    /// What the server received last: `opening`, `message`, `ping`, `pong` or `close`.
     last_heard: &'static str,
 }
 

@@ -36,7 +36,7 @@ pub(super) enum KickRequest {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct KickUser {
     user_id: UserText,
-    /// For how long the user is kept out, in milliseconds.
+    /// How long the user is refused, in milliseconds.
     #[serde(default)]
     for_ms: ForMs,
 }
@@ -46,7 +46,7 @@ pub(super) struct KickUser {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct KickConnection {
     connection_id: ConnectionText,
-    /// For how long the connection is kept out, in milliseconds.
+    /// How long the connection is refused, in milliseconds.
     #[serde(default)]
     for_ms: ForMs,
 }
@@ -55,7 +55,7 @@ pub(super) struct KickConnection {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct DisconnectRequest {
-    /// For how long the user is kept out, in milliseconds.
+    /// How long the user is refused, in milliseconds.
     #[serde(default)]
     for_ms: ForMs,
 }
@@ -63,7 +63,7 @@ pub(super) struct DisconnectRequest {
 /// How many were removed.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct KickResult {
-    /// Connections that were there.
+    /// The number of connections that were removed.
     connections: usize,
 }
 
@@ -93,7 +93,7 @@ pub(super) fn about_kick(operation: TransformOperation<'_>) -> TransformOperatio
     operation
         .id("kickFromChannel")
         .tag("Kicks")
-        .summary("Remove a user or a connection from a channel, and keep it out for a time.")
+        .summary("Remove a user or a connection from a channel, and refuse it there for a time.")
         .description(
             "Its members leave with `kicked`, its subscriptions end with `KICKED`. Every event \
              loop has been told when the answer is sent. It is held in memory alone.",
@@ -113,7 +113,7 @@ pub(super) fn about_disconnect(operation: TransformOperation<'_>) -> TransformOp
     operation
         .id("disconnectUser")
         .tag("Kicks")
-        .summary("Close all connections of a user, and keep the user out for a time.")
+        .summary("Close all connections of a user, and refuse the user for a time.")
         .description(
             "They close with 4005. Every event loop has been told when the answer is sent. It is \
              held in memory alone.",

@@ -31,15 +31,15 @@ use crate::backend::{Backend, Shown};
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = require_all)]
 pub(super) struct MemberList {
-    /// Its name, with `presence:`.
+    /// The name of the channel, with `presence:`.
     channel: String,
-    /// As on a WebSocket; null: nobody uses the channel.
+    /// As on a WebSocket; null if the channel is unused.
     epoch: Option<u64>,
-    /// As on a WebSocket; null: nobody uses the channel.
+    /// As on a WebSocket; null if the channel is unused.
     seq: Option<u64>,
     /// In the order of `presence_sync`.
     presences: Vec<Presence>,
-    /// The cursor of the next page; null: this is the last.
+    /// The `cursor` of the next page; null on the last page.
     next: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct MemberList {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Presence {
-    /// Whom it shows.
+    /// The user id.
     user_id: String,
     #[serde(flatten)]
     shown: ShownPresence,
@@ -59,7 +59,7 @@ struct Presence {
 pub(super) struct ShownPresence {
     /// As on a WebSocket.
     connection_id: String,
-    /// What it shows.
+    /// The state.
     state: StateJson,
     /// The claim `presence.info` of its token, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,11 +87,11 @@ struct Iso8601(String);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Wanted {
-    /// Whom it shows.
+    /// The user id.
     user_id: UserText,
-    /// What it shows.
+    /// The state.
     state: StateJson,
-    /// How long it stays, in milliseconds, unless it is put again.
+    /// How long the member stays without another PUT, in milliseconds.
     #[serde(deserialize_with = "body::whole")]
     #[schemars(range(min = MIN_TTL_MS, max = MAX_TTL_MS))]
     ttl_ms: u64,
@@ -101,9 +101,9 @@ pub(super) struct Wanted {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Put {
-    /// Its id on WebSockets. The same key keeps it.
+    /// Its id on WebSockets. It stays the same for the same key.
     connection_id: String,
-    /// Whether the member was not there before.
+    /// Whether the member is new.
     created: bool,
 }
 
@@ -159,7 +159,7 @@ pub(super) async fn put(
     let state = state.parse()?;
     let mut id = [0; 16];
     getrandom::fill(&mut id)
-        .map_err(|_| Problem::new(Code::Unavailable, "The system gives no randomness."))?;
+        .map_err(|_| Problem::new(Code::Unavailable, "The system gave no random bytes."))?;
     let (connection, ttl) = (ConnectionId::from_bytes(id), Duration::from_millis(ttl_ms));
     let member = PutMember { channel, key, user, state, ttl, connection };
     match backend.put_member(member).await? {
@@ -174,7 +174,7 @@ pub(super) fn about_put(operation: TransformOperation<'_>) -> TransformOperation
     operation
         .id("putMember")
         .tag("Members")
-        .summary("Show a member that has no connection: a bot, a device.")
+        .summary("Add or renew a member that has no connection, such as a bot or a device.")
         .description(
             "The same key renews the time and replaces the state. After `ttlMs` without that the \
              member leaves with `timeout`.",
@@ -197,7 +197,7 @@ pub(super) fn about_remove(operation: TransformOperation<'_>) -> TransformOperat
         .id("removeMember")
         .tag("Members")
         .summary("Remove a member that has no connection.")
-        .description("It leaves with `leave`.")
+        .description("The member leaves with `leave`.")
 }
 
 /// Where the next page of members begins.
@@ -303,8 +303,8 @@ impl OperationOutput for Put {
         let described =
             |description: &str| Described { description: description.into(), ..answer.clone() };
         let mut responses = vec![
-            (Some(200), described("The member was there, and has been renewed.")),
-            (Some(201), described("The member is new.")),
+            (Some(200), described("The member existed and was renewed.")),
+            (Some(201), described("The member was added.")),
         ];
         responses.extend(Problem::described(ctx, &[409]));
         responses

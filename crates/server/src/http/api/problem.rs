@@ -53,7 +53,12 @@ const CODES: [(Code, StatusCode, &str, &str); 12] = [
         "The name of a channel is invalid",
         "invalid_channel",
     ),
-    (Code::InvalidState, StatusCode::BAD_REQUEST, "The state is no JSON object", "invalid_state"),
+    (
+        Code::InvalidState,
+        StatusCode::BAD_REQUEST,
+        "The state is not a JSON object",
+        "invalid_state",
+    ),
     (Code::InvalidCursor, StatusCode::BAD_REQUEST, "The cursor is invalid", "invalid_cursor"),
     (Code::Unauthorized, StatusCode::UNAUTHORIZED, "A service key is needed", "unauthorized"),
     (Code::NotFound, StatusCode::NOT_FOUND, "There is nothing here", "not_found"),
@@ -66,7 +71,7 @@ const CODES: [(Code, StatusCode, &str, &str); 12] = [
     (
         Code::RequestTimeout,
         StatusCode::REQUEST_TIMEOUT,
-        "The body came too slowly",
+        "The body arrived too slowly",
         "request_timeout",
     ),
     (Code::MemberLimit, StatusCode::CONFLICT, "The channel is full", "member_limit"),

@@ -29,10 +29,10 @@ pub(super) struct NoParameters {}
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub(super) struct Paging {
-    /// How many are wanted at most.
+    /// The maximum number of items on a page.
     #[serde(default)]
     pub(super) limit: Limit,
-    /// `next` of the page before; without it the list begins.
+    /// `next` of the previous page; without it, the first page.
     #[schemars(with = "String")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,

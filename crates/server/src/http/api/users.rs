@@ -23,16 +23,16 @@ use crate::backend::{Backend, Page};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Whereabouts {
     user_id: String,
-    /// By name.
+    /// In the order of the names.
     channels: Vec<UserChannel>,
-    /// The cursor of the next page; null: this is the last.
+    /// The `cursor` of the next page; null on the last page.
     next: Option<String>,
 }
 
 /// What a user shows in a channel.
 #[derive(Debug, Serialize, JsonSchema)]
 struct UserChannel {
-    /// Its name, with `presence:`.
+    /// The name of the channel, with `presence:`.
     channel: String,
     /// One for each connection of the user that is a member.
     presences: Vec<ShownPresence>,
@@ -45,14 +45,14 @@ pub(super) struct UsersQuery {
     /// At most 1000.
     #[schemars(length(max = MAX_NAMES))]
     user_ids: Vec<UserText>,
-    /// Where; without it, in any channel.
+    /// The channel; without it, any channel.
     channel: Option<ChannelText>,
 }
 
 /// Those who are here.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Users {
-    /// In the order of the request; who is absent is left out.
+    /// The users who are members, in the order of the request.
     users: Vec<UserConnections>,
 }
 
@@ -88,8 +88,10 @@ pub(super) fn about_read(operation: TransformOperation<'_>) -> TransformOperatio
     operation
         .id("readUser")
         .tag("Users")
-        .summary("Read where a user is.")
-        .description("A user who is nowhere has no channels, which is no error.")
+        .summary("List the channels of which a user is a member.")
+        .description(
+            "A user who is a member of no channel has an empty list; that is not an error.",
+        )
 }
 
 pub(super) async fn query(
@@ -113,5 +115,5 @@ pub(super) fn about_query(operation: TransformOperation<'_>) -> TransformOperati
     operation
         .id("queryUsers")
         .tag("Users")
-        .summary("Read which of some users are here, in a channel or anywhere.")
+        .summary("Read which of several users are members of a channel, or of any channel.")
 }
