@@ -23,7 +23,7 @@ pub fn check(input: &[u8]) {
 
 fn says_the_same_again(message: ClientMessage) {
     match message {
-        ClientMessage::Track { channel, state } => {
+        ClientMessage::Track { channel, state, .. } => {
             name_is_stable(&channel);
             let text = state.as_str();
             assert!(text.len() <= State::MAX_BYTES, "no state is longer than may be");

@@ -201,6 +201,17 @@ pub fn track(channel: &ChannelName, state: &State) -> String {
     format!(r#"{{"type":"presence_join","channel":{channel},"state":{}}}"#, state.as_str())
 }
 
+/// The same with fields that end by themselves, each after so many milliseconds.
+pub fn track_expiring(channel: &ChannelName, state: &State, expire: &[(&str, u32)]) -> String {
+    let fields = expire.iter().map(|(name, ms)| format!("{}:{ms}", quoted(name)));
+    let fields: Vec<String> = fields.collect();
+    let (channel, state) = (quoted(&channel.to_string()), state.as_str());
+    let expire = fields.join(",");
+    format!(
+        r#"{{"type":"presence_join","channel":{channel},"state":{state},"expire":{{{expire}}}}}"#
+    )
+}
+
 /// `presence_leave`: end this connection's membership.
 pub fn untrack(channel: &ChannelName) -> String {
     of_channel("presence_leave", channel)

@@ -71,6 +71,13 @@ fn what_a_client_says_is_json_whatever_it_names() {
         ),
         (protocol::subscribe(&channel), json!({"type": "subscribe", "channel": wire})),
         (
+            protocol::track_expiring(&channel, &state, &[("a", 3000)]),
+            json!({
+                "type": "presence_join", "channel": wire, "state": {"a": "\"\\"},
+                "expire": {"a": 3000},
+            }),
+        ),
+        (
             protocol::subscribe_to_count(&channel),
             json!({"type": "subscribe", "channel": wire, "mode": "count"}),
         ),

@@ -2,7 +2,9 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use herenow_core::{Asker, Channel, Command, Decision, Flush, Instant, Owner, Peer, Put, Shard};
+use herenow_core::{
+    Asker, Channel, Command, Decision, Expire, Flush, Instant, Owner, Peer, Put, Shard,
+};
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 
 const CHANNEL: &str = "presence:bench";
@@ -49,7 +51,14 @@ fn put(member: u64, turn: u64) -> Command {
     let put = shown(member, turn);
     let connection = put.connection;
     let asker = Asker { peer: Peer(0), slot: 0, connection, generation: 0 };
-    Command::Put { channel: channel_name(), put, max_members: u32::MAX, asker, reference: None }
+    Command::Put {
+        channel: channel_name(),
+        put,
+        expire: Expire::Never,
+        max_members: u32::MAX,
+        asker,
+        reference: None,
+    }
 }
 
 fn shown(member: u64, turn: u64) -> Put {

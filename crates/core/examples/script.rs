@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Asker, Auth, ChannelSettings, Command, Context, CurrentPolicy, Flush, Input, Instant, Limits,
-    Owner, Patterns, Peer, Policy, Put, RateLimit, RequestId, Right, Ruling, Session, Shard,
-    Verification,
+    Asker, Auth, ChannelSettings, Command, Context, CurrentPolicy, Expire, Flush, Input, Instant,
+    Limits, Owner, Patterns, Peer, Policy, Put, RateLimit, RequestId, Right, Ruling, Session,
+    Shard, Verification,
 };
 use herenow_wire::{ChannelName, DefaultChannel, LeaveReason, State, UserId, decode};
 
@@ -147,7 +147,14 @@ fn commands() -> Vec<Command> {
                 let put = Put { connection, owner: Owner(0), user: user(slot).into(), state };
                 let (peer, slot) = (Peer(0), slot as u32);
                 let asker = Asker { peer, slot, connection, generation: 0 };
-                Command::Put { channel, put, max_members: u32::MAX, asker, reference: None }
+                Command::Put {
+                    channel,
+                    put,
+                    expire: Expire::Never,
+                    max_members: u32::MAX,
+                    asker,
+                    reference: None,
+                }
             }
             88..95 => {
                 let reason = LeaveReason::Leave;

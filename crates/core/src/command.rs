@@ -1,6 +1,6 @@
 //! The commands that a shard takes and the effects that it returns, as plain data.
 
-use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
+use herenow_wire::{ChannelName, ConnectionId, ExpiringFields, LeaveReason, Ref, State};
 
 use crate::audience::Audience;
 use crate::change::{Op, Owner, Snapshot};
@@ -60,6 +60,9 @@ pub enum Command {
         channel: ChannelName,
         /// Who and what.
         put: Put,
+        /// Which fields of the state end by themselves. The caller of the shard sees to that, and says
+        /// so with [`Command::Restate`].
+        expire: Expire,
         /// How many members the channel may hold.
         max_members: u32,
         /// Who wants to hear of it.
@@ -76,6 +79,16 @@ pub enum Command {
         put: Put,
         /// How many members the channel may hold.
         max_members: u32,
+    },
+    /// Fields of a member's state have ended: it shows this from here on, if it is there. Nobody has said
+    /// anything, so the channel counts as silent all the same.
+    Restate {
+        /// Where.
+        channel: ChannelName,
+        /// Whose.
+        connection: ConnectionId,
+        /// What.
+        state: State,
     },
     /// A member's connection has lost its socket: in a full channel it is the first to give way,
     /// until the connection is heard of again by a [`Command::Put`].
@@ -146,6 +159,7 @@ impl Command {
         match self {
             Command::Put { channel, .. }
             | Command::Keep { channel, .. }
+            | Command::Restate { channel, .. }
             | Command::Detach { channel, .. }
             | Command::Remove { channel, .. }
             | Command::Subscribe { channel, .. }
@@ -153,6 +167,18 @@ impl Command {
             | Command::Unsubscribe { channel, .. } => channel,
         }
     }
+}
+
+/// Which fields of a state end by themselves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Expire {
+    /// None.
+    #[default]
+    Never,
+    /// These, after their times.
+    After(Box<ExpiringFields>),
+    /// The state is said again for the client: what has not ended stays until its time is up.
+    AsBefore,
 }
 
 /// Whether the connection of a member has a socket.

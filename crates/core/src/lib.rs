@@ -33,7 +33,7 @@ pub use change::{Change, Member, Op, Owner, Snapshot};
 pub use channel::{Channel, Decision, ListPosition, Put};
 pub use collecting::COLLECT_FOR;
 pub use command::{
-    Asker, Command, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
+    Asker, Command, Effect, Expire, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
 pub use kicks::{Kicks, Target, TooManyKicks};
 pub use lease::{Due, Heard, Leases, SCAN_EVERY};

@@ -241,8 +241,8 @@ impl Session {
             ClientMessage::Unsubscribe { channel } => {
                 self.unsubscribe(channel, reference, context, out);
             }
-            ClientMessage::Track { channel, state } => {
-                self.track(Join { channel, state, reference }, context, out);
+            ClientMessage::Track { channel, state, expire } => {
+                self.track(Join { channel, state, expire, reference }, context, out);
             }
             ClientMessage::Untrack { channel } => {
                 if let Some(subscription) = self.subscription(&channel)

@@ -5,6 +5,7 @@
 mod contents;
 mod leaving;
 mod rebuild;
+mod restate;
 
 use std::collections::BTreeMap;
 
@@ -147,7 +148,7 @@ impl Shard {
     /// Takes in one fact.
     pub fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         match command {
-            Command::Put { channel, put, max_members, asker, reference } => {
+            Command::Put { channel, put, max_members, asker, reference, .. } => {
                 let wanted = Wanted { put, max_members, connectivity: Connectivity::Connected };
                 let result = self.put(&channel, wanted, now, out);
                 if result != PutResult::Done || reference.is_some() {
@@ -157,6 +158,9 @@ impl Shard {
             Command::Keep { channel, put, max_members } => {
                 let wanted = Wanted { put, max_members, connectivity: Connectivity::Detached };
                 self.put(&channel, wanted, now, out);
+            }
+            Command::Restate { channel, connection, state } => {
+                self.restate(&channel, connection, state, out);
             }
             Command::Detach { channel, connection, owner } => {
                 self.detach(&channel, connection, owner);

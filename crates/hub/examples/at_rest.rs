@@ -6,8 +6,8 @@ use std::mem::size_of;
 
 use counting::{Counting, count};
 use herenow_core::{
-    Asker, Auth, Command, Flush, Instant, Member, Owner, Patterns, Peer, Policy, Put, Session,
-    Shard, Subscriber, UserIndex,
+    Asker, Auth, Command, Expire, Flush, Instant, Member, Owner, Patterns, Peer, Policy, Put,
+    Session, Shard, Subscriber, UserIndex,
 };
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 use one_hub::{OneHub, masked, settings, track};
@@ -97,7 +97,14 @@ fn of_members(user_index: UserIndex) -> f64 {
         let asker = Asker { peer: Peer(0), slot: 0, connection, generation: 0 };
         let channel = channel.clone();
         let max_members = u32::MAX;
-        let command = Command::Put { channel, put, max_members, asker, reference: None };
+        let command = Command::Put {
+            channel,
+            put,
+            expire: Expire::Never,
+            max_members,
+            asker,
+            reference: None,
+        };
         shard.handle(command, Instant::default(), &mut effects);
         effects.clear();
     }

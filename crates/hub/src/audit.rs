@@ -64,6 +64,8 @@ pub struct Holdings {
     pub postponed: usize,
     /// What is kept of counts: channels, what is due, and sockets that are told later.
     pub counts: usize,
+    /// Members with fields that end by themselves.
+    pub expiring: usize,
     /// Subscribers that are still to be written to, of the deliveries of which some is written.
     pub recipients: usize,
     /// Connections that hold a large piece, or wait for room to begin one.
@@ -139,6 +141,7 @@ impl Hub {
             due: self.shards.due(),
             postponed: self.deliveries.postponed(),
             recipients: self.deliveries.recipients(),
+            expiring: self.expiring.len(),
             counts: self.counts.len(),
             large_pieces: self.held.len(),
             replied: self.replies.len(),

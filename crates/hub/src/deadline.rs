@@ -19,6 +19,8 @@ pub(crate) enum Deadline {
     Session,
     /// When to take the next member away whose grace is over.
     Grace,
+    /// When to take the next field out of a member's state.
+    Field,
     /// When to look everything over: leases, the far deadlines of sessions, sockets that linger,
     /// the leases of channels, reviews, and the deadlines of shards.
     Scan,
@@ -36,9 +38,10 @@ pub(crate) enum Deadline {
 pub(crate) type NearDeadlines = BinaryHeap<Reverse<(Instant, u32)>>;
 
 impl Deadline {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Session,
         Self::Grace,
+        Self::Field,
         Self::Scan,
         Self::SnapshotRequest,
         Self::Flush,
@@ -54,6 +57,7 @@ impl Hub {
         match deadline {
             Deadline::Session => self.near_deadlines.peek().map_or(Instant::NEVER, |next| next.0.0),
             Deadline::Grace => self.detached.poll_timeout(),
+            Deadline::Field => self.expiring.poll_timeout(),
             Deadline::Scan => self.leases.poll_timeout(),
             Deadline::SnapshotRequest => self.snapshot_requests.poll_timeout(),
             Deadline::Flush => self.shards.poll_timeout(),
@@ -73,6 +77,7 @@ impl<I: Io> Work<'_, I> {
         match deadline {
             Deadline::Session => self.handle_near_deadlines(),
             Deadline::Grace => self.end_graces(),
+            Deadline::Field => self.end_fields(),
             Deadline::Scan => self.scan(),
             // These have a place of their own in the turn, after all that may change a channel or
             // wake a request; the shell asks `Hub::has_ended`.

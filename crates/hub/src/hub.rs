@@ -20,6 +20,7 @@ use crate::deadline::NearDeadlines;
 use crate::deliver::{Deliveries, Scratch};
 use crate::detached::DetachedSessions;
 use crate::detached_users::DetachedUsers;
+use crate::expiring::Expiring;
 use crate::held::Held;
 use crate::histogram::Histogram;
 use crate::history::History;
@@ -116,6 +117,8 @@ pub struct Hub {
     pub(crate) shards: Shards,
     /// Members that have no connection.
     pub(crate) keyed_members: KeyedMembers,
+    /// Fields of members that end by themselves.
+    pub(crate) expiring: Expiring,
     /// What is told of channels that are followed from outside.
     pub(crate) announcements: Announcements,
     /// What backends have asked.
@@ -162,6 +165,7 @@ impl Hub {
             shutdown_deadline: None,
             shards: Shards::new(&config, now),
             keyed_members: KeyedMembers::default(),
+            expiring: Expiring::default(),
             announcements: Announcements::default(),
             requests: Requests::default(),
             history: match config.remembers {

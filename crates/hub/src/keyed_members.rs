@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Asker, Command, Effect, Instant, Put, PutResult};
+use herenow_core::{Asker, Command, Effect, Expire, Instant, Put, PutResult};
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
 
 use crate::api::Io;
@@ -181,7 +181,14 @@ impl<I: Io> Work<'_, I> {
         let (peer, connection) = (self.hub.config.me, put.connection);
         let asker = Asker { peer, slot: NO_SLOT, connection, generation: 0 };
         let channel = channel.clone();
-        self.command(Command::Put { channel, put, max_members, asker, reference: None });
+        self.command(Command::Put {
+            channel,
+            put,
+            expire: Expire::Never,
+            max_members,
+            asker,
+            reference: None,
+        });
         // A put without a `ref` is answered only where it was refused.
         let answers = self.hub.shard_effects.iter();
         let mut results = answers.filter_map(|effect| match effect {

@@ -1,6 +1,6 @@
 //! When a channel's map is lost: telling the sockets that use it, and saying what this hub knows.
 
-use herenow_core::{Asker, Command, Input, Put, Session};
+use herenow_core::{Asker, Command, Expire, Input, Put, Session};
 use herenow_wire::ChannelName;
 use herenow_wire::encode::Reply;
 
@@ -108,7 +108,14 @@ impl<I: Io> Work<'_, I> {
             let (peer, connection) = (self.hub.config.me, put.connection);
             let asker = Asker { peer, slot: NO_SLOT, connection, generation: 0 };
             let channel = channel.clone();
-            self.command(Command::Put { channel, put, max_members, asker, reference: None });
+            self.command(Command::Put {
+                channel,
+                put,
+                expire: Expire::Never,
+                max_members,
+                asker,
+                reference: None,
+            });
         }
         for put in detached {
             let channel = channel.clone();

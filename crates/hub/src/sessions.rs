@@ -146,11 +146,11 @@ impl<I: Io> Work<'_, I> {
             SessionEffect::Count { channel } => self.count(slot, channel),
             SessionEffect::RequestSnapshot { channel } => self.request_again(slot, channel),
             SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
-            SessionEffect::Put { channel, state, user, reference, settings } => {
+            SessionEffect::Put { channel, state, expire, user, reference, settings } => {
                 let put = Put { connection, owner: OWNER, user, state };
                 self.watch_lease(slot, settings.presence_ttl());
                 let max_members = settings.max_members;
-                self.command(Command::Put { channel, put, max_members, asker, reference });
+                self.command(Command::Put { channel, put, expire, max_members, asker, reference });
             }
             SessionEffect::Remove { channel, reason } => {
                 self.note_leave(asker, &channel, reason);
@@ -273,8 +273,9 @@ impl<I: Io> Work<'_, I> {
     }
 
     /// A command to a shard that is here.
-    pub(crate) fn handle_command(&mut self, command: Command) {
+    pub(crate) fn handle_command(&mut self, mut command: Command) {
         self.note_command(&command);
+        self.note_expiring(&mut command);
         self.hub.shards.handle(command, self.now, &mut self.hub.shard_effects);
     }
 

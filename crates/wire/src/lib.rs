@@ -6,6 +6,7 @@
 mod canonical;
 mod code;
 pub mod encode;
+mod expire;
 pub mod frame;
 mod ids;
 mod json;
@@ -16,6 +17,7 @@ mod text;
 mod user;
 
 pub use code::{CloseCode, ErrorCode, LeaveReason};
+pub use expire::{ExpiringField, ExpiringFields, FieldName};
 pub use ids::{ChannelError, ChannelName, ConnectionId, Ref, SHARDS, UserId, UserIdError};
 pub use json::JsonError;
 pub use message::{ClientMessage, DefaultChannel, Incoming, Mode, Refusal, decode};

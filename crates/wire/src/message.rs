@@ -2,12 +2,13 @@
 //! refusal that says what would be right.
 //!
 //! Decides about size and shape alone. Whether a message is allowed, and what it causes, is not
-//! known here. The order of the checks is fixed: JSON, object, `ref`, `type`, channel, mode, state.
+//! known here. The order of the checks is fixed: JSON, object, `ref`, `type`, channel, mode, state, expire.
 
 use std::borrow::Cow;
 
 use crate::canonical::{push_number, push_text};
 use crate::code::ErrorCode;
+use crate::expire::{ExpireError, ExpiringField, ExpiringFields, read_expire};
 use crate::ids::{ChannelError, ChannelName, Ref};
 use crate::json::{JsonError, Reader, Skip, Value};
 use crate::state::{State, StateError, compact_object};
@@ -50,6 +51,8 @@ pub enum ClientMessage {
         channel: ChannelName,
         /// The whole new state.
         state: State,
+        /// Which fields of it end by themselves, if any do.
+        expire: Option<Box<ExpiringFields>>,
     },
     /// Remove the connection's member.
     Untrack {
@@ -151,6 +154,7 @@ struct Fields<'a> {
     mode: Option<Value<'a>>,
     /// The compact form, where it is an object.
     state: Option<String>,
+    expire: Option<Result<Vec<ExpiringField>, ExpireError>>,
 }
 
 impl<'a> Fields<'a> {
@@ -173,6 +177,10 @@ impl<'a> Fields<'a> {
                 Some("mode") => &mut fields.mode,
                 Some("state") => {
                     fields.state = compact_object(reader)?;
+                    return Ok(());
+                }
+                Some("expire") => {
+                    fields.expire = Some(read_expire(reader)?);
                     return Ok(());
                 }
                 _ => {
@@ -230,7 +238,7 @@ impl<'a> Fields<'a> {
             Some("presence_join" | "presence_track" | "presence_update") => {
                 let channel = self.to_channel(default_channel)?;
                 return match self.into_state() {
-                    Ok(state) => Ok(ClientMessage::Track { channel, state }),
+                    Ok((state, expire)) => Ok(ClientMessage::Track { channel, state, expire }),
                     Err(refusal) => Err(Refusal { channel: Some(channel), ..refusal }),
                 };
             }
@@ -265,16 +273,24 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn into_state(self) -> Result<State, Refusal> {
+    fn into_state(self) -> Result<(State, Option<Box<ExpiringFields>>), Refusal> {
         let compact = self.state.ok_or(StateError::NotAnObject);
-        compact.and_then(|compact| State::from_compact(&compact)).map_err(|error| {
+        let state = compact.and_then(|compact| State::from_compact(&compact)).map_err(|error| {
             let code = match error {
                 StateError::NotJson(_) => ErrorCode::InvalidJson,
                 StateError::NotAnObject => ErrorCode::InvalidState,
                 StateError::TooLarge { .. } => ErrorCode::StateTooLarge,
             };
             Refusal::new(code, error.sentence())
-        })
+        })?;
+        let expire = match self.expire {
+            None => None,
+            Some(Ok(named)) => ExpiringFields::of(named, &state),
+            Some(Err(ExpireError)) => {
+                return Err(Refusal::new(ErrorCode::InvalidMessage, ExpireError::SENTENCE));
+            }
+        };
+        Ok((state, expire))
     }
 }
 

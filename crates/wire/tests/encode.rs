@@ -304,6 +304,6 @@ proptest! {
         // What the server says of a member, a client could say again word for word.
         let mut heard = Vec::new();
         decode(text(&out), &DefaultChannel::None, &mut heard);
-        prop_assert_eq!(heard.remove(0).unwrap().message, ClientMessage::Track { channel, state });
+        prop_assert_eq!(heard.remove(0).unwrap().message, ClientMessage::Track { channel, state, expire: None });
     }
 }

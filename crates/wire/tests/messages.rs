@@ -47,9 +47,18 @@ fn every_message_and_every_alias_is_understood() {
     for (kind, expected) in [
         ("subscribe", ClientMessage::Subscribe { channel: channel(), mode: Mode::List }),
         ("unsubscribe", ClientMessage::Unsubscribe { channel: channel() }),
-        ("presence_join", ClientMessage::Track { channel: channel(), state: state() }),
-        ("presence_track", ClientMessage::Track { channel: channel(), state: state() }),
-        ("presence_update", ClientMessage::Track { channel: channel(), state: state() }),
+        (
+            "presence_join",
+            ClientMessage::Track { channel: channel(), state: state(), expire: None },
+        ),
+        (
+            "presence_track",
+            ClientMessage::Track { channel: channel(), state: state(), expire: None },
+        ),
+        (
+            "presence_update",
+            ClientMessage::Track { channel: channel(), state: state(), expire: None },
+        ),
         ("presence_leave", ClientMessage::Untrack { channel: channel() }),
         ("presence_untrack", ClientMessage::Untrack { channel: channel() }),
         ("presence_sync", ClientMessage::Sync { channel: channel() }),
@@ -61,6 +70,50 @@ fn every_message_and_every_alias_is_understood() {
         );
         assert_eq!(message(&text), expected, "{kind}");
     }
+}
+
+// P4.23
+#[test]
+fn expire_names_up_to_eight_fields_with_a_second_to_an_hour_each() {
+    let with = |state: &str, expire: &str| {
+        read(&format!(
+            r#"{{"type":"presence_update","expire":{expire},"channel":"presence:lobby","state":{state}}}"#
+        ))
+    };
+    let fields = |expire: &str| match with(r#"{"a":1,"b":2}"#, expire).expect(expire).message {
+        ClientMessage::Track { expire, .. } => expire,
+        other => panic!("{other:?}"),
+    };
+    let both = fields(r#"{"a":1000,"\u0062":3.6e6}"#).expect("the state has both");
+    let times: Vec<u32> = both.fields().iter().map(|field| field.after_ms).collect();
+    assert_eq!((times, both.rest().as_str()), (vec![1000, 3_600_000], "{}"));
+    let known = fields(r#"{"c":1000,"b":2000}"#).expect("the state has one");
+    assert_eq!((known.fields().len(), known.rest().as_str()), (1, r#"{"a":1}"#));
+    for none in ["{}", r#"{"c":1000}"#] {
+        assert_eq!(fields(none), None, "{none}");
+    }
+    let many = |count: u32| {
+        let fields: Vec<String> = (0..count).map(|n| format!(r#""f{n}":1000"#)).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    assert_eq!(fields(&many(8)), None, "eight may be named");
+    let nine = many(9);
+    let bad = [
+        "1",
+        "null",
+        "[]",
+        r#"{"a":999}"#,
+        r#"{"a":3600001}"#,
+        r#"{"a":1000.5}"#,
+        r#"{"a":"1000"}"#,
+    ];
+    for expire in bad.into_iter().chain([&*nine]) {
+        let refusal = with("{}", expire).expect_err(expire);
+        assert_eq!(refusal.code, ErrorCode::InvalidMessage, "{expire}");
+        assert_eq!(refusal.channel, Some(lobby()));
+    }
+    // The state is looked at first.
+    assert_eq!(with("1", "1").expect_err("no state").code, ErrorCode::InvalidState);
 }
 
 // P4.22
@@ -84,8 +137,11 @@ fn the_mode_of_a_subscription_is_count_or_left_out() {
 
 #[test]
 fn fields_come_in_any_order_with_blanks_escapes_and_repetitions_the_last_of_which_counts() {
-    let expected =
-        ClientMessage::Track { channel: lobby(), state: State::parse(r#"{"a":2}"#).unwrap() };
+    let expected = ClientMessage::Track {
+        channel: lobby(),
+        state: State::parse(r#"{"a":2}"#).unwrap(),
+        expire: None,
+    };
     for text in [
         r#"{"state":{"a":2},"channel":"presence:lobby","type":"presence_join"}"#,
         " {\t\"type\" :\r\n\"presence_join\" , \"channel\":\"presence:lobby\",\"state\" : { \"a\" : 2 } } ",

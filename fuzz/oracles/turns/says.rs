@@ -42,8 +42,9 @@ pub fn frame(says: Says) -> Vec<u8> {
         Says::Unsubscribe(channel) => (0x81, of("unsubscribe", channel)),
         Says::Track(channel, n) => {
             let (channel, padding) = (name(channel), "x".repeat(usize::from(n)));
+            let expire = if n % 4 == 0 { r#","expire":{"n":1500}"# } else { "" };
             let json = format!(
-                r#"{{"type":"presence_join","channel":"{channel}","state":{{"n":"{padding}"}}}}"#
+                r#"{{"type":"presence_join","channel":"{channel}","state":{{"n":"{padding}"}}{expire}}}"#
             );
             (0x81, json)
         }

@@ -2,13 +2,14 @@
 //! kept as `Pending` and goes on where it stopped when the decision comes.
 
 use herenow_wire::encode::Reply;
-use herenow_wire::{ChannelName, ErrorCode, LeaveReason, Mode, Ref, State};
+use herenow_wire::{ChannelName, ErrorCode, ExpiringFields, LeaveReason, Mode, Ref, State};
 
 use super::authentication::Verified;
 use super::input::{Context, Question, Right, Ruling, SessionEffect};
 use super::stage::Stage;
 use super::waiting::Join;
 use super::{Session, Subscription, fail, kick};
+use crate::command::Expire;
 use crate::time::Instant;
 
 /// A request that waits for a decision or for the verification of a token. The channel comes back with the decision, as the loop
@@ -20,9 +21,9 @@ pub(super) enum Pending {
     /// May it subscribe?
     Subscribe { mode: Mode, reference: Option<Ref> },
     /// May it subscribe, in order to track?
-    SubscribeToTrack { state: State, reference: Option<Ref> },
+    SubscribeToTrack { state: State, expire: Option<Box<ExpiringFields>>, reference: Option<Ref> },
     /// May it track?
-    Track { state: State, reference: Option<Ref> },
+    Track { state: State, expire: Option<Box<ExpiringFields>>, reference: Option<Ref> },
     /// Is the session that it claims still there?
     TakeOver { verified: Verified, reference: Option<Ref> },
     /// May it keep what it has?
@@ -121,17 +122,17 @@ impl Session {
         match self.subscription(&join.channel).map(|subscription| subscription.may_track) {
             Some(true) => self.show(join, context, out),
             Some(false) => {
-                let Join { channel, state, reference } = join;
+                let Join { channel, state, expire, reference } = join;
                 self.ask(&channel, Right::Track, out);
-                self.await_decision(Pending::Track { state, reference });
+                self.await_decision(Pending::Track { state, expire, reference });
             }
             None if self.subscriptions.len() >= context.limits.max_channels => {
                 channel_limit(join.channel, join.reference, context, out);
             }
             None => {
-                let Join { channel, state, reference } = join;
+                let Join { channel, state, expire, reference } = join;
                 self.ask(&channel, Right::Subscribe, out);
-                self.await_decision(Pending::SubscribeToTrack { state, reference });
+                self.await_decision(Pending::SubscribeToTrack { state, expire, reference });
             }
         }
     }
@@ -164,16 +165,16 @@ impl Session {
                 }
                 refused => self.refuse(channel, refused, reference, out),
             },
-            Pending::SubscribeToTrack { state, reference } => match ruling {
+            Pending::SubscribeToTrack { state, expire, reference } => match ruling {
                 Ruling::Granted => {
                     self.ask(&channel, Right::Track, out);
-                    self.await_decision(Pending::Track { state, reference });
+                    self.await_decision(Pending::Track { state, expire, reference });
                 }
                 refused => self.refuse(channel, refused, reference, out),
             },
-            Pending::Track { state, reference } => match ruling {
+            Pending::Track { state, expire, reference } => match ruling {
                 Ruling::Granted => {
-                    self.track_granted(Join { channel, state, reference }, context, out);
+                    self.track_granted(Join { channel, state, expire, reference }, context, out);
                 }
                 refused => self.refuse(channel, refused, reference, out),
             },
@@ -304,13 +305,16 @@ impl Session {
     }
 
     fn show(&mut self, join: Join, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
-        let Join { channel, state, reference } = join;
+        let Join { channel, state, expire, reference } = join;
         let Some(user) = self.auth().map(|auth| auth.user.clone()) else { return };
         let Some(subscription) = self.subscription(&channel) else { return };
-        subscription.state = Some(state.clone());
+        // What is said again later must not bring back what has ended by then.
+        let kept = expire.as_ref().map_or(&state, |expire| expire.rest());
+        subscription.state = Some(kept.clone());
         subscription.is_tracking = true;
         let settings = subscription.settings(context.policy);
-        out.push(SessionEffect::Put { channel, state, user, reference, settings });
+        let expire = expire.map_or(Expire::Never, Expire::After);
+        out.push(SessionEffect::Put { channel, state, expire, user, reference, settings });
     }
 
     /// The subscription to `channel`, made where there is none.

@@ -22,10 +22,10 @@ impl Session {
         let is_within = self.rate.take(context.limits.rate, context.now);
         match input {
             Input::Message(Incoming {
-                message: ClientMessage::Track { channel, state },
+                message: ClientMessage::Track { channel, state, expire },
                 reference,
             }) if !is_within || self.must_hold(&channel, context) => {
-                self.hold(Join { channel, state, reference }, context, out);
+                self.hold(Join { channel, state, expire, reference }, context, out);
             }
             Input::Message(Incoming {
                 message:

@@ -11,7 +11,7 @@ use herenow_wire::{
 use super::Session;
 use super::resume::Claim;
 use crate::auth::Auth;
-use crate::command::{Asker, PutResult};
+use crate::command::{Asker, Expire, PutResult};
 use crate::policy::{ChannelSettings, CurrentPolicy};
 use crate::rate::RateLimit;
 use crate::time::Instant;
@@ -230,6 +230,8 @@ pub enum SessionEffect {
         channel: ChannelName,
         /// What.
         state: State,
+        /// Which fields of it end by themselves.
+        expire: Expire,
         /// For whom.
         user: User,
         /// Comes back with the answer.

@@ -10,7 +10,7 @@ use super::access::Pending;
 use super::authentication::Verified;
 use super::stage::{Graces, Stage};
 use super::{Context, Session, SessionEffect};
-use crate::command::{Asker, Peer};
+use crate::command::{Asker, Expire, Peer};
 use crate::policy::Row;
 use crate::time::Instant;
 
@@ -149,7 +149,8 @@ impl Session {
         if let (true, Some(state)) = (subscription.is_tracking, subscription.state.clone()) {
             let channel = subscription.channel.clone();
             let settings = subscription.settings(context.policy);
-            out.push(SessionEffect::Put { channel, state, user, reference: None, settings });
+            let (expire, reference) = (Expire::AsBefore, None);
+            out.push(SessionEffect::Put { channel, state, expire, user, reference, settings });
         }
     }
 

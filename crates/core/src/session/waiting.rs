@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::mem::size_of;
 
-use herenow_wire::{ChannelName, ClientMessage, Incoming, Ref, State};
+use herenow_wire::{ChannelName, ClientMessage, ExpiringFields, Incoming, Ref, State};
 
 use super::access::{Cause, Pending};
 use super::input::Input;
@@ -30,6 +30,7 @@ pub(super) struct Waiting {
 pub(super) struct Join {
     pub(super) channel: ChannelName,
     pub(super) state: State,
+    pub(super) expire: Option<Box<ExpiringFields>>,
     pub(super) reference: Option<Ref>,
 }
 
@@ -211,8 +212,8 @@ impl Waiting {
     pub(super) fn release_join(&mut self) -> Option<Input> {
         let held = self.held.pop_front()?;
         self.bytes -= bytes_of_join(&held);
-        let Join { channel, state, reference } = held;
-        let message = ClientMessage::Track { channel, state };
+        let Join { channel, state, expire, reference } = held;
+        let message = ClientMessage::Track { channel, state, expire };
         let input = Input::Message(Incoming { message, reference });
         if !self.is_deciding() {
             return Some(input);
@@ -271,7 +272,9 @@ fn bytes_of(input: &Input) -> usize {
         Input::Message(Incoming { message, reference }) => {
             let own = match message {
                 ClientMessage::Auth { token, resume } => text(token) + text(resume),
-                ClientMessage::Track { state, .. } => text_bytes(state.as_str()),
+                ClientMessage::Track { state, expire, .. } => {
+                    text_bytes(state.as_str()) + expire_bytes(expire)
+                }
                 _ => 0,
             };
             let channel = channel_of(message).map_or(0, |channel| text_bytes(channel.as_str()));
@@ -288,9 +291,13 @@ fn bytes_of(input: &Input) -> usize {
     ITEM_BYTES + texts
 }
 
-fn bytes_of_join(Join { channel, state, reference }: &Join) -> usize {
-    let texts = text_bytes(channel.as_str()) + text_bytes(state.as_str());
+fn bytes_of_join(Join { channel, state, expire, reference }: &Join) -> usize {
+    let texts = text_bytes(channel.as_str()) + text_bytes(state.as_str()) + expire_bytes(expire);
     ITEM_BYTES + texts + reference_bytes(reference)
+}
+
+fn expire_bytes(expire: &Option<Box<ExpiringFields>>) -> usize {
+    expire.as_ref().map_or(0, |expire| expire.bytes())
 }
 
 fn bytes_of_pending(pending: &Pending) -> usize {
@@ -298,8 +305,9 @@ fn bytes_of_pending(pending: &Pending) -> usize {
         Pending::Verification { reference, .. } | Pending::Subscribe { reference, .. } => {
             reference_bytes(reference)
         }
-        Pending::SubscribeToTrack { state, reference } | Pending::Track { state, reference } => {
-            text_bytes(state.as_str()) + reference_bytes(reference)
+        Pending::SubscribeToTrack { state, expire, reference }
+        | Pending::Track { state, expire, reference } => {
+            expire_bytes(expire) + text_bytes(state.as_str()) + reference_bytes(reference)
         }
         Pending::TakeOver { verified, reference } => {
             let Auth { user, claims, .. } = &verified.auth;

@@ -156,7 +156,7 @@ fn message(word: Word, n: u32) -> Option<Input> {
     let message = match word {
         Word::Track(channel) => {
             let state = State::parse(&format!(r#"{{"n":{n}}}"#)).expect("a valid state");
-            ClientMessage::Track { channel: name(channel), state }
+            ClientMessage::Track { channel: name(channel), state, expire: None }
         }
         Word::Untrack(channel) => ClientMessage::Untrack { channel: name(channel) },
         Word::Ping => ClientMessage::Ping,

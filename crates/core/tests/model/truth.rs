@@ -63,7 +63,10 @@ impl Truth {
                 true
             }
             Command::Remove { channel, connection, .. } => self.was_here(channel, *connection),
-            Command::Keep { .. } | Command::Detach { .. } | Command::Unsubscribe { .. } => false,
+            Command::Keep { .. }
+            | Command::Restate { .. }
+            | Command::Detach { .. }
+            | Command::Unsubscribe { .. } => false,
         };
         if speaks_of_the_map {
             self.wake(command.channel(), now);

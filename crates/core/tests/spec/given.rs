@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Asker, Auth, AuthRefusal, ChannelSettings, Claim, Command, Input, Instant, Limits, Overrides,
-    Owner, Pattern, Patterns, Peer, Policy, Put, PutResult, RateLimit, RequestId, Ruling,
-    Verification,
+    Asker, Auth, AuthRefusal, ChannelSettings, Claim, Command, Expire, Input, Instant, Limits,
+    Overrides, Owner, Pattern, Patterns, Peer, Policy, Put, PutResult, RateLimit, RequestId,
+    Ruling, Verification,
 };
 use herenow_wire::{
     ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Incoming, Info,
@@ -62,7 +62,17 @@ pub fn unsubscribe(name: &str) -> Input {
 }
 
 pub fn track(name: &str, json: &str) -> Input {
-    say(ClientMessage::Track { channel: channel(name), state: state(json) })
+    say(ClientMessage::Track { channel: channel(name), state: state(json), expire: None })
+}
+
+/// Tracks a state with fields that end.
+pub fn expiring(name: &str, json: &str, expire: &str) -> Input {
+    let mut out = Vec::new();
+    let text = format!(
+        r#"{{"type":"presence_join","channel":"presence:{name}","state":{json},"expire":{expire}}}"#
+    );
+    decode(&text, &DefaultChannel::None, &mut out);
+    Input::Message(out.remove(0).expect("a good message"))
 }
 
 pub fn untrack(name: &str) -> Input {
@@ -250,12 +260,26 @@ pub fn put(name: &str, letter: char, json: &str) -> Command {
 pub fn put_with_ref(name: &str, put: Put, json: &str) -> Command {
     let asker = Asker { connection: put.connection, ..asker('?') };
     let reference = Some(reference(json));
-    Command::Put { channel: channel(name), put, max_members: ROOMY, asker, reference }
+    Command::Put {
+        channel: channel(name),
+        put,
+        expire: Expire::Never,
+        max_members: ROOMY,
+        asker,
+        reference,
+    }
 }
 
 pub fn put_among(name: &str, put: Put, max_members: u32) -> Command {
     let asker = Asker { connection: put.connection, ..asker('?') };
-    Command::Put { channel: channel(name), put, max_members, asker, reference: None }
+    Command::Put {
+        channel: channel(name),
+        put,
+        expire: Expire::Never,
+        max_members,
+        asker,
+        reference: None,
+    }
 }
 
 pub fn remove(name: &str, letter: char, reason: LeaveReason) -> Command {

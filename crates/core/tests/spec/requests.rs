@@ -4,8 +4,8 @@ use herenow_core::{Input, PutResult};
 use herenow_wire::{DefaultChannel, decode};
 
 use crate::given::{
-    answered, channel, count, denied, granted, limits, nonsense, ping, state, subscribe, sync,
-    track, unavailable, unsubscribe, untrack, with_ref,
+    answered, channel, count, denied, expiring, granted, limits, nonsense, ping, state, subscribe,
+    sync, track, unavailable, unsubscribe, untrack, with_ref,
 };
 use crate::told::Talk;
 
@@ -25,6 +25,19 @@ fn subscribe_twice_is_answered_asks_no_rule_and_adds_nothing() {
     talk.gives(1, again, &["subscribed lobby ref 2", "request snapshot lobby"]);
     talk.gives(2, unsubscribe("lobby"), &["unlisten lobby", "unsubscribed lobby"]);
     talk.gives(3, unsubscribe("lobby"), &["error NOT_SUBSCRIBED lobby"]);
+}
+
+// P4.23
+#[test]
+fn a_field_that_ends_goes_to_the_shard_with_its_time_and_is_not_said_again() {
+    let mut talk = Talk::tracking();
+    talk.gives(
+        1,
+        expiring("lobby", r#"{"a":1,"b":2}"#, r#"{"b":1000}"#),
+        &[r#"put lobby {"a":1,"b":2} then {"a":1} as jane"#],
+    );
+    let kept = talk.session.subscriptions().next().and_then(|(_, state)| state.cloned());
+    assert_eq!(kept, Some(state(r#"{"a":1}"#)), "what may be said again");
 }
 
 // P4.22

@@ -2,8 +2,8 @@
 //! wording of error messages, of which only that there is one.
 
 use herenow_core::{
-    Command, Context, CurrentPolicy, Effect, Flush, Input, Instant, Limits, Member, Op, Peer,
-    PutResult, Question, Right, Session, SessionEffect, Shard, Snapshot, SnapshotFor,
+    Command, Context, CurrentPolicy, Effect, Expire, Flush, Input, Instant, Limits, Member, Op,
+    Peer, PutResult, Question, Right, Session, SessionEffect, Shard, Snapshot, SnapshotFor,
 };
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
@@ -222,11 +222,15 @@ pub fn line_of(effect: SessionEffect) -> String {
             format!("request snapshot {}", channel.as_str())
         }
         SessionEffect::Unlisten { channel } => format!("unlisten {}", channel.as_str()),
-        SessionEffect::Put { channel, state, user, reference, .. } => {
+        SessionEffect::Put { channel, state, expire, user, reference, .. } => {
             let suffix = suffix(reference.as_ref());
             let info = user.info().map_or_else(String::new, |info| format!(" {}", info.as_str()));
             let user = user.id();
-            format!("put {} {} as {user}{info}{suffix}", channel.as_str(), state.as_str())
+            let after = match expire {
+                Expire::After(fields) => format!(" then {}", fields.rest().as_str()),
+                Expire::Never | Expire::AsBefore => String::new(),
+            };
+            format!("put {} {}{after} as {user}{info}{suffix}", channel.as_str(), state.as_str())
         }
         SessionEffect::Remove { channel, reason } => {
             format!("remove {} {}", channel.as_str(), reason.as_str())

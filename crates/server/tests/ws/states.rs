@@ -77,6 +77,23 @@ async fn the_size_is_that_of_the_servers_own_json_however_it_was_escaped() {
     }
 }
 
+// P4.23
+#[tokio::test]
+async fn a_field_with_a_time_ends_by_itself() {
+    let server = Server::start();
+    let (mut watcher, _) = server.watch("ann").await;
+    let mut jane = server.sign_in("jane").await;
+    let join = json!({
+        "type": "presence_join", "channel": GAME, "state": {"a": 1, "typing": true},
+        "expire": {"typing": 1000},
+    });
+    jane.send(join).await;
+    assert_eq!(watcher.next_message().await["state"], json!({"a": 1, "typing": true}));
+    let ended = watcher.next_message().await;
+    assert_eq!((&ended["type"], &ended["state"]), (&json!("presence_update"), &json!({"a": 1})));
+    assert_eq!(ended["userId"], "jane");
+}
+
 #[tokio::test]
 async fn blanks_between_tokens_do_not_count() {
     let server = Server::start();

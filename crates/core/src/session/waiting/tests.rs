@@ -14,6 +14,7 @@ fn message(json: &str) -> Input {
 
 fn held(name: &str, state: &str) -> Join {
     Join {
+        expire: None,
         channel: ChannelName::parse(&format!("presence:{name}")).expect("a valid name"),
         state: State::parse(state).expect("a valid state"),
         reference: None,
@@ -86,7 +87,7 @@ fn every_kind_counts_with_its_texts() {
     waiting.take_pending(|_| true);
     before = waiting.bytes;
     let state = State::parse(&format!(r#"{{"n":"{padding}"}}"#)).expect("a valid state");
-    waiting.await_decision(Pending::Track { state, reference: None });
+    waiting.await_decision(Pending::Track { state, expire: None, reference: None });
     assert!(waiting.bytes >= before + 200, "the request in flight");
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use herenow_core::{
-    Asker, Audience, Command, Flush, Instant, Owner, Peer, Put, Shard, SnapshotFor,
+    Asker, Audience, Command, Expire, Flush, Instant, Owner, Peer, Put, Shard, SnapshotFor,
 };
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
 
@@ -264,7 +264,17 @@ impl World {
         let put = Put { connection, owner: OWNER, user: user.into(), state };
         let asker = Asker { peer: peer_of(slot), slot: slot as u32, connection, generation: 0 };
         let (channel, max_members) = (channel.clone(), MAX_MEMBERS);
-        self.send(slot, Command::Put { channel, put, max_members, asker, reference: None });
+        self.send(
+            slot,
+            Command::Put {
+                channel,
+                put,
+                expire: Expire::Never,
+                max_members,
+                asker,
+                reference: None,
+            },
+        );
     }
 
     /// Takes back what the connection shows. It subscribes all the same.

@@ -1,0 +1,157 @@
+//! Fields of members' states that end by themselves. They are kept on the hub of the channel's shard, so
+//! that they end in time whatever becomes of the socket, the page or the hub of the connection.
+//!
+//! One entry for each member that shows such a field; members without one cost nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use herenow_core::{Command, Contents, Expire, Instant};
+use herenow_wire::{ChannelName, ConnectionId, ExpiringFields, FieldName};
+
+use crate::api::Io;
+use crate::work::Work;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Expiring {
+    members: BTreeMap<(ChannelName, ConnectionId), Vec<(FieldName, Instant)>>,
+    /// By the first end of each member's fields.
+    by_end: BTreeSet<(Instant, ChannelName, ConnectionId)>,
+}
+
+/// While a list is being rebuilt, nothing of it can be changed: it is looked at again so much later.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+impl Expiring {
+    /// When the next field ends.
+    #[inline]
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.by_end.first().map_or(Instant::NEVER, |(end, ..)| *end)
+    }
+
+    /// How many members show such a field.
+    pub(crate) fn len(&self) -> usize {
+        debug_assert_eq!(self.members.len(), self.by_end.len(), "each member stands once in both");
+        self.members.len()
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    fn has(&self, channel: &ChannelName, connection: ConnectionId) -> bool {
+        self.members.contains_key(&(channel.clone(), connection))
+    }
+
+    fn remove(
+        &mut self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+    ) -> Vec<(FieldName, Instant)> {
+        let Some(fields) = self.members.remove(&(channel.clone(), connection)) else {
+            return Vec::new();
+        };
+        self.by_end.remove(&(first_end(&fields), channel.clone(), connection));
+        fields
+    }
+
+    /// Keeps these in place of what was kept of the member. None is not kept.
+    fn set(
+        &mut self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+        fields: Vec<(FieldName, Instant)>,
+    ) {
+        self.remove(channel, connection);
+        if !fields.is_empty() {
+            self.by_end.insert((first_end(&fields), channel.clone(), connection));
+            self.members.insert((channel.clone(), connection), fields);
+        }
+    }
+}
+
+fn first_end(fields: &[(FieldName, Instant)]) -> Instant {
+    fields.iter().map(|(_, end)| *end).min().unwrap_or(Instant::NEVER)
+}
+
+impl<I: Io> Work<'_, I> {
+    /// Notes what a command to a shard of this hub says of fields that end.
+    #[inline]
+    pub(crate) fn note_expiring(&mut self, command: &mut Command) {
+        match command {
+            Command::Put { channel, put, expire: Expire::After(fields), .. } => {
+                self.set_expiring(channel, put.connection, fields);
+            }
+            Command::Put { .. } | Command::Remove { .. } if !self.hub.expiring.is_empty() => {
+                self.end_expiring(command);
+            }
+            _ => {}
+        }
+    }
+
+    fn set_expiring(
+        &mut self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+        fields: &ExpiringFields,
+    ) {
+        let end = |ms: u32| self.now + Duration::from_millis(ms.into());
+        let fields = fields.fields().iter().map(|field| (field.name.clone(), end(field.after_ms)));
+        let fields = fields.collect();
+        self.hub.expiring.set(channel, connection, fields);
+    }
+
+    /// A state without such fields takes the place of one with them, unless it is only said again.
+    #[cold]
+    fn end_expiring(&mut self, command: &mut Command) {
+        match command {
+            Command::Put { channel, put, expire: Expire::AsBefore, .. } => {
+                if self.hub.expiring.has(channel, put.connection)
+                    && let Contents::Live(live) = self.hub.shards.contents(channel)
+                    && let Some((member, _)) = live.member(put.connection)
+                {
+                    put.state = member.state.clone();
+                }
+            }
+            Command::Put { channel, put, .. } => {
+                self.hub.expiring.remove(channel, put.connection);
+            }
+            Command::Remove { channel, connection, .. } => {
+                self.hub.expiring.remove(channel, *connection);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the fields out whose time is up.
+    pub(crate) fn end_fields(&mut self) {
+        while let Some((end, channel, connection)) = self.hub.expiring.by_end.first().cloned()
+            && end <= self.now
+        {
+            let fields = self.hub.expiring.remove(&channel, connection);
+            match self.hub.shards.contents(&channel) {
+                Contents::Live(live) => {
+                    let Some((member, _)) = live.member(connection) else { continue };
+                    let (over, left): (Vec<_>, Vec<_>) =
+                        fields.into_iter().partition(|(_, end)| *end <= self.now);
+                    let state = over.iter().fold(member.state.clone(), |state, (name, _)| {
+                        state.without(name).unwrap_or(state)
+                    });
+                    self.hub.expiring.set(&channel, connection, left);
+                    let command = Command::Restate { channel, connection, state };
+                    self.hub.shards.handle(command, self.now, &mut self.hub.shard_effects);
+                    self.apply_shard_effects();
+                }
+                Contents::Freed { position: None, .. } => {
+                    let later = self.now + LOOK_AGAIN;
+                    let fields = fields.into_iter().map(|(name, end)| (name, end.max(later)));
+                    self.hub.expiring.set(&channel, connection, fields.collect());
+                }
+                // The states are gone. Who is still there says what it shows now.
+                Contents::Freed { .. } | Contents::Nothing => {}
+            }
+        }
+    }
+}
