@@ -19,7 +19,7 @@ TOOLS = ROOT / "target/tools/bin"
 def build(version: str, folder: Path) -> Path:
     package = folder / f"herenow_{version}.deb"
     run(
-        DEPLOY / "build-deb", "--strip", "--fast", "--deb-version", version, "--output", package,
+        DEPLOY / "build-deb", "--fast", "--deb-version", version, "--output", package,
         env=environment(PROFILE="dev", PATH=f"{TOOLS}:{os.environ['PATH']}"),
     )
     return package
