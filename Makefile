@@ -16,6 +16,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check-house
+	scripts/check-features
 	scripts/check-clauses
 	scripts/check-guarantees
 
