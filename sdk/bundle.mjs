@@ -36,8 +36,8 @@ export const CORE = {
   mangleProps: new RegExp(`^(${INTERNAL_NAMES.join("|")})$`),
 };
 
-/** What uses the library as an application does, and knows none of its internal names. */
-const OTHERS = ["react", "svelte", "vue", "testing", "debug"];
+/** What uses the library as an application does, or not at all, and knows none of its internal names. */
+const OTHERS = ["react", "svelte", "vue", "testing", "debug", "config"];
 export const FRAMEWORKS = { ...BUNDLE, entryPoints: OTHERS.map((entry) => `src/${entry}.ts`) };
 
 /**

@@ -88,6 +88,9 @@ pub enum Command {
     /// Remove a user from a channel and refuse the user there for a time; the exit code is 1 if the user was not there
     #[command(after_help = remote::KICK_EXAMPLES)]
     Kick(Kick),
+    /// Print the TypeScript types of a configuration, for a file beside it
+    #[command(after_help = TYPES_EXAMPLES)]
+    Types,
     /// Print the completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: Shell },
@@ -291,6 +294,11 @@ Examples:
   herenow check
   herenow check --config edgebase.config.ts presence:lobby
   herenow check --as '{\"id\": \"jane\", \"role\": \"admin\"}' presence:game-1";
+
+const TYPES_EXAMPLES: &str = "\
+Examples:
+  herenow types > edgebase-env.d.ts
+  npx tsc --strict --noEmit edgebase.config.ts edgebase-env.d.ts";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:

@@ -17,6 +17,7 @@ mod settings;
 mod show;
 mod source;
 mod table;
+mod types;
 mod value;
 mod webhooks;
 
@@ -34,6 +35,7 @@ pub use settings::{Reloadable, Settings};
 pub use show::{changed, in_effect};
 pub use source::{FILE_NAMES, Source, find};
 pub use table::{Kind, SETTINGS, Setting};
+pub use types::declarations;
 pub use value::check_text;
 
 use crate::auth::Keys;

@@ -88,6 +88,9 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Watch(command) => remote::watch(&command).map_err(StartError::Remote),
         Command::Explain(command) => remote::explain(&command).map_err(StartError::Remote),
         Command::Kick(command) => remote::kick(&command).map_err(StartError::Remote),
+        Command::Types => {
+            write!(io::stdout(), "{}", config::declarations()).map_err(StartError::System)
+        }
         Command::Completions { shell } => {
             generate::completions(shell, &mut io::stdout()).map_err(StartError::System)
         }

@@ -88,9 +88,9 @@ pub enum Refusal {
     Dynamic,
 }
 
-/// The module that the server itself gives, under both of its names.
+/// The module that the server itself gives, under each of its names.
 pub(super) const SHARED: &str = "@edgebase/shared";
-const SHARED_NAMES: &[&str] = &[SHARED, "@edge-base/shared"];
+const SHARED_NAMES: &[&str] = &[SHARED, "@edge-base/shared", "herenow/config"];
 const SHARED_SOURCE: &str = "export const defineConfig = globalThis.defineConfig;";
 
 const MAX_MODULES: usize = 256;
