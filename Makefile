@@ -71,7 +71,7 @@ promises: rust sdk
 	scripts/check-clauses --ran
 	scripts/check-guarantees --ran
 
-# The demo, the console and the apps of docs/your-app.md in Chromium, against the real binary.
+# The demo, the console and the apps of docs/your-app.md in Chromium, and two windows in Firefox too, against the real binary.
 browser:
 	cargo build -p herenow-server
 	cd e2e/apps && npm ci --no-audit --no-fund
@@ -83,7 +83,7 @@ packages:
 	cargo build -p herenow-server
 	deploy/tests/run
 
-# Node for the SDK's tests, Chromium for those of the pages, Python for those of the HTTP API and the packages. The
+# Node for the SDK's tests, Chromium and Firefox for those of the pages, Python for those of the HTTP API and the packages. The
 # server itself needs none of them.
 needs:
 	scripts/install-needs
