@@ -224,6 +224,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   function refused(error: PresenceError, ref: number | undefined): void {
     if (ref) answered(error, ref);
     const { code, retryAfterMs } = error;
+    const isTold = standing.is === "asked" && standing.told === code;
     // Should it have been the state, then that is still to be sent, once there is a reason to try again.
     standing.sent &&= "";
     // The application has heard of the loss.
@@ -233,12 +234,13 @@ export function createChannel<S extends object = State>(name: string, host: Chan
     } else if (code === "SERVER_ERROR" || code === "RATE_LIMITED") {
       retryLater();
     } else if (standing.is === "tracked" && feed.isListening()) {
-      // Who may not appear may still be allowed to watch.
+      // Who may not appear may still be allowed to watch. If not, it is the same refusal.
+      standing.told = code;
       subscribe();
     } else if (standing.is === "tracked" || standing.is === "asked") {
       standing.is = "refused";
     }
-    host.failed(error);
+    if (!isTold) host.failed(error);
   }
 
   /**

@@ -5,7 +5,7 @@ import { type Channel, createChannel } from "./channel.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import { presenceOf } from "./presence.js";
 import type { ErrorListener, MeListener, Presence, PresenceHost, PresenceOptions, StatusListener } from "./presence.js";
-import { describe, errorOf, PresenceError, say, type ServerMessage, type State } from "./protocol.js";
+import { describe, PresenceError, say, type ServerMessage, type State } from "./protocol.js";
 import type { Me } from "./roster.js";
 import { createResume } from "./resume.js";
 import type { Status, WebSocketClass } from "./link.js";
@@ -103,7 +103,9 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       if (message.type === "presence_sync") settleLater(name);
       // Without a token and without a public channel, the server would end the connection again and again.
       const isOut = message.type === "error" && message.code === "NOT_AUTHENTICATED" && !me;
-      if (isOut && [...channels.values()].every((channel) => channel.isKeptOut())) socket.stop("failed", errorOf(message));
+      if (isOut && [...channels.values()].every((channel) => channel.isKeptOut())) {
+        socket.stop("failed", new PresenceError("NOT_AUTHENTICATED", "Every channel needs a token: call refresh() once there is one."));
+      }
     } else if (message.type === "ack") {
       channels.forEach((channel) => channel.received(message));
     } else if (message.type === "auth_success" || message.type === "auth_refreshed") {

@@ -5,7 +5,7 @@
 import type { JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
 import { afterTask, Listeners, type Unsubscribe } from "./listeners.js";
 import type { LeaveReason } from "./protocol.js";
-import { type Outcome, Roster, type RosterEvent } from "./roster.js";
+import { createRoster, type Outcome, type RosterEvent } from "./roster.js";
 import type { ChannelHost } from "./standing.js";
 
 /** An event, as far as all kinds of it are the same: what it says beside the member is what its listeners are told. */
@@ -19,7 +19,7 @@ export interface FeedEvents {
 }
 
 export function createFeed<S extends object>(host: ChannelHost, told: FeedEvents) {
-  const roster = new Roster<S>(() => host.me);
+  const roster = createRoster<S>(() => host.me);
   /** Who listens, by what is told. */
   const on = {
     sync: new Listeners<Parameters<SyncListener<S>>>(),
@@ -55,8 +55,8 @@ export function createFeed<S extends object>(host: ChannelHost, told: FeedEvents
   }
 
   function mark(): void {
-    if (synced === roster.synced) return;
-    synced = roster.synced;
+    if (synced === roster.isSynced()) return;
+    synced = roster.isSynced();
     since = Date.now();
     on.synced.emit(synced);
   }

@@ -69,108 +69,99 @@ export interface Outcome<S extends object = State> {
   changed: boolean;
 }
 
-export class Roster<S extends object = State> {
+export type Roster<S extends object = State> = ReturnType<typeof createRoster<S>>;
+
+/** `me` says who this client is, now. */
+export function createRoster<S extends object = State>(me: () => Me | undefined) {
   /** Users in the order in which they came. A row is never changed, but replaced. */
-  #rows = new Map<string, User<S>>();
-  #list: readonly User<S>[] | undefined;
-  #me: () => Me | undefined;
-  #known = false;
+  const rows = new Map<string, User<S>>();
+  let list: readonly User<S>[] | undefined;
+  let wasKnown = false;
   /** The snapshot's (epoch, seq), moved on by each delta; absent until this connection's first snapshot. */
-  #position: { epoch: number; seq: number } | undefined;
-
-  /** `me` says who this client is, now. */
-  constructor(me: () => Me | undefined) {
-    this.#me = me;
-  }
-
-  /** Whether the list is complete and that of now. */
-  get synced(): boolean {
-    return this.#position !== undefined;
-  }
+  let position: { epoch: number; seq: number } | undefined;
 
   /** The present list. The same array, and the same row of each user, until they change. */
-  users(): readonly User<S>[] {
-    return (this.#list ??= [...this.#rows.values()]);
+  function users(): readonly User<S>[] {
+    return (list ??= [...rows.values()]);
   }
 
   /** Replaces the set. Only differences make events; the very first snapshot is the ground and makes none. */
-  snapshot({ epoch, seq, presences }: Snapshot): Outcome<S> {
-    const wasKnown = this.#known;
-    this.#known = true;
+  function snapshot({ epoch, seq, presences }: Snapshot): Outcome<S> {
+    const isFirst = !wasKnown;
+    wasKnown = true;
     const places = new Map(presences.map(({ connectionId }, place) => [connectionId, place]));
     // Before the leaves, so that a user whose every tab reconnected keeps at least one connection all along and is
     // told neither as come nor as gone.
-    const events = [...this.#joinsAndUpdates(presences), ...this.#leavesOfAllBut(places)];
-    const reordered = this.#order(places);
-    this.#position = { epoch, seq };
-    return { events: wasKnown ? events : [], changed: !wasKnown || events.length > 0 || reordered };
+    const events = [...joinsAndUpdates(presences), ...leavesOfAllBut(places)];
+    const isReordered = order(places);
+    position = { epoch, seq };
+    return { events: isFirst ? [] : events, changed: isFirst || events.length > 0 || isReordered };
   }
 
   /** One member joined, changed or left. What is already held, or was never known, makes no event. */
-  delta(delta: Delta): Outcome<S> {
-    const known = this.#position;
+  function delta(delta: Delta): Outcome<S> {
+    const known = position;
     const { epoch = known?.epoch as number, seq } = delta;
     if (!known || (epoch === known.epoch && seq <= known.seq)) return NOTHING;
-    this.#position = { epoch, seq };
-    const event = this.#change(delta);
+    position = { epoch, seq };
+    const event = change(delta);
     return event ? { events: [event], changed: true } : NOTHING;
   }
 
   /** A new connection took the old one's place: the list stays, and only its snapshot is believed. */
-  reconnected(): void {
-    this.#position = undefined;
+  function reconnected(): void {
+    position = undefined;
   }
 
   /** The server ended the subscription: nobody is seen any more. */
-  lost(): Outcome<S> {
-    this.#position = undefined;
-    const events = this.#leavesOfAllBut(new Map());
+  function lost(): Outcome<S> {
+    position = undefined;
+    const events = leavesOfAllBut(new Map());
     return { events, changed: events.length > 0 };
   }
 
-  #joinsAndUpdates(presences: Snapshot["presences"]): RosterEvent<S>[] {
+  function joinsAndUpdates(presences: Snapshot["presences"]): RosterEvent<S>[] {
     const joins: RosterEvent<S>[] = [];
     const updates: RosterEvent<S>[] = [];
     for (const row of presences) {
-      const held = this.#connections(row.userId).find((one) => one.connectionId === row.connectionId);
+      const held = connectionsOf(row.userId).find((one) => one.connectionId === row.connectionId);
       if (held && isSame([held.state, held.info], [row.state, row.info])) continue;
-      (held ? updates : joins).push(this.#change(row) as RosterEvent<S>);
+      (held ? updates : joins).push(change(row) as RosterEvent<S>);
     }
     return [...joins, ...updates];
   }
 
-  #leavesOfAllBut(places: Places): RosterEvent<S>[] {
-    return this.users().flatMap(({ userId, connections }) =>
+  function leavesOfAllBut(places: Places): RosterEvent<S>[] {
+    return users().flatMap(({ userId, connections }) =>
       connections.flatMap(({ connectionId }) =>
-        places.has(connectionId) ? [] : (this.#change({ userId, connectionId, reason: "unknown" }) ?? []),
+        places.has(connectionId) ? [] : (change({ userId, connectionId, reason: "unknown" }) ?? []),
       ),
     );
   }
 
   /** Brings each user's connections into the snapshot's order; says whether one of them was not. */
-  #order(places: Places): boolean {
+  function order(places: Places): boolean {
     const place = ({ connectionId }: Connection<S>): number => places.get(connectionId) ?? 0;
-    const before = this.users();
+    const before = users();
     for (const { userId, connections } of before) {
       const ordered = [...connections].sort((one, other) => place(one) - place(other));
-      if (ordered.some((one, at) => one !== connections[at])) this.#set(userId, ordered);
+      if (ordered.some((one, at) => one !== connections[at])) set(userId, ordered);
     }
-    return this.users() !== before;
+    return users() !== before;
   }
 
   /** One member has this state now, or is gone for this reason. */
-  #change({ userId, connectionId, ...now }: Change): RosterEvent<S> | undefined {
-    const before = this.#connections(userId);
+  function change({ userId, connectionId, ...now }: Change): RosterEvent<S> | undefined {
+    const before = connectionsOf(userId);
     const rest = before.filter((one) => one.connectionId !== connectionId);
     const isHeld = rest.length < before.length;
     const isAlone = !rest.length;
     if (!now.state) {
       if (!isHeld) return undefined;
-      this.#set(userId, rest);
+      set(userId, rest);
       return { type: "leave", userId, connectionId, reason: now.reason as LeaveReason, last: isAlone };
     }
     const shown = { state: now.state as S, info: now.info };
-    const me = this.#me;
     const own = {
       connectionId,
       ...shown,
@@ -179,22 +170,21 @@ export class Roster<S extends object = State> {
       },
     };
     // At the end: it is the one tracked last.
-    this.#set(userId, [...rest, own]);
+    set(userId, [...rest, own]);
     return isHeld
       ? { type: "update", userId, connectionId, ...shown }
       : { type: "join", userId, connectionId, ...shown, first: isAlone };
   }
 
-  #connections(userId: string): readonly Connection<S>[] {
-    return this.#rows.get(userId)?.connections ?? [];
+  function connectionsOf(userId: string): readonly Connection<S>[] {
+    return rows.get(userId)?.connections ?? [];
   }
 
-  #set(userId: string, connections: readonly Connection<S>[]): void {
-    this.#list = undefined;
+  function set(userId: string, connections: readonly Connection<S>[]): void {
+    list = undefined;
     const last = connections.at(-1);
-    if (!last) return void this.#rows.delete(userId);
-    const me = this.#me;
-    this.#rows.set(userId, {
+    if (!last) return void rows.delete(userId);
+    rows.set(userId, {
       userId,
       state: last.state,
       info: last.info,
@@ -204,6 +194,16 @@ export class Roster<S extends object = State> {
       },
     });
   }
+
+  return {
+    users,
+    snapshot,
+    delta,
+    reconnected,
+    lost,
+    /** Whether the list is complete and that of now. */
+    isSynced: () => position !== undefined,
+  };
 }
 
 /** A member and its state, or the reason why it left. */

@@ -42,6 +42,8 @@ export interface Standing {
   sent?: string | undefined;
   /** With what that was sent, until it is answered. */
   ref?: number | undefined;
+  /** With which code tracking was refused when a subscription was asked for in its place. */
+  told?: string | undefined;
   /** The right to track was lost. */
   isBarred?: boolean;
   /** How often was it asked again, since it was granted. */

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { WebSocketLike } from "../src/link.js";
 import type { Delta, Snapshot } from "../src/protocol.js";
-import { Roster } from "../src/roster.js";
+import { createRoster, type Roster } from "../src/roster.js";
 
 export type Frame = Record<string, unknown>;
 
@@ -105,7 +105,7 @@ class Voice {
   #learn(frame: Frame): void {
     const { type, channel } = frame as { type?: string; channel?: string };
     if (!channel || !type?.startsWith("presence_")) return;
-    const roster = this.rosters.get(channel) ?? new Roster(() => undefined);
+    const roster = this.rosters.get(channel) ?? createRoster(() => undefined);
     this.rosters.set(channel, roster);
     if (type === "presence_sync") roster.snapshot(frame as unknown as Snapshot);
     else roster.delta(frame as unknown as Delta);

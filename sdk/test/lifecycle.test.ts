@@ -152,12 +152,35 @@ describe("a user who has not logged in", () => {
     await pass(120_000);
     expect(client.status).toBe("failed");
     expect(server.sockets).toHaveLength(1);
-    expect(new Set(problems)).toEqual(new Set(["NOT_AUTHENTICATED"]));
+    // A failed client hears nothing more, so that a second listener is no second refusal.
+    presence.onJoin(() => {});
+    await settle();
+    expect(problems).toEqual(["NOT_AUTHENTICATED"]);
+    expect(client.statusReason?.message).toContain("call refresh() once there is one");
     token = tokenFor(3_600_000);
     client.refresh();
+    await pass(100);
     await server.accept();
     expect(client.status).toBe("connected");
     expect(said()).toEqual([track({ n: 1 })]);
+  });
+
+  it("is told each refusal of a later state, and of watching if it is another one", async () => {
+    presence.onSync(() => {});
+    presence.track({ n: 1 });
+    const socket = await server.accept();
+    socket.say(error("CHANNEL_ACCESS_DENIED", CHANNEL), { type: "subscribed", channel: CHANNEL }, sync(1));
+    presence.track({ n: 2 });
+    await pass(50);
+    socket.say(error("CHANNEL_ACCESS_DENIED", CHANNEL));
+    expect(problems).toEqual(["CHANNEL_ACCESS_DENIED", "CHANNEL_ACCESS_DENIED"]);
+    const lobby = client.realtime.presence("lobby");
+    lobby.onSync(() => {});
+    lobby.track({ n: 1 });
+    await settle();
+    problems.length = 0;
+    socket.say(error("MEMBER_LIMIT", "presence:lobby"), error("CHANNEL_ACCESS_DENIED", "presence:lobby"));
+    expect(problems).toEqual(["MEMBER_LIMIT", "CHANNEL_ACCESS_DENIED"]);
   });
 
   it("keeps the public channels, and reaches another one after a failure", async () => {
@@ -194,6 +217,7 @@ describe("what is wrong", () => {
     for (let attempt = 0; attempt < 5; attempt++) {
       await settle();
       server.socket.end(1006);
+      expect(problems).toEqual(["UNREACHABLE"]);
       await pass(10_000);
     }
     expect(problems).toEqual(["UNREACHABLE"]);

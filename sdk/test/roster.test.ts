@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import fc from "fast-check";
 import { type Delta, type Snapshot, type SnapshotRow } from "../src/protocol.js";
-import { type Outcome, Roster, type RosterEvent, type User } from "../src/roster.js";
+import { createRoster, type Outcome, type Roster, type RosterEvent, type User } from "../src/roster.js";
 
 interface Step {
   frame?: Snapshot | Delta;
@@ -27,7 +27,7 @@ function give(roster: Roster, step: Step): Outcome {
 // P11.1, P11.2, P11.7
 describe("fixtures/roster.json", () => {
   it.each(fixture.cases)("$name", ({ steps }) => {
-    const roster = new Roster(() => undefined);
+    const roster = createRoster(() => undefined);
     for (const step of steps) {
       const before = roster.users();
       const outcome = give(roster, step);
@@ -41,14 +41,14 @@ describe("fixtures/roster.json", () => {
 
 describe("members", () => {
   it.each([10, 100, 1000])("%i who join one by one are the list that a snapshot gives", (count) => {
-    const roster = new Roster(() => undefined);
+    const roster = createRoster(() => undefined);
     const rows = Array.from({ length: count }, (_, n) => row(`user-${n}`, `connection-${n}`, n));
     roster.snapshot(snapshotOf(0, []));
     const firsts = rows.flatMap((member, n) =>
       roster.delta({ type: "presence_join", channel: "presence:x", seq: n + 1, ...member }).events,
     );
     expect(firsts).toHaveLength(count);
-    const fresh = new Roster(() => undefined);
+    const fresh = createRoster(() => undefined);
     fresh.snapshot(snapshotOf(count, rows));
     expect(bare(roster.users())).toEqual(bare(fresh.users()));
     expect(roster.users()).toHaveLength(count);
@@ -57,7 +57,7 @@ describe("members", () => {
 
 describe("rows", () => {
   it("stay the same object while their user does not change", () => {
-    const roster = new Roster(() => undefined);
+    const roster = createRoster(() => undefined);
     roster.snapshot(snapshotOf(1, [row("jane", "j1", 1), row("bob", "b1", 1)]));
     const [jane, bob] = roster.users();
     roster.delta({ type: "presence_update", channel: "presence:x", seq: 2, ...row("bob", "b1", 2) });
@@ -88,7 +88,7 @@ describe("any stream", () => {
   it("ends in the list that a snapshot gives, and its events fold to it", () => {
     fc.assert(
       fc.property(fc.array(act, { maxLength: 60 }), fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }), (acts, heard) => {
-        const roster = new Roster(() => undefined);
+        const roster = createRoster(() => undefined);
         const fold = new Fold();
         const truth: SnapshotRow[] = [];
         let seq = 0;
@@ -105,7 +105,7 @@ describe("any stream", () => {
           expect(fold.entries()).toEqual(entriesOf(roster.users()));
         });
         roster.snapshot(snapshotOf(++seq, truth)).events.forEach((event) => fold.apply(event));
-        const fresh = new Roster(() => undefined);
+        const fresh = createRoster(() => undefined);
         fresh.snapshot(snapshotOf(seq, truth));
         expect(byId(roster.users())).toEqual(byId(fresh.users()));
         expect(fold.entries()).toEqual(entriesOf(fresh.users()));
