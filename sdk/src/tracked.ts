@@ -6,7 +6,10 @@ import { type State, stateJson } from "./protocol.js";
 
 /** What goes with a state. */
 export interface TrackOptions<S extends object = State> {
-  /** How long each of these fields is shown after it was set, in ms. The server ends it, whatever happens to this client. */
+  /**
+   * How long each of these fields is shown after it was set, in ms: from 1,000 to 3,600,000, for at most eight fields. The
+   * server ends it, whatever happens to this client.
+   */
   expire?: { readonly [Field in keyof S]?: number } | undefined;
 }
 
@@ -15,6 +18,9 @@ export interface Tracked {
   /** When fields end, in ms since 1970: that clock goes on while the machine sleeps. */
   readonly ends: Readonly<Record<string, number>>;
 }
+
+/** The server takes no shorter time, in ms. */
+const MIN_EXPIRE_MS = 1_000;
 
 /** Throws `INVALID_STATE` or `STATE_TOO_LARGE`. With `base`, the state says only what is other than there. */
 export function trackedOf(state: object, options?: TrackOptions, base?: Tracked): Tracked {
@@ -29,8 +35,8 @@ export function leftOf({ state, ends }: Tracked): { state: State; expire: Record
   const left: Record<string, unknown> = { ...state };
   let expire: Record<string, number> | undefined;
   for (const field in ends) {
-    const ms = Math.ceil((ends[field] as number) - Date.now());
-    if (ms > 0) (expire ??= {})[field] = ms;
+    const ms = (ends[field] as number) - Date.now();
+    if (ms > 0) (expire ??= {})[field] = Math.max(MIN_EXPIRE_MS, Math.ceil(ms));
     else delete left[field];
   }
   return { state: left, expire };

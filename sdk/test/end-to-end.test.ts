@@ -149,6 +149,15 @@ function promises(): void {
     expect(jane.heard.map(([what]) => what)).not.toContain("leave");
   });
 
+  it("the promise of track is the server's answer", async () => {
+    server = await RealServer.start({ HERENOW_MAX_MEMBERS: "1" });
+    const jane = enter("jane", undefined);
+    expect(await jane.presence.track({ n: 1 })).toBe(true);
+    expect(await jane.presence.track({ n: 1 })).toBe(true);
+    const bob = enter("bob", undefined);
+    await expect(bob.presence.track({ n: 1 })).rejects.toMatchObject({ code: "MEMBER_LIMIT" });
+  });
+
   // P7.11
   it("an entry that was untracked while the socket was broken goes when it is back", async () => {
     server = await RealServer.start(GRACE);

@@ -278,6 +278,20 @@ describe("a field that ends by itself", () => {
     expect(said()).toEqual([track({ n: 0 })]);
   });
 
+  it("never asks for less than the second that the server takes", async () => {
+    await live({ n: 0 });
+    presence.patch({ typing: true }, typing);
+    await pass(2_700);
+    said();
+    presence.patch({ n: 1 });
+    await settle();
+    expect(said()).toEqual([{ ...track({ n: 1, typing: true }), expire: { typing: 1_000 } }]);
+    await pass(300);
+    presence.patch({ n: 2 });
+    await settle();
+    expect(said()).toEqual([track({ n: 2 })]);
+  });
+
   it("is sent after the throttle with the time that it then has left", async () => {
     use({ token: "fixed" });
     await live({ n: 0 });
