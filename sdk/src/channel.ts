@@ -28,6 +28,8 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   /** The handles that track, the newest last: its state is that of this connection's member. */
   const owners = new Set<Owner>();
   let awaited: Awaited[] = [];
+  /** The answer to states that are not sent yet. One for all of them, however long there is no connection. */
+  let unsent: Promise<boolean> | undefined;
   let standing: Standing = { is: "none", retries: 0 };
   /** Until what is wanted is said again: after a refusal, or when the handle that tracks may send its next state. */
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -57,10 +59,10 @@ export function createChannel<S extends object = State>(name: string, host: Chan
     owners.delete(owner);
     owners.add(owner);
     raiseSoon();
-    const answer = new Promise<boolean>((settle) => awaited.push({ settle }));
+    unsent ??= new Promise((settle) => awaited.push({ settle }));
     // Who does not wait for it hears of the error by onError.
-    answer.catch(() => {});
-    return answer;
+    unsent.catch(() => {});
+    return unsent;
   }
 
   function untrack(owner: Owner): void {
@@ -166,6 +168,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
         host.send(say.track(name, (standing.ref = ++newestRef), leftOf(owner.tracked)));
       }
       for (const one of awaited) one.ref ??= standing.ref;
+      unsent = undefined;
       // The server has taken this state before.
       if (!standing.ref) answered(true);
     } else if (feed.isListening() && standing.is === "none") {
@@ -213,6 +216,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   /** What was sent as `ref` has this answer; without one, all that waits for an answer has. */
   function answered(answer: boolean | PresenceError, ref?: number): void {
     if (standing.ref === ref) standing.ref = undefined;
+    if (!ref) unsent = undefined;
     awaited = awaited.filter(({ ref: sent, settle }) => {
       if (ref && sent !== ref) return true;
       // Calls nobody before the end of this task.

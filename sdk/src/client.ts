@@ -104,7 +104,7 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       // Without a token and without a public channel, the server would end the connection again and again.
       const isOut = message.type === "error" && message.code === "NOT_AUTHENTICATED" && !me;
       if (isOut && [...channels.values()].every((channel) => channel.isKeptOut())) {
-        socket.stop("failed", new PresenceError("NOT_AUTHENTICATED", "Every channel needs a token: call refresh() once there is one."));
+        socket.stop("failed", new PresenceError("NOT_AUTHENTICATED", "No token: call refresh() once there is one."));
       }
     } else if (message.type === "ack") {
       channels.forEach((channel) => channel.received(message));

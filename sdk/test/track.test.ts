@@ -170,6 +170,17 @@ describe("the promise of track", () => {
     expect(answer()).toBe(true);
   });
 
+  it("is one for all states that wait for a connection, however many they are", async () => {
+    const first = presence.track({ n: 1 });
+    await pass(1_000);
+    expect(presence.track({ n: 2 })).toBe(first);
+    await server.accept();
+    expect(said()).toEqual([track({ n: 2 })]);
+    expect(presence.track({ n: 3 })).not.toBe(first);
+    await acknowledge();
+    expect(await first).toBe(true);
+  });
+
   it("is false when the state was untracked, or the client closed, before an answer", async () => {
     const untracked = fate(presence.track({ n: 1 }));
     presence.untrack();
