@@ -149,6 +149,30 @@ function promises(): void {
     expect(jane.heard.map(([what]) => what)).not.toContain("leave");
   });
 
+  // P4.23
+  it("a field that ends by itself is gone for everybody, and a connection that comes back does not show it again", async () => {
+    server = await RealServer.start();
+    const bob = enter("bob", undefined);
+    await bob.sees({});
+    const jane = enter("jane", { n: 1 });
+    await bob.sees({ jane: [{ n: 1 }] });
+    expect(await jane.presence.patch({ typing: true }, { expire: { typing: 1_000 } })).toBe(true);
+    await bob.sees({ jane: [{ n: 1, typing: true }] });
+    await bob.sees({ jane: [{ n: 1 }] });
+    await jane.sees({ jane: [{ n: 1 }] });
+    const states: object[] = [];
+    bob.presence.onJoin((_user, _connection, state) => states.push(state));
+    bob.presence.onUpdate((_user, _connection, state) => states.push(state));
+    const broken = becomes(jane.client, "reconnecting");
+    sockets.at(-1)?.terminate();
+    await broken;
+    await until(() => jane.client.status === "connected");
+    expect(await jane.presence.patch({ n: 2 })).toBe(true);
+    await bob.sees({ jane: [{ n: 2 }] });
+    expect(states.at(-1)).toEqual({ n: 2 });
+    expect(states.filter((state) => "typing" in state)).toEqual([]);
+  });
+
   it("the promise of track is the server's answer", async () => {
     server = await RealServer.start({ HERENOW_MAX_MEMBERS: "1" });
     const jane = enter("jane", undefined);
