@@ -101,11 +101,15 @@ impl Renewal {
         if state.is_pending {
             return Unknown::Wait;
         }
+        let before = state.schedule.due();
         let ordered = state.schedule.unknown_key(now);
         state.is_pending = ordered == UnknownKey::FetchNow;
+        let is_due_sooner = state.schedule.due() < before;
         drop(state);
-        // It sleeps by what was due before.
-        self.prompt.get().into_iter().for_each(Prompt::look);
+        // It sleeps by what was due before. A flood of such tokens does not wake it again and again.
+        if is_due_sooner {
+            self.prompt.get().into_iter().for_each(Prompt::look);
+        }
         match ordered {
             UnknownKey::FetchNow => Unknown::Wait,
             UnknownKey::TooSoon => Unknown::GiveUp,
