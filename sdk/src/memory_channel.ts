@@ -9,6 +9,8 @@ export interface Member {
   readonly userId: string;
   readonly connectionId: string;
   readonly state: State;
+  /** What the token says of the user. */
+  readonly info?: State | undefined;
 }
 
 export interface Change {
@@ -17,6 +19,7 @@ export interface Change {
   userId: string;
   connectionId: string;
   state?: State;
+  info?: State | undefined;
   reason?: LeaveReason;
 }
 
@@ -43,15 +46,19 @@ export class MemoryChannel {
     return this.#members.has(connectionId);
   }
 
+  member(connectionId: string): Member | undefined {
+    return this.#members.get(connectionId);
+  }
+
   members(): Member[] {
     return [...this.#members.values()];
   }
 
-  /** A new member, or a new state of one. The state that it already has changes nothing. */
+  /** A new member, or a new state or info of one. What it already has changes nothing. */
   put(member: Member): void {
-    const { connectionId, userId, state } = member;
+    const { connectionId, userId, state, info } = member;
     const before = this.#members.get(connectionId);
-    if (before && JSON.stringify(before.state) === JSON.stringify(state)) return;
+    if (before && JSON.stringify([before.state, before.info]) === JSON.stringify([state, info])) return;
     // At the end: it is the one tracked last.
     this.#members.delete(connectionId);
     this.#members.set(connectionId, member);
@@ -59,7 +66,7 @@ export class MemoryChannel {
     const waiting = before && this.#waiting(connectionId);
     // An update that waits together with its join becomes part of the join.
     if (waiting) this.#pending = this.#pending.filter((change) => change !== waiting);
-    this.#pending.push({ type: waiting?.type ?? type, seq: ++this.#seq, userId, connectionId, state });
+    this.#pending.push({ type: waiting?.type ?? type, seq: ++this.#seq, userId, connectionId, state, info });
   }
 
   remove(connectionId: string, reason: LeaveReason): void {

@@ -5,7 +5,7 @@
 import { MemoryChannel, type Member } from "./memory_channel.js";
 import { parseRequest, type Ref, type Refusal, refusal, type Request } from "./memory_message.js";
 import { type Auth, authOf, maySubscribe, mayTrack, type Namespaces, namespaceOf } from "./memory_rules.js";
-import { remainingMs, verified } from "./memory_token.js";
+import { infoOf, remainingMs, verified } from "./memory_token.js";
 import type { LeaveReason, State } from "./protocol.js";
 
 /** The server's end of a socket. */
@@ -219,6 +219,10 @@ export class MemoryHub {
     connection.auth = auth;
     this.#awaitExpiry(connection, claims["exp"]);
     const revokedChannels = (await this.#review(connection)).map(([channel]) => channel);
+    for (const channel of connection.subscriptions.keys()) {
+      const member = this.#channels.get(channel)?.member(connection.id);
+      if (member) this.#put(connection, channel, member);
+    }
     this.#answer(connection, ref, { type: "auth_refreshed", userId: auth.id, revokedChannels });
     return undefined;
   }
@@ -278,7 +282,8 @@ export class MemoryHub {
       if (!broken) return false;
       this.#leave(broken, name, "disconnect");
     }
-    channel.put({ userId, connectionId: connection.id, state });
+    const info = connection.auth && infoOf(connection.auth.claims);
+    channel.put({ userId, connectionId: connection.id, state, info });
     return true;
   }
 

@@ -137,6 +137,19 @@ describe("the test server", () => {
     expect(jane.problems).toEqual([]);
   });
 
+  // P1.9, P5.7
+  it("shows what a token says of its user, and what the next one says", async () => {
+    start();
+    const jane = enter("jane", { n: 1 }, { presence: { info: { name: "Jane" } } });
+    const bob = enter("bob");
+    await settle();
+    expect(server.members("lobby")[0]?.info).toEqual({ name: "Jane" });
+    expect(bob.lobby.users()[0]).toMatchObject({ info: { name: "Jane" }, state: { n: 1 } });
+    jane.client.refresh(server.token("jane", { presence: { info: { name: "J." } } }));
+    await settle();
+    expect(bob.lobby.users()[0]).toMatchObject({ info: { name: "J." }, state: { n: 1 } });
+  });
+
   // P4.20, P3.16
   it("keeps out whom a backend removed, for as long as it said", async () => {
     start();
