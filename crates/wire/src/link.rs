@@ -15,6 +15,7 @@ use std::fmt;
 
 use crate::ids::{ChannelError, SHARDS, UserIdError};
 use crate::state::StateError;
+use crate::user::InfoError;
 
 pub use self::bytes::{Reader, put_slice, put_varint};
 pub use self::item::{
@@ -113,6 +114,8 @@ pub enum LinkError {
     Channel(ChannelError),
     /// A user id that is none.
     User(UserIdError),
+    /// The information of a user is not one that a token could have.
+    Info(InfoError),
     /// A state that is none.
     State(StateError),
     /// A part of an item that does not continue the one before it.
@@ -231,6 +234,7 @@ impl fmt::Display for LinkError {
             Self::Text => f.write_str("a text is not UTF-8"),
             Self::Channel(error) => error.fmt(f),
             Self::User(error) => error.fmt(f),
+            Self::Info(error) => error.fmt(f),
             Self::State(error) => error.fmt(f),
             Self::Part => f.write_str("a part does not continue the one before it"),
             Self::TooLarge => f.write_str("the parts of an item are too large together"),

@@ -5,7 +5,7 @@ use herenow_wire::link::{
     KickTarget, LinkError, MIN_BODY_BYTES, Op, Packet, Position, Presence, Put, Refused,
     RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket, Urgency, bodies,
 };
-use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
+use herenow_wire::{ChannelName, ConnectionId, Info, LeaveReason, State, User, UserId};
 use serde_json::json;
 
 mod golden;
@@ -28,7 +28,7 @@ fn presence(byte: u8) -> Presence {
     Presence {
         connection: connection(byte),
         generation: 3,
-        user: UserId::parse("jane").unwrap(),
+        user: UserId::parse("jane").unwrap().into(),
         attachment: Attachment::Socket,
         since_ms: 1_800_000_000_123,
     }
@@ -42,7 +42,10 @@ const HERE: Position = Position { epoch: 1_800_000_001 << 20, seq: 300 };
 
 fn report() -> Report {
     let reported = |byte, shown, seen| Reported { presence: presence(byte), shown, seen };
-    let detached = Presence { attachment: Attachment::Detached, since_ms: 0, ..presence(2) };
+    let info = Info::parse(r#"{"name":"Jane"}"#).unwrap();
+    let user = User::new(UserId::parse("jane").unwrap(), Some(info));
+    let attachment = Attachment::Detached;
+    let detached = Presence { user, attachment, since_ms: 0, ..presence(2) };
     let members = vec![
         reported(1, Shown::State(state(r#"{"x":1}"#)), Some(HERE)),
         Reported { presence: detached, shown: Shown::Sleeping, seen: None },

@@ -64,7 +64,7 @@ fn row(state: State) -> Row {
     let presence = Presence {
         connection: ConnectionId::from_bytes([1; 16]),
         generation: 0,
-        user: UserId::parse("user").expect("a valid id"),
+        user: UserId::parse("user").expect("a valid id").into(),
         attachment: Attachment::Socket,
         since_ms: 0,
     };

@@ -4,6 +4,7 @@
 use super::LinkError;
 use crate::ids::{ChannelName, ConnectionId, SHARDS, UserId};
 use crate::state::State;
+use crate::user::Info;
 
 /// Reads from the front of a slice.
 #[derive(Debug)]
@@ -108,6 +109,13 @@ impl<'a> Reader<'a> {
 
     pub(super) fn user(&mut self) -> Result<UserId, LinkError> {
         UserId::parse(self.text()?).map_err(LinkError::User)
+    }
+
+    pub(super) fn info_if_any(&mut self) -> Result<Option<Info>, LinkError> {
+        match self.text()? {
+            "" => Ok(None),
+            json => Info::parse(json).map(Some).map_err(LinkError::Info),
+        }
     }
 
     pub(super) fn state(&mut self) -> Result<State, LinkError> {

@@ -6,11 +6,14 @@ use super::bytes::{Reader, put_slice, put_varint};
 use super::item::{Attachment, Interest, Position, Presence, Row, Ticket};
 use crate::code::LeaveReason;
 use crate::ids::{ChannelName, ConnectionId};
+use crate::user::{Info, User};
 
 pub(super) fn put_presence(presence: &Presence, out: &mut Vec<u8>) {
     out.extend(presence.connection.as_bytes());
     put_varint(u64::from(presence.generation), out);
     put_slice(presence.user.as_str().as_bytes(), out);
+    // No information is empty: it is an object.
+    put_slice(presence.user.info().map_or("", Info::as_str).as_bytes(), out);
     out.push(match presence.attachment {
         Attachment::Socket => 0,
         Attachment::Detached => 1,
@@ -22,7 +25,7 @@ pub(super) fn presence(r: &mut Reader<'_>) -> Result<Presence, LinkError> {
     Ok(Presence {
         connection: r.connection()?,
         generation: r.varint_u32()?,
-        user: r.user()?,
+        user: User::new(r.user()?, r.info_if_any()?),
         attachment: match r.byte()? {
             0 => Attachment::Socket,
             1 => Attachment::Detached,

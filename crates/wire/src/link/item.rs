@@ -3,6 +3,7 @@
 use crate::code::LeaveReason;
 use crate::ids::{ChannelName, ConnectionId, UserId};
 use crate::state::State;
+use crate::user::User;
 
 /// One thing that a node tells another. The *owner* of a member is the node of its connection, the
 /// *home* of a channel is the node that decides its changes, a *copy* is kept by each node that has
@@ -116,8 +117,8 @@ pub struct Presence {
     pub connection: ConnectionId,
     /// Which of the sockets that have had the connection's id. A lower one is refused.
     pub generation: u32,
-    /// The user of the verified token.
-    pub user: UserId,
+    /// The user of the verified token, with what that says of it.
+    pub user: User,
     /// Whether its connection has a socket.
     pub attachment: Attachment,
     /// Since when it is here, in milliseconds of Unix time; 0 where that is not known.
