@@ -66,6 +66,7 @@ fn shown(member: u64, turn: u64) -> Put {
     Put {
         connection: ConnectionId::from_bytes((spread | u128::from(member)).to_be_bytes()),
         owner: Owner(0),
+        generation: 0,
         user: UserId::parse(&format!("user-{member}")).expect("a valid user").into(),
         state: State::parse(&format!(r#"{{"n":{turn}}}"#)).expect("a valid state"),
     }

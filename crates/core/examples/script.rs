@@ -144,7 +144,13 @@ fn commands() -> Vec<Command> {
             0..88 => {
                 let state =
                     State::parse(&state_text(number as u64, STATE_BYTES)).expect("a valid state");
-                let put = Put { connection, owner: Owner(0), user: user(slot).into(), state };
+                let put = Put {
+                    connection,
+                    owner: Owner(0),
+                    generation: 0,
+                    user: user(slot).into(),
+                    state,
+                };
                 let (peer, slot) = (Peer(0), slot as u32);
                 let asker = Asker { peer, slot, connection, generation: 0 };
                 Command::Put {

@@ -88,7 +88,8 @@ mod tests {
 
     use super::*;
     use crate::change::Owner;
-    use crate::channel::{Channel, Decision, Put};
+    use crate::channel::Channel;
+    use crate::decision::{Decision, Put};
 
     const OWNER: Owner = Owner(1);
 
@@ -113,7 +114,7 @@ mod tests {
 
     fn show(channel: &mut Channel, n: usize, user: UserId) {
         let state = State::parse("{}").expect("a valid state");
-        let put = Put { connection: id(n), owner: OWNER, user: user.into(), state };
+        let put = Put { connection: id(n), owner: OWNER, generation: 0, user: user.into(), state };
         let decision = channel.decide_put(put, usize::MAX, channel.seq() + 1);
         apply(channel, decision);
     }
@@ -152,7 +153,13 @@ mod tests {
         let mut channel = Channel::new(1, 0);
         for n in 0..2 * INDEXED_FROM {
             let state = State::parse("{}").expect("a valid state");
-            let put = Put { connection: id(n), owner: OWNER, user: user(n / 2).into(), state };
+            let put = Put {
+                connection: id(n),
+                owner: OWNER,
+                generation: 0,
+                user: user(n / 2).into(),
+                state,
+            };
             let Decision::Change(change) = channel.decide_put(put, usize::MAX, n as u64 + 1) else {
                 panic!("a member that is new joins");
             };

@@ -8,6 +8,11 @@ use herenow_wire::{ConnectionId, LeaveReason, State, User};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Owner(pub u32);
 
+impl Owner {
+    /// In place of an owner that is lost, while its members keep their grace.
+    pub const NOBODY: Self = Self(u32::MAX);
+}
+
 /// One connection's presence in one channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
@@ -15,12 +20,24 @@ pub struct Member {
     pub connection: ConnectionId,
     /// The process that vouches for it.
     pub owner: Owner,
+    /// Which of the sockets that the connection has had showed it last.
+    pub generation: u32,
     /// The user of the verified token.
     pub user: User,
     /// What it shows.
     pub state: State,
     /// The change that last set the state. Rows of a snapshot stand in this order.
     pub seq: u64,
+}
+
+impl Member {
+    /// That it is lost by its owner, if it is another's from here on.
+    #[inline]
+    pub(crate) fn taken_by(&self, owner: Owner) -> Option<Taken> {
+        let is_lost = self.owner != owner && self.owner != Owner::NOBODY;
+        let Self { owner: by, connection, generation, .. } = *self;
+        is_lost.then_some(Taken { by, connection, generation })
+    }
 }
 
 /// What one change does to one member.
@@ -52,6 +69,24 @@ impl Op {
             Op::Remove { old, .. } => old.connection,
         }
     }
+
+    /// Whether it gives a member to another owner.
+    #[inline]
+    pub(crate) fn taken(&self) -> Option<Taken> {
+        let Self::Put { old: Some(old), new } = self else { return None };
+        old.taken_by(new.owner)
+    }
+}
+
+/// A connection has come back at another node, and its member is that node's from here on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// Who vouched for it.
+    pub by: Owner,
+    /// Which.
+    pub connection: ConnectionId,
+    /// The generation that it had there.
+    pub generation: u32,
 }
 
 /// One step in a channel's life.

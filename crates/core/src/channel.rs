@@ -2,16 +2,23 @@
 //! and says what would change; `apply` is the one way in which it does. Knows who is here; knows
 //! nothing of who is sent it.
 
+mod following;
+mod users;
+
 use std::collections::HashMap;
 
-use herenow_wire::{ConnectionId, LeaveReason, State, User, UserId};
+use herenow_wire::{ConnectionId, LeaveReason};
 
-use crate::by_user::{ByUser, INDEXED_DOWN_TO, INDEXED_FROM, UserHash, UserIndex};
+use crate::by_user::{ByUser, INDEXED_DOWN_TO};
 use crate::change::{Change, Member, Op, Owner, Snapshot};
 use crate::command::Connectivity;
+use crate::decision::{Decision, Put};
 use crate::hash::ById;
 use crate::oldest_first::OldestFirst;
 use crate::since::Since;
+
+pub use self::following::Followed;
+pub(crate) use self::following::member;
 
 /// Who is present in a channel, and which changes are pending.
 #[derive(Debug, Default)]
@@ -51,30 +58,6 @@ struct Tracked {
 }
 
 const NOT_PENDING: u32 = u32::MAX;
-
-/// What a connection asks to show.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Put {
-    /// Whose member.
-    pub connection: ConnectionId,
-    /// The process that vouches for it.
-    pub owner: Owner,
-    /// The user it acts for.
-    pub user: User,
-    /// What it shows.
-    pub state: State,
-}
-
-/// What a request would do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// This happens when it is applied.
-    Change(Change),
-    /// The channel is so already.
-    Unchanged,
-    /// The channel holds as many members as it may.
-    Full,
-}
 
 impl Channel {
     /// An empty map that lives in `epoch`, its numbers going on from `seq`.
@@ -121,18 +104,18 @@ impl Channel {
     pub fn decide_put(&self, put: Put, max_members: usize, seq: u64) -> Decision {
         let old = self.members.get(&put.connection).map(|tracked| &tracked.member);
         match old {
+            Some(member) if put.comes_late_for(member.owner, member.generation) => {
+                return Decision::Superseded;
+            }
             // The same bytes again: an update would cost every subscriber a frame that says nothing.
-            Some(member)
-                if (&member.state, &member.user, member.owner)
-                    == (&put.state, &put.user, put.owner) =>
-            {
+            Some(member) if (&member.state, &member.user) == (&put.state, &put.user) => {
                 return Decision::Unchanged;
             }
             None if self.members.len() >= max_members => return Decision::Full,
             _ => {}
         }
-        let Put { connection, owner, user, state } = put;
-        let new = Member { connection, owner, user, state, seq };
+        let Put { connection, owner, generation, user, state } = put;
+        let new = Member { connection, owner, generation, user, state, seq };
         Decision::Change(self.step(seq, Op::Put { old: old.cloned(), new }))
     }
 
@@ -181,7 +164,7 @@ impl Channel {
         let oldest = self.evicted_for(joining, max_members).next()?;
         match self.decide_remove(oldest.connection, oldest.owner, LeaveReason::Disconnect, seq) {
             Decision::Change(change) => Some(change),
-            Decision::Unchanged | Decision::Full => None,
+            Decision::Unchanged | Decision::Full | Decision::Superseded => None,
         }
     }
 
@@ -223,55 +206,18 @@ impl Channel {
         self.members.get(&connection).map(|tracked| (&tracked.member, tracked.since))
     }
 
-    /// How many users are here: a user has as many members as connections.
-    pub fn users(&self) -> usize {
-        if let Some(by_user) = &self.by_user {
-            debug_assert_eq!(by_user.len(), self.len(), "the index has every member");
-            return by_user.users();
-        }
-        let mut hashes: Vec<UserHash> =
-            self.members.values().map(|tracked| UserHash::of(&tracked.member.user)).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes.len()
-    }
-
-    /// The members of one user, in no order, and since when they are here.
-    pub fn members_of(&self, user: &UserId) -> Vec<(&Member, Since)> {
-        let is_theirs = |(member, _): &(&Member, Since)| member.user.id() == user;
-        match &self.by_user {
-            Some(by_user) => {
-                let known = by_user.connections(user).filter_map(|id| self.member(id));
-                known.filter(is_theirs).collect()
-            }
-            None => self.members().filter(is_theirs).collect(),
-        }
-    }
-
-    /// Whether users are counted and found without a look at every member.
-    pub fn is_indexed_by_user(&self) -> bool {
-        self.by_user.is_some()
-    }
-
-    /// Begins an index of users where one is wanted and the channel has become large.
-    pub(crate) fn index_users(&mut self, wanted: UserIndex) {
-        if wanted == UserIndex::None || self.by_user.is_some() || self.len() < INDEXED_FROM {
-            return;
-        }
-        let mut by_user = ByUser::default();
-        for Tracked { member, .. } in self.members.values() {
-            by_user.insert(&member.user, member.connection);
-        }
-        self.by_user = Some(Box::new(by_user));
-    }
-
     /// Makes it so. The only way in which a channel changes.
     pub fn apply(&mut self, change: Change) {
         debug_assert_eq!(change.epoch, self.epoch, "a change belongs to one life of the map");
         debug_assert_eq!(change.prev, self.seq, "no change may be missing before this one");
         self.seq = change.seq;
+        self.make_so(change.op);
+    }
+
+    #[inline]
+    fn make_so(&mut self, op: Op) {
         self.changes += 1;
-        match change.op {
+        match op {
             Op::Put { old, new } => self.apply_put(old, new),
             op @ Op::Remove { .. } => {
                 if let Some(gone) = self.members.remove(&op.connection()) {
@@ -291,8 +237,8 @@ impl Channel {
         let mut staying: HashMap<ConnectionId, (), ById> = HashMap::default();
         for member in snapshot.members {
             staying.insert(member.connection, ());
-            let Member { connection, owner, user, state, .. } = member;
-            let put = Put { connection, owner, user, state };
+            let Member { connection, owner, generation, user, state, .. } = member;
+            let put = Put { connection, owner, generation, user, state };
             if let Decision::Change(change) = self.decide_put(put, usize::MAX, draw_seq()) {
                 self.apply(change);
                 differences += 1;

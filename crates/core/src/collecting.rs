@@ -7,8 +7,9 @@ use std::time::Duration;
 use herenow_wire::ConnectionId;
 
 use crate::change::{Member, Owner, Snapshot};
-use crate::channel::{Channel, Put};
-use crate::command::Connectivity;
+use crate::channel::Channel;
+use crate::command::{Connectivity, PutResult};
+use crate::decision::Put;
 use crate::hash::ById;
 use crate::oldest_first::OldestFirst;
 use crate::since::Since;
@@ -99,16 +100,20 @@ impl Collecting {
         }
     }
 
-    /// Keeps what a connection shows, its newest. False if a connection that was not in it would take the map above
-    /// `max_members`, the places of those that have yet to answer being taken. A detached member
-    /// gives way to a new one that has a socket.
+    /// Keeps what a connection shows, its newest. The map is full if a connection that was not in it
+    /// would take it above `max_members`, the places of those that have yet to answer being taken. A
+    /// detached member gives way to a new one that has a socket.
     pub(crate) fn hold(
         &mut self,
         put: Put,
         max_members: usize,
         connectivity: Connectivity,
-    ) -> bool {
+    ) -> PutResult {
         let connection = put.connection;
+        let is_late = |sent: &Sent| put.comes_late_for(sent.put.owner, sent.put.generation);
+        if self.held.get(&connection).is_some_and(is_late) {
+            return PutResult::Superseded;
+        }
         let awaited = self.awaited.remove(&connection).map(|tracker| tracker.since);
         let since = awaited.or_else(|| self.held.get(&connection).map(|sent| sent.since));
         if since.is_none() {
@@ -121,7 +126,7 @@ impl Collecting {
                 self.held.remove(&oldest);
             }
             if is_full(self) {
-                return false;
+                return PutResult::Full;
             }
         }
         self.sent += 1;
@@ -131,7 +136,7 @@ impl Collecting {
             Connectivity::Connected => self.detached.remove(connection),
             Connectivity::Detached => self.detached.add(connection),
         }
-        true
+        PutResult::Done
     }
 
     /// The connection has lost its socket.
@@ -200,8 +205,8 @@ impl Collecting {
         held.sort_unstable_by_key(|sent| sent.order);
         let since = held.iter().map(|sent| (sent.put.connection, sent.since)).collect();
         let members = held.into_iter().map(|sent| {
-            let Put { connection, owner, user, state } = sent.put;
-            Member { connection, owner, user, state, seq: 0 }
+            let Put { connection, owner, generation, user, state } = sent.put;
+            Member { connection, owner, generation, user, state, seq: 0 }
         });
         (Snapshot { epoch: 0, seq: 0, members: members.collect() }, since)
     }

@@ -4,13 +4,28 @@ use herenow_wire::{ChannelName, ConnectionId, ExpiringFields, LeaveReason, Ref, 
 
 use crate::audience::Audience;
 use crate::change::{Op, Owner, Snapshot};
-use crate::channel::Put;
+use crate::decision::Put;
 use crate::session::Session;
 use crate::time::Instant;
 
-/// A receiver of flushes: today one loop of this process.
+/// A receiver of flushes: one loop of this process, or another node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Peer(pub u16);
+
+impl Peer {
+    /// The bit that marks a node.
+    const NODE: u16 = 1 << 15;
+
+    /// Another node, by the number that this process has given it.
+    pub const fn node(number: u16) -> Self {
+        Self(Self::NODE | number)
+    }
+
+    /// The number of another node; `None` for a loop.
+    pub const fn as_node(self) -> Option<u16> {
+        if self.0 & Self::NODE == 0 { None } else { Some(self.0 & !Self::NODE) }
+    }
+}
 
 /// The number of a request for a snapshot. Grows per peer and wraps. A snapshot says up to which
 /// request it answers: one that crosses with a newer request must not count as its answer.
@@ -195,6 +210,8 @@ pub enum PutResult {
     Done,
     /// The channel holds as many members as it may; nothing changed.
     Full,
+    /// A later socket of the connection shows something already; nothing changed.
+    Superseded,
 }
 
 /// What a shard wants done.
@@ -248,6 +265,10 @@ pub struct Flush {
     pub ops: Vec<Op>,
     /// The life of the channel's map; 0 if there is none to flush.
     pub epoch: u64,
+    /// The epoch is another than at the last flush: whoever gets the changes is to be told so first.
+    pub is_epoch_new: bool,
+    /// The position of the channel before the changes.
+    pub prev: u64,
     /// The position of the channel after the changes.
     pub seq: u64,
     /// Updates that a newer one of the same member has replaced.

@@ -11,6 +11,7 @@ mod change;
 mod channel;
 mod collecting;
 mod command;
+mod decision;
 mod hash;
 mod kicks;
 mod lease;
@@ -20,6 +21,7 @@ mod pace;
 mod patterns;
 mod policy;
 mod rate;
+mod replica;
 mod session;
 mod shard;
 mod since;
@@ -29,12 +31,13 @@ mod time;
 pub use audience::{Audience, Counting, Part, Phase, Subscriber};
 pub use auth::Auth;
 pub use by_user::{INDEXED_FROM, UserIndex};
-pub use change::{Change, Member, Op, Owner, Snapshot};
-pub use channel::{Channel, Decision, ListPosition, Put};
+pub use change::{Change, Member, Op, Owner, Snapshot, Taken};
+pub use channel::{Channel, ListPosition};
 pub use collecting::COLLECT_FOR;
 pub use command::{
     Asker, Command, Effect, Expire, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
+pub use decision::{Decision, Put};
 pub use kicks::{Kicks, Target, TooManyKicks};
 pub use lease::{Due, Heard, Leases, SCAN_EVERY};
 pub use leaves::LeaveCounts;
@@ -43,6 +46,7 @@ pub use pace::Pace;
 pub use patterns::{Pattern, Patterns, Unmatched};
 pub use policy::{Announces, ChannelSettings, CurrentPolicy, Overrides, Policy, Row};
 pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit, VERIFICATION_BURST};
+pub use replica::{From, Outgoing, Replica, To};
 pub use session::{
     AuthRefusal, Claim, Context, Input, Limits, Question, Right, Ruling, Session, SessionEffect,
     Verification,

@@ -26,6 +26,11 @@ impl OldestFirst {
         self.places.is_empty()
     }
 
+    /// Whether this one is among them.
+    pub fn has(&self, connection: ConnectionId) -> bool {
+        self.places.contains_key(&connection)
+    }
+
     /// Adds one as the newest. One that is there already becomes the newest.
     pub fn add(&mut self, connection: ConnectionId) {
         self.remove(connection);

@@ -238,9 +238,6 @@ impl Session {
             ClientMessage::Subscribe { channel, mode } => {
                 self.subscribe((channel, mode), reference, context, out);
             }
-            ClientMessage::SubscribeAll { channels, mode } => {
-                self.subscribe_all((channels, mode), reference, context, out);
-            }
             ClientMessage::Unsubscribe { channel } => {
                 self.unsubscribe(channel, reference, context, out);
             }
@@ -311,6 +308,8 @@ fn answer(
             let message = "The channel has as many members as allowed. You are still subscribed.";
             fail(ErrorCode::MemberLimit, message, Some(channel), reference, out);
         }
+        // Its connection has another socket by now.
+        PutResult::Superseded => {}
     }
 }
 

@@ -3,6 +3,7 @@
 //! What a flush sends is worked out here, once for all receivers.
 
 mod contents;
+mod copied;
 mod leaving;
 mod rebuild;
 mod restate;
@@ -12,12 +13,13 @@ use std::collections::BTreeMap;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 
 use crate::by_user::UserIndex;
-use crate::change::Owner;
-use crate::channel::{Channel, Decision, ListPosition, Put};
+use crate::change::{Owner, Taken};
+use crate::channel::{Channel, ListPosition};
 use crate::collecting::{Collecting, Trackers};
 use crate::command::{
     Command, Connectivity, Effect, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
+use crate::decision::{Decision, Put};
 use crate::leaves::LeaveCounts;
 use crate::pace::ENOUGH_CHANGES;
 use crate::since::Since;
@@ -46,6 +48,8 @@ pub struct Shard {
     /// Until when clients of a process that handed over come back.
     gathers_until: Option<Instant>,
     user_index: UserIndex,
+    /// Who has lost a member to a later socket of its connection, at another node.
+    taken: Vec<Taken>,
 }
 
 #[derive(Debug)]
@@ -53,8 +57,13 @@ struct Slot {
     map: Map,
     peers: Vec<PeerSubscription>,
     announced: bool,
+    /// The map has come to another epoch, and no flush has said so.
+    is_epoch_new: bool,
+    /// In four bytes, which the slot has to spare.
+    heard_at: Since,
     flushed_at: Instant,
-    heard_at: Instant,
+    /// The channel's `seq` when it was last flushed.
+    flushed_seq: u64,
 }
 
 #[derive(Debug)]
@@ -115,6 +124,7 @@ impl Shard {
             awaits_reports: false,
             gathers_until: None,
             user_index: UserIndex::None,
+            taken: Vec::new(),
         }
     }
 
@@ -128,6 +138,11 @@ impl Shard {
     pub fn successor(&self) -> Self {
         let successor = Self { seq: self.seq, ..Self::new(self.epoch + 1) };
         successor.with_user_index(self.user_index)
+    }
+
+    /// Who has lost members to later sockets of their connections since the last call.
+    pub(crate) fn take_taken(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.taken)
     }
 
     /// How many channels it holds.
@@ -189,13 +204,18 @@ impl Shard {
         out.to.clear();
         out.snapshot = None;
         out.merged = 0;
-        (out.epoch, out.seq) = (0, 0);
+        (out.epoch, out.prev, out.seq) = (0, 0, 0);
+        out.is_epoch_new = false;
         let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.announced = false;
         let Map::Live(live) = &mut slot.map else { return };
         slot.flushed_at = now;
         out.merged = live.take_pending(&mut out.ops);
-        (out.epoch, out.seq) = (live.epoch(), live.seq());
+        (out.epoch, out.prev, out.seq) = (live.epoch(), slot.flushed_seq, live.seq());
+        slot.flushed_seq = out.seq;
+        if !out.ops.is_empty() {
+            out.is_epoch_new = std::mem::take(&mut slot.is_epoch_new);
+        }
         let mut needs_snapshot = false;
         for subscription in &mut slot.peers {
             let snapshot_for =
@@ -225,7 +245,7 @@ impl Shard {
         let slot = Self::slot(&mut self.channels, name, (self.epoch, self.seq), now);
         match &mut slot.map {
             Map::Live(channel) => {
-                let (connection, owner) = (put.connection, put.owner);
+                let (connection, owner, generation) = (put.connection, put.owner, put.generation);
                 while connectivity == Connectivity::Connected
                     && let Some(change) =
                         channel.decide_eviction(connection, max_members, self.seq + 1)
@@ -238,6 +258,7 @@ impl Shard {
                 }
                 match channel.decide_put(put, max_members, self.seq + 1) {
                     Decision::Unchanged => {
+                        self.taken.extend(channel.change_quietly(connection, (owner, generation)));
                         channel.set_connectivity(connection, owner, connectivity);
                         return PutResult::Done;
                     }
@@ -245,8 +266,10 @@ impl Shard {
                         self.free_if_unused(name);
                         return PutResult::Full;
                     }
+                    Decision::Superseded => return PutResult::Superseded,
                     Decision::Change(change) => {
                         self.seq += 1;
+                        self.taken.extend(change.op.taken());
                         let before = channel.len();
                         channel.apply(change);
                         if channel.len() > before {
@@ -260,8 +283,9 @@ impl Shard {
                 slot.announce(name, out);
             }
             Map::Collecting(collecting) => {
-                if !collecting.hold(put, max_members, connectivity) {
-                    return PutResult::Full;
+                let result = collecting.hold(put, max_members, connectivity);
+                if result != PutResult::Done {
+                    return result;
                 }
                 self.rebuild_if_complete(name, now, out);
             }
@@ -314,13 +338,15 @@ impl Shard {
                 map: Map::Live(Channel::new(epoch, seq)),
                 peers: Vec::new(),
                 announced: false,
+                is_epoch_new: false,
                 flushed_at: Instant::default(),
-                heard_at: now,
+                heard_at: Since::not_before(now),
+                flushed_seq: seq,
             };
             channels.insert(name.clone(), Box::new(slot));
         }
         let slot = channels.get_mut(name).expect("it was inserted where it was missing");
-        slot.heard_at = now;
+        slot.heard_at = Since::not_before(now);
         slot
     }
 

@@ -14,6 +14,11 @@ impl Since {
         Self(u32::try_from(now.as_micros() / MICROS).unwrap_or(u32::MAX))
     }
 
+    /// The next tenth of a second, if none begins now.
+    pub fn not_before(now: Instant) -> Self {
+        Self(u32::try_from(now.as_micros().div_ceil(MICROS)).unwrap_or(u32::MAX))
+    }
+
     /// The moment on the server's clock.
     pub fn instant(self) -> Instant {
         Instant::from_micros(u64::from(self.0) * MICROS)

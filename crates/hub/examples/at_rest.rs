@@ -93,7 +93,7 @@ fn of_members(user_index: UserIndex) -> f64 {
         let connection = ConnectionId::from_bytes(spread.to_le_bytes());
         let user = UserId::parse(&format!("user-{n}")).expect("a valid id");
         let state = State::parse("{}").expect("a valid state");
-        let put = Put { connection, owner: Owner(1), user: user.into(), state };
+        let put = Put { connection, owner: Owner(1), generation: 0, user: user.into(), state };
         let asker = Asker { peer: Peer(0), slot: 0, connection, generation: 0 };
         let channel = channel.clone();
         let max_members = u32::MAX;

@@ -120,7 +120,7 @@ impl KeyedMembers {
 impl KeyedMember {
     fn put(&self) -> Put {
         let (user, state) = (self.user.clone().into(), self.state.clone());
-        Put { connection: self.connection, owner: OWNER, user, state }
+        Put { connection: self.connection, owner: OWNER, generation: 0, user, state }
     }
 }
 

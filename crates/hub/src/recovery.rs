@@ -140,6 +140,6 @@ impl<I: Io> Work<'_, I> {
 fn shown_by(session: &Session, channel: &ChannelName) -> Option<Put> {
     let user = session.auth()?.user.clone();
     let (_, state) = session.tracked_without_listening().find(|(name, _)| *name == channel)?;
-    let connection = session.connection();
-    Some(Put { connection, owner: OWNER, user, state: state.clone() })
+    let (connection, generation) = (session.connection(), session.generation());
+    Some(Put { connection, owner: OWNER, generation, user, state: state.clone() })
 }

@@ -147,7 +147,8 @@ impl<I: Io> Work<'_, I> {
             SessionEffect::RequestSnapshot { channel } => self.request_again(slot, channel),
             SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
             SessionEffect::Put { channel, state, expire, user, reference, settings } => {
-                let put = Put { connection, owner: OWNER, user, state };
+                let generation = asker.generation;
+                let put = Put { connection, owner: OWNER, generation, user, state };
                 self.watch_lease(slot, settings.presence_ttl());
                 let max_members = settings.max_members;
                 self.command(Command::Put { channel, put, expire, max_members, asker, reference });

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use herenow_cluster::{Key, Read, Serving, Term, View};
+use herenow_core::Contents;
 use herenow_wire::link::Incarnation;
 use herenow_wire::{ChannelName, ConnectionId, SHARDS, State};
 
@@ -13,28 +14,31 @@ use crate::world::{Process, World};
 /// What all nodes have said in a run.
 #[derive(Default)]
 pub struct History {
-    lists: BTreeMap<(ChannelName, Term, u64), u64>,
+    lists: BTreeMap<(ChannelName, (u64, u64)), u64>,
+    /// After the bucket was lost two homes may have used one epoch.
+    pub is_torn: bool,
     terms: BTreeSet<(u16, Term)>,
     incarnations: BTreeSet<Incarnation>,
     /// The nodes of the newest view that was written, and those that were in one before.
     in_view: BTreeSet<Incarnation>,
     out_of_view: BTreeSet<Incarnation>,
-    /// Changes that did not follow what a copy had.
-    pub unfollowed: u64,
 }
 
 impl History {
-    /// One (channel, term, seq) names one list, wherever it is seen.
+    /// One (channel, epoch, seq) names one list, wherever it is seen.
     pub fn note(
         &mut self,
         channel: &ChannelName,
-        at: (Term, u64),
+        at: (u64, u64),
         rows: &BTreeMap<ConnectionId, State>,
     ) {
+        if self.is_torn {
+            return;
+        }
         let mut hasher = DefaultHasher::new();
         rows.hash(&mut hasher);
         let hash = hasher.finish();
-        let before = self.lists.insert((channel.clone(), at.0, at.1), hash);
+        let before = self.lists.insert((channel.clone(), at), hash);
         assert!(before.is_none_or(|before| before == hash), "{channel} at {at:?} is two lists");
     }
 
@@ -105,30 +109,37 @@ pub fn assert_settled(world: &World) {
         assert_eq!(openers, [home], "shard {shard} is open at its home alone");
     }
     for channel in channels() {
-        assert_channel(channel, &living, view);
+        assert_channel(channel, &living, world);
     }
 }
 
-fn assert_channel(channel: &ChannelName, living: &[&Process], view: &View) {
-    let truth: BTreeMap<ConnectionId, State> = living
-        .iter()
-        .filter_map(|process| Some((process.connection, process.owner.mine.get(channel)?.clone())))
-        .collect();
+fn assert_channel(channel: &ChannelName, living: &[&Process], world: &World) {
+    let view = living[0].node.view().expect("it is in one");
+    let mut truth: BTreeMap<ConnectionId, State> = BTreeMap::new();
+    for person in &world.people {
+        let Some(slot) = world.session_at(person) else { continue };
+        let process = world.slots[slot].process.as_ref().expect("it lives");
+        let shown = process.owner.connections[&person.session.0].mine.get(channel);
+        truth.extend(shown.map(|state| (person.session.0, state.clone())));
+    }
+    let home = view.term(channel.shard()).home;
     for process in living {
         let owner = &process.owner;
-        if let Some(of) =
-            owner.homes.get(&channel.shard()).and_then(|home| home.channels.get(channel))
-        {
+        let replica = &owner.replicas[&channel.shard()];
+        assert!(replica.is_settled(), "nothing waits at {}", owner.me);
+        assert_eq!(replica.is_open(), owner.me == home, "{channel} is decided at its home alone");
+        if owner.me == home {
+            let rows = match replica.shard().contents(channel) {
+                Contents::Live(list) => list.snapshot().members,
+                Contents::Nothing | Contents::Freed { .. } => Vec::new(),
+            };
             let rows: BTreeMap<ConnectionId, State> =
-                of.rows.iter().map(|(id, (_, row))| (*id, row.state.clone())).collect();
+                rows.into_iter().map(|member| (member.connection, member.state)).collect();
             assert_eq!(rows, truth, "the home of {channel}");
-            let mut owners =
-                of.rows.values().map(|(owner, _)| *owner).chain(of.interested.iter().copied());
-            assert!(owners.all(|id| view.node(id).is_some()), "nothing of who is gone");
         }
-        if owner.interests.contains(channel) {
-            let copy = owner.copies.get(channel).unwrap_or_else(|| panic!("a copy of {channel}"));
-            assert_eq!(copy.rows, truth, "the copy of {channel} at {}", owner.me);
+        if let Some(subscriber) = owner.subscribers.get(channel) {
+            let (at, rows) = subscriber.list().expect("it has its list");
+            assert_eq!(*rows, truth, "the list of {channel} at {}, {at:?}", owner.me);
         }
     }
 }

@@ -16,16 +16,15 @@ mod chance;
 mod channels;
 mod check;
 mod clock;
-mod copies;
 mod engine;
-mod home;
 mod network;
-mod owed;
 mod owner;
+mod people;
 mod plan;
 #[path = "../../../hub/tests/sim/seeds.rs"]
 mod seeds;
 mod storm;
+mod subscriber;
 mod tally;
 mod watch;
 mod world;

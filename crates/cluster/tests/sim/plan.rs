@@ -17,6 +17,8 @@ pub struct Plan {
     /// Whether reads may give what was there before.
     pub reads_lag: bool,
     pub max_payload_bytes: usize,
+    /// Whether changes wait before they are flushed.
+    pub is_lazy: bool,
     /// How long things go wrong.
     pub storm: Micros,
     /// How often something goes wrong, on average.
@@ -38,6 +40,7 @@ impl Plan {
             bucket_suffers: chance.one_in(4),
             reads_lag: chance.one_in(4),
             max_payload_bytes: [1_100, 4_096, 64 * 1024][chance.index(3)],
+            is_lazy: chance.one_in(2),
             storm: chance.between(10, 60) * SECOND,
             every: [400 * MS, 2 * SECOND, 6 * SECOND][chance.index(3)],
         }

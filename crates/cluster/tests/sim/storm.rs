@@ -1,12 +1,8 @@
 //! What goes wrong, and what the nodes' connections do meanwhile.
 
 use herenow_cluster::{Input, Key};
-use herenow_wire::State;
-use herenow_wire::link::Interest;
 
-use crate::channels::channels;
 use crate::clock::{MS, SECOND};
-use crate::home::REFUSED;
 use crate::world::{Event, World};
 
 impl World {
@@ -54,6 +50,7 @@ impl World {
     fn bucket_suffers(&mut self) {
         self.tally.buckets_lost += 1;
         self.was_bucket_lost = true;
+        self.history.is_torn = true;
         self.is_bucket_torn = true;
         if self.chance.one_in(2) {
             self.engine.restore();
@@ -63,27 +60,6 @@ impl World {
         let view = self.engine.read(&Key::View);
         self.note(|| {
             format!("the bucket is another one: {}", matches!(view, herenow_cluster::Read::Absent))
-        });
-    }
-
-    /// A connection does something.
-    pub fn act(&mut self) {
-        let slot = self.chance.index(self.slots.len());
-        if self.slots[slot].process.is_none() || self.slots[slot].paused_until > self.now {
-            return;
-        }
-        let channel = &channels()[self.chance.index(channels().len())];
-        let what = self.chance.below(10);
-        let (number, is_refused) = (self.chance.below(100_000), self.chance.one_in(8));
-        let padding = "x".repeat(self.chance.index(4) * 250);
-        let head = if is_refused { REFUSED } else { r#"{"n":"# };
-        let state =
-            State::parse(&format!(r#"{head}{number},"x":"{padding}"}}"#)).expect("an object");
-        self.with_owner(slot, |owner, history, answers| match what {
-            0..6 => owner.track(channel, Some(state), history, answers),
-            6 => owner.track(channel, None, history, answers),
-            7..9 => owner.subscribe(channel, Interest::Changes, history, answers),
-            _ => owner.subscribe(channel, Interest::Nothing, history, answers),
         });
     }
 }

@@ -16,7 +16,11 @@ pub struct Tally {
     pub unknown_senders: u64,
     pub old_collects: u64,
     pub answered: u64,
-    pub unfollowed: u64,
+    pub refused: u64,
+    pub superseded: u64,
+    pub taken: u64,
+    pub deltas: u64,
+    pub snapshots: u64,
 }
 
 impl Tally {
@@ -34,7 +38,11 @@ impl Tally {
         self.unknown_senders += other.unknown_senders;
         self.old_collects += other.old_collects;
         self.answered += other.answered;
-        self.unfollowed += other.unfollowed;
+        self.refused += other.refused;
+        self.superseded += other.superseded;
+        self.taken += other.taken;
+        self.deltas += other.deltas;
+        self.snapshots += other.snapshots;
     }
 
     pub fn misses_nothing(&self) -> bool {
@@ -49,6 +57,11 @@ impl Tally {
             self.resets,
             self.unknown_senders,
             self.answered,
+            self.refused,
+            self.superseded,
+            self.taken,
+            self.deltas,
+            self.snapshots,
         ];
         self.runs < 100 || all.iter().all(|count| *count > 0)
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use herenow_cluster::{Config, Effect, Input, Node, NodeName, Subject, Term};
-use herenow_wire::ConnectionId;
 
 use crate::chance::Chance;
 use crate::check::{self, History};
@@ -11,6 +10,7 @@ use crate::clock::{Clock, MS, Micros, SECOND};
 use crate::engine::Engine;
 use crate::network::{Arrival, Request};
 use crate::owner::{Answers, Owner};
+use crate::people::{Person, Session};
 use crate::plan::{CALM, Plan};
 use crate::tally::Tally;
 
@@ -20,6 +20,7 @@ pub struct World {
     pub plan: Plan,
     pub engine: Engine,
     pub slots: Vec<Slot>,
+    pub people: Vec<Person>,
     pub history: History,
     pub tally: Tally,
     /// Whether the bucket was ever lost or restored.
@@ -57,7 +58,6 @@ pub struct Process {
     pub node: Node,
     pub owner: Owner,
     pub clock: Clock,
-    pub connection: ConnectionId,
     /// The shards that are open here, with their epochs.
     pub open: BTreeMap<u16, u64>,
     pub subscriptions: BTreeSet<Subject>,
@@ -72,6 +72,8 @@ pub enum Event {
     Leave(usize, u64),
     Suffer,
     Act,
+    /// A session of a person who has gone on to another node ends.
+    End(usize, u64, Session),
     EngineUp,
     Resume(usize),
 }
@@ -97,6 +99,7 @@ pub fn run(seed: u64, trace: Trace) -> Tally {
         chance,
         engine: Engine::default(),
         slots,
+        people: Vec::new(),
         history: History::default(),
         tally: Tally { runs: 1, ..Tally::default() },
         was_bucket_lost: false,
@@ -120,7 +123,6 @@ pub fn run(seed: u64, trace: Trace) -> Tally {
     world.advance(world.plan.storm + CALM);
     check::assert_settled(&world);
     assert!(world.last_packet_at + SILENCE < world.now, "nodes that owe nothing say nothing");
-    world.tally.unfollowed = world.history.unfollowed;
     for slot in 0..world.slots.len() {
         world.count(slot);
     }
@@ -166,6 +168,7 @@ impl World {
             if self.slots[slot].process.is_none() {
                 self.at(self.now, Event::Start(slot));
             }
+            self.with_owner(slot, |owner, _| owner.is_lazy = false);
         }
     }
 
@@ -182,6 +185,12 @@ impl World {
                 self.act();
                 let next = self.now + self.chance.between(0, 500) * MS;
                 self.at(next, Event::Act);
+            }
+            Event::End(slot, life, session) => {
+                if self.is_awake(slot, life, || Event::End(slot, life, session)) {
+                    let (id, generation) = session;
+                    self.with_owner(slot, |owner, out| owner.end(id, generation, out));
+                }
             }
             Event::EngineUp => self.engine.is_down = false,
             Event::Resume(slot) => self.resume(slot),
@@ -252,15 +261,16 @@ impl World {
         one.wake_at = Micros::MAX;
         one.paused_until = 0;
         let (node, effects) = Node::new(&config, one.clock.now(self.now));
-        let connection = ConnectionId::from_bytes([slot as u8; 16]);
         one.process = Some(Process {
-            owner: Owner::new(node.incarnation(), connection),
+            owner: Owner::new(node.incarnation()),
             node,
             clock: one.clock,
-            connection,
             open: BTreeMap::new(),
             subscriptions: BTreeSet::new(),
         });
+        if let Some(process) = &mut one.process {
+            process.owner.is_lazy = self.plan.is_lazy && !self.is_calm;
+        }
         self.note(|| format!("{slot} starts"));
         self.carry_out(slot, effects);
     }
@@ -281,6 +291,13 @@ impl World {
             self.tally.unknown_senders += counters.unknown_senders;
             self.tally.old_collects += counters.old_collects;
             self.tally.answered += process.owner.answered;
+            self.tally.refused += process.owner.refused;
+            self.tally.superseded += process.owner.superseded;
+            self.tally.taken += process.owner.taken;
+            for subscriber in process.owner.subscribers.values() {
+                self.tally.deltas += subscriber.deltas;
+                self.tally.snapshots += subscriber.snapshots;
+            }
         }
     }
 
@@ -293,14 +310,13 @@ impl World {
         self.carry_out(slot, effects);
     }
 
-    pub fn with_owner(
-        &mut self,
-        slot: usize,
-        act: impl FnOnce(&mut Owner, &mut History, &mut Answers),
-    ) {
+    pub fn with_owner(&mut self, slot: usize, act: impl FnOnce(&mut Owner, &mut Answers)) {
         let mut answers = Answers::new();
         if let Some(process) = &mut self.slots[slot].process {
-            act(&mut process.owner, &mut self.history, &mut answers);
+            act(&mut process.owner, &mut answers);
+            if !process.owner.is_lazy || self.chance.one_in(2) {
+                process.owner.flush_all(&mut self.history, &mut answers);
+            }
         }
         for answer in answers {
             self.tell(slot, answer);
@@ -319,7 +335,7 @@ impl World {
             self.watch(slot, &fact);
             let Some(process) = &mut self.slots[slot].process else { return };
             let mut answers = Answers::new();
-            process.owner.handle(fact, &mut self.history, &mut answers);
+            process.owner.handle(fact, now.at, &mut self.history, &mut answers);
             let mut more = Vec::new();
             for answer in answers {
                 process.node.handle(answer, now, &mut more);

@@ -99,6 +99,14 @@ impl Shard {
         })
     }
 
+    /// The list of a channel, if it is known.
+    pub(crate) fn list(&self, channel: &ChannelName) -> Option<&Channel> {
+        match self.contents(channel) {
+            Contents::Live(list) => Some(list),
+            Contents::Nothing | Contents::Freed { .. } => None,
+        }
+    }
+
     /// Since when a connection has a member in `channel`, whatever has become of the map; `None` if it
     /// has none.
     pub fn since_of(&self, channel: &ChannelName, connection: ConnectionId) -> Option<Since> {

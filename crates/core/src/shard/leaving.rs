@@ -4,9 +4,9 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 
 use super::{Hibernating, Map, Shard};
 use crate::change::Owner;
-use crate::channel::Decision;
 use crate::collecting::owned_by;
 use crate::command::Effect;
+use crate::decision::Decision;
 use crate::leaves::LeaveCounts;
 use crate::time::Instant;
 

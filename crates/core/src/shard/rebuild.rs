@@ -36,7 +36,7 @@ impl Shard {
                     if !slot.announced
                         && channel.has_no_pending()
                         && hibernate_after
-                            .is_some_and(|after| now.since(slot.heard_at) >= after) =>
+                            .is_some_and(|after| now.since(slot.heard_at.instant()) >= after) =>
                 {
                     silent.push(name.clone());
                 }
@@ -150,7 +150,7 @@ impl Shard {
         }
         self.gather(name, now);
         let Some(slot) = self.channels.get_mut(name) else { return };
-        slot.heard_at = now;
+        slot.heard_at = Since::not_before(now);
         let Map::Hibernating(Hibernating { trackers, users, .. }) = &mut slot.map else { return };
         // A new life begins: no pair of the old one is ever repeated.
         self.epoch += 1;
@@ -218,7 +218,7 @@ impl Shard {
         channel.index_users(self.user_index);
         self.members += channel.len();
         slot.map = Map::Live(channel);
-        slot.heard_at = now;
+        slot.heard_at = Since::not_before(now);
         slot.announce(name, out);
         self.free_if_unused(name);
     }

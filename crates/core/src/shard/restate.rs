@@ -3,8 +3,8 @@
 use herenow_wire::{ChannelName, ConnectionId, State};
 
 use super::{Map, Shard};
-use crate::channel::{Decision, Put};
 use crate::command::Effect;
+use crate::decision::{Decision, Put};
 
 impl Shard {
     /// Only a map that is there knows states: what hibernates or is being rebuilt is told anew.
@@ -18,7 +18,8 @@ impl Shard {
         let Some(slot) = self.channels.get_mut(name) else { return };
         let Map::Live(channel) = &mut slot.map else { return };
         let Some((member, _)) = channel.member(connection) else { return };
-        let put = Put { connection, owner: member.owner, user: member.user.clone(), state };
+        let (owner, generation) = (member.owner, member.generation);
+        let put = Put { connection, owner, generation, user: member.user.clone(), state };
         if let Decision::Change(change) = channel.decide_put(put, usize::MAX, self.seq + 1) {
             self.seq += 1;
             channel.apply(change);

@@ -3,7 +3,7 @@
 use herenow_core::{Change, Channel, Decision, Member, Op, Owner, Put, Snapshot};
 use herenow_wire::{Info, LeaveReason, User};
 
-use crate::given::{OWNER, id, shown, state, user};
+use crate::given::{OWNER, id, shown, user};
 use crate::told::{op_line, snapshot_line};
 
 /// Decides and applies; the change that was made.
@@ -50,9 +50,8 @@ fn a_change_names_the_life_and_the_numbers_before_and_after_it() {
     let mut channel = Channel::new(7, 40);
     let Change { epoch, prev, seq, op } = put(&mut channel, shown('a', "{}"));
     assert_eq!((epoch, prev, seq), (7, 40, 41));
-    let owner = OWNER;
-    let new =
-        Member { connection: id('a'), owner, user: user("a").into(), state: state("{}"), seq: 41 };
+    let Put { connection, owner, generation, user, state } = shown('a', "{}");
+    let new = Member { connection, owner, generation, user, state, seq: 41 };
     assert_eq!(op, Op::Put { old: None, new });
     assert_eq!((channel.epoch(), channel.seq(), channel.len()), (7, 41, 1));
 }
@@ -110,10 +109,10 @@ fn the_same_bytes_of_a_user_with_other_information_are_an_update() {
 
 // P6.11
 #[test]
-fn the_same_bytes_vouched_for_by_another_owner_are_that_owners_from_then_on() {
+fn a_member_that_a_later_socket_shows_at_another_owner_is_that_owners_from_then_on() {
     let mut channel = Channel::new(7, 0);
     put(&mut channel, shown('a', "{}"));
-    put(&mut channel, Put { owner: Owner(5), ..shown('a', "{}") });
+    put(&mut channel, Put { owner: Owner(5), generation: 1, ..shown('a', r#"{"n":1}"#) });
     let late_goodbye = channel.decide_remove(id('a'), OWNER, LeaveReason::Disconnect, 3);
     assert_eq!(late_goodbye, Decision::Unchanged);
     assert_eq!(channel.owned_by(OWNER), []);
@@ -232,8 +231,8 @@ fn replacing_gives_the_net_differences_alone() {
     }
     told(&mut channel);
     let row = |letter: char, json: &str| {
-        let Put { connection, owner, user, state } = shown(letter, json);
-        Member { connection, owner, user, state, seq: 0 }
+        let Put { connection, owner, generation, user, state } = shown(letter, json);
+        Member { connection, owner, generation, user, state, seq: 0 }
     };
     let members = vec![row('b', "{}"), row('c', r#"{"n":1}"#), row('e', "{}")];
     let mut seq = channel.seq();

@@ -52,11 +52,6 @@ pub fn subscribe(name: &str) -> Input {
     say(ClientMessage::Subscribe { channel: channel(name), mode: Mode::List })
 }
 
-pub fn subscribe_all(names: &[&str]) -> Input {
-    let channels = names.iter().map(|name| channel(name)).collect();
-    say(ClientMessage::SubscribeAll { channels, mode: Mode::List })
-}
-
 /// Subscribes to nothing but the count.
 pub fn count(name: &str) -> Input {
     say(ClientMessage::Subscribe { channel: channel(name), mode: Mode::Count })
@@ -246,6 +241,7 @@ pub fn shown(letter: char, json: &str) -> Put {
     Put {
         connection: id(letter),
         owner: OWNER,
+        generation: 0,
         user: user(&letter.to_string()).into(),
         state: state(json),
     }

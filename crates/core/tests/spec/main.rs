@@ -12,6 +12,7 @@ mod leases;
 mod pace;
 mod rates;
 mod rebuild;
+mod replica;
 mod requests;
 mod resume;
 mod reviews;

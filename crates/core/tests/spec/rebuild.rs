@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use herenow_core::{COLLECT_FOR, Command, Owner, Peer, RequestId};
+use herenow_core::{COLLECT_FOR, Command, Owner, Peer, Put, RequestId};
 use herenow_wire::LeaveReason;
 
 use crate::given::{
-    OWNER, at, channel, id, put, put_among, remove, remove_of, shown, subscribe_peer,
+    OWNER, ROOMY, at, channel, id, put, put_among, remove, remove_of, shown, subscribe_peer,
     unsubscribe_peer,
 };
 use crate::told::House;
@@ -464,4 +464,18 @@ fn a_channel_that_is_left_while_clients_come_back_is_freed() {
     house.gives(1, unsubscribe_peer("lobby", 0), &[]);
     house.holds(0, 0);
     assert!(!house.shard.has_deadlines(None));
+}
+
+// P7.9
+#[test]
+fn a_put_that_comes_late_from_an_earlier_socket_does_not_replace_what_was_sent_again() {
+    let mut house = two_in_lobby();
+    lose_all(&mut house, 10);
+    let of_socket = |generation, json| Put { generation, ..shown('a', json) };
+    house.gives(11, put_among("lobby", of_socket(1, "{}"), ROOMY), &[]);
+    let late = put_among("lobby", of_socket(0, r#"{"late":1}"#), ROOMY);
+    house.gives(12, late, &["answer a lobby superseded"]);
+    house.gives(13, put("lobby", 'b', "{}"), &[DIRTY]);
+    let lines = house.flush("lobby", 14);
+    assert!(lines.iter().all(|line| !line.contains("late")), "{lines:?}");
 }

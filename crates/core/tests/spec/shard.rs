@@ -50,6 +50,41 @@ fn a_state_that_is_there_already_keeps_its_place_among_the_rows() {
     house.owes("lobby", 2, &["to 0: snapshot up to 1", "snapshot 7:2 [a{} b{}]"]);
 }
 
+/// What `a` shows on the socket of this generation.
+fn shown_by_socket(generation: u32, json: &str) -> Put {
+    Put { generation, ..shown('a', json) }
+}
+
+// P7.9
+#[test]
+fn a_put_that_comes_late_from_a_socket_whose_connection_was_taken_over_changes_nothing() {
+    let mut house = House::after([put_among("lobby", shown_by_socket(1, "{}"), ROOMY)]);
+    let late = shown_by_socket(0, r#"{"late":1}"#);
+    house.gives(5, put_among("lobby", late, ROOMY), &["answer a lobby superseded"]);
+    house.hear(6, subscribe_peer("lobby", 0, 1));
+    house.owes("lobby", 6, &["to 0: snapshot up to 1", "snapshot 7:1 [a{}]"]);
+}
+
+// P7.9
+#[test]
+fn a_socket_that_shows_the_same_state_as_the_one_before_it_tells_nobody_anything_and_counts() {
+    let mut house = House::after([put_among("lobby", shown_by_socket(0, "{}"), ROOMY)]);
+    house.gives(5, put_among("lobby", shown_by_socket(1, "{}"), ROOMY), &[]);
+    let late = shown_by_socket(0, r#"{"late":1}"#);
+    house.gives(6, put_among("lobby", late, ROOMY), &["answer a lobby superseded"]);
+    let next = shown_by_socket(1, r#"{"n":1}"#);
+    house.gives(7, put_among("lobby", next, ROOMY), &["dirty lobby since 0"]);
+}
+
+// P7.9
+#[test]
+fn a_later_socket_counts_as_later_though_the_numbers_wrap() {
+    let last = shown_by_socket(u32::MAX, "{}");
+    let mut house = House::after([put_among("lobby", last.clone(), ROOMY)]);
+    house.hear(5, put_among("lobby", shown_by_socket(0, r#"{"n":1}"#), ROOMY));
+    house.gives(6, put_among("lobby", last, ROOMY), &["answer a lobby superseded"]);
+}
+
 // P4.14
 #[test]
 fn a_full_channel_refuses_a_newcomer_even_without_a_ref_and_nothing_changes() {

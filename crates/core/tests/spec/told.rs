@@ -295,6 +295,7 @@ fn effect_line(effect: Effect) -> String {
             let result = match result {
                 PutResult::Done => "done",
                 PutResult::Full => "full",
+                PutResult::Superseded => "superseded",
             };
             let suffix = suffix(reference.as_ref());
             format!("answer {} {} {result}{suffix}", letter(asker.connection), channel.as_str())

@@ -261,7 +261,7 @@ impl World {
         let connection = self.people[slot].connection;
         // Every second connection is the same user's.
         let user = UserId::parse(&format!("user-{}", slot % 2)).expect("a valid user");
-        let put = Put { connection, owner: OWNER, user: user.into(), state };
+        let put = Put { connection, owner: OWNER, generation: 0, user: user.into(), state };
         let asker = Asker { peer: peer_of(slot), slot: slot as u32, connection, generation: 0 };
         let (channel, max_members) = (channel.clone(), MAX_MEMBERS);
         self.send(

@@ -1,0 +1,44 @@
+//! What a connection asks a channel to show, and what a channel says to a request: plain data.
+
+use herenow_wire::{ConnectionId, State, User};
+
+use crate::change::{Change, Owner};
+
+/// What a connection asks to show.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Put {
+    /// Whose member.
+    pub connection: ConnectionId,
+    /// The process that vouches for it.
+    pub owner: Owner,
+    /// Which of the sockets that the connection has had asks. Grows with each that takes the
+    /// connection over, and wraps.
+    pub generation: u32,
+    /// The user it acts for.
+    pub user: User,
+    /// What it shows.
+    pub state: State,
+}
+
+impl Put {
+    /// Whether a later socket has shown something, or one that has come back at another node as late as
+    /// this: of those the first counts. Generations wrap.
+    pub(crate) fn comes_late_for(&self, owner: Owner, generation: u32) -> bool {
+        let ahead = self.generation.wrapping_sub(generation);
+        ahead > u32::MAX / 2 || ahead == 0 && owner != self.owner && owner != Owner::NOBODY
+    }
+}
+
+/// What a request would do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// This happens when it is applied.
+    Change(Change),
+    /// The channel is so already.
+    Unchanged,
+    /// The channel holds as many members as it may.
+    Full,
+    /// A later socket of the connection shows something already. What comes late from an earlier one
+    /// changes nothing.
+    Superseded,
+}

@@ -1,0 +1,316 @@
+//! A shard as one node of a cluster has it. Either its *home* is here, and this node decides what
+//! changes in its channels; or it is elsewhere, and this node keeps *copies* of the lists that its
+//! connections subscribe to. The same commands go in and the same effects and flushes come out, so
+//! that who holds the connections notices no difference.
+//!
+//! A home is not told to be one and complete at once: while it *opens*, the other nodes report
+//! what their connections show, and what is asked meanwhile waits.
+
+mod copying;
+mod deciding;
+mod opening;
+mod own;
+
+use herenow_wire::link::{self, Item, Position, Report, Snap, Ticket};
+use herenow_wire::{ChannelName, SHARDS};
+
+use self::opening::Opening;
+use self::own::{Own, Seen};
+use crate::change::{Member, Owner};
+use crate::channel::Channel;
+use crate::command::{Command, Effect, Flush, Peer, Receiver, SnapshotFor};
+use crate::shard::Shard;
+use crate::time::Instant;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Replica {
+    number: u16,
+    /// Who vouches for the connections of this node. Another one after each exclusion.
+    me: Owner,
+    shard: Shard,
+    role: Role,
+    /// What goes to the home, or from the home to others, since this was last taken.
+    outgoing: Vec<Outgoing>,
+}
+
+#[derive(Debug)]
+enum Role {
+    /// The home is another node, or nobody knows which. Boxed, as most shards of a large cluster have
+    /// nothing in it.
+    Copy(Box<Own>),
+    /// The home is here, and does not know everything yet.
+    Opening(Box<Opening>),
+    /// The home is here.
+    Home,
+}
+
+/// Something for another node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outgoing {
+    /// To whom.
+    pub to: To,
+    /// What.
+    pub item: Item,
+}
+
+/// Which node something is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum To {
+    /// The home of the shard.
+    Home,
+    /// This one, as the process has numbered it.
+    Node(Peer),
+    /// The one that vouches for these connections. It may be this node itself.
+    Owner(Owner),
+}
+
+/// Another node, as this process knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct From {
+    /// The receiver of what goes to it.
+    pub peer: Peer,
+    /// Who vouches for its connections.
+    pub owner: Owner,
+}
+
+impl Replica {
+    /// A shard of which nothing is known.
+    pub fn new(number: u16, shard: Shard) -> Self {
+        debug_assert!(number < SHARDS, "there are no more shards");
+        let shard = shard.unknown();
+        Self { number, me: Owner::NOBODY, shard, role: Role::copy(), outgoing: Vec::new() }
+    }
+
+    /// Says who vouches for the connections of this node from here on.
+    pub fn set_owner(&mut self, me: Owner) {
+        self.me = me;
+    }
+
+    /// The lists that it has.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Whether this node decides about it now.
+    pub fn is_open(&self) -> bool {
+        matches!(self.role, Role::Home)
+    }
+
+    /// Whether the home is here, and does not know everything yet.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.role, Role::Opening(_))
+    }
+
+    /// Takes in what a connection of this node asks, or a loop of it.
+    pub fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
+        let command = self.vouched(command);
+        match &mut self.role {
+            Role::Home => self.decide(command, now, out),
+            Role::Opening(opening) => {
+                if let Some(command) = opening.take_subscription(&mut self.shard, command, now, out)
+                {
+                    opening.wait(self.me, command);
+                }
+            }
+            Role::Copy(_) => self.pass_on(command, now, out),
+        }
+    }
+
+    /// Moves the pending changes of a channel into `out`. The receivers that are nodes get
+    /// [`Replica::item_for`].
+    pub fn flush(&mut self, channel: &ChannelName, now: Instant, out: &mut Flush) {
+        self.shard.flush(channel, now, out);
+    }
+
+    /// What a flush tells a node.
+    pub fn item_for(channel: &ChannelName, flush: &Flush, receiver: &Receiver) -> Option<Item> {
+        let position = Position { epoch: flush.epoch, seq: flush.seq };
+        if receiver.snapshot_for != SnapshotFor::None {
+            let snapshot = flush.snapshot.as_ref()?;
+            let rows = snapshot.members.iter().map(row).collect();
+            return Some(Item::Snap(Snap { channel: channel.clone(), position, rows }));
+        }
+        if flush.ops.is_empty() {
+            return None;
+        }
+        let ops = flush.ops.iter().map(own::link_op).collect();
+        let change = link::Change { channel: channel.clone(), prev: flush.prev, position, ops };
+        Some(Item::Change(change))
+    }
+
+    /// What is to go to other nodes, in order.
+    pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// What another node says, as one that has no say in this shard is not let to.
+    pub fn receive(&mut self, from: From, item: Item, now: Instant, out: &mut Vec<Effect>) {
+        match item {
+            Item::Snap(snap) => self.copy_snapshot(snap, now, out),
+            Item::Change(change) => self.copy_change(change, now, out),
+            Item::Refused(refused) => self.refused(&refused, out),
+            item => self.receive_at_home(from, item, now, out),
+        }
+    }
+
+    /// The home is this node from here on. It decides when [`Replica::open`] is called.
+    pub fn become_home(&mut self, epoch: u64, now: Instant, out: &mut Vec<Effect>) {
+        // A term may follow another one of this node: what was said in that counts no more.
+        self.become_copy(now, out);
+        let report = self.report(0);
+        let role = std::mem::replace(&mut self.role, Role::Home);
+        let mut opening = Opening::new(epoch);
+        opening.report(self.me, None, report);
+        if let Role::Copy(own) = role {
+            for command in own.into_commands(out) {
+                opening.wait(self.me, self.vouched(command));
+            }
+        }
+        self.role = Role::Opening(Box::new(opening));
+    }
+
+    /// The home is another node from here on.
+    pub fn become_copy(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut refused = Vec::new();
+        match std::mem::replace(&mut self.role, Role::copy()) {
+            Role::Copy(own) => self.role = Role::Copy(own),
+            Role::Opening(opening) => {
+                refused = opening.refusals();
+                let (mine, waiting) = opening.of_this_node(self.me);
+                self.role = Role::Copy(Box::new(Own::of(mine)));
+                for command in waiting {
+                    self.pass_on(command, now, out);
+                }
+            }
+            Role::Home => {
+                self.role = Role::Copy(Box::new(Own::of(self.own_members())));
+                self.shard.become_copies();
+            }
+        }
+        // It goes to the new home with the report that this asks for.
+        self.outgoing = refused;
+    }
+
+    /// Every node has reported.
+    pub fn open(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Role::Opening(opening) = std::mem::replace(&mut self.role, Role::Home) else { return };
+        let (waiting, taken) = opening.open(&mut self.shard, now, out);
+        self.tell_taken(taken);
+        for command in waiting {
+            self.decide(command, now, out);
+        }
+    }
+
+    /// What this node has in the shard, for its home.
+    pub fn report(&self, epoch: u64) -> Report {
+        let mut channels = match &self.role {
+            Role::Copy(own) => own.channels(&self.shard),
+            Role::Opening(_) => Vec::new(),
+            Role::Home => Own::of(self.own_members()).channels(&self.shard),
+        };
+        channels.sort_by(|one, other| one.name.cmp(&other.name));
+        Report { shard: self.number, epoch, channels }
+    }
+
+    /// The puts that wait for an answer, to be sent once more: each gets a new ticket, so that what is
+    /// said of an earlier attempt is not about this one. Gives those that need no sending.
+    pub fn put_again(&mut self, out: &mut Vec<Effect>) {
+        if let Role::Copy(own) = &mut self.role {
+            self.outgoing.extend(own.put_again(out));
+        }
+    }
+
+    /// The home has applied these puts, and told of them.
+    pub fn done(&mut self, tickets: &[Ticket], out: &mut Vec<Effect>) {
+        if let Role::Copy(own) = &mut self.role {
+            for ticket in tickets {
+                own.done(*ticket, out);
+            }
+        }
+    }
+
+    /// The channels whose changes a node wants, while this node decides.
+    pub fn wanted_by(&self, node: Peer) -> Vec<ChannelName> {
+        if !self.is_open() {
+            return Vec::new();
+        }
+        let wanted = self.shard.slots().filter(|slot| slot.has_peer(node) && slot.map.is_some());
+        wanted.map(|slot| slot.name.clone()).collect()
+    }
+
+    /// The whole of a channel, for a node that is owed it.
+    pub fn snapshot(&self, channel: &ChannelName, node: Peer) -> Option<Item> {
+        if !self.is_open() {
+            return None;
+        }
+        let slot = self.shard.slots().find(|slot| slot.name == channel && slot.has_peer(node))?;
+        Some(Item::Snap(snap(channel, slot.map?)))
+    }
+
+    /// Whether nothing waits for another node's word.
+    pub fn is_settled(&self) -> bool {
+        match &self.role {
+            Role::Copy(own) => own.is_settled(),
+            Role::Opening(_) => false,
+            Role::Home => true,
+        }
+    }
+
+    /// The same, in the name of who vouches for this node's connections now.
+    fn vouched(&self, mut command: Command) -> Command {
+        match &mut command {
+            Command::Put { put, .. } | Command::Keep { put, .. } => put.owner = self.me,
+            Command::Detach { owner, .. } | Command::Remove { owner, .. } => *owner = self.me,
+            Command::Restate { .. }
+            | Command::Subscribe { .. }
+            | Command::Recover { .. }
+            | Command::Unsubscribe { .. } => {}
+        }
+        command
+    }
+
+    /// The members of this node's connections, while this node decides.
+    fn own_members(&self) -> Vec<Seen> {
+        let mut own = Vec::new();
+        for slot in self.shard.slots() {
+            let Some(channel) = slot.map else { continue };
+            for (member, _) in channel.members().filter(|(member, _)| member.owner == self.me) {
+                let position = Position { epoch: channel.epoch(), seq: member.seq };
+                let attachment = own::attachment(channel.connectivity(member.connection));
+                let (channel, member) = (slot.name.clone(), member.clone());
+                own.push(Seen { channel, position, member, attachment });
+            }
+        }
+        own
+    }
+}
+
+impl Role {
+    fn copy() -> Self {
+        Self::Copy(Box::default())
+    }
+}
+
+/// The whole of a list, as a home tells it.
+fn snap(name: &ChannelName, channel: &Channel) -> Snap {
+    let snapshot = channel.snapshot();
+    let position = Position { epoch: snapshot.epoch, seq: snapshot.seq };
+    let rows = snapshot.members.iter().map(row).collect();
+    Snap { channel: name.clone(), position, rows }
+}
+
+/// A member, as a home tells it.
+fn row(member: &Member) -> link::Row {
+    link::Row {
+        presence: own::presence(member),
+        owner: member.owner.0,
+        state: member.state.clone(),
+        seq: member.seq,
+    }
+}
+
+/// The number by which an owner of a put gets its refusal back.
+fn ticket_of(number: u32) -> Ticket {
+    Ticket(u64::from(number))
+}

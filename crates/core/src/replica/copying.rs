@@ -1,0 +1,88 @@
+//! A shard whose home is another node: what is asked here goes there, and what is said there is
+//! followed here.
+
+use herenow_wire::link::{Change, Interest, Item, Refused, RefusedWhy, Snap};
+
+use super::{Outgoing, Replica, Role, To};
+use crate::channel::Followed;
+use crate::command::{Command, Connectivity, Effect};
+use crate::time::Instant;
+
+impl Replica {
+    /// Takes in what is asked here, which the home decides.
+    pub(super) fn pass_on(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
+        let Role::Copy(own) = &mut self.role else { return };
+        let outgoing = match command {
+            // Its fields are ended by this node, with a command of its own.
+            Command::Put { channel, put, max_members, asker, reference, expire: _ } => {
+                let wanted = (put, max_members, Connectivity::Connected);
+                own.put(channel, wanted, Some((asker, reference)))
+            }
+            Command::Keep { channel, put, max_members } => {
+                own.put(channel, (put, max_members, Connectivity::Detached), None)
+            }
+            Command::Restate { channel, connection, state } => {
+                let Some(put) = own.restated(&channel, connection, state) else { return };
+                put
+            }
+            Command::Remove { channel, connection, reason, .. } => {
+                own.remove(channel, connection, reason)
+            }
+            Command::Detach { channel, connection, .. } => own.detach(channel, connection),
+            Command::Subscribe { channel, peer, request_id } => {
+                if !self.shard.subscribe_to_copy(&channel, (peer, request_id), now, out) {
+                    return;
+                }
+                let interest = Interest::Changes;
+                Outgoing { to: To::Home, item: Item::Interest { channel, interest } }
+            }
+            Command::Unsubscribe { channel, peer } => {
+                if !self.shard.unsubscribe_from_copy(&channel, peer) {
+                    return;
+                }
+                let interest = Interest::Nothing;
+                Outgoing { to: To::Home, item: Item::Interest { channel, interest } }
+            }
+            // The home has what there was: a copy that is lost is asked for anew, and so are the states
+            // of the clients here.
+            Command::Recover { channel, peer, request_id, trackers } => {
+                self.shard.subscribe_to_copy(&channel, (peer, request_id), now, out);
+                if !trackers.is_empty() {
+                    out.push(Effect::Resync { channel: channel.clone(), peers: vec![peer] });
+                }
+                let interest = Interest::Changes;
+                Outgoing { to: To::Home, item: Item::Interest { channel, interest } }
+            }
+        };
+        self.outgoing.push(outgoing);
+    }
+
+    pub(super) fn copy_snapshot(&mut self, snap: Snap, now: Instant, out: &mut Vec<Effect>) {
+        if let Role::Copy(_) = &self.role {
+            self.shard.follow_snapshot(snap, now, out);
+        }
+    }
+
+    pub(super) fn copy_change(&mut self, change: Change, now: Instant, out: &mut Vec<Effect>) {
+        let Role::Copy(_) = &self.role else { return };
+        let channel = change.channel.clone();
+        if self.shard.follow_change(change, now, out) == Followed::Gap {
+            let interest = Interest::Changes;
+            let item = Item::Interest { channel, interest };
+            self.outgoing.push(Outgoing { to: To::Home, item });
+        }
+    }
+
+    /// A home has refused a put of this node.
+    pub(super) fn refused(&mut self, refused: &Refused, out: &mut Vec<Effect>) {
+        if let Role::Copy(own) = &mut self.role {
+            own.refused(refused, out);
+        }
+    }
+
+    /// Whether a put waits that was answered so: it is sent once more when the home is another one.
+    pub fn waits_for_another_home(&self, refused: &Refused) -> bool {
+        let Role::Copy(own) = &self.role else { return false };
+        refused.why == RefusedWhy::NotHome && refused.ticket.is_some_and(|ticket| own.has(ticket))
+    }
+}

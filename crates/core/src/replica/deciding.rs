@@ -1,0 +1,192 @@
+//! A shard whose home is here: what other nodes ask, and what they are answered.
+
+use std::collections::BTreeSet;
+
+use herenow_wire::link::{
+    Attachment, Channel, Interest, Item, Put as LinkPut, Refused, RefusedWhy, Report, Shown,
+};
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
+
+use super::{From, Outgoing, Replica, Role, To, ticket_of};
+use crate::change::{Owner, Taken};
+use crate::command::{Asker, Command, Effect, Expire, Peer, PutResult, RequestId};
+use crate::decision::Put;
+use crate::time::Instant;
+
+/// In place of the limit of members where another home has admitted one already.
+const ADMITTED: u32 = u32::MAX;
+
+impl Replica {
+    /// Decides. Answers to other nodes become items.
+    pub(super) fn decide(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
+        let before = out.len();
+        self.shard.handle(command, now, out);
+        let mut at = before;
+        while at < out.len() {
+            match &out[at] {
+                Effect::Answer { asker, .. } if asker.peer.as_node().is_some() => {
+                    let Effect::Answer { asker, channel, result, .. } = out.remove(at) else {
+                        continue;
+                    };
+                    self.outgoing.extend(refusal(&asker, channel, result));
+                }
+                _ => at += 1,
+            }
+        }
+        let taken = self.shard.take_taken();
+        self.tell_taken(taken);
+    }
+
+    /// Tells owners which of their connections have come back at another node.
+    pub(super) fn tell_taken(&mut self, taken: Vec<Taken>) {
+        self.outgoing.extend(taken.into_iter().map(|taken| {
+            let Taken { by, connection, generation } = taken;
+            Outgoing { to: To::Owner(by), item: Item::Taken { connection, generation } }
+        }));
+    }
+
+    /// Something for a home, from another node.
+    pub(super) fn receive_at_home(
+        &mut self,
+        from: From,
+        item: Item,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        match (&mut self.role, item) {
+            (Role::Copy(_), Item::Put(put)) => {
+                self.outgoing.extend(not_home(from.peer, put));
+            }
+            (Role::Copy(_), _) => {}
+            (Role::Opening(opening), Item::Report(report)) => {
+                opening.report(from.owner, Some(from.peer), report);
+            }
+            (Role::Opening(opening), Item::Interest { channel, interest }) => {
+                opening.interest(from.peer, channel, interest);
+            }
+            (Role::Opening(opening), item) => {
+                if let Some(command) = command(from, item) {
+                    opening.wait(from.owner, command);
+                }
+            }
+            (Role::Home, Item::Report(report)) => self.report_again(from, report, now, out),
+            (Role::Home, item) => {
+                if let Some(command) = command(from, item) {
+                    self.decide(command, now, out);
+                }
+            }
+        }
+    }
+
+    /// A node has left the view: its members leave.
+    pub fn gone(&mut self, node: From, now: Instant, out: &mut Vec<Effect>) {
+        match &mut self.role {
+            Role::Copy(_) => {}
+            Role::Opening(opening) => opening.forget(node.owner, Some(node.peer)),
+            Role::Home => {
+                self.shard.remove_owner(node.owner, LeaveReason::Disconnect, now, out);
+                for channel in self.wanted_by(node.peer) {
+                    self.decide(Command::Unsubscribe { channel, peer: node.peer }, now, out);
+                }
+            }
+        }
+    }
+
+    /// A node says once more what it has, since something of it was lost on the way.
+    fn report_again(&mut self, from: From, report: Report, now: Instant, out: &mut Vec<Effect>) {
+        let mut gone: BTreeSet<(ChannelName, ConnectionId)> = BTreeSet::new();
+        for slot in self.shard.slots() {
+            let Some(list) = slot.map else { continue };
+            for connection in list.owned_by(from.owner) {
+                gone.insert((slot.name.clone(), connection));
+            }
+        }
+        let mut unwanted: BTreeSet<ChannelName> = self.wanted_by(from.peer).into_iter().collect();
+        for Channel { name, interest, members } in report.channels {
+            for member in members {
+                let Shown::State(state) = member.shown else { continue };
+                gone.remove(&(name.clone(), member.presence.connection));
+                let put = LinkPut {
+                    channel: name.clone(),
+                    presence: member.presence,
+                    state,
+                    max_members: ADMITTED,
+                    ticket: None,
+                };
+                if let Some(put) = command(from, Item::Put(put)) {
+                    self.decide(put, now, out);
+                }
+            }
+            if interest == Interest::Changes {
+                unwanted.remove(&name);
+                let (peer, request_id) = (from.peer, RequestId(0));
+                self.decide(Command::Subscribe { channel: name, peer, request_id }, now, out);
+            }
+        }
+        let (owner, reason) = (from.owner, LeaveReason::Disconnect);
+        for (channel, connection) in gone {
+            self.decide(Command::Remove { channel, connection, owner, reason }, now, out);
+        }
+        for channel in unwanted {
+            self.decide(Command::Unsubscribe { channel, peer: from.peer }, now, out);
+        }
+    }
+}
+
+/// What another node asks of a home, as one of its own connections would.
+fn command(from: From, item: Item) -> Option<Command> {
+    let owner = from.owner;
+    Some(match item {
+        Item::Put(put) if put.presence.attachment == Attachment::Detached => keep(owner, put),
+        Item::Put(put) => {
+            let ticket = put.ticket.map_or(0, |ticket| ticket.0 as u32);
+            let (channel, max_members) = (put.channel.clone(), put.max_members);
+            let put = put_of(owner, put);
+            let (connection, generation) = (put.connection, put.generation);
+            let asker = Asker { peer: from.peer, slot: ticket, connection, generation };
+            let expire = Expire::Never;
+            Command::Put { channel, put, expire, max_members, asker, reference: None }
+        }
+        Item::Remove { channel, connection, reason, .. } => {
+            Command::Remove { channel, connection, owner, reason }
+        }
+        Item::Detach { channel, connection, .. } => Command::Detach { channel, connection, owner },
+        Item::Interest { channel, interest: Interest::Changes } => {
+            Command::Subscribe { channel, peer: from.peer, request_id: RequestId(0) }
+        }
+        Item::Interest { channel, interest: Interest::Nothing } => {
+            Command::Unsubscribe { channel, peer: from.peer }
+        }
+        _ => return None,
+    })
+}
+
+fn keep(owner: Owner, put: LinkPut) -> Command {
+    let (channel, max_members) = (put.channel.clone(), put.max_members);
+    Command::Keep { channel, put: put_of(owner, put), max_members }
+}
+
+fn put_of(owner: Owner, put: LinkPut) -> Put {
+    let (connection, generation) = (put.presence.connection, put.presence.generation);
+    Put { connection, owner, generation, user: put.presence.user, state: put.state }
+}
+
+fn refusal(asker: &Asker, channel: ChannelName, result: PutResult) -> Option<Outgoing> {
+    let why = match result {
+        // It follows from the acknowledgement of the batch.
+        PutResult::Done => return None,
+        PutResult::Full => RefusedWhy::Full,
+        PutResult::Superseded => RefusedWhy::OlderGeneration,
+    };
+    let (connection, generation) = (asker.connection, asker.generation);
+    let ticket = Some(ticket_of(asker.slot));
+    let refused = Refused { channel, connection, generation, ticket, why };
+    Some(Outgoing { to: To::Node(asker.peer), item: Item::Refused(refused) })
+}
+
+fn not_home(peer: Peer, put: LinkPut) -> Option<Outgoing> {
+    let (connection, generation) = (put.presence.connection, put.presence.generation);
+    let (channel, ticket, why) = (put.channel, put.ticket, RefusedWhy::NotHome);
+    let refused = Refused { channel, connection, generation, ticket, why };
+    Some(Outgoing { to: To::Node(peer), item: Item::Refused(refused) })
+}

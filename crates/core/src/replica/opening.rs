@@ -1,0 +1,232 @@
+//! A home that does not know everything yet: what each node has reported, and what was asked
+//! meanwhile. Nothing of it is told before every node has reported.
+
+use std::collections::BTreeMap;
+
+use herenow_wire::link::{
+    Interest, Item, Position, Presence, Refused, RefusedWhy, Report, Reported, Row, Shown, Snap,
+};
+use herenow_wire::{ChannelName, ConnectionId};
+
+use super::own::Seen;
+use super::{Outgoing, To, ticket_of};
+use crate::change::{Owner, Taken};
+use crate::command::{Command, Effect, Peer, RequestId};
+use crate::shard::Shard;
+use crate::time::Instant;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Opening {
+    epoch: u64,
+    members: BTreeMap<ChannelName, BTreeMap<ConnectionId, Known>>,
+    interests: BTreeMap<Peer, Vec<ChannelName>>,
+    waiting: Vec<Asked>,
+    /// Members that came second: their connections have come back at another node.
+    taken: Vec<Taken>,
+    reported: u64,
+}
+
+/// A reported member, and its place among those that no home has told of.
+#[derive(Debug)]
+struct Known {
+    owner: Owner,
+    place: u64,
+    reported: Reported,
+}
+
+/// Something that waits for the home to open.
+#[derive(Debug)]
+struct Asked {
+    owner: Owner,
+    command: Command,
+}
+
+/// Numbers that a home leaves free in front of a list's rows: a copy that had members which are gone
+/// tells of their leaving with these.
+const FREE_NUMBERS: u64 = 1 << 10;
+
+impl Opening {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            members: BTreeMap::new(),
+            interests: BTreeMap::new(),
+            waiting: Vec::new(),
+            taken: Vec::new(),
+            reported: 0,
+        }
+    }
+
+    /// Takes in all that a node has. It replaces what the node had said before.
+    pub(super) fn report(&mut self, owner: Owner, peer: Option<Peer>, report: Report) {
+        self.forget(owner, peer);
+        for channel in report.channels {
+            if let Some(peer) = peer
+                && channel.interest == Interest::Changes
+            {
+                self.interests.entry(peer).or_default().push(channel.name.clone());
+            }
+            for reported in channel.members {
+                self.reported += 1;
+                let known = Known { owner, place: self.reported, reported };
+                if let Some(seen) = known.reported.seen {
+                    // Epochs must grow, also where the bucket with the view has gone back.
+                    self.epoch = self.epoch.max(seen.epoch + 1);
+                }
+                let members = self.members.entry(channel.name.clone()).or_default();
+                let connection = known.reported.presence.connection;
+                match members.get(&connection) {
+                    Some(other) if !known.counts_over(other) => self.taken.push(known.taken()),
+                    other => {
+                        self.taken.extend(other.map(Known::taken));
+                        members.insert(connection, known);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets all that a node has said, and what it has asked.
+    pub(super) fn forget(&mut self, owner: Owner, peer: Option<Peer>) {
+        for members in self.members.values_mut() {
+            members.retain(|_, known| known.owner != owner);
+        }
+        self.members.retain(|_, members| !members.is_empty());
+        if let Some(peer) = peer {
+            self.interests.remove(&peer);
+            self.waiting.retain(|asked| asked.owner != owner);
+        }
+    }
+
+    /// Something is asked that is decided when the home opens.
+    pub(super) fn wait(&mut self, owner: Owner, command: Command) {
+        self.waiting.push(Asked { owner, command });
+    }
+
+    /// A subscription changes nothing that has to be decided. Gives back everything else.
+    pub(super) fn take_subscription(
+        &mut self,
+        shard: &mut Shard,
+        command: Command,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Option<Command> {
+        match command {
+            Command::Subscribe { channel, peer, request_id } => {
+                shard.subscribe_to_copy(&channel, (peer, request_id), now, out);
+            }
+            Command::Unsubscribe { channel, peer } => {
+                shard.unsubscribe_from_copy(&channel, peer);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    pub(super) fn interest(&mut self, peer: Peer, channel: ChannelName, interest: Interest) {
+        let of = self.interests.entry(peer).or_default();
+        of.retain(|known| *known != channel);
+        if interest == Interest::Changes {
+            of.push(channel);
+        }
+    }
+
+    /// Puts the lists together. Gives what is to be decided now, in the order in which it was asked.
+    pub(super) fn open(
+        mut self,
+        shard: &mut Shard,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> (Vec<Command>, Vec<Taken>) {
+        shard.begin_term(self.epoch);
+        let mut names = shard.names();
+        names.extend(self.members.keys().cloned());
+        names.sort_unstable();
+        names.dedup();
+        let mut seq = 0;
+        for name in names {
+            seq += FREE_NUMBERS;
+            let mut members: Vec<Known> =
+                self.members.remove(&name).unwrap_or_default().into_values().collect();
+            members.sort_by_key(Known::order);
+            let rows = members.into_iter().filter_map(|known| {
+                seq += 1;
+                known.into_row(seq)
+            });
+            let rows = rows.collect();
+            let position = Position { epoch: self.epoch, seq };
+            shard.adopt(Snap { channel: name, position, rows }, now, out);
+        }
+        for (peer, channels) in self.interests {
+            for channel in channels {
+                let request_id = RequestId(0);
+                shard.handle(Command::Subscribe { channel, peer, request_id }, now, out);
+            }
+        }
+        (self.waiting.into_iter().map(|asked| asked.command).collect(), self.taken)
+    }
+
+    /// For the puts of other nodes that wait, if they are not decided here: another home decides them.
+    pub(super) fn refusals(&self) -> Vec<Outgoing> {
+        let puts = self.waiting.iter().filter_map(|asked| match &asked.command {
+            Command::Put { channel, asker, .. } if asker.peer.as_node().is_some() => {
+                let (connection, generation) = (asker.connection, asker.generation);
+                let (ticket, why) = (Some(ticket_of(asker.slot)), RefusedWhy::NotHome);
+                let channel = channel.clone();
+                let refused = Refused { channel, connection, generation, ticket, why };
+                Some(Outgoing { to: To::Node(asker.peer), item: Item::Refused(refused) })
+            }
+            _ => None,
+        });
+        puts.collect()
+    }
+
+    /// What the connections of this node show, and what they have asked.
+    pub(super) fn of_this_node(self, me: Owner) -> (Vec<Seen>, Vec<Command>) {
+        let mut mine = Vec::new();
+        for (name, members) in self.members {
+            for known in members.into_values().filter(|known| known.owner == me) {
+                let position = known.reported.seen.unwrap_or(Position { epoch: 0, seq: 0 });
+                let attachment = known.reported.presence.attachment;
+                if let Some(row) = known.into_row(position.seq) {
+                    let (channel, member) = (name.clone(), crate::channel::member(row));
+                    mine.push(Seen { channel, position, member, attachment });
+                }
+            }
+        }
+        let asked = self.waiting.into_iter().filter(|asked| asked.owner == me);
+        (mine, asked.map(|asked| asked.command).collect())
+    }
+}
+
+impl Known {
+    /// Of two members of one connection that of the later socket counts, and of two equal ones that
+    /// which a home has told of.
+    fn counts_over(&self, other: &Self) -> bool {
+        let ahead =
+            self.reported.presence.generation.wrapping_sub(other.reported.presence.generation);
+        match ahead {
+            0 => self.reported.seen > other.reported.seen,
+            ahead => ahead <= u32::MAX / 2,
+        }
+    }
+
+    fn taken(&self) -> Taken {
+        let Presence { connection, generation, .. } = self.reported.presence;
+        Taken { by: self.owner, connection, generation }
+    }
+
+    /// By the order of the home before; those that it has not told of come last.
+    fn order(&self) -> (bool, Option<Position>, u64) {
+        (self.reported.seen.is_none(), self.reported.seen, self.place)
+    }
+
+    fn into_row(self, seq: u64) -> Option<Row> {
+        let Reported { presence, shown, .. } = self.reported;
+        match shown {
+            Shown::State(state) => Some(Row { presence, owner: self.owner.0, state, seq }),
+            Shown::Sleeping => None,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What the connections of this node show in a shard whose home is another node, and what they have
+//! asked that was not answered.
+
+use std::collections::BTreeMap;
+
+use herenow_wire::link::{
+    self, Attachment, Interest, Item, Position, Presence, Put as LinkPut, Refused, RefusedWhy,
+    Reported, Shown, Ticket,
+};
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref, State};
+
+use super::{Outgoing, To, ticket_of};
+use crate::change::{Member, Op};
+use crate::command::{Asker, Command, Connectivity, Effect, Expire, PutResult};
+use crate::decision::Put;
+use crate::shard::Shard;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// What the home has agreed to.
+    shown: BTreeMap<ChannelName, BTreeMap<ConnectionId, Mine>>,
+    /// By ticket, and so in the order in which they were asked.
+    waiting: BTreeMap<u32, Waiting>,
+    last_ticket: u32,
+}
+
+#[derive(Debug)]
+struct Mine {
+    put: Put,
+    attachment: Attachment,
+    /// Where an earlier home had put it; the copy of the list knows better if there is one.
+    seen: Option<Position>,
+}
+
+/// A member of this node that a home has told of.
+pub(super) struct Seen {
+    pub(super) channel: ChannelName,
+    pub(super) position: Position,
+    pub(super) member: Member,
+    pub(super) attachment: Attachment,
+}
+
+/// A put that the home has not answered.
+#[derive(Debug)]
+struct Waiting {
+    channel: ChannelName,
+    put: Put,
+    max_members: u32,
+    attachment: Attachment,
+    /// Who wants to hear of it; nobody does of a [`Command::Keep`].
+    asker: Option<Asker>,
+    reference: Option<Ref>,
+    /// The member has been taken away since, so that it must not be sent again.
+    is_over: bool,
+}
+
+impl Own {
+    /// With these members, which a home has agreed to.
+    pub(super) fn of(members: impl IntoIterator<Item = Seen>) -> Self {
+        let mut own = Self::default();
+        for Seen { channel, position, member, attachment } in members {
+            let mine = Mine::of(member, attachment, Some(position));
+            own.shown.entry(channel).or_default().insert(mine.put.connection, mine);
+        }
+        own
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes a put up, which goes to the home.
+    pub(super) fn put(
+        &mut self,
+        channel: ChannelName,
+        (put, max_members, connectivity): (Put, u32, Connectivity),
+        answer: Option<(Asker, Option<Ref>)>,
+    ) -> Outgoing {
+        let attachment = attachment(connectivity);
+        let (asker, reference) = match answer {
+            Some((asker, reference)) => (Some(asker), reference),
+            None => (None, None),
+        };
+        let is_over = false;
+        self.send(Waiting { channel, put, max_members, attachment, asker, reference, is_over })
+    }
+
+    /// Fields of a member's state have ended.
+    pub(super) fn restated(
+        &mut self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+        state: State,
+    ) -> Option<Outgoing> {
+        let mine = self.shown.get(channel)?.get(&connection)?;
+        let (put, attachment) = (Put { state, ..mine.put.clone() }, mine.attachment);
+        Some(self.send(Waiting {
+            channel: channel.clone(),
+            put,
+            max_members: u32::MAX,
+            attachment,
+            asker: None,
+            reference: None,
+            is_over: false,
+        }))
+    }
+
+    /// A member goes, in whatever way it is here.
+    pub(super) fn remove(
+        &mut self,
+        channel: ChannelName,
+        connection: ConnectionId,
+        reason: LeaveReason,
+    ) -> Outgoing {
+        let mut generation = 0;
+        if let Some(shown) = self.shown.get_mut(&channel) {
+            generation = shown.remove(&connection).map_or(0, |mine| mine.put.generation);
+            if shown.is_empty() {
+                self.shown.remove(&channel);
+            }
+        }
+        for waiting in self.waiting.values_mut() {
+            if waiting.channel == channel && waiting.put.connection == connection {
+                waiting.is_over = true;
+                generation = waiting.put.generation;
+            }
+        }
+        Outgoing { to: To::Home, item: Item::Remove { channel, connection, generation, reason } }
+    }
+
+    /// The connection of a member has lost its socket.
+    pub(super) fn detach(&mut self, channel: ChannelName, connection: ConnectionId) -> Outgoing {
+        let mut generation = 0;
+        let shown = self.shown.get_mut(&channel).and_then(|shown| shown.get_mut(&connection));
+        if let Some(mine) = shown {
+            mine.attachment = Attachment::Detached;
+            generation = mine.put.generation;
+        }
+        for waiting in self.waiting.values_mut() {
+            if waiting.channel == channel && waiting.put.connection == connection {
+                waiting.attachment = Attachment::Detached;
+                generation = waiting.put.generation;
+            }
+        }
+        Outgoing { to: To::Home, item: Item::Detach { channel, connection, generation } }
+    }
+
+    /// The home has applied a put and told of it.
+    pub(super) fn done(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
+        let Some(waiting) = self.take(ticket) else { return };
+        if !waiting.is_over {
+            let (connection, attachment) = (waiting.put.connection, waiting.attachment);
+            let mine = Mine { put: waiting.put.clone(), attachment, seen: None };
+            self.shown.entry(waiting.channel.clone()).or_default().insert(connection, mine);
+        }
+        waiting.answer(PutResult::Done, out);
+    }
+
+    /// The home has refused a put. Whether it is to be sent once more, to another home.
+    pub(super) fn refused(&mut self, refused: &Refused, out: &mut Vec<Effect>) {
+        let Some(ticket) = refused.ticket else { return };
+        let result = match refused.why {
+            RefusedWhy::Full => PutResult::Full,
+            RefusedWhy::OlderGeneration => {
+                self.lose(refused.connection, refused.generation);
+                PutResult::Superseded
+            }
+            // It waits for the home that asks for a report next.
+            RefusedWhy::Fault | RefusedWhy::NotHome => return,
+        };
+        if let Some(waiting) = self.take(ticket) {
+            waiting.answer(result, out);
+        }
+    }
+
+    /// Another node vouches for a connection, from a later generation on than this.
+    pub(super) fn lose(&mut self, connection: ConnectionId, generation: u32) {
+        let is_lost = |put: &Put| {
+            put.connection == connection && generation.wrapping_sub(put.generation) <= u32::MAX / 2
+        };
+        for shown in self.shown.values_mut() {
+            shown.retain(|_, mine| !is_lost(&mine.put));
+        }
+        self.shown.retain(|_, shown| !shown.is_empty());
+        for waiting in self.waiting.values_mut().filter(|waiting| is_lost(&waiting.put)) {
+            waiting.is_over = true;
+        }
+    }
+
+    /// Whether a put waits under this ticket.
+    pub(super) fn has(&self, ticket: Ticket) -> bool {
+        number_of(ticket).is_some_and(|number| self.waiting.contains_key(&number))
+    }
+
+    pub(super) fn put_again(&mut self, out: &mut Vec<Effect>) -> Vec<Outgoing> {
+        let mut outgoing = Vec::new();
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            if waiting.is_over {
+                waiting.answer(PutResult::Done, out);
+            } else {
+                outgoing.push(self.send(waiting));
+            }
+        }
+        outgoing
+    }
+
+    /// What waits, as it was asked. What is over needs no home any more.
+    pub(super) fn into_commands(self, out: &mut Vec<Effect>) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for waiting in self.waiting.into_values() {
+            if waiting.is_over {
+                waiting.answer(PutResult::Done, out);
+            } else {
+                commands.push(waiting.into_command());
+            }
+        }
+        commands
+    }
+
+    /// For a report: every channel in which this node has members, or that it wants to hear of.
+    pub(super) fn channels(&self, shard: &Shard) -> Vec<link::Channel> {
+        let mut channels: BTreeMap<&ChannelName, link::Channel> = BTreeMap::new();
+        let empty = |name: &ChannelName| link::Channel {
+            name: name.clone(),
+            interest: Interest::Nothing,
+            members: Vec::new(),
+        };
+        for slot in shard.slots().filter(|slot| slot.has_local_peer()) {
+            let channel = channels.entry(slot.name).or_insert_with(|| empty(slot.name));
+            channel.interest = Interest::Changes;
+        }
+        for (name, shown) in &self.shown {
+            let list = shard.list(name);
+            let channel = channels.entry(name).or_insert_with(|| empty(name));
+            channel.members.extend(shown.values().map(|mine| {
+                let copied = list.and_then(|list| {
+                    let (member, _) = list.member(mine.put.connection)?;
+                    Some(Position { epoch: list.epoch(), seq: member.seq })
+                });
+                mine.reported(copied.max(mine.seen))
+            }));
+        }
+        channels.into_values().collect()
+    }
+
+    fn send(&mut self, waiting: Waiting) -> Outgoing {
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        let item = Item::Put(LinkPut {
+            channel: waiting.channel.clone(),
+            presence: presence_of(&waiting.put, waiting.attachment),
+            state: waiting.put.state.clone(),
+            max_members: waiting.max_members,
+            ticket: Some(ticket_of(self.last_ticket)),
+        });
+        self.waiting.insert(self.last_ticket, waiting);
+        Outgoing { to: To::Home, item }
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        self.waiting.remove(&number_of(ticket)?)
+    }
+}
+
+impl Mine {
+    fn of(member: Member, attachment: Attachment, seen: Option<Position>) -> Self {
+        let Member { connection, owner, generation, user, state, .. } = member;
+        let put = Put { connection, owner, generation, user, state };
+        Self { put, attachment, seen }
+    }
+
+    fn reported(&self, seen: Option<Position>) -> Reported {
+        Reported {
+            presence: presence_of(&self.put, self.attachment),
+            shown: Shown::State(self.put.state.clone()),
+            seen,
+        }
+    }
+}
+
+impl Waiting {
+    fn answer(self, result: PutResult, out: &mut Vec<Effect>) {
+        let Self { channel, asker, reference, .. } = self;
+        if let Some(asker) = asker
+            && (result != PutResult::Done || reference.is_some())
+        {
+            out.push(Effect::Answer { asker, reference, channel, result });
+        }
+    }
+
+    fn into_command(self) -> Command {
+        let Self { channel, put, max_members, asker, reference, .. } = self;
+        match asker {
+            Some(asker) => {
+                let expire = Expire::Never;
+                Command::Put { channel, put, expire, max_members, asker, reference }
+            }
+            None => Command::Keep { channel, put, max_members },
+        }
+    }
+}
+
+pub(super) fn attachment(connectivity: Connectivity) -> Attachment {
+    match connectivity {
+        Connectivity::Connected => Attachment::Socket,
+        Connectivity::Detached => Attachment::Detached,
+    }
+}
+
+/// Whose a member is, as nodes tell each other.
+pub(super) fn presence(member: &Member) -> Presence {
+    Presence {
+        connection: member.connection,
+        generation: member.generation,
+        user: member.user.clone(),
+        attachment: Attachment::Socket,
+        since_ms: 0,
+    }
+}
+
+fn presence_of(put: &Put, attachment: Attachment) -> Presence {
+    let Put { connection, generation, user, .. } = put;
+    let (connection, generation, user) = (*connection, *generation, user.clone());
+    Presence { connection, generation, user, attachment, since_ms: 0 }
+}
+
+/// A change, as a home tells it: what stood there before is known to each copy.
+pub(super) fn link_op(op: &Op) -> link::Op {
+    match op {
+        Op::Put { new, .. } => link::Op::Put(super::row(new)),
+        Op::Remove { old, reason, seq } => {
+            link::Op::Remove { connection: old.connection, reason: *reason, seq: *seq }
+        }
+    }
+}
+
+fn number_of(ticket: Ticket) -> Option<u32> {
+    u32::try_from(ticket.0).ok()
+}

@@ -1,0 +1,458 @@
+//! A shard that several nodes have: one decides, the others copy, and the deciding moves.
+
+use herenow_core::{
+    Command, Contents, Effect, Flush, From, Outgoing, Owner, Peer, Put, PutResult, Replica,
+    RequestId, Shard, SnapshotFor, To,
+};
+use herenow_wire::LeaveReason;
+use herenow_wire::link::{Item, Report, Ticket};
+
+use crate::given::{at, channel, id, put_among, put_with_ref, remove, shown, subscribe_peer};
+use crate::told::{op_line, snapshot_line};
+
+const EPOCH: u64 = 7 << 20;
+const ROOMY: u32 = 100;
+
+/// One node, what it has told others and what its subscribers have heard.
+struct Node {
+    from: From,
+    replica: Replica,
+    dirty: bool,
+    answers: Vec<String>,
+    heard: Vec<String>,
+    taken: Vec<String>,
+    tickets: Vec<Ticket>,
+    /// Puts under way are not delivered.
+    is_cut: bool,
+    /// What has changed is not flushed.
+    is_slow: bool,
+}
+
+/// A few nodes, of which the first is the home unless it is said otherwise. What they tell each other arrives.
+struct Nodes {
+    nodes: Vec<Node>,
+    home: usize,
+}
+
+impl Nodes {
+    fn new(count: u16) -> Self {
+        let node = |number: u16| {
+            let from = From { peer: Peer::node(number), owner: Owner(u32::from(number)) };
+            let mut replica = Replica::new(channel("lobby").shard(), Shard::new(0));
+            replica.set_owner(from.owner);
+            Node {
+                from,
+                replica,
+                dirty: false,
+                answers: Vec::new(),
+                heard: Vec::new(),
+                taken: Vec::new(),
+                tickets: Vec::new(),
+                is_cut: false,
+                is_slow: false,
+            }
+        };
+        let mut nodes = Self { nodes: (0..count).map(node).collect(), home: 0 };
+        nodes.move_home(0, EPOCH);
+        nodes
+    }
+
+    /// Another node becomes the home, and hears from all of them.
+    fn move_home(&mut self, home: usize, epoch: u64) {
+        self.begin(home, epoch);
+        self.with(home, |replica, out| replica.open(at(0), out));
+    }
+
+    fn begin(&mut self, home: usize, epoch: u64) {
+        self.home = home;
+        for node in (0..self.nodes.len()).filter(|node| *node != home) {
+            self.with(node, |replica, out| replica.become_copy(at(0), out));
+        }
+        self.with(home, |replica, out| replica.become_home(epoch, at(0), out));
+        for node in (0..self.nodes.len()).filter(|node| *node != home) {
+            let from = self.nodes[node].from;
+            let report = self.nodes[node].replica.report(epoch);
+            self.give(home, from, Item::Report(report));
+            self.with(node, |replica, out| replica.put_again(out));
+        }
+    }
+
+    fn ask(&mut self, node: usize, command: Command) {
+        self.with(node, |replica, out| replica.handle(command, at(0), out));
+    }
+
+    fn give(&mut self, node: usize, from: From, item: Item) {
+        self.with(node, |replica, out| replica.receive(from, item, at(0), out));
+    }
+
+    /// The home has acknowledged what a node has put.
+    fn acknowledge(&mut self, node: usize) {
+        let tickets = std::mem::take(&mut self.nodes[node].tickets);
+        self.with(node, |replica, out| replica.done(&tickets, out));
+    }
+
+    fn with(&mut self, node: usize, act: impl FnOnce(&mut Replica, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        let one = &mut self.nodes[node];
+        act(&mut one.replica, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Dirty { .. } | Effect::FlushNow { .. } => one.dirty = true,
+                Effect::Answer { asker, result, .. } => {
+                    let result = match result {
+                        PutResult::Done => "done",
+                        PutResult::Full => "full",
+                        PutResult::Superseded => "superseded",
+                    };
+                    let letter = asker.connection.as_bytes()[0] as char;
+                    one.answers.push(format!("{letter} {result}"));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let from = one.from;
+        let outgoing = one.replica.take_outgoing();
+        self.flush(node);
+        for Outgoing { to, item } in outgoing {
+            match (to, item) {
+                (To::Owner(owner), Item::Taken { connection, generation }) => {
+                    let letter = connection.as_bytes()[0] as char;
+                    let taken = format!("{letter} {generation}");
+                    self.nodes[owner.0 as usize].taken.push(taken);
+                }
+                (To::Owner(_), other) => panic!("{other:?} is for a node"),
+                (To::Node(peer), item) => {
+                    let to = peer.as_node().expect("a node").into();
+                    self.give(to, from, item);
+                }
+                (To::Home, item) => {
+                    if let Item::Put(put) = &item {
+                        self.nodes[node].tickets.extend(put.ticket);
+                    }
+                    if !self.nodes[node].is_cut {
+                        self.give(self.home, from, item);
+                    }
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, node: usize) {
+        if self.nodes[node].is_slow || !std::mem::take(&mut self.nodes[node].dirty) {
+            return;
+        }
+        let mut flush = Flush::default();
+        let one = &mut self.nodes[node];
+        one.replica.flush(&channel("lobby"), at(0), &mut flush);
+        let from = one.from;
+        for receiver in std::mem::take(&mut flush.to) {
+            match receiver.peer.as_node() {
+                Some(number) => {
+                    if let Some(item) = Replica::item_for(&channel("lobby"), &flush, &receiver) {
+                        self.give(number.into(), from, item);
+                    }
+                }
+                None => {
+                    let heard = &mut self.nodes[node].heard;
+                    let is_whole = receiver.snapshot_for != SnapshotFor::None;
+                    match flush.snapshot.as_ref().filter(|_| is_whole) {
+                        Some(snapshot) => heard.push(snapshot_line(snapshot)),
+                        None => {
+                            if flush.is_epoch_new {
+                                heard.push(format!("epoch {}", flush.epoch));
+                            }
+                            heard.extend(flush.ops.iter().map(op_line));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, node: usize) -> Vec<String> {
+        std::mem::take(&mut self.nodes[node].heard)
+    }
+
+    fn answers(&mut self, node: usize) -> Vec<String> {
+        std::mem::take(&mut self.nodes[node].answers)
+    }
+
+    /// Who is in the list that a node has, in its order.
+    fn list(&self, node: usize) -> String {
+        match self.nodes[node].replica.shard().contents(&channel("lobby")) {
+            Contents::Live(list) => {
+                let members = list.snapshot().members;
+                members.iter().map(|member| member.connection.as_bytes()[0] as char).collect()
+            }
+            Contents::Nothing | Contents::Freed { .. } => String::new(),
+        }
+    }
+}
+
+fn subscribe() -> Command {
+    subscribe_peer("lobby", 0, 1)
+}
+
+fn put(letter: char, json: &str) -> Command {
+    put_with_ref("lobby", shown(letter, json), "1")
+}
+
+/// What a connection shows on the socket of this generation.
+fn put_of_socket(letter: char, generation: u32, json: &str) -> Command {
+    put_among("lobby", Put { generation, ..shown(letter, json) }, ROOMY)
+}
+
+#[test]
+fn subscribers_at_a_copy_hear_what_subscribers_at_the_home_hear() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(0, subscribe());
+    nodes.ask(1, subscribe());
+    assert_eq!(nodes.heard(0), nodes.heard(1));
+    nodes.ask(1, put('a', r#"{"n":1}"#));
+    nodes.ask(0, put('b', "{}"));
+    nodes.ask(1, put('a', r#"{"n":2}"#));
+    nodes.ask(1, remove("lobby", 'a', LeaveReason::Leave));
+    let heard = nodes.heard(1);
+    assert_eq!(nodes.heard(0), heard);
+    assert_eq!(heard.len(), 4, "{heard:?}");
+}
+
+// P4.8
+#[test]
+fn a_put_at_a_copy_is_answered_when_its_home_has_told_of_it() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(1, put('a', "{}"));
+    assert_eq!(nodes.answers(1), [""; 0]);
+    nodes.acknowledge(1);
+    assert_eq!(nodes.answers(1), ["a done"]);
+}
+
+// P4.14
+#[test]
+fn a_full_channel_refuses_at_every_node_and_what_was_refused_is_in_no_report() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(0, put_among("lobby", shown('a', "{}"), 1));
+    nodes.ask(1, put_among("lobby", shown('b', "{}"), 1));
+    nodes.acknowledge(1);
+    assert_eq!(nodes.answers(1), ["b full"]);
+    let Report { channels, .. } = nodes.nodes[1].replica.report(EPOCH);
+    assert_eq!(channels, []);
+    nodes.move_home(1, EPOCH + 1);
+    assert_eq!(nodes.list(1), "a");
+}
+
+// P4.14
+#[test]
+fn members_that_a_home_has_admitted_stay_in_its_successor_above_the_limit() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(0, put_among("lobby", shown('a', "{}"), 2));
+    nodes.ask(1, put_among("lobby", shown('b', "{}"), 2));
+    nodes.acknowledge(1);
+    nodes.begin(1, EPOCH + 1);
+    nodes.ask(1, put_among("lobby", shown('c', "{}"), 1));
+    assert_eq!(nodes.answers(1), [""; 0], "it is judged when all is known");
+    nodes.with(1, |replica, out| replica.open(at(0), out));
+    assert_eq!(nodes.answers(1), ["c full"]);
+    assert_eq!(nodes.list(1), "ab");
+}
+
+// P5.2
+#[test]
+fn a_new_home_keeps_the_order_of_rows_and_puts_those_that_no_home_has_told_of_last() {
+    let mut nodes = Nodes::new(3);
+    nodes.ask(1, subscribe());
+    nodes.ask(2, subscribe());
+    for (node, letter) in [(2, 'a'), (0, 'b'), (1, 'c'), (2, 'd')] {
+        nodes.ask(node, put(letter, "{}"));
+        nodes.acknowledge(node);
+    }
+    nodes.nodes[1].is_cut = true;
+    nodes.ask(1, put('x', "{}"));
+    nodes.nodes[1].is_cut = false;
+    nodes.move_home(1, EPOCH + (1 << 20));
+    assert_eq!(nodes.list(1), "abcdx");
+    assert_eq!(nodes.list(2), "abcdx");
+}
+
+// P6.8
+#[test]
+fn subscribers_hear_the_differences_to_a_new_homes_list_after_its_epoch() {
+    let mut nodes = Nodes::new(3);
+    nodes.ask(2, subscribe());
+    for letter in ['a', 'b', 'c', 'd', 'e'] {
+        nodes.ask(1, put(letter, "{}"));
+    }
+    nodes.acknowledge(1);
+    nodes.ask(0, put('z', "{}"));
+    nodes.heard(2);
+    // The home is lost with its own connection.
+    let lost = nodes.nodes[0].from;
+    nodes.nodes[0].replica = Replica::new(channel("lobby").shard(), Shard::new(0));
+    nodes.move_home(1, 9 << 20);
+    nodes.with(1, |replica, out| replica.gone(lost, at(0), out));
+    let heard = nodes.heard(2);
+    assert_eq!(heard[0], format!("epoch {}", 9 << 20));
+    assert!(heard[1].contains("leave(disconnect) z"), "{heard:?}");
+    assert_eq!(heard.len(), 2, "{heard:?}");
+}
+
+// P6.8
+#[test]
+fn a_flush_holds_one_epoch_and_is_a_snapshot_where_older_changes_wait() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(1, subscribe());
+    for letter in ['a', 'b', 'c', 'd', 'e'] {
+        nodes.ask(0, put(letter, "{}"));
+    }
+    nodes.heard(1);
+    nodes.nodes[1].is_slow = true;
+    nodes.ask(0, put('f', "{}"));
+    nodes.move_home(0, 9 << 20);
+    nodes.nodes[1].is_slow = false;
+    nodes.ask(0, put('g', "{}"));
+    let heard = nodes.heard(1);
+    assert!(heard[0].starts_with(&format!("snapshot {}:", 9 << 20)), "{heard:?}");
+    assert_eq!(heard.len(), 1, "{heard:?}");
+}
+
+// P5.5
+#[test]
+fn a_home_lives_in_a_later_epoch_than_any_that_a_report_names() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(1, subscribe());
+    nodes.ask(1, put('a', "{}"));
+    nodes.acknowledge(1);
+    nodes.heard(1);
+    // The bucket was lost, and views are numbered from the beginning.
+    nodes.move_home(0, 1 << 20);
+    let list = nodes.nodes[0].replica.shard();
+    let Contents::Live(list) = list.contents(&channel("lobby")) else { panic!("it has a list") };
+    assert_eq!(list.epoch(), EPOCH + 1);
+}
+
+// P7.9
+#[test]
+fn a_connection_that_has_come_back_at_another_node_is_told_to_nobody_but_the_node_it_left() {
+    let mut nodes = Nodes::new(3);
+    nodes.ask(0, subscribe());
+    nodes.ask(1, put_of_socket('a', 3, "{}"));
+    nodes.acknowledge(1);
+    nodes.heard(0);
+    nodes.ask(2, put_of_socket('a', 4, "{}"));
+    assert_eq!(nodes.heard(0), [""; 0]);
+    assert_eq!(nodes.nodes[1].taken, ["a 3"]);
+    nodes.ask(1, remove("lobby", 'a', LeaveReason::Disconnect));
+    assert_eq!(
+        (nodes.list(0).as_str(), nodes.heard(0).len()),
+        ("a", 0),
+        "it is not there to leave"
+    );
+}
+
+// P7.9
+#[test]
+fn of_two_nodes_that_show_a_connection_equally_late_the_first_counts() {
+    let mut nodes = Nodes::new(3);
+    nodes.ask(1, put_of_socket('a', 4, "{}"));
+    nodes.ask(2, put_of_socket('a', 4, r#"{"n":2}"#));
+    assert_eq!(nodes.answers(2), ["a superseded"]);
+    nodes.acknowledge(2);
+    assert_eq!(nodes.answers(2), [""; 0], "each is answered once");
+}
+
+#[test]
+fn a_member_that_two_nodes_report_is_that_of_the_later_socket() {
+    let mut nodes = Nodes::new(3);
+    nodes.ask(1, put_of_socket('a', 4, "{}"));
+    nodes.acknowledge(1);
+    nodes.nodes[2].is_cut = true;
+    nodes.ask(2, put_of_socket('a', 3, r#"{"old":1}"#));
+    nodes.acknowledge(2);
+    nodes.nodes[2].is_cut = false;
+    nodes.move_home(0, EPOCH + 1);
+    assert_eq!(nodes.nodes[2].taken, ["a 3"]);
+    nodes.ask(0, subscribe());
+    assert!(nodes.heard(0)[0].contains("[a{}]"));
+}
+
+#[test]
+fn a_put_that_waits_is_answered_once_whoever_becomes_the_home() {
+    let mut nodes = Nodes::new(3);
+    nodes.nodes[1].is_cut = true;
+    nodes.ask(1, put('a', "{}"));
+    nodes.nodes[1].is_cut = false;
+    nodes.begin(1, EPOCH + 1);
+    nodes.begin(1, EPOCH + 2);
+    nodes.begin(2, EPOCH + 3);
+    nodes.with(2, |replica, out| replica.open(at(0), out));
+    nodes.acknowledge(1);
+    nodes.acknowledge(1);
+    assert_eq!(nodes.answers(1), ["a done"]);
+    assert_eq!(nodes.list(2), "a");
+}
+
+#[test]
+fn a_put_that_was_taken_back_is_not_sent_to_another_home() {
+    let mut nodes = Nodes::new(2);
+    nodes.nodes[1].is_cut = true;
+    nodes.ask(1, put('a', "{}"));
+    nodes.ask(1, remove("lobby", 'a', LeaveReason::Leave));
+    nodes.nodes[1].is_cut = false;
+    nodes.move_home(0, EPOCH + 1);
+    assert_eq!(nodes.answers(1), ["a done"]);
+    assert_eq!(nodes.list(0), "");
+}
+
+#[test]
+fn a_node_that_is_gone_takes_its_own_members_along_and_no_others() {
+    let mut nodes = Nodes::new(3);
+    nodes.ask(1, put('a', "{}"));
+    nodes.ask(2, put('b', "{}"));
+    let gone = nodes.nodes[1].from;
+    nodes.with(0, |replica, out| replica.gone(gone, at(0), out));
+    assert_eq!(nodes.list(0), "b");
+}
+
+#[test]
+fn a_report_that_comes_again_replaces_what_the_node_had() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(0, subscribe());
+    nodes.ask(1, put('a', "{}"));
+    nodes.ask(1, put('b', "{}"));
+    nodes.acknowledge(1);
+    nodes.nodes[1].is_cut = true;
+    nodes.ask(1, remove("lobby", 'a', LeaveReason::Leave));
+    nodes.heard(0);
+    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH));
+    nodes.give(0, from, Item::Report(report));
+    assert_eq!(nodes.list(0), "b");
+    assert_eq!(nodes.heard(0).len(), 1, "one leave");
+}
+
+#[test]
+fn a_detached_member_gives_way_in_a_full_channel_though_the_home_has_moved() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(1, put_among("lobby", shown('a', "{}"), 1));
+    nodes.acknowledge(1);
+    let (connection, owner) = (id('a'), Owner(0));
+    nodes.ask(1, Command::Detach { channel: channel("lobby"), connection, owner });
+    nodes.move_home(1, EPOCH + 1);
+    nodes.move_home(0, EPOCH + 2);
+    nodes.ask(0, put_among("lobby", shown('b', "{}"), 1));
+    assert_eq!(nodes.list(0), "b");
+}
+
+#[test]
+fn a_copy_that_nobody_subscribes_to_is_freed() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(1, subscribe());
+    nodes.ask(0, put('a', "{}"));
+    assert_eq!(nodes.list(1), "a");
+    nodes.ask(1, Command::Unsubscribe { channel: channel("lobby"), peer: Peer(0) });
+    assert_eq!(nodes.nodes[1].replica.shard().channels(), 0);
+    nodes.ask(0, put('b', "{}"));
+    assert_eq!(nodes.list(1), "");
+    let (channel, peer, request_id) = (channel("lobby"), Peer(0), RequestId(2));
+    nodes.ask(1, Command::Subscribe { channel, peer, request_id });
+    assert_eq!(nodes.list(1), "ab");
+}
