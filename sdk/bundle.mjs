@@ -37,7 +37,7 @@ export const CORE = {
 };
 
 /** What uses the library as an application does, or not at all, and knows none of its internal names. */
-const OTHERS = ["react", "svelte", "vue", "testing", "debug", "config"];
+const OTHERS = ["react", "svelte", "vue", "online", "testing", "debug", "config"];
 export const FRAMEWORKS = { ...BUNDLE, entryPoints: OTHERS.map((entry) => `src/${entry}.ts`) };
 
 /**

@@ -34,6 +34,7 @@ fn says_the_same_again(message: ClientMessage) {
         | ClientMessage::Unsubscribe { channel }
         | ClientMessage::Untrack { channel }
         | ClientMessage::Sync { channel } => name_is_stable(&channel),
+        ClientMessage::SubscribeAll { channels, .. } => channels.iter().for_each(name_is_stable),
         ClientMessage::Auth { .. } | ClientMessage::Ping => {}
     }
 }

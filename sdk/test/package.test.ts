@@ -23,7 +23,7 @@ describe("the package", () => {
     const inputs = file?.inputs ?? [];
     expect(inputs).toContain("src/index.ts");
     expect(inputs.filter((input) => !input.startsWith("src/"))).toEqual([]);
-    for (const framework of ["react", "svelte", "vue", "testing", "debug"]) expect(inputs).not.toContain(`src/${framework}.ts`);
+    for (const framework of ["react", "svelte", "vue", "online", "testing", "debug"]) expect(inputs).not.toContain(`src/${framework}.ts`);
     expect(gzipSync(file?.text ?? "", { level: 9 }).length).toBeLessThanOrEqual(MAX_BUNDLE_BYTES);
   }, PATIENCE_MS);
 

@@ -190,6 +190,12 @@ pub fn subscribe_to_count(channel: &ChannelName) -> String {
     format!(r#"{{"type":"subscribe","channel":{channel},"mode":"count"}}"#)
 }
 
+/// `subscribe` to up to 100 channels.
+pub fn subscribe_to_all(channels: &[ChannelName]) -> String {
+    let channels: Vec<String> = channels.iter().map(|one| quoted(&one.to_string())).collect();
+    format!(r#"{{"type":"subscribe","channels":[{}]}}"#, channels.join(","))
+}
+
 /// `unsubscribe`.
 pub fn unsubscribe(channel: &ChannelName) -> String {
     of_channel("unsubscribe", channel)

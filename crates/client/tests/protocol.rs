@@ -78,6 +78,10 @@ fn what_a_client_says_is_json_whatever_it_names() {
             }),
         ),
         (
+            protocol::subscribe_to_all(&[channel.clone(), channel.clone()]),
+            json!({"type": "subscribe", "channels": [wire, wire]}),
+        ),
+        (
             protocol::subscribe_to_count(&channel),
             json!({"type": "subscribe", "channel": wire, "mode": "count"}),
         ),

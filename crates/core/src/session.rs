@@ -238,6 +238,9 @@ impl Session {
             ClientMessage::Subscribe { channel, mode } => {
                 self.subscribe((channel, mode), reference, context, out);
             }
+            ClientMessage::SubscribeAll { channels, mode } => {
+                self.subscribe_all((channels, mode), reference, context, out);
+            }
             ClientMessage::Unsubscribe { channel } => {
                 self.unsubscribe(channel, reference, context, out);
             }

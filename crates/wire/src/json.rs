@@ -173,6 +173,34 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Whether an array comes next.
+    pub(crate) fn is_at_array(&mut self) -> bool {
+        self.skip_blanks();
+        self.peek() == Some(b'[')
+    }
+
+    /// Reads an array; `element` is called for each element and must read it.
+    pub(crate) fn elements(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        self.expect(b'[')?;
+        self.descend()?;
+        self.skip_blanks();
+        if !self.take(b']') {
+            loop {
+                element(self)?;
+                self.skip_blanks();
+                if self.take(b']') {
+                    break;
+                }
+                self.expect(b',')?;
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
     /// Only blanks may follow.
     pub(crate) fn end(&mut self) -> Result<(), JsonError> {
         self.skip_blanks();

@@ -5,6 +5,7 @@
 //! known here. The order of the checks is fixed: JSON, object, `ref`, `type`, channel, mode, state, expire.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use crate::canonical::{push_number, push_text};
 use crate::code::ErrorCode;
@@ -38,6 +39,13 @@ pub enum ClientMessage {
         /// Of which channel.
         channel: ChannelName,
         /// What of it.
+        mode: Mode,
+    },
+    /// The same of each of these channels, one after the other.
+    SubscribeAll {
+        /// Of which.
+        channels: VecDeque<ChannelName>,
+        /// What of them.
         mode: Mode,
     },
     /// Receive them no longer; a member leaves.
@@ -149,6 +157,7 @@ struct Fields<'a> {
     kind: Option<Value<'a>>,
     reference: Option<Value<'a>>,
     channel: Option<Value<'a>>,
+    channels: Option<Result<VecDeque<ChannelName>, ChannelsError>>,
     token: Option<Value<'a>>,
     resume: Option<Value<'a>>,
     mode: Option<Value<'a>>,
@@ -177,6 +186,10 @@ impl<'a> Fields<'a> {
                 Some("mode") => &mut fields.mode,
                 Some("state") => {
                     fields.state = compact_object(reader)?;
+                    return Ok(());
+                }
+                Some("channels") => {
+                    fields.channels = Some(read_channels(reader)?);
                     return Ok(());
                 }
                 Some("expire") => {
@@ -223,6 +236,7 @@ impl<'a> Fields<'a> {
                 return Ok(ClientMessage::Auth { token, resume });
             }
             Some("ping") => return Ok(ClientMessage::Ping),
+            Some("subscribe") if self.channels.is_some() => return self.into_subscribe_all(),
             Some("subscribe") => {
                 let channel = self.to_channel(default_channel)?;
                 return match self.to_mode() {
@@ -253,13 +267,28 @@ impl<'a> Fields<'a> {
     fn to_channel(&self, default_channel: &DefaultChannel) -> Result<ChannelName, Refusal> {
         let channel = match self.channel {
             None => default_channel.to_channel(),
-            Some(Value::Text(text)) => match text.decode() {
-                Some(wire) => ChannelName::parse(&wire),
-                None => Err(ChannelError::LoneSurrogate),
-            },
-            Some(_) => Err(ChannelError::NotAString),
+            Some(value) => channel_of(value),
         };
         channel.map_err(|error| Refusal::new(ErrorCode::InvalidChannel, error.sentence()))
+    }
+
+    fn into_subscribe_all(self) -> Result<ClientMessage, Refusal> {
+        let mode = self.to_mode()?;
+        let is_alone = self.channel.is_none();
+        let channels = self.channels.unwrap_or(Err(ChannelsError::NotSoMany));
+        match channels
+            .and_then(|all| if is_alone { Ok(all) } else { Err(ChannelsError::NotSoMany) })
+        {
+            Ok(channels) => Ok(ClientMessage::SubscribeAll { channels, mode }),
+            Err(ChannelsError::Name(error)) => {
+                Err(Refusal::new(ErrorCode::InvalidChannel, error.sentence()))
+            }
+            Err(ChannelsError::NotSoMany) => {
+                let expected =
+                    "channels must be an array of 1 to 100 channels, without a channel beside it";
+                Err(Refusal::new(ErrorCode::InvalidMessage, expected))
+            }
+        }
     }
 
     fn to_mode(&self) -> Result<Mode, Refusal> {
@@ -298,6 +327,48 @@ impl Refusal {
     fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), channel: None, reference: None }
     }
+}
+
+/// Why a `channels` is refused.
+enum ChannelsError {
+    /// It is no array, or has none or too many.
+    NotSoMany,
+    /// One of them is no channel.
+    Name(ChannelError),
+}
+
+/// The most channels that one message may subscribe to.
+const MAX_CHANNELS: usize = 100;
+
+/// Reads one `channels`. The first error in it is told.
+fn read_channels(
+    reader: &mut Reader<'_>,
+) -> Result<Result<VecDeque<ChannelName>, ChannelsError>, JsonError> {
+    if !reader.is_at_array() {
+        reader.value(&mut Skip)?;
+        return Ok(Err(ChannelsError::NotSoMany));
+    }
+    let mut channels = Ok(VecDeque::new());
+    reader.elements(|reader| {
+        let value = reader.value(&mut Skip)?;
+        if let Ok(known) = &mut channels {
+            match channel_of(value).map_err(ChannelsError::Name) {
+                Ok(_) if known.len() == MAX_CHANNELS => channels = Err(ChannelsError::NotSoMany),
+                Ok(channel) => known.push_back(channel),
+                Err(error) => channels = Err(error),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(channels.and_then(|all| match all.is_empty() {
+        true => Err(ChannelsError::NotSoMany),
+        false => Ok(all),
+    }))
+}
+
+fn channel_of(value: Value<'_>) -> Result<ChannelName, ChannelError> {
+    let Value::Text(text) = value else { return Err(ChannelError::NotAString) };
+    text.decode().map_or(Err(ChannelError::LoneSurrogate), |wire| ChannelName::parse(&wire))
 }
 
 /// A field that counts as absent where it is no text.

@@ -116,6 +116,40 @@ fn expire_names_up_to_eight_fields_with_a_second_to_an_hour_each() {
     assert_eq!(with("1", "1").expect_err("no state").code, ErrorCode::InvalidState);
 }
 
+// P4.24
+#[test]
+fn one_message_may_subscribe_to_up_to_a_hundred_channels() {
+    let with = |channels: &str| {
+        read(&format!(r#"{{"channels":{channels},"ref":1,"type":"subscribe","mode":"count"}}"#))
+    };
+    let names = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!(r#""presence:{n}""#)).collect();
+        format!("[ {} ]", names.join(" , "))
+    };
+    for count in [1, 100] {
+        match with(&names(count)).expect("not too many").message {
+            ClientMessage::SubscribeAll { channels, mode: Mode::Count } => {
+                let numbers = channels.iter().map(|channel| channel.as_str().parse());
+                assert!(numbers.eq((0..count).map(Ok)), "{channels:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for channels in ["[]", "1", r#""presence:a""#, "{}", "null", &names(101)] {
+        let refusal = with(channels).expect_err(channels);
+        assert_eq!(refusal.code, ErrorCode::InvalidMessage, "{channels}");
+        assert_eq!(refusal.reference.expect("it had one").as_json(), "1");
+    }
+    for channels in [r#"["presence:a",1]"#, r#"["a"]"#, r#"["presence:a","presence:"]"#] {
+        assert_eq!(with(channels).expect_err(channels).code, ErrorCode::InvalidChannel);
+    }
+    let both = r#"{"type":"subscribe","channel":"presence:a","channels":["presence:b"]}"#;
+    assert_eq!(code(both), ErrorCode::InvalidMessage);
+    assert_eq!(code(r#"{"type":"subscribe","channels":["presence:a"}"#), ErrorCode::InvalidJson);
+    // Other messages have no channels.
+    assert_eq!(message(r#"{"type":"ping","channels":1}"#), ClientMessage::Ping);
+}
+
 // P4.22
 #[test]
 fn the_mode_of_a_subscription_is_count_or_left_out() {

@@ -1,11 +1,15 @@
 //! What a session may do: every request that a rule decides. A request that needs a decision is
 //! kept as `Pending` and goes on where it stopped when the decision comes.
 
+use std::collections::VecDeque;
+
 use herenow_wire::encode::Reply;
-use herenow_wire::{ChannelName, ErrorCode, ExpiringFields, LeaveReason, Mode, Ref, State};
+use herenow_wire::{
+    ChannelName, ClientMessage, ErrorCode, ExpiringFields, Incoming, LeaveReason, Mode, Ref, State,
+};
 
 use super::authentication::Verified;
-use super::input::{Context, Question, Right, Ruling, SessionEffect};
+use super::input::{Context, Input, Question, Right, Ruling, SessionEffect};
 use super::stage::Stage;
 use super::waiting::Join;
 use super::{Session, Subscription, fail, kick};
@@ -101,6 +105,27 @@ impl Session {
             Some(_) | None => {
                 self.ask(&channel, Right::Subscribe, out);
                 self.await_decision(Pending::Subscribe { mode, reference });
+            }
+        }
+    }
+
+    /// Subscribes to one channel after the other. What is left waits for the decision about the one
+    /// before it, ahead of the messages that have come since.
+    pub(super) fn subscribe_all(
+        &mut self,
+        (mut channels, mode): (VecDeque<ChannelName>, Mode),
+        reference: Option<Ref>,
+        context: &Context<'_>,
+        out: &mut Vec<SessionEffect>,
+    ) {
+        while let Some(channel) = channels.pop_front() {
+            self.subscribe((channel, mode), reference.clone(), context, out);
+            if let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.is_deciding()) {
+                if !channels.is_empty() {
+                    let message = ClientMessage::SubscribeAll { channels, mode };
+                    waiting.put_back(Input::Message(Incoming { message, reference }));
+                }
+                return;
             }
         }
     }

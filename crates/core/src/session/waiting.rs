@@ -168,6 +168,12 @@ impl Waiting {
         Queued::Replaced(std::mem::replace(&mut self.queue[at], input))
     }
 
+    /// What is left of the message that has begun waits ahead of all others. It has had its room.
+    pub(super) fn put_back(&mut self, rest: Input) {
+        self.bytes += bytes_of(&rest);
+        self.queue.push_front(rest);
+    }
+
     /// The next message, once nothing is in flight.
     pub(super) fn next_message(&mut self) -> Option<Input> {
         if self.is_deciding() {
@@ -258,7 +264,9 @@ fn is_rare(input: &Input) -> bool {
 /// The channel that a message is about.
 pub(super) fn channel_of(message: &ClientMessage) -> Option<&ChannelName> {
     match message {
-        ClientMessage::Auth { .. } | ClientMessage::Ping => None,
+        ClientMessage::Auth { .. } | ClientMessage::SubscribeAll { .. } | ClientMessage::Ping => {
+            None
+        }
         ClientMessage::Subscribe { channel, .. }
         | ClientMessage::Unsubscribe { channel }
         | ClientMessage::Track { channel, .. }
@@ -272,6 +280,9 @@ fn bytes_of(input: &Input) -> usize {
         Input::Message(Incoming { message, reference }) => {
             let own = match message {
                 ClientMessage::Auth { token, resume } => text(token) + text(resume),
+                ClientMessage::SubscribeAll { channels, .. } => {
+                    channels.iter().map(|channel| text_bytes(channel.as_str())).sum()
+                }
                 ClientMessage::Track { state, expire, .. } => {
                     text_bytes(state.as_str()) + expire_bytes(expire)
                 }

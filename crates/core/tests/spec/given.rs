@@ -52,6 +52,11 @@ pub fn subscribe(name: &str) -> Input {
     say(ClientMessage::Subscribe { channel: channel(name), mode: Mode::List })
 }
 
+pub fn subscribe_all(names: &[&str]) -> Input {
+    let channels = names.iter().map(|name| channel(name)).collect();
+    say(ClientMessage::SubscribeAll { channels, mode: Mode::List })
+}
+
 /// Subscribes to nothing but the count.
 pub fn count(name: &str) -> Input {
     say(ClientMessage::Subscribe { channel: channel(name), mode: Mode::Count })

@@ -5,7 +5,7 @@ use herenow_wire::{DefaultChannel, decode};
 
 use crate::given::{
     answered, channel, count, denied, expiring, granted, limits, nonsense, ping, state, subscribe,
-    sync, track, unavailable, unsubscribe, untrack, with_ref,
+    subscribe_all, sync, track, unavailable, unsubscribe, untrack, with_ref,
 };
 use crate::told::Talk;
 
@@ -38,6 +38,42 @@ fn a_field_that_ends_goes_to_the_shard_with_its_time_and_is_not_said_again() {
     );
     let kept = talk.session.subscriptions().next().and_then(|(_, state)| state.cloned());
     assert_eq!(kept, Some(state(r#"{"a":1}"#)), "what may be said again");
+}
+
+// P4.24
+#[test]
+fn a_message_subscribes_to_one_channel_after_the_other_ahead_of_what_came_since() {
+    let mut talk = Talk::of_jane();
+    let all = with_ref("1", subscribe_all(&["a", "b", "c"]));
+    talk.gives(1, all, &["may jane subscribe a?"]);
+    talk.gives(2, with_ref("2", ping()), &[]);
+    talk.gives(3, granted("a"), &["subscribed a ref 1", "listen a", "may jane subscribe b?"]);
+    talk.gives(4, denied("b"), &["error CHANNEL_ACCESS_DENIED b ref 1", "may jane subscribe c?"]);
+    talk.gives(5, granted("c"), &["subscribed c ref 1", "listen c", "pong ref 2"]);
+    // What is subscribed already asks no rule.
+    let again = ["subscribed a", "request snapshot a", "subscribed c", "request snapshot c"];
+    talk.gives(6, subscribe_all(&["a", "c"]), &again);
+    assert_eq!(talk.session.waiting_bytes(), 0);
+}
+
+// P4.24, P4.15
+#[test]
+fn a_channel_too_many_is_refused_for_itself() {
+    let mut talk = Talk::of_jane();
+    let most = limits().max_channels;
+    let names: Vec<String> = (0..=most).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    talk.hear(1, subscribe_all(&names));
+    for name in &names[..most - 1] {
+        talk.hear(2, granted(name));
+    }
+    let last = names[most - 1];
+    let ends = [
+        format!("subscribed {last}"),
+        format!("listen {last}"),
+        format!("error CHANNEL_LIMIT {}", names[most]),
+    ];
+    talk.gives(3, granted(last), &ends.each_ref().map(|end| &**end));
 }
 
 // P4.22

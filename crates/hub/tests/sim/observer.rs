@@ -53,6 +53,9 @@ impl Observer {
                 | ClientMessage::Untrack { channel }
                 | ClientMessage::Sync { channel } => self.expect_nothing(&channel),
                 ClientMessage::Auth { resume, .. } => self.may_have_come_back |= resume.is_some(),
+                ClientMessage::SubscribeAll { channels, .. } => {
+                    channels.iter().for_each(|channel| self.expect_nothing(channel));
+                }
                 ClientMessage::Ping => {}
             }
         }

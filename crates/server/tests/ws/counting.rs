@@ -56,6 +56,36 @@ async fn a_connection_that_counts_hears_how_many_there_are_wherever_they_are() {
     }
 }
 
+// P4.24
+#[tokio::test]
+async fn one_message_subscribes_to_many_channels_each_with_its_own_answer() {
+    let server = Server::start();
+    let mut joe = server.sign_in("joe").await;
+    joe.send(json!({"type": "presence_join", "channel": "presence:user-joe", "state": {}})).await;
+    assert_eq!(joe.next_message().await["type"], "presence_sync");
+    let mut jane = server.sign_in("jane").await;
+    let friends: Vec<String> = (0..99).map(|n| format!("presence:user-{n}")).collect();
+    let channels: Vec<&str> =
+        friends.iter().map(|name| &**name).chain(["presence:user-joe"]).collect();
+    let message = json!({"type": "subscribe", "channels": channels, "mode": "count", "ref": 1});
+    jane.send(message).await;
+    let mut here = Vec::new();
+    let mut answers = 0;
+    while answers < 100 || here.len() < 100 {
+        let message = jane.next_message().await;
+        match message["type"].as_str() {
+            Some("subscribed") => {
+                assert_eq!(message["channel"], channels[answers], "in their order");
+                assert_eq!(message["ref"], 1);
+                answers += 1;
+            }
+            _ => here.push((message["channel"].clone(), message["users"].clone())),
+        }
+    }
+    let joes = (json!("presence:user-joe"), json!(1));
+    assert!(here.contains(&joes) && here.iter().filter(|(_, users)| *users == 1).count() == 1);
+}
+
 // P4.22, P9.6
 #[tokio::test]
 async fn a_member_that_counts_shows_itself_again_after_a_fault_and_the_count_is_true() {
