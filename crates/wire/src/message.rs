@@ -157,12 +157,19 @@ struct Fields<'a> {
     kind: Option<Value<'a>>,
     reference: Option<Value<'a>>,
     channel: Option<Value<'a>>,
-    channels: Option<Result<VecDeque<ChannelName>, ChannelsError>>,
     token: Option<Value<'a>>,
     resume: Option<Value<'a>>,
-    mode: Option<Value<'a>>,
     /// The compact form, where it is an object.
     state: Option<String>,
+    /// Boxed, since most messages have none of it.
+    rare: Option<Box<RareFields<'a>>>,
+}
+
+/// Fields that few messages have.
+#[derive(Default)]
+struct RareFields<'a> {
+    channels: Option<Result<VecDeque<ChannelName>, ChannelsError>>,
+    mode: Option<Value<'a>>,
     expire: Option<Result<Vec<ExpiringField>, ExpireError>>,
 }
 
@@ -183,17 +190,17 @@ impl<'a> Fields<'a> {
                 Some("channel") => &mut fields.channel,
                 Some("token") => &mut fields.token,
                 Some("resume") => &mut fields.resume,
-                Some("mode") => &mut fields.mode,
+                Some("mode") => &mut fields.rare.get_or_insert_default().mode,
                 Some("state") => {
                     fields.state = compact_object(reader)?;
                     return Ok(());
                 }
                 Some("channels") => {
-                    fields.channels = Some(read_channels(reader)?);
+                    fields.rare.get_or_insert_default().channels = Some(read_channels(reader)?);
                     return Ok(());
                 }
                 Some("expire") => {
-                    fields.expire = Some(read_expire(reader)?);
+                    fields.rare.get_or_insert_default().expire = Some(read_expire(reader)?);
                     return Ok(());
                 }
                 _ => {
@@ -236,7 +243,7 @@ impl<'a> Fields<'a> {
                 return Ok(ClientMessage::Auth { token, resume });
             }
             Some("ping") => return Ok(ClientMessage::Ping),
-            Some("subscribe") if self.channels.is_some() => return self.into_subscribe_all(),
+            Some("subscribe") if self.has_channels() => return self.into_subscribe_all(),
             Some("subscribe") => {
                 let channel = self.to_channel(default_channel)?;
                 return match self.to_mode() {
@@ -272,10 +279,15 @@ impl<'a> Fields<'a> {
         channel.map_err(|error| Refusal::new(ErrorCode::InvalidChannel, error.sentence()))
     }
 
+    fn has_channels(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.channels.is_some())
+    }
+
     fn into_subscribe_all(self) -> Result<ClientMessage, Refusal> {
         let mode = self.to_mode()?;
         let is_alone = self.channel.is_none();
-        let channels = self.channels.unwrap_or(Err(ChannelsError::NotSoMany));
+        let channels = self.rare.and_then(|rare| rare.channels);
+        let channels = channels.unwrap_or(Err(ChannelsError::NotSoMany));
         match channels
             .and_then(|all| if is_alone { Ok(all) } else { Err(ChannelsError::NotSoMany) })
         {
@@ -292,7 +304,7 @@ impl<'a> Fields<'a> {
     }
 
     fn to_mode(&self) -> Result<Mode, Refusal> {
-        match self.mode {
+        match self.rare.as_ref().and_then(|rare| rare.mode) {
             None => Ok(Mode::List),
             Some(Value::Text(text)) if text.decode().as_deref() == Some("count") => Ok(Mode::Count),
             Some(_) => {
@@ -312,7 +324,7 @@ impl<'a> Fields<'a> {
             };
             Refusal::new(code, error.sentence())
         })?;
-        let expire = match self.expire {
+        let expire = match self.rare.and_then(|rare| rare.expire) {
             None => None,
             Some(Ok(named)) => ExpiringFields::of(named, &state),
             Some(Err(ExpireError)) => {
