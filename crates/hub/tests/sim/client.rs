@@ -90,6 +90,11 @@ impl Client {
         self.link
     }
 
+    /// See [`Observer::meet_new_rules`].
+    pub fn meet_new_rules(&mut self) {
+        self.observer.meet_new_rules();
+    }
+
     /// When it does something next.
     pub fn next_step(&self, stage: &mut Stage) -> Instant {
         let read_at = self.link.map_or(Instant::NEVER, |link| {

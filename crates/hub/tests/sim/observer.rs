@@ -100,6 +100,11 @@ impl Observer {
         self.views.insert(channel.clone(), View { epoch: new.0, seq: new.1, rows });
     }
 
+    /// The rules have changed: who may not track any more leaves without a word (P4.17).
+    pub fn meet_new_rules(&mut self) {
+        self.said.values_mut().for_each(|said| *said = Said::More);
+    }
+
     fn expect_nothing(&mut self, channel: &ChannelName) {
         self.said.insert(channel.clone(), Said::More);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use herenow_client::machine::{Input, Status};
 use herenow_wire::{ChannelName, State};
 
+use crate::client::Client;
 use crate::plan::pick;
 use crate::server::Server;
 use crate::world::World;
@@ -149,6 +150,7 @@ impl World {
                     stage.tally.settings_changed += 1;
                 }
                 self.server.reload(stage);
+                self.clients.iter_mut().for_each(Client::meet_new_rules);
             }
             _ if stage.chance.one_in(2) => {
                 self.server.kill(stage);
