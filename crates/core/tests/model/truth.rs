@@ -139,7 +139,7 @@ impl Truth {
                 && (missing.is_empty() || now >= *until)
             {
                 known.map = Map::Here(std::mem::take(sent_again));
-                known.heard_at = now;
+                known.heard_at = next_tenth(now);
             }
         }
     }
@@ -153,7 +153,7 @@ impl Truth {
 
     fn wake(&mut self, channel: &ChannelName, now: Instant) {
         let known = self.known(channel);
-        known.heard_at = now;
+        known.heard_at = next_tenth(now);
         if let Map::Asleep { were_here } = &mut known.map {
             let missing = std::mem::take(were_here);
             known.map = Map::Awaited { missing, sent_again: Rows::new(), until: now + COLLECT_FOR };
@@ -188,4 +188,10 @@ fn show(rows: &mut Rows, put: &Put, again: Again) {
     }
     rows.retain(|(one, _)| *one != put.connection);
     rows.push(new);
+}
+
+/// A channel hibernates up to a tenth of a second late, never early.
+fn next_tenth(now: Instant) -> Instant {
+    const TENTH: u64 = 100_000;
+    Instant::from_micros(now.as_micros().div_ceil(TENTH) * TENTH)
 }
