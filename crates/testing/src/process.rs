@@ -127,6 +127,12 @@ impl Process {
         status
     }
 
+    /// What it has logged up to now.
+    pub fn log(&self) -> String {
+        self.log.borrow_mut().extend(self.lines.try_iter());
+        self.log.borrow().join("\n")
+    }
+
     /// Everything that it has logged, once it has ended.
     pub fn whole_log(&mut self) -> String {
         self.child.wait().expect("a child can be waited for");

@@ -230,7 +230,10 @@ impl Cramped {
 
     async fn status(&self, request: &str) -> u16 {
         let asking = async {
-            let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+            let connected = TcpStream::connect(self.address).await;
+            let mut stream = connected.unwrap_or_else(|error| {
+                panic!("it does not listen: {error}. Its log: {}", self.process.log())
+            });
             stream.write_all(request.as_bytes()).await.expect("sent");
             read_answer(&mut stream).await.status
         };

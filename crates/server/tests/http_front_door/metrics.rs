@@ -106,7 +106,8 @@ fn documented() -> BTreeSet<String> {
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
     let names = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`'));
     let names = names.map(|name| name.split('{').next().unwrap_or_default().to_owned());
-    names.filter(|name| name.contains('_')).collect()
+    // Those of a key set that is fetched are there only with one: `auth_jwks/url` looks at them.
+    names.filter(|name| name.contains('_') && !name.starts_with("herenow_jwks_")).collect()
 }
 
 #[tokio::test]
