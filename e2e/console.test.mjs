@@ -285,15 +285,17 @@ test("everything can be done with the keyboard", async () => {
   await page.keyboard.press("/");
   await page.keyboard.type("keys-");
   await says(page, "totals", "2 of ");
+  const isActive = (name) =>
+    page.waitForFunction((name) => {
+      const id = document.activeElement?.getAttribute("aria-activedescendant");
+      return id && document.getElementById(id)?.firstElementChild?.textContent === name;
+    }, name);
   await page.keyboard.press("Enter");
+  await isActive("keys-a");
   await page.keyboard.press("ArrowDown");
+  await isActive("keys-b");
   await page.keyboard.press("ArrowUp");
-  const active = () => page.evaluate(() => {
-    const id = document.activeElement?.getAttribute("aria-activedescendant");
-    return id && document.getElementById(id)?.firstElementChild?.textContent;
-  });
-  await page.waitForFunction(() => document.activeElement?.getAttribute("aria-activedescendant"));
-  assert.equal(await active(), "keys-a");
+  await isActive("keys-a");
   await page.keyboard.press("Enter");
   await isLive(page);
   assert.equal(await page.evaluate(() => document.activeElement?.id), "channel-title");
@@ -311,7 +313,7 @@ test("everything can be done with the keyboard", async () => {
   await page.keyboard.press("Escape");
   await page.waitForSelector("#nothing:not([hidden])");
   await page.waitForFunction(() => document.activeElement?.id === "channel-list");
-  assert.equal(await active(), "keys-a", "the list is where it was");
+  await isActive("keys-a");
   await close();
 });
 
@@ -333,6 +335,6 @@ test("390 px are enough", async () => {
   assert.equal(await isSideways(), false);
   await page.locator("#member-dialog .close").click();
   await page.locator("#channel .back").click();
-  assert.equal(await page.locator("#channels").isVisible(), true);
+  await page.locator("#channels").waitFor({ state: "visible" });
   await close();
 });
