@@ -76,7 +76,7 @@ impl Audience {
         &mut self.counting
     }
 
-    /// Whether somebody here receives the channel's list.
+    /// Whether a connection here receives the channel's list.
     pub fn has_list(&self, channel: &ChannelName) -> bool {
         self.channels.contains_key(channel)
     }

@@ -265,7 +265,7 @@ pub struct Flush {
     pub ops: Vec<Op>,
     /// The life of the channel's map; 0 if there is none to flush.
     pub epoch: u64,
-    /// The epoch is another than at the last flush: whoever gets the changes is to be told so first.
+    /// The epoch is another than at the last flush: each receiver of the changes is to be told so first.
     pub is_epoch_new: bool,
     /// The position of the channel before the changes.
     pub prev: u64,

@@ -16,8 +16,7 @@ use herenow_wire::{ChannelName, SHARDS};
 
 use self::opening::Opening;
 use self::own::{Own, Seen};
-use crate::change::{Member, Owner};
-use crate::channel::Channel;
+use crate::change::{Member, Owner, Snapshot};
 use crate::command::{Command, Effect, Flush, Peer, Receiver, SnapshotFor};
 use crate::shard::Shard;
 use crate::time::Instant;
@@ -127,9 +126,7 @@ impl Replica {
     pub fn item_for(channel: &ChannelName, flush: &Flush, receiver: &Receiver) -> Option<Item> {
         let position = Position { epoch: flush.epoch, seq: flush.seq };
         if receiver.snapshot_for != SnapshotFor::None {
-            let snapshot = flush.snapshot.as_ref()?;
-            let rows = snapshot.members.iter().map(row).collect();
-            return Some(Item::Snap(Snap { channel: channel.clone(), position, rows }));
+            return flush.snapshot.as_ref().map(|whole| snap(channel, whole));
         }
         if flush.ops.is_empty() {
             return None;
@@ -245,7 +242,7 @@ impl Replica {
             return None;
         }
         let slot = self.shard.slots().find(|slot| slot.name == channel && slot.has_peer(node))?;
-        Some(Item::Snap(snap(channel, slot.map?)))
+        Some(snap(channel, &slot.map?.snapshot()))
     }
 
     /// Whether nothing waits for another node's word.
@@ -293,11 +290,10 @@ impl Role {
 }
 
 /// The whole of a list, as a home tells it.
-fn snap(name: &ChannelName, channel: &Channel) -> Snap {
-    let snapshot = channel.snapshot();
-    let position = Position { epoch: snapshot.epoch, seq: snapshot.seq };
-    let rows = snapshot.members.iter().map(row).collect();
-    Snap { channel: name.clone(), position, rows }
+fn snap(channel: &ChannelName, whole: &Snapshot) -> Item {
+    let position = Position { epoch: whole.epoch, seq: whole.seq };
+    let rows = whole.members.iter().map(row).collect();
+    Item::Snap(Snap { channel: channel.clone(), position, rows })
 }
 
 /// A member, as a home tells it.

@@ -52,7 +52,7 @@ impl Shard {
         is_last
     }
 
-    /// Takes in the whole of a list, if it is newer and somebody here wants it.
+    /// Takes in the whole of a list, if it is newer and a loop of this node subscribes to it.
     pub(crate) fn follow_snapshot(&mut self, snap: Snap, now: Instant, out: &mut Vec<Effect>) {
         let name = snap.channel.clone();
         let Some(slot) = self.channels.get_mut(&name) else { return };
