@@ -178,10 +178,15 @@ fn refusal(asker: &Asker, channel: ChannelName, result: PutResult) -> Option<Out
         PutResult::Full => RefusedWhy::Full,
         PutResult::Superseded => RefusedWhy::OlderGeneration,
     };
+    Some(refused(asker, channel, why))
+}
+
+/// What the node that put is told.
+pub(super) fn refused(asker: &Asker, channel: ChannelName, why: RefusedWhy) -> Outgoing {
     let (connection, generation) = (asker.connection, asker.generation);
     let ticket = Some(ticket_of(asker.slot));
     let refused = Refused { channel, connection, generation, ticket, why };
-    Some(Outgoing { to: To::Node(asker.peer), item: Item::Refused(refused) })
+    Outgoing { to: To::Node(asker.peer), item: Item::Refused(refused) }
 }
 
 fn not_home(peer: Peer, put: LinkPut) -> Option<Outgoing> {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use herenow_wire::link::{
-    Interest, Item, Position, Presence, Refused, RefusedWhy, Report, Reported, Row, Shown, Snap,
+    Interest, Position, Presence, RefusedWhy, Report, Reported, Row, Shown, Snap,
 };
 use herenow_wire::{ChannelName, ConnectionId};
 
+use super::Outgoing;
+use super::deciding::refused;
 use super::own::Seen;
-use super::{Outgoing, To, ticket_of};
 use crate::change::{Owner, Taken};
 use crate::command::{Command, Effect, Peer, RequestId};
 use crate::shard::Shard;
@@ -171,11 +172,7 @@ impl Opening {
     pub(super) fn refusals(&self) -> Vec<Outgoing> {
         let puts = self.waiting.iter().filter_map(|asked| match &asked.command {
             Command::Put { channel, asker, .. } if asker.peer.as_node().is_some() => {
-                let (connection, generation) = (asker.connection, asker.generation);
-                let (ticket, why) = (Some(ticket_of(asker.slot)), RefusedWhy::NotHome);
-                let channel = channel.clone();
-                let refused = Refused { channel, connection, generation, ticket, why };
-                Some(Outgoing { to: To::Node(asker.peer), item: Item::Refused(refused) })
+                Some(refused(asker, channel.clone(), RefusedWhy::NotHome))
             }
             _ => None,
         });
