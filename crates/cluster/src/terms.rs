@@ -1,27 +1,10 @@
 //! Which node is the home of each shard, by the views and homes that this node has heard. What is known
 //! never goes back, even if the bucket was lost or restored from a copy.
 
+pub use herenow_core::Term;
 use herenow_wire::SHARDS;
-use herenow_wire::link::Incarnation;
 
 use crate::view::View;
-
-/// The time during which a node is the home of a shard. Compared by epoch, then by home: after the
-/// bucket was restored from a copy two views may have one number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Term {
-    /// The number of the view that made it the home.
-    pub epoch: u64,
-    /// The home; [`Term::NOBODY`] if there is none.
-    pub home: Incarnation,
-}
-
-impl Term {
-    /// In place of the home of a shard that has none.
-    pub const NOBODY: Incarnation = Incarnation(0);
-    /// Before the first.
-    pub const NONE: Term = Term { epoch: 0, home: Self::NOBODY };
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -69,6 +52,8 @@ impl Terms {
 
 #[cfg(test)]
 mod tests {
+    use herenow_wire::link::Incarnation;
+
     use super::*;
 
     fn term(epoch: u64, home: u64) -> Term {

@@ -11,7 +11,7 @@ mod deciding;
 mod opening;
 mod own;
 
-use herenow_wire::link::{self, Item, Position, Report, Snap, Ticket};
+use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
 use herenow_wire::{ChannelName, SHARDS};
 
 use self::opening::Opening;
@@ -67,6 +67,8 @@ pub enum To {
 /// Another node, as this process knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct From {
+    /// Its life.
+    pub incarnation: Incarnation,
     /// The receiver of what goes to it.
     pub peer: Peer,
     /// Who vouches for its connections.

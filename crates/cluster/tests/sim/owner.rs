@@ -533,7 +533,7 @@ impl Owner {
 
     fn from(&mut self, node: Incarnation) -> From {
         let number = self.numbers.of(node);
-        From { peer: Peer::node(number), owner: OwnerId(u32::from(number)) }
+        From { incarnation: node, peer: Peer::node(number), owner: OwnerId(u32::from(number)) }
     }
 }
 

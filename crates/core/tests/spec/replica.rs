@@ -5,7 +5,7 @@ use herenow_core::{
     RequestId, Shard, SnapshotFor, To,
 };
 use herenow_wire::LeaveReason;
-use herenow_wire::link::{Item, Report, Ticket};
+use herenow_wire::link::{Incarnation, Item, Report, Ticket};
 
 use crate::given::{at, channel, id, put_among, put_with_ref, remove, shown, subscribe_peer};
 use crate::told::{op_line, snapshot_line};
@@ -37,7 +37,11 @@ struct Nodes {
 impl Nodes {
     fn new(count: u16) -> Self {
         let node = |number: u16| {
-            let from = From { peer: Peer::node(number), owner: Owner(u32::from(number)) };
+            let from = From {
+                incarnation: Incarnation(u64::from(number)),
+                peer: Peer::node(number),
+                owner: Owner(u32::from(number)),
+            };
             let mut replica = Replica::new(channel("lobby").shard(), Shard::new(0));
             replica.set_owner(from.owner);
             Node {
