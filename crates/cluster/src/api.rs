@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use herenow_core::Instant;
+use herenow_core::{Instant, Owed};
 use herenow_wire::ChannelName;
 use herenow_wire::link::{Incarnation, Item, Urgency};
 
@@ -85,15 +85,6 @@ pub struct Contents {
     pub channels: Vec<ChannelName>,
     /// Given back with [`Fact::Sent`].
     pub tag: u64,
-}
-
-/// What a link could not send and has forgotten, but for this.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Owed {
-    /// The shards that need a report.
-    pub shards: Vec<u16>,
-    /// The channels that need a snapshot.
-    pub channels: Vec<ChannelName>,
 }
 
 /// What the machine wants done, in this order.

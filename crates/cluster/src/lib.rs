@@ -20,7 +20,7 @@ mod terms;
 mod value;
 mod view;
 
-pub use api::{Contents, Effect, Fact, Input, Now, Outgoing, Owed};
+pub use api::{Contents, Effect, Fact, Input, Now, Outgoing};
 pub use engine::{Key, Read, RequestId, Revision, Subject, Swapped};
 pub use membership::Config;
 pub use node::{Counters, Node};

@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use herenow_core::Instant;
+use herenow_core::{Instant, Owed};
 use herenow_wire::ChannelName;
 use herenow_wire::link::{Body, Follows, Item, Packet, Urgency, bodies};
 
-use crate::api::{Contents, Owed};
+use crate::api::Contents;
 
 /// When a batch that is not acknowledged is asked about, and how often.
 pub(crate) const TICK_EVERY: Duration = Duration::from_millis(250);

@@ -42,7 +42,7 @@ pub use decision::{Decision, Put};
 pub use kicks::{Kicks, Target, TooManyKicks};
 pub use lease::{Due, Heard, Leases, SCAN_EVERY};
 pub use leaves::LeaveCounts;
-pub use node_mail::{NodeEvent, NodeMail, Term};
+pub use node_mail::{NodeEvent, NodeMail, Owed, Term};
 pub use oldest_first::OldestFirst;
 pub use pace::Pace;
 pub use patterns::{Pattern, Patterns, Unmatched};

@@ -67,15 +67,23 @@ pub enum NodeEvent {
         /// Comes back with the answer.
         request: u32,
     },
-    /// A stream has room again for what it could not take. Answered by [`NodeMail::Items`].
+    /// A stream has room again for what it could not take. Answered by [`NodeMail::Owed`], also if
+    /// there is nothing to send.
     OwedWanted {
         /// The receiver of the stream.
         to: From,
-        /// The shards that need a report.
-        shards: Vec<u16>,
-        /// The channels that need a snapshot.
-        channels: Vec<ChannelName>,
+        /// What of it concerns this loop.
+        owed: Owed,
     },
+}
+
+/// What a stream could not take: reports and snapshots replace it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Owed {
+    /// The shards that need a report.
+    pub shards: Vec<u16>,
+    /// The channels that need a snapshot.
+    pub channels: Vec<ChannelName>,
 }
 
 /// What a loop has for other nodes.
@@ -86,6 +94,16 @@ pub enum NodeMail {
         /// Which.
         to: Peer,
         /// What.
+        items: Vec<Item>,
+    },
+    /// The answer to [`NodeEvent::OwedWanted`]. What concerns these shards and channels and stands
+    /// before it is not sent, as this replaces it.
+    Owed {
+        /// The receiver of the stream.
+        to: Peer,
+        /// What was asked for, as it came.
+        owed: Owed,
+        /// The reports, again the puts that wait in their shards, and the snapshots.
         items: Vec<Item>,
     },
     /// Everything of a node up to this batch has been applied, and what follows from it stands before this.
