@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use herenow_core::{Cause, Flush, Instant, Op, Part, Snapshot, SnapshotFor};
-use herenow_wire::encode::{self, Departure, Member, Position};
+use herenow_core::{Cause, Flush, Instant, Part, SnapshotFor};
 use herenow_wire::{ChannelName, Incoming, Refusal};
 
 use crate::api::Io;
 use crate::connection::{self, Sent};
+use crate::frames;
 use crate::held::LARGE_BYTES;
 use crate::mail::{Delivery, Mail};
 use crate::send_queue::Shared;
@@ -152,13 +152,11 @@ impl<I: Io> Work<'_, I> {
         let mut snapshot = std::mem::take(&mut self.hub.scratch.snapshot);
         deltas.clear();
         snapshot.clear();
-        for op in &flush.ops {
-            encode_op(&mut deltas, channel, op);
-        }
-        let at = flush.snapshot.as_ref().map(position);
+        frames::encode_deltas(&mut deltas, channel, flush);
+        let at = flush.snapshot.as_ref().map(frames::position);
         let known = at.and_then(|at| self.hub.held.snapshot(channel, at));
         if let (Some(whole), None) = (&flush.snapshot, &known) {
-            encode_snapshot(&mut snapshot, channel, whole);
+            frames::encode_snapshot(&mut snapshot, channel, whole);
         }
         let mut shared = (
             Shared::new(&deltas),
@@ -365,34 +363,4 @@ impl<I: Io> Work<'_, I> {
             }
         }
     }
-}
-
-fn encode_op(out: &mut Vec<u8>, channel: &ChannelName, op: &Op) {
-    match op {
-        Op::Put { old, new } => {
-            let member = Member { user: &new.user, connection: new.connection, state: &new.state };
-            match old {
-                None => encode::join(out, channel, new.seq, member),
-                Some(_) => encode::update(out, channel, new.seq, member),
-            }
-        }
-        Op::Remove { old, reason, seq } => {
-            let departure =
-                Departure { user: &old.user, connection: old.connection, reason: *reason };
-            encode::leave(out, channel, *seq, departure);
-        }
-    }
-}
-
-fn encode_snapshot(out: &mut Vec<u8>, channel: &ChannelName, snapshot: &Snapshot) {
-    let rows = snapshot.members.iter().map(|member| Member {
-        user: &member.user,
-        connection: member.connection,
-        state: &member.state,
-    });
-    encode::sync(out, channel, position(snapshot), rows);
-}
-
-fn position(snapshot: &Snapshot) -> Position {
-    Position { epoch: snapshot.epoch, seq: snapshot.seq }
 }

@@ -20,6 +20,7 @@ mod detached;
 mod detached_users;
 mod expiring;
 mod fault;
+mod frames;
 mod held;
 mod histogram;
 mod history;

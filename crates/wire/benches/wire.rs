@@ -2,7 +2,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use herenow_wire::encode::{self, Member, Position};
+use herenow_wire::encode::{self, DeltaPosition, Member, Position};
 use herenow_wire::frame::{Chunk, Reader};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, State, User, UserId, decode};
 
@@ -54,7 +54,8 @@ fn encode_updates(bencher: Bencher, updates: u64) {
     bencher.counter(ItemsCount::new(updates)).bench_local(|| {
         out.clear();
         for seq in 0..updates {
-            encode::update(&mut out, &parts.channel, black_box(seq), parts.member());
+            let at = DeltaPosition::of_seq(black_box(seq));
+            encode::update(&mut out, &parts.channel, at, parts.member());
         }
     });
 }

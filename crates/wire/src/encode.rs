@@ -112,6 +112,22 @@ pub struct Position {
     pub seq: u64,
 }
 
+/// What a delta says of its place in a channel's history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeltaPosition {
+    /// The life of the channel's map, on the first delta after a change of it.
+    pub epoch: Option<u64>,
+    /// The change.
+    pub seq: u64,
+}
+
+impl DeltaPosition {
+    /// In the life that the receiver knows.
+    pub fn of_seq(seq: u64) -> Self {
+        Self { epoch: None, seq }
+    }
+}
+
 /// Appends what answers a request; `reference` is the request's own.
 pub fn reply(out: &mut Vec<u8>, reply: &Reply, reference: Option<&Ref>) {
     text_frame(out, SHORT_HEADER_BYTES, |out| {
@@ -171,27 +187,32 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply, reference: Option<&Ref>) {
 }
 
 /// Appends that a member came.
-pub fn join(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, member: Member<'_>) {
+pub fn join(out: &mut Vec<u8>, channel: &ChannelName, at: DeltaPosition, member: Member<'_>) {
     text_frame(out, MEDIUM_HEADER_BYTES, |out| {
         push_type(out, "presence_join");
-        push_member(out, channel, seq, member);
+        push_member(out, channel, at, member);
     });
 }
 
 /// Appends that a member's state was replaced.
-pub fn update(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, member: Member<'_>) {
+pub fn update(out: &mut Vec<u8>, channel: &ChannelName, at: DeltaPosition, member: Member<'_>) {
     text_frame(out, MEDIUM_HEADER_BYTES, |out| {
         push_type(out, "presence_update");
-        push_member(out, channel, seq, member);
+        push_member(out, channel, at, member);
     });
 }
 
 /// Appends that a member is gone.
-pub fn leave(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, departure: Departure<'_>) {
+pub fn leave(
+    out: &mut Vec<u8>,
+    channel: &ChannelName,
+    at: DeltaPosition,
+    departure: Departure<'_>,
+) {
     text_frame(out, MEDIUM_HEADER_BYTES, |out| {
         push_type(out, "presence_leave");
         push_channel(out, channel);
-        push_seq(out, seq);
+        push_delta_position(out, at);
         push_user(out, departure.user);
         push_connection(out, departure.connection);
         out.extend_from_slice(b",\"reason\":\"");
@@ -213,8 +234,7 @@ pub fn sync<'a>(
     text_frame(out, guess, |out| {
         push_type(out, "presence_sync");
         push_channel(out, channel);
-        out.extend_from_slice(b",\"epoch\":");
-        push_integer(out, position.epoch);
+        push_epoch(out, position.epoch);
         push_seq(out, position.seq);
         out.extend_from_slice(b",\"presences\":[");
         let first = out.len();
@@ -236,8 +256,7 @@ pub fn count(out: &mut Vec<u8>, channel: &ChannelName, position: Position, count
     text_frame(out, MEDIUM_HEADER_BYTES, |out| {
         push_type(out, "presence_count");
         push_channel(out, channel);
-        out.extend_from_slice(b",\"epoch\":");
-        push_integer(out, position.epoch);
+        push_epoch(out, position.epoch);
         push_seq(out, position.seq);
         out.extend_from_slice(b",\"users\":");
         push_integer(out, counts.users as u64);
@@ -270,9 +289,9 @@ fn push_type(out: &mut Vec<u8>, name: &str) {
 }
 
 /// What a join and an update say after their type.
-fn push_member(out: &mut Vec<u8>, channel: &ChannelName, seq: u64, member: Member<'_>) {
+fn push_member(out: &mut Vec<u8>, channel: &ChannelName, at: DeltaPosition, member: Member<'_>) {
     push_channel(out, channel);
-    push_seq(out, seq);
+    push_delta_position(out, at);
     push_user(out, member.user);
     push_connection(out, member.connection);
     push_shown(out, member);
@@ -299,6 +318,18 @@ fn push_revoked(out: &mut Vec<u8>, revoked: &[ChannelName]) {
         push_channel_name(out, channel);
     }
     out.push(b']');
+}
+
+fn push_delta_position(out: &mut Vec<u8>, at: DeltaPosition) {
+    if let Some(epoch) = at.epoch {
+        push_epoch(out, epoch);
+    }
+    push_seq(out, at.seq);
+}
+
+fn push_epoch(out: &mut Vec<u8>, epoch: u64) {
+    out.extend_from_slice(b",\"epoch\":");
+    push_integer(out, epoch);
 }
 
 fn push_seq(out: &mut Vec<u8>, seq: u64) {

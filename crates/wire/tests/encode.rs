@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use herenow_wire::encode::{self, Counts, Departure, Member, Position, Reply};
+use herenow_wire::encode::{self, Counts, DeltaPosition, Departure, Member, Position, Reply};
 use herenow_wire::{
     ChannelName, ClientMessage, ConnectionId, DefaultChannel, ErrorCode, Info, LeaveReason, Ref,
     State, User, UserId, decode,
@@ -187,11 +187,18 @@ fn every_server_message_is_as_in_the_golden_file() {
     out("presence_sync of nobody", &|bytes| {
         encode::sync(bytes, &lobby, Position { epoch: 0, seq: 0 }, std::iter::empty());
     });
-    out("presence_join", &|bytes| encode::join(bytes, &lobby, 43, member));
+    out("presence_join", &|bytes| encode::join(bytes, &lobby, DeltaPosition::of_seq(43), member));
     out("presence_join, strange", &|bytes| {
-        encode::join(bytes, &channel("\u{fc}\"\\"), MAX_SAFE_INTEGER, odd_member)
+        encode::join(
+            bytes,
+            &channel("\u{fc}\"\\"),
+            DeltaPosition::of_seq(MAX_SAFE_INTEGER),
+            odd_member,
+        )
     });
-    out("presence_update", &|bytes| encode::update(bytes, &lobby, 44, member));
+    out("presence_update", &|bytes| {
+        encode::update(bytes, &lobby, DeltaPosition::of_seq(44), member)
+    });
     let info = Info::parse(r#"{ "name": "Jane \"J\" Doe" }"#).expect("an object");
     let named = User::new(user("jane"), Some(info));
     let named = Member { user: &named, ..member };
@@ -199,19 +206,25 @@ fn every_server_message_is_as_in_the_golden_file() {
         encode::sync(bytes, &lobby, position, [named, odd_member].into_iter())
     });
     out("presence_join with information of the user", &|bytes| {
-        encode::join(bytes, &lobby, 43, named)
+        encode::join(bytes, &lobby, DeltaPosition::of_seq(43), named)
     });
     out("presence_update with information of the user", &|bytes| {
-        encode::update(bytes, &lobby, 44, named)
+        encode::update(bytes, &lobby, DeltaPosition::of_seq(44), named)
     });
     let counts = Counts { users: 2, connections: 3 };
     out("presence_count", &|bytes| encode::count(bytes, &lobby, position, counts));
     for reason in LeaveReason::ALL {
         let departure = Departure { user: &jane, connection: connection(1), reason };
         out(&format!("presence_leave {}", reason.as_str()), &|bytes| {
-            encode::leave(bytes, &lobby, 45, departure)
+            encode::leave(bytes, &lobby, DeltaPosition::of_seq(45), departure)
         });
     }
+    let first = DeltaPosition { epoch: Some(1_700_000_000_001), seq: 3 };
+    out("presence_join in a new epoch", &|bytes| encode::join(bytes, &lobby, first, member));
+    out("presence_update in a new epoch", &|bytes| encode::update(bytes, &lobby, first, named));
+    let departure =
+        Departure { user: &jane, connection: connection(1), reason: LeaveReason::Disconnect };
+    out("presence_leave in a new epoch", &|bytes| encode::leave(bytes, &lobby, first, departure));
     golden::check("frames.json", &rows);
 }
 
@@ -224,7 +237,7 @@ fn frames_stand_one_after_the_other_behind_what_the_buffer_held() {
     encode::leave(
         &mut out,
         &lobby,
-        1,
+        DeltaPosition::of_seq(1),
         Departure { user: &jane, connection: connection(0), reason: LeaveReason::Leave },
     );
     encode::sync(
@@ -233,7 +246,7 @@ fn frames_stand_one_after_the_other_behind_what_the_buffer_held() {
         Position { epoch: 1, seq: 1 },
         std::iter::repeat_n(member, 3000),
     );
-    encode::join(&mut out, &lobby, 2, member);
+    encode::join(&mut out, &lobby, DeltaPosition::of_seq(2), member);
     let mut rest = out.strip_prefix(b"before").unwrap();
     for expected in ["pong", "presence_leave", "presence_sync", "presence_join"] {
         let (frame, after) = split_frame(rest);
@@ -300,7 +313,7 @@ proptest! {
             "presences": [entry.clone(), entry],
         }));
         out.clear();
-        encode::update(&mut out, &channel, seq, member);
+        encode::update(&mut out, &channel, DeltaPosition::of_seq(seq), member);
         // What the server says of a member, a client could say again word for word.
         let mut heard = Vec::new();
         decode(text(&out), &DefaultChannel::None, &mut heard);

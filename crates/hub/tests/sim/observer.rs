@@ -110,7 +110,7 @@ impl Observer {
     }
 
     fn fold(&mut self, delta: &Delta, known: Known, history: &mut History) {
-        let view = self.advance(&delta.channel, delta.seq);
+        let view = self.advance(&delta.channel, (delta.epoch, delta.seq));
         let new = row(&delta.row);
         let at = view.rows.iter().position(|(_, one, _)| *one == new.1);
         match (at, known) {
@@ -123,7 +123,7 @@ impl Observer {
     }
 
     fn remove(&mut self, departure: &Departure, history: &mut History) {
-        let view = self.advance(&departure.channel, departure.seq);
+        let view = self.advance(&departure.channel, (departure.epoch, departure.seq));
         let at = view.rows.iter().position(|(user, one, _)| {
             **user == *departure.user_id && **one == *departure.connection_id
         });
@@ -131,7 +131,9 @@ impl Observer {
         history.meet(&departure.channel, (view.epoch, view.seq), &view.rows);
     }
 
-    fn advance(&mut self, channel: &ChannelName, seq: u64) -> &mut View {
+    fn advance(&mut self, channel: &ChannelName, (epoch, seq): (Option<u64>, u64)) -> &mut View {
+        // P5.9
+        assert_eq!(epoch, None, "{channel}: a single server reports a new epoch by a snapshot");
         let view = self.views.get_mut(channel).expect("no delta comes before the first snapshot");
         assert!(seq > view.seq, "{channel}: {seq} comes after {}", view.seq);
         view.seq = seq;
