@@ -40,6 +40,9 @@ pub enum Input<'a> {
     Beat(NodeName, &'a [u8]),
     /// The owner has something for another node.
     Send(Outgoing),
+    /// The owner answers [`Fact::OwedWanted`]. What it was asked for may be answered in several
+    /// pieces, each with the items of what it names.
+    Owed(Owed, Outgoing),
     /// The owner answers [`Fact::ResetWanted`].
     Reset {
         /// Which node asked.
@@ -113,7 +116,8 @@ pub enum Effect {
     Fact(Fact),
 }
 
-/// What the owner is told. It acts on each before the next, and before anything else.
+/// What the owner is told. It acts on each before the next. It may take its time to answer, as long as
+/// it answers in the order in which it was told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fact {
     /// There is a new view.
@@ -191,7 +195,8 @@ pub enum Fact {
     /// What was sent before and is not acknowledged counts as lost: an acknowledgement that comes
     /// later is only about what is in the contents.
     ResetWanted(Incarnation),
-    /// The link to a node has room again. Answered by [`Input::Send`] with the reports and
-    /// snapshots that are named.
+    /// The link to a node has room again. Answered by [`Input::Owed`] with the reports and snapshots
+    /// that are named. Until then the link sends nothing of what they replace, and asks for nothing
+    /// more.
     OwedWanted(Incarnation, Owed),
 }

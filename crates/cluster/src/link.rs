@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use herenow_core::Instant;
+use herenow_core::{Instant, Owed};
 use herenow_wire::link::{Body, Incarnation, Packet};
 
 use crate::api::{Contents, Effect, Fact, Outgoing};
@@ -46,8 +46,20 @@ impl Links {
         self.sending.retain(|id, link| view.node(*id).is_some() || link.known_from > view.v);
     }
 
-    /// A node that the view may not hold yet has asked for something: it is answered. Whether the
-    /// stream to it has begun; if not, the contents that are asked for hold the answer.
+    /// Whether a stream to a node exists, or may begin.
+    pub(crate) fn has_room_for(&self, to: Incarnation) -> bool {
+        self.sending.len() < MAX_LINKS || self.has(to)
+    }
+
+    /// Whether there is a stream to a node.
+    pub(crate) fn has(&self, to: Incarnation) -> bool {
+        self.sending.contains_key(&to)
+    }
+
+    /// A node that the view may not hold yet has asked for something: it is answered. Whether there
+    /// was a stream to it before. If not, the contents that are asked for now hold the answer. If
+    /// there was one, its contents may have been handed in by the loop that is to answer, so they do
+    /// not hold it even if the link still waits for those of other loops.
     pub(crate) fn expect(
         &mut self,
         to: Incarnation,
@@ -55,9 +67,10 @@ impl Links {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> bool {
+        let had = self.has(to);
         let Some(link) = self.open(to, now, out) else { return false };
         link.known_from = link.known_from.max(from_view);
-        !link.awaits_contents()
+        had
     }
 
     /// The node has joined: every other node is sent everything that it is owed. A stream that began
@@ -106,6 +119,13 @@ impl Links {
             Taken::Dropped => self.counters.dropped_items += 1,
         }
         self.pump(to, now, out);
+    }
+
+    /// The owner has what a link asked it for.
+    pub(crate) fn answer(&mut self, to: Incarnation, owed: &Owed) {
+        if let Some(link) = self.sending.get_mut(&to) {
+            link.answered(owed);
+        }
     }
 
     /// The owner says everything that is owed to a node.

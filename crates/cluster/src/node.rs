@@ -107,6 +107,10 @@ impl Node {
             Input::Send(outgoing) => {
                 self.links.send(outgoing, self.view.as_deref(), now.at, out);
             }
+            Input::Owed(owed, outgoing) => {
+                self.links.answer(outgoing.to, &owed);
+                self.links.send(outgoing, self.view.as_deref(), now.at, out);
+            }
             Input::Reset { to, contents } => self.links.reset(to, contents, now.at, out),
             Input::Told { from, n } => self.links.told(from, n, now.at),
             Input::Drain => self.membership.drain(),
@@ -151,6 +155,17 @@ impl Node {
     /// The newest term of a shard that it has heard of.
     pub fn term(&self, shard: u16) -> Term {
         self.terms.of(shard)
+    }
+
+    /// Whether something can be sent to a node: it is in the view, or has asked for a report.
+    pub fn reaches(&self, node: Incarnation) -> bool {
+        let is_in_view = self.view.as_ref().is_some_and(|view| view.node(node).is_some());
+        is_in_view || self.links.has(node)
+    }
+
+    /// Whether a node is the home of a shard, in the newest terms that it has heard of.
+    pub fn is_home(&self, node: Incarnation) -> bool {
+        (0..SHARDS).any(|shard| self.term(shard).home == node)
     }
 
     /// Whether every link is acknowledged and silent, and no shard waits for a report.
@@ -285,6 +300,10 @@ impl Node {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
+        if !self.links.has_room_for(home) {
+            self.links.counters.unknown_senders += 1;
+            return;
+        }
         let mut wanted = Vec::new();
         for &(shard, epoch) in shards {
             let term = Term { epoch, home };

@@ -44,6 +44,9 @@ pub(crate) struct Sending {
     /// What is sent again when the stream begins anew, with the last batch that it went with.
     kept: VecDeque<(u64, Item)>,
     owed: BTreeSet<Concern>,
+    /// What the owner was asked for and has not answered. It sends nothing of it before the answer,
+    /// which replaces what the owner had handed in until then.
+    asked: BTreeSet<Concern>,
     awaits_contents: bool,
     tick_at: Instant,
     /// A node that is not in the view yet has asked for this. It is kept until a view of this number.
@@ -94,6 +97,7 @@ impl Sending {
             waiting: VecDeque::new(),
             kept: VecDeque::new(),
             owed: BTreeSet::new(),
+            asked: BTreeSet::new(),
             awaits_contents: true,
             tick_at: Instant::NEVER,
             known_from: 0,
@@ -107,7 +111,8 @@ impl Sending {
 
     /// Whether everything is acknowledged and nothing is owed.
     pub(crate) fn is_idle(&self) -> bool {
-        self.acked == self.made && self.owed.is_empty() && !self.awaits_contents
+        let owes = !(self.owed.is_empty() && self.asked.is_empty());
+        self.acked == self.made && !owes && !self.awaits_contents
     }
 
     /// What it holds, in bytes, but for the names of channels.
@@ -121,7 +126,10 @@ impl Sending {
     /// Takes items that are one flush. If one of them has to be owed, all are that can be.
     pub(crate) fn take(&mut self, items: Vec<Item>, urgency: Urgency) -> Taken {
         let has_room = self.waiting.is_empty() && self.unacked_bytes < MAX_UNACKED_BYTES;
-        let is_owed = |item: &Item| concern(item).is_some_and(|about| self.owed.contains(&about));
+        let is_owed = |item: &Item| {
+            let about = concern(item);
+            about.is_some_and(|about| self.owed.contains(&about) || self.asked.contains(&about))
+        };
         let owes = !has_room || items.iter().any(is_owed);
         let mut going = Vec::new();
         let kept_before = self.kept.len();
@@ -132,6 +140,7 @@ impl Sending {
                     going.push(item);
                 }
                 Some(_) if self.awaits_contents => {}
+                Some(concern) if self.asked.contains(&concern) => {}
                 Some(concern) if owes => {
                     self.owed.insert(concern);
                 }
@@ -145,7 +154,7 @@ impl Sending {
         if self.awaits_contents {
             return Taken::Owed;
         }
-        if self.owed.len() > MAX_OWED_CHANNELS {
+        if self.owed.len() + self.asked.len() > MAX_OWED_CHANNELS {
             return Taken::Overflow;
         }
         if going.is_empty() {
@@ -158,10 +167,18 @@ impl Sending {
         if owes { Taken::Owed } else { Taken::UpTo(self.made) }
     }
 
+    /// The owner answers what [`Sending::poll_owed`] asked for.
+    pub(crate) fn answered(&mut self, owed: &Owed) {
+        for concern in concerns(owed) {
+            self.asked.remove(&concern);
+        }
+    }
+
     /// From here on nothing goes but the contents that the owner is asked for. Whether that is news.
     pub(crate) fn begin_anew(&mut self) -> bool {
         self.waiting.clear();
         self.owed.clear();
+        self.asked.clear();
         self.tick_at = Instant::NEVER;
         !std::mem::replace(&mut self.awaits_contents, true)
     }
@@ -170,11 +187,6 @@ impl Sending {
     /// refusal goes before the acknowledgement of its put.
     pub(crate) fn has_said_all(&self) -> bool {
         self.waiting.is_empty() && !self.awaits_contents
-    }
-
-    /// Whether the owner is still to say what is owed.
-    pub(crate) fn awaits_contents(&self) -> bool {
-        self.awaits_contents
     }
 
     /// The owner says what is owed. Gives the number of the last batch that holds it.
@@ -219,20 +231,22 @@ impl Sending {
         true
     }
 
-    /// What to ask the owner for, if there is room again. It no longer counts as owed, because the owner
-    /// answers before it hands in anything else.
+    /// What to ask the owner for, if there is room again and nothing else was asked for.
     pub(crate) fn poll_owed(&mut self) -> Option<Owed> {
         let has_room = self.waiting.is_empty() && self.unacked_bytes < MAX_UNACKED_BYTES / 2;
-        if !has_room || self.awaits_contents || self.owed.is_empty() {
+        let may_ask = has_room && !self.awaits_contents && self.asked.is_empty();
+        if !may_ask || self.owed.is_empty() {
             return None;
         }
         let mut owed = Owed::default();
-        for _ in 0..OWED_AT_ONCE {
-            match self.owed.pop_first() {
-                Some(Concern::Shard(shard)) => owed.shards.push(shard),
-                Some(Concern::Channel(channel)) => owed.channels.push(channel),
-                None => break,
+        while self.asked.len() < OWED_AT_ONCE
+            && let Some(concern) = self.owed.pop_first()
+        {
+            match &concern {
+                Concern::Shard(shard) => owed.shards.push(*shard),
+                Concern::Channel(channel) => owed.channels.push(channel.clone()),
             }
+            self.asked.insert(concern);
         }
         Some(owed)
     }
@@ -279,6 +293,11 @@ impl Sending {
             follows = Follows::Previous;
         }
     }
+}
+
+fn concerns(owed: &Owed) -> impl Iterator<Item = Concern> {
+    let shards = owed.shards.iter().map(|shard| Concern::Shard(*shard));
+    shards.chain(owed.channels.iter().map(|channel| Concern::Channel(channel.clone())))
 }
 
 fn concern(item: &Item) -> Option<Concern> {

@@ -153,9 +153,30 @@ fn what_is_owed_is_asked_for_64_at_a_time_when_there_is_room() {
     }
     assert_eq!(sending.poll_owed(), None, "there is no room");
     drain(&mut sending);
-    let counts = || sending.poll_owed().map(|owed| owed.channels.len());
-    assert_eq!(std::iter::from_fn(counts).collect::<Vec<_>>(), [64, 36]);
+    let first = sending.poll_owed().expect("there is room");
+    assert_eq!(first.channels.len(), 64);
+    assert_eq!(sending.poll_owed(), None, "the first were not answered");
+    sending.answered(&first);
+    let second = sending.poll_owed().expect("they were");
+    assert_eq!(second.channels.len(), 36);
+    assert!(!sending.is_idle());
+    sending.answered(&second);
     assert!(sending.is_idle());
+}
+
+#[test]
+fn what_was_asked_for_counts_as_owed_until_the_owner_has_answered() {
+    let mut sending = begun();
+    fill(&mut sending);
+    sending.take(vec![snap(1), interest(1)], Urgency::Whenever);
+    drain(&mut sending);
+    let owed = sending.poll_owed().expect("there is room");
+    // It was on its way to the link when the owner was asked: the answer holds it.
+    assert_eq!(sending.take(vec![interest(1)], Urgency::Soon), Taken::Owed);
+    assert_eq!(sending.take(vec![snap(1)], Urgency::Soon), Taken::Owed);
+    sending.answered(&owed);
+    assert!(matches!(sending.take(vec![snap(1)], Urgency::Soon), Taken::UpTo(_)));
+    assert_eq!(sending.poll_owed(), None, "it is not asked for twice");
 }
 
 #[test]

@@ -177,17 +177,20 @@ impl Owner {
             }
             Fact::OwedWanted(to, owed) => {
                 let mut items = Vec::new();
-                for shard in owed.shards {
+                for &shard in &owed.shards {
                     if self.terms.get(&shard).is_some_and(|term| term.home == to) {
                         items.extend(self.owed_to_home(shard, out));
                     }
                 }
                 let peer = self.from(to).peer;
-                for channel in owed.channels {
+                for channel in &owed.channels {
                     let replica = self.replicas.get(&channel.shard());
-                    items.extend(replica.and_then(|replica| replica.snapshot(&channel, peer)));
+                    items.extend(replica.and_then(|replica| replica.snapshot(channel, peer)));
                 }
-                self.send(to, items, out);
+                self.tags += 1;
+                self.tag(&items);
+                let (urgency, tag) = (Urgency::Soon, self.tags);
+                out.push(Input::Owed(owed, Outgoing { to, items, urgency, tag }));
             }
         }
         if !self.is_lazy {
