@@ -10,6 +10,7 @@ mod api;
 mod beat;
 mod collect;
 mod engine;
+mod exchange;
 mod hearing;
 mod link;
 mod membership;
@@ -22,6 +23,7 @@ mod view;
 
 pub use api::{Contents, Effect, Fact, Input, Now, Outgoing};
 pub use engine::{Key, Read, RequestId, Revision, Subject, Swapped};
+pub use exchange::{Action, Event, Exchange};
 pub use membership::Config;
 pub use node::{Counters, Node};
 pub use terms::Term;

@@ -22,7 +22,7 @@ pub use self::item::{
     Attachment, Change, Channel, Interest, Item, Kick, KickTarget, Op, Position, Presence, Put,
     Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket,
 };
-pub use self::parts::{Assembler, MIN_BODY_BYTES, bodies};
+pub use self::parts::{Assembler, MIN_BODY_BYTES, bodies, encoded_bytes};
 
 /// One life of a node: a number drawn at every start and after every exclusion, never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,8 @@
 #[allow(dead_code)]
 #[path = "../sim/engine.rs"]
 mod engine;
+mod exchange;
+mod exchange_rig;
 mod homes;
 mod membership;
 mod rig;

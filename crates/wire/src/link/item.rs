@@ -76,6 +76,26 @@ pub enum Item {
     Kick(Kick),
 }
 
+impl Item {
+    /// The shard that it is about; `None` if it concerns every loop of the receiver.
+    pub fn shard(&self) -> Option<u16> {
+        let channel = match self {
+            Self::Report(report) => return Some(report.shard),
+            Self::Put(put) => &put.channel,
+            Self::Snap(snap) => &snap.channel,
+            Self::Change(change) => &change.channel,
+            Self::Refused(refused) => &refused.channel,
+            Self::Remove { channel, .. }
+            | Self::Detach { channel, .. }
+            | Self::Interest { channel, .. }
+            | Self::Heard { channel }
+            | Self::Hibernated { channel } => channel,
+            Self::Taken { .. } | Self::Woke { .. } | Self::Kick(_) => return None,
+        };
+        Some(channel.shard())
+    }
+}
+
 /// See [`Item::Report`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {

@@ -51,6 +51,17 @@ pub fn bodies(items: &[Item], max_bytes: usize) -> Vec<Vec<u8>> {
     packed
 }
 
+/// How many bytes the items take in bodies, but for what says where each ends.
+pub fn encoded_bytes(items: &[Item]) -> usize {
+    let mut body = Vec::new();
+    let bytes = items.iter().map(|item| {
+        body.clear();
+        item.encode(&mut body);
+        body.len()
+    });
+    bytes.sum()
+}
+
 /// Puts the parts of items together again, for one stream of batches.
 #[derive(Debug)]
 pub struct Assembler {
