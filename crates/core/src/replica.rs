@@ -8,6 +8,7 @@
 
 mod copying;
 mod deciding;
+mod keeping;
 mod opening;
 mod own;
 
@@ -104,8 +105,9 @@ impl Replica {
     }
 
     /// Takes in what a connection of this node asks, or a loop of it.
-    pub fn handle(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
-        let command = self.vouched(command);
+    #[inline]
+    pub fn handle(&mut self, mut command: Command, now: Instant, out: &mut Vec<Effect>) {
+        self.vouch_for(&mut command);
         match &mut self.role {
             Role::Home => self.decide(command, now, out),
             Role::Opening(opening) => {
@@ -162,8 +164,9 @@ impl Replica {
         let mut opening = Opening::new(epoch);
         opening.report(self.me, None, report);
         if let Role::Copy(own) = role {
-            for command in own.into_commands(out) {
-                opening.wait(self.me, self.vouched(command));
+            for mut command in own.into_commands(out) {
+                self.vouch_for(&mut command);
+                opening.wait(self.me, command);
             }
         }
         self.role = Role::Opening(Box::new(opening));
@@ -256,9 +259,9 @@ impl Replica {
         }
     }
 
-    /// The same, in the name of who vouches for this node's connections now.
-    fn vouched(&self, mut command: Command) -> Command {
-        match &mut command {
+    /// Makes it a command of who vouches for this node's connections now.
+    fn vouch_for(&self, command: &mut Command) {
+        match command {
             Command::Put { put, .. } | Command::Keep { put, .. } => put.owner = self.me,
             Command::Detach { owner, .. } | Command::Remove { owner, .. } => *owner = self.me,
             Command::Restate { .. }
@@ -266,7 +269,6 @@ impl Replica {
             | Command::Recover { .. }
             | Command::Unsubscribe { .. } => {}
         }
-        command
     }
 
     /// The members of this node's connections, while this node decides.

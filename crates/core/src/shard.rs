@@ -140,6 +140,11 @@ impl Shard {
         successor.with_user_index(self.user_index)
     }
 
+    /// Whether somebody has lost members since they were last taken.
+    pub(crate) fn has_taken(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
     /// Who has lost members to later sockets of their connections since the last call.
     pub(crate) fn take_taken(&mut self) -> Vec<Taken> {
         std::mem::take(&mut self.taken)

@@ -86,7 +86,7 @@ impl<I: Io> Work<'_, I> {
             true => self.hub.policy.announces(channel),
             false => Announces::Nothing,
         };
-        if wanted == Announces::Nothing {
+        if wanted == Announces::Nothing || !self.hub.shards.is_home_of(channel) {
             return;
         }
         let known = self.hub.announcements.followed.remove(channel);

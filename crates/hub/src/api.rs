@@ -4,7 +4,10 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herenow_core::{Asker, Auth, Claim, Instant, Peer, Policy, Question, Ruling, Verification};
+use herenow_core::{
+    Asker, Auth, Claim, Instant, NodeEvent, NodeMail, Owner, Peer, Policy, Question, Ruling,
+    Verification,
+};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, UserId};
 
 use crate::announcements::Announcement;
@@ -70,6 +73,8 @@ pub enum Event<'a> {
     EvictDetached,
     /// A batch from another hub.
     Mail(Vec<Mail>),
+    /// The exchange says something of other nodes.
+    Nodes(Vec<NodeEvent>),
     /// A backend asks.
     Request {
         /// The shell's number for it.
@@ -170,6 +175,8 @@ pub trait Io {
     fn admitted(&mut self, slot: u32);
     /// Sends a batch to another hub, or gives it back if its mailbox is full.
     fn post(&mut self, to: Peer, mail: Vec<Mail>) -> Result<(), Vec<Mail>>;
+    /// Hands the exchange what is for other nodes. Never waits: what cannot go is owed by the links.
+    fn post_to_nodes(&mut self, from: Owner, mail: Vec<NodeMail>);
     /// Has a token verified, and the resume token that came with it.
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked>;
     /// Has the access rules asked. `auth` is the asker's, if it has authenticated.
@@ -206,6 +213,7 @@ impl Hub {
             }
             Event::EvictDetached => work.end_oldest_detached(),
             Event::Mail(batch) => work.take_mail(batch),
+            Event::Nodes(events) => work.take_node_events(events),
             Event::Request { id, request } => work.take_request(id, request),
             Event::Reload(policy) => work.reload(policy),
             Event::ShutDown { within, return_within } => {
@@ -231,6 +239,7 @@ impl Hub {
         work.answer_requests();
         work.send_replies();
         work.send_mail();
+        work.send_node_mail();
         work.close_dead();
         self.budget = TurnBudget::half_turn();
     }

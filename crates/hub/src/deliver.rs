@@ -78,6 +78,11 @@ impl Deliveries {
         self.running.len()
     }
 
+    /// Whether a flush of the channel waits.
+    pub(crate) fn is_postponed(&self, channel: &ChannelName) -> bool {
+        self.postponed.contains_key(channel)
+    }
+
     /// How many channels have a flush that waits.
     pub(crate) fn postponed(&self) -> usize {
         self.postponed.len()
@@ -122,6 +127,7 @@ impl<I: Io> Work<'_, I> {
                 continue;
             }
             self.hub.shards.flush(&channel, self.now, &mut flush);
+            self.hub.shards.flush_to_nodes(&channel, &mut flush);
             self.announce(&channel, &flush);
             self.note_count(&channel, &flush);
             self.publish(&channel, &flush, since);

@@ -39,6 +39,8 @@ pub struct Config {
     pub me: Peer,
     /// How many hubs share the shards.
     pub hubs: u16,
+    /// Whether there are other nodes.
+    pub membership: Membership,
     /// The life that channels made now belong to. It must grow over restarts and stay below 2^53.
     pub epoch_base: u64,
     /// What each session must keep to.
@@ -66,6 +68,16 @@ pub struct Config {
     pub remembers: Remembers,
     /// The shard of this channel fails on each state that is put into it. For tests of containment.
     pub fault_on_channel: Option<ChannelName>,
+}
+
+/// Whether a hub's node is the only one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Membership {
+    /// It decides everything.
+    #[default]
+    Alone,
+    /// It does what [`crate::Event::Nodes`] says.
+    OneOfSeveral,
 }
 
 /// What a hub keeps of what has happened.

@@ -28,6 +28,7 @@ mod hub;
 mod keyed_members;
 mod kicking;
 mod mail;
+mod nodes;
 mod reading;
 mod receive;
 mod recovery;
@@ -61,7 +62,7 @@ pub use history::{
     PresentConnection, PresentMember, RECORDS_KEPT_FOR, RefusedRequest, RefusedToken, RuleOutcome,
     Said, SocketEnd, TokenFacts, UserEvent, UserFacts,
 };
-pub use hub::{Config, Hub, Remembers};
+pub use hub::{Config, Hub, Membership, Remembers};
 pub use keyed_members::MemberKey;
 pub use mail::{Delivery, LostShard, Mail};
 pub use reading::READ_BYTES;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use herenow_core::{Asker, Claim, Command, Input, Peer, PutResult, Session, SnapshotFor};
-use herenow_wire::{ChannelName, Ref, UserId};
+use herenow_wire::{ChannelName, ConnectionId, Ref, UserId};
 
 use crate::api::Io;
 use crate::counts::CountMail;
@@ -67,6 +67,13 @@ pub enum Mail {
     },
     /// A user has too many detached sessions: this one of the receiving hub is to end.
     EndDetached(Detachment),
+    /// Another node vouches for a connection, from a later generation on than this.
+    Taken {
+        /// Which connection.
+        connection: ConnectionId,
+        /// The last generation that is lost.
+        generation: u32,
+    },
     /// A flush for the receiving hub's subscribers.
     Delivery(Delivery),
     /// What is told of counts.
@@ -182,6 +189,9 @@ impl<I: Io> Work<'_, I> {
                     self.hub.detached_users.end(&user, detachment);
                 }
                 Mail::EndDetached(detachment) => self.end_detached(detachment),
+                Mail::Taken { connection, generation } => {
+                    self.lose_connection(connection, generation);
+                }
                 Mail::Count(mail) => self.take_count_mail(mail),
                 Mail::Delivery(delivery) => self.deliver_forwarded(delivery),
                 Mail::ShardLost(lost_shard) => self.report_to_home(lost_shard),

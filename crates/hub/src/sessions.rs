@@ -92,7 +92,8 @@ impl<I: Io> Work<'_, I> {
                         self.send_resync(&channel);
                     }
                     Effect::Hibernated { channel, peers } => {
-                        for peer in self.hub.counts.with_counting(&channel, peers) {
+                        let all = self.hub.counts.with_counting(&channel, peers);
+                        for peer in all.into_iter().filter(|peer| peer.as_node().is_none()) {
                             if peer == self.hub.config.me {
                                 self.forget_states(&channel);
                             } else {

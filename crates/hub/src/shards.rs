@@ -1,25 +1,29 @@
 //! The shards that live on one hub, which of their channels are to be flushed when, and what a
 //! fault in one of them costs.
 
+mod nodes;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 use std::time::Duration;
 
 use herenow_core::{
-    Command, Contents, Counted, Effect, Flush, Instant, LeaveCounts, Peer, Shard, Since,
+    Command, Contents, Counted, Effect, Flush, Instant, LeaveCounts, Peer, Replica, Shard, Since,
 };
 use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
+use self::nodes::Nodes;
 use crate::fault::contain;
-use crate::hub::Config;
+use crate::hub::{Config, Membership};
 use crate::mail::LostShard;
+use crate::sessions::OWNER;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Shards {
     /// Every `hubs`-th shard, beginning with this hub's index.
-    shards: Vec<Shard>,
+    shards: Vec<Replica>,
     hubs: u16,
     due: BinaryHeap<Reverse<(Instant, ChannelName)>>,
     /// The planned flush of each channel in `due`. A channel whose flush was brought forward stands
@@ -36,6 +40,8 @@ pub(crate) struct Shards {
     /// See [`Config::fault_on_channel`].
     fault_on: Option<ChannelName>,
     fails_next: Option<ChannelName>,
+    /// Of a node that is one of several.
+    nodes: Option<Box<Nodes>>,
 }
 
 /// A flush that is to come.
@@ -67,15 +73,24 @@ impl Shards {
     pub(crate) fn new(config: &Config, now: Instant) -> Self {
         let (first, hubs) = (config.me.0, config.hubs);
         let shards = (first..SHARDS).step_by(usize::from(hubs));
-        let shard = |_| {
+        let shard = |number| {
             let mut shard = Shard::new(config.epoch_base).with_user_index(config.user_index);
             if let Some(time) = config.gather_for {
                 shard.gather_until(now + time);
             }
-            shard
+            match config.membership {
+                Membership::Alone => Replica::alone(number, shard, OWNER),
+                Membership::OneOfSeveral => Replica::new(number, shard),
+            }
+        };
+        let shards: Vec<Replica> = shards.map(shard).collect();
+        let nodes = match config.membership {
+            Membership::Alone => None,
+            Membership::OneOfSeveral => Some(Box::new(Nodes::new(shards.len()))),
         };
         Self {
-            shards: shards.map(shard).collect(),
+            shards,
+            nodes,
             hubs,
             due: BinaryHeap::new(),
             planned: BTreeMap::new(),
@@ -138,7 +153,7 @@ impl Shards {
 
     /// What this hub's shard holds of a channel.
     pub(crate) fn contents(&self, channel: &ChannelName) -> Contents<'_> {
-        self.shards[self.at(channel)].contents(channel)
+        self.lists(channel).contents(channel)
     }
 
     /// See [`Shard::counted`].
@@ -151,7 +166,7 @@ impl Shards {
 
     /// The position of a channel that its shard does not hold.
     pub(crate) fn position(&self, channel: &ChannelName) -> (u64, u64) {
-        self.shards[self.at(channel)].position()
+        self.lists(channel).position()
     }
 
     /// See [`Shard::since_of`].
@@ -160,7 +175,7 @@ impl Shards {
         channel: &ChannelName,
         connection: ConnectionId,
     ) -> Option<Since> {
-        self.shards[self.at(channel)].since_of(channel, connection)
+        self.lists(channel).since_of(channel, connection)
     }
 
     /// See [`Shard::wake_to_look`].
@@ -186,7 +201,7 @@ impl Shards {
             _ => Bound::Included(prefix),
         };
         let parts = self.shards.iter().map(move |shard| {
-            let names = shard.channels_after(from);
+            let names = shard.shard().channels_after(from);
             names.take_while(move |name| name.as_str().starts_with(prefix))
         });
         merge(parts)
@@ -215,6 +230,10 @@ impl Shards {
         let Command::Put { channel, .. } = command else { return false };
         self.fault_on.as_ref() == Some(channel)
             || self.fails_next.take_if(|next| next == channel).is_some()
+    }
+
+    fn lists(&self, channel: &ChannelName) -> &Shard {
+        self.shards[self.at(channel)].shard()
     }
 
     fn at(&self, channel: &ChannelName) -> usize {
@@ -269,23 +288,25 @@ impl Shards {
 
     /// Every call to a shard goes through here. A fault in it ends with it: an empty successor
     /// takes its place, and all hubs are to tell that one what they know.
-    fn with(&mut self, at: usize, call: impl FnOnce(&mut Shard)) {
-        let shard = self.shards.get_mut(at).expect("a hub is only asked for its own shards");
-        self.counts.members -= shard.members();
-        self.counts.channels -= shard.channels();
+    fn with(&mut self, at: usize, call: impl FnOnce(&mut Replica)) {
+        let replica = self.shards.get_mut(at).expect("a hub is only asked for its own shards");
+        self.counts.members -= replica.shard().members();
+        self.counts.channels -= replica.shard().channels();
         // What the fault left half done is thrown away whole, so nothing broken is seen.
-        if contain(|| call(&mut *shard)).is_err() {
+        if contain(|| call(&mut *replica)).is_err() {
             let index = at as u16 * self.hubs + self.first;
-            *shard = shard.successor();
-            shard.await_reports();
+            replica.lose_maps();
             self.faults += 1;
             let awaiting = Awaiting { fault: self.faults, hubs: self.hubs };
             self.awaiting.insert(index, awaiting);
             self.lost.push(LostShard { shard: index, fault: self.faults });
         }
-        self.counts.members += shard.members();
-        self.counts.channels += shard.channels();
-        if shard.has_leaves() {
+        if let Some(nodes) = &mut self.nodes {
+            nodes.post(at, replica.take_outgoing());
+        }
+        self.counts.members += replica.shard().members();
+        self.counts.channels += replica.shard().channels();
+        if replica.shard().has_leaves() {
             self.count_leaves(at);
         }
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use herenow_core::{Instant, Limits, Peer, RateLimit, Ruling, SCAN_EVERY, UserIndex};
 use herenow_hub::{
-    ChannelSettings, Config, End, Event, Holdings, Hub, Mail, Opening, Patterns, Policy,
-    RECORDS_KEPT_FOR, Remembers,
+    ChannelSettings, Config, End, Event, Holdings, Hub, Mail, Membership, Opening, Patterns,
+    Policy, RECORDS_KEPT_FOR, Remembers,
 };
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel};
 
@@ -295,6 +295,7 @@ fn config(me: u16) -> Config {
     Config {
         me: Peer(me),
         hubs: HUBS,
+        membership: Membership::Alone,
         epoch_base: 1,
         limits: Limits {
             auth_timeout: Duration::from_secs(5),

@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use herenow_core::{Auth, AuthRefusal, Claim, Peer, Question, Ruling, Verification};
+use herenow_core::{
+    Auth, AuthRefusal, Claim, NodeMail, Owner, Peer, Question, Ruling, Verification,
+};
 use herenow_hub::{
     Announcement, Asked, Asker, Checked, Io, Mail, Purpose, QueryId, Response, Wrote,
 };
@@ -85,6 +87,10 @@ impl Io for Side {
     fn resume(&mut self, _: u32) {}
 
     fn admitted(&mut self, _: u32) {}
+
+    fn post_to_nodes(&mut self, _: Owner, _: Vec<NodeMail>) {
+        panic!("a node that is alone has nothing for others");
+    }
 
     fn post(&mut self, to: Peer, mail: Vec<Mail>) -> Result<(), Vec<Mail>> {
         let room = &mut self.room[usize::from(to.0)];

@@ -18,23 +18,29 @@ const ADMITTED: u32 = u32::MAX;
 
 impl Replica {
     /// Decides. Answers to other nodes become items.
+    #[inline]
     pub(super) fn decide(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         let before = out.len();
         self.shard.handle(command, now, out);
-        let mut at = before;
+        if self.shard.has_taken() {
+            let taken = self.shard.take_taken();
+            self.tell_taken(taken);
+        }
+        if out[before..].iter().any(is_for_a_node) {
+            self.tell_nodes(before, out);
+        }
+    }
+
+    /// The answers to other nodes, from `at` on, become items.
+    #[cold]
+    fn tell_nodes(&mut self, mut at: usize, out: &mut Vec<Effect>) {
         while at < out.len() {
-            match &out[at] {
-                Effect::Answer { asker, .. } if asker.peer.as_node().is_some() => {
-                    let Effect::Answer { asker, channel, result, .. } = out.remove(at) else {
-                        continue;
-                    };
-                    self.outgoing.extend(refusal(&asker, channel, result));
-                }
-                _ => at += 1,
+            if !is_for_a_node(&out[at]) {
+                at += 1;
+            } else if let Effect::Answer { asker, channel, result, .. } = out.remove(at) {
+                self.outgoing.extend(refusal(&asker, channel, result));
             }
         }
-        let taken = self.shard.take_taken();
-        self.tell_taken(taken);
     }
 
     /// Tells owners which of their connections have come back at another node.
@@ -131,6 +137,10 @@ impl Replica {
             self.decide(Command::Unsubscribe { channel, peer: from.peer }, now, out);
         }
     }
+}
+
+fn is_for_a_node(effect: &Effect) -> bool {
+    matches!(effect, Effect::Answer { asker, .. } if asker.peer.as_node().is_some())
 }
 
 /// What another node asks of a home, as one of its own connections would.

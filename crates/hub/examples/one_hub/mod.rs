@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
-    Asker, Auth, ChannelSettings, Claim, Instant, Limits, Patterns, Peer, Policy, Question,
-    RateLimit, Ruling, UserIndex, Verification,
+    Asker, Auth, ChannelSettings, Claim, Instant, Limits, NodeMail, Owner, Patterns, Peer, Policy,
+    Question, RateLimit, Ruling, UserIndex, Verification,
 };
 use herenow_hub::{
     Address, Announcement, Asked, Checked, Config, Counters, End, Event, Holdings, Hub, Io, Mail,
-    Opening, Origin, Purpose, QueryId, Remembers, Response, Steps, TokenFacts, Wrote,
+    Membership, Opening, Origin, Purpose, QueryId, Remembers, Response, Steps, TokenFacts, Wrote,
 };
 use herenow_wire::{DefaultChannel, UserId};
 
@@ -70,6 +70,8 @@ struct Counting {
     responses: Vec<(QueryId, Response)>,
     /// What was announced to those who follow channels.
     announcements: Vec<Announcement>,
+    /// What went to other nodes.
+    node_mail: Vec<NodeMail>,
 }
 
 const MAX_MEMBERS: u32 = 100_000;
@@ -91,17 +93,22 @@ impl OneHub {
 
     /// The same, where these settings hold.
     pub fn with_policy(policy: Policy) -> Self {
-        Self::with(policy, Remembers::Nothing)
+        Self::with(policy, config())
+    }
+
+    /// The same, of a node that is one of several.
+    pub fn one_of_several(policy: Policy) -> Self {
+        Self::with(policy, Config { membership: Membership::OneOfSeveral, ..config() })
     }
 
     /// The same, where it is remembered why users are in channels or not.
     pub fn remembering(policy: Policy) -> Self {
-        Self::with(policy, Remembers::Causes)
+        Self::with(policy, Config { remembers: Remembers::Causes, ..config() })
     }
 
-    fn with(policy: Policy, remembers: Remembers) -> Self {
+    fn with(policy: Policy, config: Config) -> Self {
         let now = Instant::from_millis(1000);
-        let config = Config { remembers, ..config() };
+        let remembers = config.remembers;
         Self {
             hub: Hub::new(config, Arc::new(policy), now),
             outside: Counting { remembers, ..Counting::default() },
@@ -224,6 +231,11 @@ impl OneHub {
         std::mem::take(&mut self.outside.announcements)
     }
 
+    /// What went to other nodes since this was last asked.
+    pub fn take_node_mail(&mut self) -> Vec<NodeMail> {
+        std::mem::take(&mut self.outside.node_mail)
+    }
+
     /// Answers to requests since this was last asked.
     pub fn take_responses(&mut self) -> Vec<(QueryId, Response)> {
         std::mem::take(&mut self.outside.responses)
@@ -302,6 +314,10 @@ impl Io for Counting {
         Ok(())
     }
 
+    fn post_to_nodes(&mut self, _: Owner, mail: Vec<NodeMail>) {
+        self.node_mail.extend(mail);
+    }
+
     fn verify(&mut self, asker: Asker, _: &str, _: Option<&str>) -> Asked<Checked> {
         let user = UserId::parse(&format!("user-{}", asker.slot)).expect("short and not empty");
         let auth = Auth { user: user.into(), expires_at_unix_ms: u64::MAX, claims: "{}".into() };
@@ -354,6 +370,7 @@ fn config() -> Config {
     Config {
         me: Peer(0),
         hubs: 1,
+        membership: Membership::Alone,
         epoch_base: 1,
         limits: Limits {
             auth_timeout: Duration::from_secs(5),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use herenow_core::{Limits, Peer, Question, RateLimit, Right, UserIndex};
 use herenow_hub::{
-    Announces, ChannelSettings, Config, Overrides, Pattern, Patterns, Policy, Remembers,
+    Announces, ChannelSettings, Config, Membership, Overrides, Pattern, Patterns, Policy, Remembers,
 };
 use herenow_wire::{ChannelName, UserId};
 
@@ -114,6 +114,7 @@ impl Plan {
         Config {
             me: Peer(0),
             hubs: self.loops,
+            membership: Membership::Alone,
             epoch_base: 0,
             limits: self.limits.clone(),
             presence_ttl: self.ttl,

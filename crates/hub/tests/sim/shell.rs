@@ -6,7 +6,8 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use herenow_core::{
-    Auth, AuthRefusal, Claim, Instant, Peer, Question, Right, Ruling, SCAN_EVERY, Verification,
+    Auth, AuthRefusal, Claim, Instant, NodeMail, Owner, Peer, Question, Right, Ruling, SCAN_EVERY,
+    Verification,
 };
 use herenow_hub::{
     Announcement, Asked, Asker, Checked, End, Event, Hub, Io, Mail, Opening, Purpose, QueryId,
@@ -467,6 +468,10 @@ impl Io for Outside<'_> {
         }
         inbox.batches.push_back(batch);
         Ok(())
+    }
+
+    fn post_to_nodes(&mut self, _: Owner, _: Vec<NodeMail>) {
+        panic!("a node that is alone has nothing for others");
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {

@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use herenow_core::{Auth, Claim, Peer, Question, Ruling};
+use herenow_core::{Auth, Claim, NodeMail, Owner, Peer, Question, Ruling};
 use herenow_hub::{
     Announcement, Asked, Asker, Checked, Event, Io, Purpose, QueryId, Response, Wrote,
 };
@@ -53,6 +53,10 @@ impl Io for Shell {
             Some(Mail::Event(Event::Mail(batch))) => batch,
             _ => unreachable!("mail comes back as it was sent"),
         })
+    }
+
+    fn post_to_nodes(&mut self, _: Owner, _: Vec<NodeMail>) {
+        unreachable!("a node that is alone has nothing for others");
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {

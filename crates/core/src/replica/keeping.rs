@@ -1,0 +1,66 @@
+//! What the loop that holds a shard asks of it, whatever its role is.
+
+use std::time::Duration;
+
+use herenow_wire::ChannelName;
+
+use super::{Replica, Role};
+use crate::change::Owner;
+use crate::command::Effect;
+use crate::leaves::LeaveCounts;
+use crate::shard::{Counted, Shard};
+use crate::time::Instant;
+
+impl Replica {
+    /// A shard of a node that is alone: its home is here for good.
+    pub fn alone(number: u16, shard: Shard, me: Owner) -> Self {
+        Self { number, me, shard, role: Role::Home, outgoing: Vec::new() }
+    }
+
+    /// See [`Shard::counted`].
+    pub fn counted(&mut self, channel: &ChannelName, now: Instant) -> Option<Counted> {
+        self.shard.counted(channel, now)
+    }
+
+    /// See [`Shard::wake_to_look`].
+    pub fn wake_to_look(&mut self, channel: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
+        if self.is_open() {
+            self.shard.wake_to_look(channel, now, out);
+        }
+    }
+
+    /// See [`Shard::has_deadlines`]. Only a home has any.
+    pub fn has_deadlines(&self, hibernate_after: Option<Duration>) -> bool {
+        self.is_open() && self.shard.has_deadlines(hibernate_after)
+    }
+
+    /// See [`Shard::handle_timeout`].
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        hibernate_after: Option<Duration>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_open() {
+            self.shard.handle_timeout(now, hibernate_after, out);
+        }
+    }
+
+    /// See [`Shard::take_leaves`].
+    pub fn take_leaves(&mut self) -> LeaveCounts {
+        self.shard.take_leaves()
+    }
+
+    /// A fault in the shard of a node that is alone: an empty one takes its place, which every loop is
+    /// to tell what it knows.
+    pub fn lose_maps(&mut self) {
+        self.outgoing.clear();
+        self.shard = self.shard.successor();
+        self.shard.await_reports();
+    }
+
+    /// See [`Shard::all_have_reported`].
+    pub fn all_have_reported(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.shard.all_have_reported(now, out);
+    }
+}

@@ -1,0 +1,58 @@
+//! What a hub does for a node that is one of several, beyond what its shards do.
+
+use herenow_core::{Input, NodeEvent};
+use herenow_wire::{CloseCode, ConnectionId};
+
+use crate::api::Io;
+use crate::history::SocketEnd;
+use crate::mail::Mail;
+use crate::work::Work;
+
+impl<I: Io> Work<'_, I> {
+    /// The exchange says something of other nodes.
+    pub(crate) fn take_node_events(&mut self, events: Vec<NodeEvent>) {
+        for event in events {
+            let (now, effects) = (self.now, &mut self.hub.shard_effects);
+            self.hub.shards.handle_node_event(event, now, effects);
+            self.apply_shard_effects();
+            self.lose_taken();
+        }
+    }
+
+    /// What is for other nodes goes to the exchange, after what was applied of theirs has been told.
+    #[inline]
+    pub(crate) fn send_node_mail(&mut self) {
+        let (shards, deliveries) = (&mut self.hub.shards, &self.hub.deliveries);
+        shards.tell_nodes(|channel| deliveries.is_postponed(channel));
+        if let Some((from, mail)) = self.hub.shards.take_node_mail() {
+            self.io.post_to_nodes(from, mail);
+        }
+    }
+
+    /// Connections have come back at another node: wherever they are here, their sessions are over.
+    pub(crate) fn lose_taken(&mut self) {
+        for (connection, generation) in self.hub.shards.take_taken() {
+            let me = self.hub.config.me;
+            let mail = || Mail::Taken { connection, generation };
+            self.hub.outgoing.push_to_others(me, mail);
+            self.lose_connection(connection, generation);
+        }
+    }
+
+    /// Another node vouches for a connection. Its socket here is closed; what it shows in channels where
+    /// that node has not shown it yet keeps its grace, as if the socket had broken.
+    pub(crate) fn lose_connection(&mut self, connection: ConnectionId, generation: u32) {
+        let is_lost = |slot: &u32| {
+            self.hub.connections.get(*slot).is_some_and(|one| {
+                let is_older = generation.wrapping_sub(one.session.generation()) <= u32::MAX / 2;
+                one.session.connection() == connection && is_older && one.is_open()
+            })
+        };
+        let Some(slot) = self.hub.connections.slots().into_iter().find(is_lost) else { return };
+        self.handle_input(slot, Input::SocketLost);
+        self.apply_session_effects(slot);
+        self.apply_shard_effects();
+        self.note_end(slot, SocketEnd::TakenOver);
+        self.close(slot, CloseCode::GoingAway, "resumed on another node");
+    }
+}

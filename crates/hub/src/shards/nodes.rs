@@ -1,0 +1,374 @@
+//! The shards of a hub whose node is one of several: what other nodes say of them, and what they are
+//! told. What a shard then is, home or copy, is decided by its `Replica`; this file knows which node is the
+//! home of each, and carries between the replicas and the exchange.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use herenow_core::{
+    Effect, Flush, From, Instant, NodeEvent, NodeMail, Outgoing, Owed, Owner, Peer, Replica, Term,
+    To,
+};
+use herenow_wire::link::{Item, RefusedWhy};
+use herenow_wire::{ChannelName, ConnectionId};
+
+use super::Shards;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    /// Who vouches for the connections here.
+    me: Owner,
+    /// The home of each shard of this hub.
+    homes: Vec<Home>,
+    /// The node of each owner that was heard of and has not gone.
+    peers: BTreeMap<Owner, Peer>,
+    /// The batches of each node of which it has not been told that they are applied, oldest first.
+    untold: BTreeMap<Peer, VecDeque<Untold>>,
+    outgoing: Vec<NodeMail>,
+    /// Connections that have come back at another node, with the generation that is lost.
+    taken: Vec<(ConnectionId, u32)>,
+}
+
+/// Who decides in a shard, as far as is known here.
+#[derive(Debug, Clone, Copy)]
+struct Home {
+    term: Term,
+    at: HomeAt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HomeAt {
+    Nowhere,
+    Here,
+    Node(Peer),
+}
+
+/// A batch that was taken in, and what it waits for.
+#[derive(Debug)]
+struct Untold {
+    batch: u64,
+    /// Channels in which it has put something: the flush that tells of it comes first.
+    channels: BTreeSet<ChannelName>,
+}
+
+impl Nodes {
+    /// Of a node that has heard of no other.
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            me: Owner::NOBODY,
+            homes: vec![Home { term: Term::NONE, at: HomeAt::Nowhere }; shards],
+            peers: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            outgoing: Vec::new(),
+            taken: Vec::new(),
+        }
+    }
+
+    fn know(&mut self, node: From) {
+        self.peers.insert(node.owner, node.peer);
+    }
+
+    /// What a replica has for others goes to the nodes that it is for.
+    pub(super) fn post(&mut self, at: usize, outgoing: Vec<Outgoing>) {
+        for Outgoing { to, item } in outgoing {
+            let to = match to {
+                To::Node(peer) => Some(peer),
+                To::Owner(owner) if owner == self.me => {
+                    self.take(item);
+                    continue;
+                }
+                To::Owner(owner) => self.peers.get(&owner).copied(),
+                // What finds no home waits in the replica for the one that asks for a report.
+                To::Home => match self.homes[at].at {
+                    HomeAt::Node(peer) => Some(peer),
+                    HomeAt::Here | HomeAt::Nowhere => None,
+                },
+            };
+            if let Some(to) = to {
+                self.send(to, item);
+            }
+        }
+    }
+
+    /// Everything for one node that follows on each other is one flush.
+    fn send(&mut self, to: Peer, item: Item) {
+        match self.outgoing.last_mut() {
+            Some(NodeMail::Items { to: last, items }) if *last == to => items.push(item),
+            _ => self.outgoing.push(NodeMail::Items { to, items: vec![item] }),
+        }
+    }
+
+    fn take(&mut self, item: Item) {
+        if let Item::Taken { connection, generation } = item {
+            self.taken.push((connection, generation));
+        }
+    }
+
+    /// Whether a node may say this of a shard. Of two homes the one with the later term is believed.
+    fn believes(&self, at: usize, from: From, item: &Item) -> bool {
+        let home = &self.homes[at];
+        let said = |epoch| Term::of_life(epoch, from.incarnation) >= home.term;
+        match item {
+            Item::Snap(snap) => said(snap.position.epoch),
+            Item::Change(change) => said(change.position.epoch),
+            Item::Report(report) => home.at == HomeAt::Here && report.epoch == home.term.epoch,
+            _ => true,
+        }
+    }
+}
+
+impl Shards {
+    /// Takes in what the exchange says.
+    pub(crate) fn handle_node_event(
+        &mut self,
+        event: NodeEvent,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        match event {
+            NodeEvent::Out { owner } => self.begin_as(owner, now, out),
+            NodeEvent::Gone(node) => {
+                for at in 0..self.shards.len() {
+                    self.with(at, |replica| replica.gone(node, now, out));
+                }
+                if let Some(nodes) = &mut self.nodes {
+                    nodes.untold.remove(&node.peer);
+                    nodes.peers.remove(&node.owner);
+                }
+            }
+            NodeEvent::Home { shard, term } => {
+                let at = self.at_shard(shard);
+                self.set_home(at, Home { term, at: HomeAt::Here });
+                self.with(at, |replica| replica.become_home(term.first_life(), now, out));
+            }
+            NodeEvent::Opened { shard, term } => {
+                let at = self.at_shard(shard);
+                if self.nodes.as_ref().is_some_and(|nodes| nodes.homes[at].term == term) {
+                    self.with(at, |replica| replica.open(now, out));
+                }
+            }
+            NodeEvent::Moved { shard, term, home } => {
+                let at = self.at_shard(shard);
+                self.know(home);
+                self.set_home(at, Home { term, at: HomeAt::Node(home.peer) });
+                self.with(at, |replica| replica.become_copy(now, out));
+            }
+            NodeEvent::ReportWanted { home, shards } => {
+                self.know(home);
+                for (shard, term) in shards {
+                    let at = self.at_shard(shard);
+                    self.set_home(at, Home { term, at: HomeAt::Node(home.peer) });
+                    let items = self.owed_to_home(at, out);
+                    self.send(home.peer, items);
+                }
+            }
+            NodeEvent::Received { from, batch, items } => {
+                self.receive_batch((from, batch), items, now, out);
+            }
+            NodeEvent::Done(tickets) => {
+                for (shard, ticket) in tickets {
+                    let at = self.at_shard(shard);
+                    self.with(at, |replica| replica.done(&[ticket], out));
+                }
+            }
+            NodeEvent::ResetWanted { to, request } => {
+                self.know(to);
+                let (items, channels) = self.contents_for(to.peer, out);
+                self.push(NodeMail::Contents { request, items, channels });
+            }
+            NodeEvent::OwedWanted { to, owed } => {
+                self.know(to);
+                self.send_owed(to.peer, owed, out);
+            }
+        }
+    }
+
+    /// Who has lost a member to a later socket of its connection, at another node.
+    pub(crate) fn take_taken(&mut self) -> Vec<(ConnectionId, u32)> {
+        self.nodes.as_mut().map_or_else(Vec::new, |nodes| std::mem::take(&mut nodes.taken))
+    }
+
+    /// What is to go to other nodes, and in whose name.
+    pub(crate) fn take_node_mail(&mut self) -> Option<(Owner, Vec<NodeMail>)> {
+        let nodes = self.nodes.as_mut()?;
+        let mail = std::mem::take(&mut nodes.outgoing);
+        (!mail.is_empty()).then_some((nodes.me, mail))
+    }
+
+    /// Whether this node decides what changes in a channel, and so tells those outside of it.
+    pub(crate) fn is_home_of(&self, channel: &ChannelName) -> bool {
+        self.shards[self.at(channel)].is_open()
+    }
+
+    /// Tells the nodes that receive a flush, and leaves the loops.
+    #[inline]
+    pub(crate) fn flush_to_nodes(&mut self, channel: &ChannelName, flush: &mut Flush) {
+        let Some(nodes) = &mut self.nodes else { return };
+        let mut to = std::mem::take(&mut flush.to);
+        for node in to.extract_if(.., |receiver| receiver.peer.as_node().is_some()) {
+            if let Some(item) = Replica::item_for(channel, flush, &node) {
+                nodes.send(node.peer, item);
+            }
+        }
+        flush.to = to;
+    }
+
+    /// Says which batches have been applied and told: those of which nothing waits for a flush. One of a
+    /// home that opens waits until that has decided.
+    pub(crate) fn tell_nodes(&mut self, is_postponed: impl Fn(&ChannelName) -> bool) {
+        let Some(mut nodes) = self.nodes.take() else { return };
+        for (from, untold) in &mut nodes.untold {
+            let mut told = None;
+            while let Some(first) = untold.front_mut() {
+                first.channels.retain(|channel| {
+                    self.planned.contains_key(channel)
+                        || is_postponed(channel)
+                        || self.shards[self.at(channel)].is_opening()
+                });
+                if !first.channels.is_empty() {
+                    break;
+                }
+                told = Some(first.batch);
+                untold.pop_front();
+            }
+            let told = told.map(|batch| NodeMail::Told { from: *from, batch });
+            nodes.outgoing.extend(told);
+        }
+        nodes.untold.retain(|_, untold| !untold.is_empty());
+        self.nodes = Some(nodes);
+    }
+
+    /// How many batches of other nodes wait to be told.
+    pub(crate) fn untold(&self) -> usize {
+        self.nodes.iter().flat_map(|nodes| nodes.untold.values()).map(VecDeque::len).sum()
+    }
+
+    /// This node is another one from here on: it is the home of nothing.
+    fn begin_as(&mut self, owner: Owner, now: Instant, out: &mut Vec<Effect>) {
+        for at in 0..self.shards.len() {
+            self.with(at, |replica| {
+                replica.become_copy(now, out);
+                replica.set_owner(owner);
+            });
+        }
+        let Some(nodes) = &mut self.nodes else { return };
+        nodes.me = owner;
+        nodes.untold.clear();
+        // It was said by who this node was before.
+        nodes.outgoing.clear();
+        for home in nodes.homes.iter_mut().filter(|home| home.at == HomeAt::Here) {
+            *home = Home { term: Term::NONE, at: HomeAt::Nowhere };
+        }
+    }
+
+    fn receive_batch(
+        &mut self,
+        (from, batch): (From, u64),
+        items: Vec<Item>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.know(from);
+        let mut channels = BTreeSet::new();
+        for item in items {
+            if let Item::Put(put) = &item {
+                channels.insert(put.channel.clone());
+            }
+            self.receive_item(from, item, now, out);
+        }
+        if let Some(nodes) = &mut self.nodes {
+            nodes.untold.entry(from.peer).or_default().push_back(Untold { batch, channels });
+        }
+    }
+
+    fn receive_item(&mut self, from: From, item: Item, now: Instant, out: &mut Vec<Effect>) {
+        let Some(nodes) = &mut self.nodes else { return };
+        let Some(shard) = item.shard() else { return nodes.take(item) };
+        let at = usize::from(shard / self.hubs);
+        if shard % self.hubs != self.first || !nodes.believes(at, from, &item) {
+            return;
+        }
+        let is_of_old_home = nodes.homes[at].at != HomeAt::Node(from.peer);
+        let is_misdirected = match &item {
+            Item::Refused(refused) => {
+                refused.why == RefusedWhy::NotHome
+                    && is_of_old_home
+                    && self.shards[at].waits_for_another_home(refused)
+            }
+            _ => false,
+        };
+        self.with(at, |replica| replica.receive(from, item, now, out));
+        if is_misdirected {
+            self.with(at, |replica| replica.put_again(out));
+        }
+    }
+
+    /// What the home of a shard is owed: a report, and the puts that wait.
+    fn owed_to_home(&mut self, at: usize, out: &mut Vec<Effect>) -> Vec<Item> {
+        let Some(nodes) = &self.nodes else { return Vec::new() };
+        let epoch = nodes.homes[at].term.epoch;
+        let mut items = Vec::new();
+        self.with(at, |replica| {
+            items.push(Item::Report(replica.report(epoch)));
+            replica.put_again(out);
+            items.extend(replica.take_outgoing().into_iter().map(|outgoing| outgoing.item));
+        });
+        items
+    }
+
+    fn contents_for(&mut self, to: Peer, out: &mut Vec<Effect>) -> (Vec<Item>, Vec<ChannelName>) {
+        let mut items = Vec::new();
+        let mut channels = Vec::new();
+        for at in 0..self.shards.len() {
+            let home = self.nodes.as_ref().map(|nodes| nodes.homes[at].at);
+            if home == Some(HomeAt::Node(to)) {
+                items.extend(self.owed_to_home(at, out));
+            }
+            channels.extend(self.shards[at].wanted_by(to));
+        }
+        (items, channels)
+    }
+
+    fn send_owed(&mut self, to: Peer, owed: Owed, out: &mut Vec<Effect>) {
+        let mut items = Vec::new();
+        for shard in &owed.shards {
+            let at = self.at_shard(*shard);
+            let home = self.nodes.as_ref().map(|nodes| nodes.homes[at].at);
+            if home == Some(HomeAt::Node(to)) {
+                items.extend(self.owed_to_home(at, out));
+            }
+        }
+        for channel in &owed.channels {
+            items.extend(self.shards[self.at(channel)].snapshot(channel, to));
+        }
+        self.push(NodeMail::Owed { to, owed, items });
+    }
+
+    fn send(&mut self, to: Peer, items: Vec<Item>) {
+        if !items.is_empty() {
+            self.push(NodeMail::Items { to, items });
+        }
+    }
+
+    fn push(&mut self, mail: NodeMail) {
+        if let Some(nodes) = &mut self.nodes {
+            nodes.outgoing.push(mail);
+        }
+    }
+
+    fn know(&mut self, node: From) {
+        if let Some(nodes) = &mut self.nodes {
+            nodes.know(node);
+        }
+    }
+
+    fn set_home(&mut self, at: usize, home: Home) {
+        if let Some(nodes) = &mut self.nodes {
+            nodes.homes[at] = home;
+        }
+    }
+
+    fn at_shard(&self, shard: u16) -> usize {
+        usize::from(shard / self.hubs)
+    }
+}

@@ -1,0 +1,250 @@
+//! A hub whose node is one of several: what it tells the others, when it says that it has, and what
+//! its own connections hear meanwhile.
+
+#[path = "../examples/one_hub/mod.rs"]
+mod one_hub;
+
+use herenow_core::{From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, Term};
+use herenow_hub::Event;
+use herenow_wire::link::{
+    Attachment, Incarnation, Interest, Item, Position, Presence, Put, Row, Snap, Ticket,
+};
+use herenow_wire::{ChannelName, ConnectionId, State, UserId};
+use one_hub::{OneHub, masked, settings};
+
+const ME: Incarnation = Incarnation(1);
+const OTHER: From = From { incarnation: Incarnation(2), peer: Peer::node(2), owner: Owner(2) };
+
+fn lobby() -> ChannelName {
+    ChannelName::parse("presence:lobby").expect("a valid name")
+}
+
+fn say(one_hub: &mut OneHub, slot: u32, text: &str) {
+    one_hub.receive(slot, &masked(text));
+    one_hub.turn();
+}
+
+fn tell(one_hub: &mut OneHub, event: NodeEvent) {
+    one_hub.tell(Event::Nodes(vec![event]));
+    one_hub.turn();
+}
+
+/// What was written since the last call.
+fn told(one_hub: &mut OneHub) -> String {
+    let written = one_hub.take_recorded();
+    one_hub.record();
+    String::from_utf8_lossy(&written).into_owned()
+}
+
+/// A hub that has just become part of its cluster, with a connection that has signed in.
+fn member() -> (OneHub, u32) {
+    let mut one_hub = OneHub::one_of_several(Policy::new(settings(), Patterns::default()));
+    tell(&mut one_hub, NodeEvent::Out { owner: Owner(1) });
+    one_hub.record();
+    let slot = one_hub.connect();
+    one_hub.turn();
+    told(&mut one_hub);
+    (one_hub, slot)
+}
+
+fn term(epoch: u64, home: Incarnation) -> Term {
+    Term { epoch, home }
+}
+
+/// This node is the home of the lobby, and may be open.
+fn home(one_hub: &mut OneHub) -> NodeEvent {
+    let (shard, term) = (lobby().shard(), term(1, ME));
+    tell(one_hub, NodeEvent::Home { shard, term });
+    NodeEvent::Opened { shard, term }
+}
+
+/// Another node is the home of the lobby.
+fn copy(one_hub: &mut OneHub) {
+    let (shard, term) = (lobby().shard(), term(1, OTHER.incarnation));
+    tell(one_hub, NodeEvent::Moved { shard, term, home: OTHER });
+}
+
+fn presence(number: u8) -> Presence {
+    Presence {
+        connection: ConnectionId::from_bytes([number; 16]),
+        generation: 0,
+        user: UserId::parse("other").expect("a valid id").into(),
+        attachment: Attachment::Socket,
+        since_ms: 0,
+    }
+}
+
+fn state(text: &str) -> State {
+    State::parse(text).expect("a valid state")
+}
+
+/// A put of another node.
+fn put(batch: u64) -> NodeEvent {
+    let put = Put {
+        channel: lobby(),
+        presence: presence(7),
+        state: state(r#"{"is":"there"}"#),
+        max_members: 100,
+        ticket: Some(Ticket(1)),
+    };
+    NodeEvent::Received { from: OTHER, batch, items: vec![Item::Put(put)] }
+}
+
+/// The list of the lobby, as its home tells it.
+fn snap(seq: u64) -> NodeEvent {
+    let (presence, owner) = (presence(7), OTHER.owner.0);
+    let rows = vec![Row { presence, owner, state: state(r#"{"is":"there"}"#), seq }];
+    let position = Position { epoch: term(1, OTHER.incarnation).first_life(), seq };
+    let snap = Snap { channel: lobby(), position, rows };
+    NodeEvent::Received { from: OTHER, batch: 1, items: vec![Item::Snap(snap)] }
+}
+
+const TRACK: &str =
+    r#"{"type":"presence_update","channel":"presence:lobby","state":{"a":1},"ref":"r1"}"#;
+const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"presence:lobby","ref":"s1"}"#;
+
+/// The tickets of the puts that went to other nodes.
+fn tickets(mail: &[NodeMail]) -> Vec<Ticket> {
+    let items = mail.iter().flat_map(|mail| match mail {
+        NodeMail::Items { items, .. }
+        | NodeMail::Owed { items, .. }
+        | NodeMail::Contents { items, .. } => &items[..],
+        NodeMail::Told { .. } => &[],
+    });
+    let tickets = items.filter_map(|item| match item {
+        Item::Put(put) => put.ticket,
+        _ => None,
+    });
+    tickets.collect()
+}
+
+#[test] // P6.3
+fn who_tracks_at_a_copy_is_answered_when_the_home_has_told() {
+    let (mut one_hub, slot) = member();
+    copy(&mut one_hub);
+    say(&mut one_hub, slot, TRACK);
+    let mail = one_hub.take_node_mail();
+    let [ticket] = tickets(&mail)[..] else { panic!("one put goes to the home: {mail:?}") };
+    assert_eq!(told(&mut one_hub), "", "nobody has decided");
+    tell(&mut one_hub, NodeEvent::Done(vec![(lobby().shard(), ticket)]));
+    assert!(told(&mut one_hub).contains(r#""ref":"r1""#), "it is so");
+}
+
+#[test] // P6.3
+fn what_finds_no_home_waits_for_the_one_that_asks_for_a_report() {
+    let (mut one_hub, slot) = member();
+    say(&mut one_hub, slot, TRACK);
+    assert_eq!(one_hub.take_node_mail(), [], "no home is known");
+    let (home, shards) = (OTHER, vec![(lobby().shard(), term(1, OTHER.incarnation))]);
+    tell(&mut one_hub, NodeEvent::ReportWanted { home, shards });
+    let mail = one_hub.take_node_mail();
+    let [NodeMail::Items { to, items }] = &mail[..] else { panic!("one flush: {mail:?}") };
+    assert_eq!(*to, OTHER.peer);
+    assert!(matches!(&items[..], [Item::Report(_), Item::Put(_)]), "{items:?}");
+}
+
+#[test] // P5.1
+fn who_subscribes_at_a_copy_has_the_list_of_the_home() {
+    let (mut one_hub, slot) = member();
+    copy(&mut one_hub);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    let mail = one_hub.take_node_mail();
+    let wants = |item: &Item| matches!(item, Item::Interest { interest: Interest::Changes, .. });
+    assert!(
+        matches!(&mail[..], [NodeMail::Items { items, .. }] if wants(&items[0])),
+        "the home is asked: {mail:?}"
+    );
+    assert!(!told(&mut one_hub).contains("presence_sync"), "nothing is known");
+    tell(&mut one_hub, snap(4));
+    let text = told(&mut one_hub);
+    assert!(text.contains("presence_sync") && text.contains(r#"{"is":"there"}"#), "{text}");
+    assert!(text.contains(r#""seq":4"#), "with the numbers of the home: {text}");
+}
+
+#[test] // P5.4
+fn what_another_node_puts_is_told_here_and_then_acknowledged() {
+    let (mut one_hub, slot) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    told(&mut one_hub);
+    tell(&mut one_hub, put(9));
+    assert!(told(&mut one_hub).contains("presence_join"));
+    let mail = one_hub.take_node_mail();
+    assert_eq!(mail, [NodeMail::Told { from: OTHER.peer, batch: 9 }]);
+}
+
+#[test] // P5.4
+fn a_node_that_wants_a_channel_hears_of_its_own_put_before_the_acknowledgement() {
+    let (mut one_hub, _) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    let (channel, interest) = (lobby(), Interest::Changes);
+    let items = vec![Item::Interest { channel, interest }];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
+    one_hub.take_node_mail();
+    tell(&mut one_hub, put(2));
+    let mail = one_hub.take_node_mail();
+    let [NodeMail::Items { items, .. }, NodeMail::Told { batch: 2, .. }] = &mail[..] else {
+        panic!("the change, then that it was told: {mail:?}");
+    };
+    assert!(matches!(&items[..], [Item::Change(_)]), "{items:?}");
+}
+
+#[test] // P6.3
+fn a_home_that_opens_acknowledges_a_put_when_it_has_decided() {
+    let (mut one_hub, _) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, put(3));
+    assert_eq!(one_hub.take_node_mail(), [], "it waits for the reports of others");
+    tell(&mut one_hub, opened);
+    assert_eq!(one_hub.take_node_mail(), [NodeMail::Told { from: OTHER.peer, batch: 3 }]);
+}
+
+#[test] // P8.9
+fn a_connection_that_has_come_back_at_another_node_is_closed_and_does_not_leave() {
+    let (mut one_hub, slot) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    say(&mut one_hub, slot, TRACK);
+    told(&mut one_hub);
+    let connection = one_hub::fixed::connection_id(slot, 0);
+    let items = vec![Item::Put(Put {
+        channel: lobby(),
+        presence: Presence { connection, generation: 1, ..presence(0) },
+        state: state(r#"{"a":1}"#),
+        max_members: 100,
+        ticket: None,
+    })];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
+    assert!(one_hub.take_recorded().windows(2).any(|code| code == 1001_u16.to_be_bytes()));
+    assert_eq!(one_hub.counters().members, 1, "the other node's");
+    tell(&mut one_hub, NodeEvent::Gone(OTHER));
+    assert_eq!(one_hub.counters().members, 0);
+}
+
+#[test] // P5.4
+fn a_node_that_is_gone_takes_its_members_along() {
+    let (mut one_hub, slot) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    tell(&mut one_hub, put(1));
+    told(&mut one_hub);
+    tell(&mut one_hub, NodeEvent::Gone(OTHER));
+    assert!(told(&mut one_hub).contains("presence_leave"));
+}
+
+#[test] // P5.4
+fn a_node_that_is_out_keeps_its_list_and_decides_nothing() {
+    let (mut one_hub, slot) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    say(&mut one_hub, slot, TRACK);
+    told(&mut one_hub);
+    tell(&mut one_hub, NodeEvent::Out { owner: Owner(3) });
+    say(&mut one_hub, slot, r#"{"type":"untrack","channel":"presence:lobby"}"#);
+    assert!(!told(&mut one_hub).contains("presence_leave"), "nobody has decided it");
+    assert_eq!(one_hub.take_node_mail(), [], "and there is nobody to tell");
+}
