@@ -144,8 +144,8 @@ test("a reload is seen by nobody where grace is allowed", async () => {
   await patient.kill();
 });
 
-test("who leaves the page by a link is gone at once, also where grace is allowed and the browser does not keep the page", async () => {
-  const patient = await startServer({ env: { HERENOW_DISCONNECT_GRACE_MS: "60000" } });
+test("a user who leaves by a link a page that the browser does not keep is gone soon, however long the grace is", async () => {
+  const patient = await startServer({ env: { HERENOW_DISCONNECT_GRACE_MS: "600000" } });
   const [one, two] = await twoWindows(`${patient.url}#link`);
   await two.page.evaluate(() => {
     addEventListener("pagehide", ({ persisted }) => sessionStorage.setItem("persisted", persisted));

@@ -102,13 +102,23 @@ export class Window {
   /** Leaves the page by a link. */
   async follow(url) {
     const arrived = this.page.waitForNavigation({ waitUntil: "load", timeout: PATIENCE_MS });
-    await this.page.evaluate((url) => {
+    await this.click(url);
+    await arrived;
+  }
+
+  /** Follows a link, wherever that leads. */
+  click(url) {
+    return this.page.evaluate((url) => {
       const link = document.createElement("a");
       link.href = url;
       document.body.append(link);
       link.click();
     }, url);
-    await arrived;
+  }
+
+  /** What the rows say of users with several connections. */
+  tabs() {
+    return this.page.evaluate(() => [...document.querySelectorAll("#people .tabs")].map((tabs) => tabs.textContent).join(""));
   }
 
   close() {

@@ -11,8 +11,6 @@ import { BROWSERS, launch, Network, Window } from "./windows.mjs";
 /** Longer than any test takes: a leave that comes meanwhile was not caused by its end. In ms. */
 const GRACE = { HERENOW_DISCONNECT_GRACE_MS: "600000" };
 
-const BRIEF_GRACE = { HERENOW_DISCONNECT_GRACE_MS: "2000" };
-
 /** Shorter than the page is frozen, in ms. */
 const TTL_MS = 4_000;
 const FROZEN_MS = 3 * TTL_MS;
@@ -125,12 +123,9 @@ function scenes(name) {
     await close(one, other);
   });
 
-  // docs/sdk.md says in which browsers a link is taken for a reload.
-  const when = name === "firefox" ? "when the grace is over" : "at once, also under grace";
-  test(`a link to a page without presence is a leave ${when}; going back is a join`, async () => {
-    const brief = await startServer({ env: name === "firefox" ? BRIEF_GRACE : GRACE });
-    const [one, other] = await two(`${brief.url}#link`);
-    await other.follow(`${brief.url}health`);
+  test("a link to a page without presence is a leave soon, however long the grace is; going back is a join", async () => {
+    const [one, other] = await two(`${patient.url}#link`);
+    await other.follow(`${patient.url}health`);
     await one.sees(1);
     assert.deepEqual(await one.watched(), ["disconnect"]);
     await other.page.goBack();
@@ -139,7 +134,35 @@ function scenes(name) {
     await isAlive(one, other);
     assert.deepEqual(await one.watched(), ["disconnect", "came"]);
     await close(one, other);
-    await brief.kill();
+  });
+
+  test("a link to a page that tracks in the same channel, and back: the other window sees nothing", async () => {
+    const [one, other] = await two(`${patient.url}#pages`);
+    await other.follow(`${patient.url}?page=2#pages`);
+    await other.isConnected();
+    await isAlive(one, other);
+    await other.page.goBack();
+    await other.isConnected();
+    await other.rename("Back again");
+    await one.seesName("Back again");
+    assert.deepEqual(await one.watched(), []);
+    assert.equal(await one.tabs(), "", "no connection of another page is left");
+    await close(one, other);
+  });
+
+  test("a link that is answered without a page, as a download is: the other window sees nothing", async () => {
+    const empty = createServer((_, answer) => answer.writeHead(204).end());
+    empty.listen(0, "127.0.0.1");
+    await once(empty, "listening");
+    const [one, other] = await two(`${patient.url}#download`);
+    const asked = once(empty, "request");
+    await other.click(`http://127.0.0.1:${empty.address().port}/`);
+    await asked;
+    await isAlive(one, other);
+    assert.deepEqual(await one.watched(), []);
+    assert.equal(await one.tabs(), "");
+    await close(one, other);
+    empty.close();
   });
 
   test("a clock that is wrong by hours, either way: the other window sees a user who stays", async () => {

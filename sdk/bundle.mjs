@@ -15,7 +15,7 @@ import { minify } from "terser";
 export const INTERNAL_NAMES = `
   addLate addSync changed dead delta dropped emit ends endsAt events existing failed feed forget giveUp heard held is
   isBarred isKeptOut isListening isOpen isOver isRenewable isRunning isWanted keep lost nextAt offer offered on opened
-  ownLeft ping probe received reconnected refreshed refusal refused renew retries roster sent settle settleMs shelved
+  ownLeft ping probe received reconnected refreshed refusal refused renew retries roster sent settle settleMs
   snapshot start statusChanged stoodAt stop subscribing tell text tokens tracked unheard url usable woke ws
 `.trim().split(/\s+/);
 

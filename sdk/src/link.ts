@@ -62,6 +62,9 @@ export const TOKEN_TIMEOUT_MS = 15_000;
 /** A connection that stood this long, in ms, clears the failures before it. */
 export const STABLE_MS = 10_000;
 
+/** With what a page that goes away closes its connection: the server waits a little for the next page. */
+export const LEFT_CLOSE = 4010;
+
 /** The one who is told. */
 export interface SocketEvents {
   /** A new connection takes messages: all that is wanted must be said again. */

@@ -92,8 +92,8 @@ export class MemoryHub {
     connection.subscriptions.clear();
   }
 
-  /** It ended without one: with a grace, its members stay for that long. */
-  broke(connection: Connection): void {
+  /** It ended without one, or with its page: with a grace, its members stay for that long, but not for longer than `longestMs`. */
+  broke(connection: Connection, longestMs = Infinity): void {
     if (!this.#connections.has(connection)) return;
     const { disconnectGraceMs } = this.#settings;
     for (const channel of [...connection.subscriptions.keys()]) {
@@ -103,7 +103,7 @@ export class MemoryHub {
     connection.line = undefined;
     connection.inbox.length = 0;
     connection.cancel();
-    connection.after("grace", disconnectGraceMs, () => this.closed(connection));
+    connection.after("grace", Math.min(disconnectGraceMs, longestMs), () => this.closed(connection));
     // The one that broke longest ago comes first.
     this.#connections.delete(connection);
     this.#connections.add(connection);

@@ -1,14 +1,14 @@
 /**
  * The right to take the last connection's place: the newest resume token that the server gave.
  *
- * In a page it outlives a reload, in `sessionStorage`, and lies there only between two pages of the tab: a tab that
- * is duplicated copies its storage, and two sockets would then claim one connection. What is stored is of use only
+ * In a page it outlives a reload and a link, in `sessionStorage`, and lies there only between two pages of the tab: a tab
+ * that is duplicated copies its storage, and two sockets would then claim one connection. What is stored is of use only
  * together with a token of the same user.
  */
 import { attempt } from "./protocol.js";
 import { claimsOf } from "./token.js";
 
-/** How long a page that was loaded again may take to say all that it wants, in ms. */
+/** How long the next page may take to say all that it wants, in ms. */
 const LOAD_MS = 5_000;
 
 /** The keys of this page's clients: two of one user have a place each, in the order in which they connect. */
@@ -49,11 +49,10 @@ export function createResume(url: string) {
       taken.delete(key);
     },
 
-    /** Leaves it to the next page of this tab. */
+    /** Leaves it to the next page of this tab, if there is something to come back to. */
     keep(): void {
       // The storage may be full.
-      attempt(() => sessionStorage.setItem(key, resume.held as string));
-      resume.giveUp();
+      if (resume.held) attempt(() => sessionStorage.setItem(key, resume.held as string));
     },
   };
   return resume;

@@ -8,7 +8,7 @@
  */
 import { MANY_FAILURES, waitMs } from "./backoff.js";
 import { createHeartbeat } from "./heartbeat.js";
-import { CONNECT_TIMEOUT_MS, STABLE_MS, TOKEN_TIMEOUT_MS } from "./link.js";
+import { CONNECT_TIMEOUT_MS, LEFT_CLOSE, STABLE_MS, TOKEN_TIMEOUT_MS } from "./link.js";
 import type { Line, Link, SocketEvents, SocketOptions, Status, WebSocketClass, WebSocketLike } from "./link.js";
 import { watchPage } from "./page.js";
 import { type CloseAdvice, closeAdvice, describe, errorOf, KICKED_CLOSE, parse, PresenceError, retryAfterMs, say } from "./protocol.js";
@@ -55,7 +55,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
   function begin(): void {
     WebSocket ??= (globalThis as { WebSocket?: WebSocketClass }).WebSocket;
     if (!WebSocket) throw new PresenceError("NO_WEBSOCKET", "No global WebSocket: pass one to createClient.");
-    endWatch ??= watchPage({ woke, left, shelved });
+    endWatch ??= watchPage({ woke, left });
     connect();
   }
 
@@ -215,16 +215,16 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
   }
 
   /** Ends this connection and what is kept of it, here and at the server. */
-  function farewell(next: Link): void {
+  function farewell(next: Link, code = 1000): void {
     const { ws } = link as Partial<Line>;
     enter(next);
     resume.giveUp();
-    closeOld();
-    ws?.close(1000);
+    closeOld(code);
+    ws?.close(code);
   }
 
-  function closeOld(): void {
-    old?.close(1000);
+  function closeOld(code = 1000): void {
+    old?.close(code);
     old = undefined;
   }
 
@@ -233,19 +233,13 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     else if (link.is === "open") heartbeat.probe();
   }
 
-  /** The browser's own close says that the page goes away, which is no farewell: it may be loaded again. */
-  function left(): void {
-    if (resume.held) resume.keep();
-    else shelved();
-  }
-
   /**
-   * In the browser's cache a socket may stay open and answer the server's Pings, for a page that nobody sees. What
-   * is asked for stays, for `pageshow`.
+   * In the browser's cache a socket may stay open and answer the server's Pings, for a page that nobody sees: so it is closed.
+   * The next page of this tab may take the connection's place. What is asked for stays, for `pageshow`.
    */
-  function shelved(): void {
-    if (link.is === "down") return;
-    farewell({ is: "waiting" });
+  function left(): void {
+    resume.keep();
+    farewell({ is: "waiting" }, LEFT_CLOSE);
     told.statusChanged();
   }
 

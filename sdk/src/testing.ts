@@ -5,7 +5,7 @@
  * Nothing of it waits for real time: messages take microtasks, and what lasts, such as a grace, uses the global timers. The
  * fake timers of Vitest, Jest and Node move the server and the client together.
  */
-import type { WebSocketClass, WebSocketLike } from "./link.js";
+import { LEFT_CLOSE, type WebSocketClass, type WebSocketLike } from "./link.js";
 import type { Member } from "./memory_channel.js";
 import { type Connection, MemoryHub, queue } from "./memory_hub.js";
 import type { Namespaces } from "./memory_rules.js";
@@ -66,6 +66,9 @@ const DEFAULTS = {
 const RESTART = 1012;
 const ABNORMAL = 1006;
 
+/** How long the members of a page that went away stay at most. */
+const PAGE_GRACE_MS = 15_000;
+
 export function createTestServer(options: TestServerOptions = {}): TestServer {
   const settings = { ...DEFAULTS, ...options };
   const sockets = new Set<MemorySocket>();
@@ -123,7 +126,9 @@ class MemorySocket implements WebSocketLike {
     const { connection } = this;
     const isHeard = this.#is === "open";
     queue(() => {
-      if (isHeard && connection) this.#hub?.closed(connection);
+      if (!isHeard || !connection) return;
+      if (code === LEFT_CLOSE) this.#hub?.broke(connection, PAGE_GRACE_MS);
+      else this.#hub?.closed(connection);
     });
     this.end(code, reason);
   }

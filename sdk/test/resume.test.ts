@@ -54,6 +54,7 @@ const hides = (persisted: boolean): void => void page.dispatchEvent(Object.assig
 const shows = (): void => void page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
 const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });
 const auth = (resume?: string): object => (resume === undefined ? { type: "auth", token } : { type: "auth", token, resume });
+const PAGE_LEFT = { code: 4010 };
 const SUBSCRIBE = { type: "subscribe", channel: CHANNEL };
 const UNSUBSCRIBE = { type: "unsubscribe", channel: CHANNEL };
 const UNTRACK = { type: "presence_leave", channel: CHANNEL };
@@ -193,11 +194,11 @@ describe("what is no longer wanted of a connection that was taken over", () => {
 });
 
 describe("a page that is loaded again", () => {
-  it("claims the connection of the page before, which said no farewell", async () => {
+  it("claims the connection of the page before, which said that it goes away and no farewell", async () => {
     presence.track({ n: 1 });
     await signIn("first", entry("jane", "me"));
     hides(false);
-    expect(server.socket.closedWith).toBeUndefined();
+    expect(server.socket.closedWith).toEqual(PAGE_LEFT);
     load();
     presence.track({ n: 1 });
     expect((await signIn("second", entry("jane", "me")))[0]).toEqual(auth("first"));
@@ -287,27 +288,37 @@ describe("a page that is loaded again", () => {
     expect((await signIn("second"))[0]).toEqual(auth());
   });
 
-  it.each([
-    ["a link to another page", "push", false, { code: 1000 }],
-    ["a reload", "reload", false, undefined],
-    ["a link within the page", "push", true, undefined],
-  ])("tells %s from the others, where the browser keeps no page", async (_what, navigationType, sameDocument, closed) => {
-    const navigation = new EventTarget();
-    vi.stubGlobal("navigation", navigation);
-    load();
-    presence.track({ n: 1 });
-    await signIn("first");
-    navigation.dispatchEvent(Object.assign(new Event("navigate"), { navigationType, destination: { sameDocument } }));
-    hides(false);
-    expect(server.socket.closedWith).toEqual(closed);
-    expect(storage.size).toBe(closed ? 0 : 1);
-  });
-
-  it("says farewell where there is nothing to come back to", async () => {
+  it("says that its page went away, also where there is nothing to come back to", async () => {
     presence.track({ n: 1 });
     await signIn(undefined);
     hides(false);
-    expect(server.socket.closedWith).toEqual({ code: 1000 });
+    expect(server.socket.closedWith).toEqual(PAGE_LEFT);
+    expect(storage.size).toBe(0);
+  });
+});
+
+describe("a page that the browser may keep", () => {
+  beforeEach(async () => {
+    presence.track({ n: 1 });
+    await signIn("first");
+    hides(true);
+  });
+
+  it("closes its socket, since nobody sees it, and leaves its connection to the next page", () => {
+    expect(server.socket.closedWith).toEqual(PAGE_LEFT);
+    expect([...storage.values()]).toEqual(["first"]);
+  });
+
+  it("takes its connection back when it is shown again", async () => {
+    shows();
+    expect(await signIn("second")).toEqual([auth("first"), track({ n: 1 })]);
+    expect(storage.size).toBe(0);
+  });
+
+  it("takes over what the page after it has left", async () => {
+    for (const key of storage.keys()) storage.set(key, "of the next page");
+    shows();
+    expect(await signIn("third")).toEqual([auth("of the next page"), track({ n: 1 })]);
   });
 });
 
@@ -319,15 +330,5 @@ describe("an explicit end", () => {
     expect(server.socket.closedWith).toEqual({ code: 1000 });
     hides(false);
     expect(storage.size).toBe(0);
-  });
-
-  it("is a page that the browser may keep: nobody sees it, so nobody shall see its user", async () => {
-    presence.track({ n: 1 });
-    await signIn("first");
-    hides(true);
-    expect(server.socket.closedWith).toEqual({ code: 1000 });
-    expect(storage.size).toBe(0);
-    shows();
-    expect(await signIn("second")).toEqual([auth(), track({ n: 1 })]);
   });
 });

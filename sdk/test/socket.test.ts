@@ -451,11 +451,11 @@ describe("a page", () => {
     expect(server.sockets).toHaveLength(2);
   });
 
-  it("closes with 1000 when left, and comes back from the browser's cache with everything", async () => {
+  it("closes with 4010 when it goes away, and comes back from the browser's cache with everything", async () => {
     presence.track({ n: 1 });
     await live();
     happens("pagehide");
-    expect(server.socket.closedWith).toEqual({ code: 1000 });
+    expect(server.socket.closedWith).toEqual({ code: 4010 });
     await pass(600_000);
     expect(server.sockets).toHaveLength(1);
     happens("pageshow");

@@ -93,6 +93,24 @@ describe("the test server", () => {
     expect(bob.told).toEqual(["jane left: disconnect"]);
   });
 
+  // P7.15
+  it("keeps the members of a page that went away for the grace, and for 15 s at most", async () => {
+    const page = new EventTarget();
+    vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
+    vi.stubGlobal("document", { hidden: false });
+    start({ disconnectGraceMs: 600_000 });
+    enter("jane", { n: 1 });
+    await settle();
+    vi.unstubAllGlobals();
+    const bob = enter("bob");
+    await settle();
+    page.dispatchEvent(new Event("pagehide"));
+    await pass(14_999);
+    expect(bob.told).toEqual([]);
+    await pass(1);
+    expect(bob.told).toEqual(["jane left: disconnect"]);
+  });
+
   // P7.3
   it("ends the lease of a connection of which nothing is heard", async () => {
     start({ presenceTTL: 60_000 });

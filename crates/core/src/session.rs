@@ -26,7 +26,7 @@ use self::access::{Cause, Pending};
 pub use self::input::{
     AuthRefusal, Context, Input, Limits, Question, Right, Ruling, SessionEffect, Verification,
 };
-pub use self::resume::Claim;
+pub use self::resume::{Claim, PAGE_GRACE};
 use self::stage::Stage;
 use self::subscription::Subscription;
 use self::waiting::{Join, Waiting};
@@ -151,7 +151,8 @@ impl Session {
             Input::Kicked { channel, time } => self.kicked(channel, time, context, out),
             Input::Disconnected { time } => self.disconnected(time, out),
             Input::Closed => self.end(LeaveReason::Disconnect, out),
-            Input::SocketLost => self.detach(context, out),
+            Input::SocketLost => self.detach(Duration::MAX, context, out),
+            Input::PageLeft => self.detach(PAGE_GRACE, context, out),
             Input::Claimed { by } => self.hand_over(by, out),
             Input::TakenOver { claimed } => self.taken_over(claimed, context, out),
             Input::Paused { pause } => self.extend_graces(pause),

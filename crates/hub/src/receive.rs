@@ -170,11 +170,12 @@ impl<I: Io> Work<'_, I> {
                 }
                 let code = frame.as_ref().map_or(SocketEnd::NO_CODE, |frame| frame.code);
                 self.note_end(slot, SocketEnd::ClientClosed(code));
-                // A page that is left or loaded again says "going away": it may come back.
-                match frame {
-                    Some(frame) if frame.code == CloseCode::GoingAway.number() => {
-                        self.socket_lost(slot);
-                    }
+                // A browser says "going away" for a page that is left or loaded again, and a script,
+                // which may not use that code, says "page left": the next page may resume.
+                const GOING_AWAY: u16 = CloseCode::GoingAway.number();
+                const PAGE_LEFT: u16 = CloseCode::PageLeft.number();
+                match code {
+                    GOING_AWAY | PAGE_LEFT => self.socket_lost(slot, Input::PageLeft),
                     _ => self.dispatch(slot, Input::Closed),
                 }
                 self.mark_dead(slot);
@@ -193,7 +194,7 @@ impl<I: Io> Work<'_, I> {
         self.note_end(slot, how.into());
         // While the server ends, nobody leaves: the others are to come back as well.
         if self.hub.shutdown_deadline.is_none() {
-            self.socket_lost(slot);
+            self.socket_lost(slot, Input::SocketLost);
         }
         self.mark_dead(slot);
     }

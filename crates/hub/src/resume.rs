@@ -24,9 +24,9 @@ impl<I: Io> Work<'_, I> {
         Some(self.io.resume_token(claim, user))
     }
 
-    /// The socket in `slot` broke without a close frame.
-    pub(crate) fn socket_lost(&mut self, slot: u32) {
-        self.handle_input(slot, Input::SocketLost);
+    /// The socket in `slot` has ended as `how` says, and its client may come back.
+    pub(crate) fn socket_lost(&mut self, slot: u32, how: Input) {
+        self.handle_input(slot, how);
         self.apply_session_effects(slot);
         self.apply_shard_effects();
     }

@@ -136,6 +136,9 @@ pub enum CloseCode {
     Kicked,
     /// The connection was silent for the whole presence TTL. Reconnect: yes, at once.
     PresenceTimeout,
+    /// From a client: its page was left or is loaded again, and the next page may resume. Answers a
+    /// client's own close, as `Normal` does. Reconnect: only if the client wants to.
+    PageLeft,
     /// The connection sent far more than it may for too long. Reconnect: yes, after a long
     /// wait.
     Abuse,
@@ -143,7 +146,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Normal,
         Self::GoingAway,
         Self::ProtocolError,
@@ -157,6 +160,7 @@ impl CloseCode {
         Self::NoKeyConfigured,
         Self::Kicked,
         Self::PresenceTimeout,
+        Self::PageLeft,
         Self::Abuse,
     ];
 
@@ -176,6 +180,7 @@ impl CloseCode {
             Self::NoKeyConfigured => 4003,
             Self::Kicked => 4005,
             Self::PresenceTimeout => 4008,
+            Self::PageLeft => 4010,
             Self::Abuse => 4029,
         }
     }

@@ -102,6 +102,9 @@ pub enum Input {
     /// The socket broke without a close frame. Members of channels that allow grace stay for it;
     /// with none, the session ends.
     SocketLost,
+    /// The client's page was left or is loaded again. As [`Input::SocketLost`], but members stay for
+    /// [`PAGE_GRACE`](crate::PAGE_GRACE) at most.
+    PageLeft,
     /// Another connection has claimed this session: it is handed over, and what stays behind has
     /// ended.
     Claimed {

@@ -14,6 +14,11 @@ use crate::command::{Asker, Expire, Peer};
 use crate::policy::Row;
 use crate::time::Instant;
 
+/// For how long, at most, the members of a page that was left or is loaded again wait for the next
+/// page of its tab. Enough for a page that loads slowly; and if the next page shows no presence, or
+/// the tab was closed, the leave comes soon, however long the grace is that a network needs.
+pub const PAGE_GRACE: Duration = Duration::from_secs(15);
+
 /// What a resume token that was verified says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
@@ -33,8 +38,14 @@ impl Session {
         self.generation
     }
 
-    /// The socket broke without a close frame.
-    pub(super) fn detach(&mut self, context: &Context<'_>, out: &mut Vec<SessionEffect>) {
+    /// The socket broke without a close frame, or the client's page has gone away. Members stay for
+    /// their channel's grace, but no longer than `longest`.
+    pub(super) fn detach(
+        &mut self,
+        longest: Duration,
+        context: &Context<'_>,
+        out: &mut Vec<SessionEffect>,
+    ) {
         if matches!(self.stage, Stage::Detached { .. }) {
             return;
         }
@@ -48,7 +59,7 @@ impl Session {
         let mut kept = Vec::new();
         for mut subscription in std::mem::take(&mut self.subscriptions) {
             let grace = match subscription.is_tracking {
-                true => subscription.settings(context.policy).disconnect_grace(),
+                true => subscription.settings(context.policy).disconnect_grace().min(longest),
                 false => Duration::ZERO,
             };
             if !grace.is_zero() {

@@ -75,6 +75,31 @@ fn with_grace_the_members_of_a_broken_connection_stay_and_what_it_watched_goes()
     talk.sleeps_until(13_000);
 }
 
+// P7.15
+#[test]
+fn the_members_of_a_page_that_was_left_stay_for_the_grace_and_15_s_at_most() {
+    let within = |grace: Duration| {
+        let mut talk = Talk::tracking();
+        talk.policy.replace(policy(with_grace(grace)));
+        let effects = talk.hear(10_000, Input::PageLeft);
+        assert_eq!(effects, ["unlisten lobby", "detach lobby", "detached"]);
+        talk
+    };
+    within(GRACE).sleeps_until(13_000);
+    let mut talk = within(Duration::from_secs(600));
+    talk.sleeps_until(25_000);
+    talk.wakes(25_000, &["remove lobby disconnect"]);
+    assert!(talk.session.has_ended());
+}
+
+// P7.15
+#[test]
+fn without_grace_a_page_that_was_left_leaves_at_once() {
+    let mut talk = Talk::tracking();
+    talk.gives(1, Input::PageLeft, &["remove lobby disconnect", "unlisten lobby"]);
+    assert!(talk.session.has_ended());
+}
+
 // P7.5
 #[test]
 fn a_pause_of_the_process_extends_the_grace_by_its_length() {

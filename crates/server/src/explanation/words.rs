@@ -75,6 +75,10 @@ pub(super) fn end(end: SocketEnd) -> String {
         SocketEnd::ClientClosed(SocketEnd::NO_CODE) => {
             "the client closed the connection without a code".into()
         }
+        SocketEnd::ClientClosed(code @ (1001 | 4010)) => format!(
+            "the client closed the connection with {code}, as a page does that is left, loaded again \
+             or closed"
+        ),
         SocketEnd::ClientClosed(code) => format!("the client closed the connection with {code}"),
         SocketEnd::Finished => "the client's socket ended without a close frame".into(),
         SocketEnd::Broken => "the connection was reset or broke".into(),
@@ -99,6 +103,7 @@ fn meaning(code: u16) -> &'static str {
         4003 => "it has no key to verify tokens with",
         4005 => "a backend disconnected the user",
         4008 => "nothing was heard for the whole lease",
+        4010 => "the client's page went away",
         4029 => "the client sent far more messages than allowed",
         _ => "see docs/protocol.md",
     }
@@ -125,6 +130,14 @@ pub(super) fn cause(past: &PastMember, moments: Moments) -> String {
             "nothing was heard for {}{last}, so the lease of the channel ended",
             length(*silent)
         ),
+        Cause::GraceEnded(how @ Lost { end: SocketEnd::ClientClosed(_), .. }) => {
+            let longest = length(herenow_core::PAGE_GRACE);
+            format!(
+                "{}, and the client did not reconnect within disconnectGraceMs, which for a page is \
+                 at most {longest}",
+                lost(how)
+            )
+        }
         Cause::GraceEnded(how) => {
             format!("{}, and the client did not reconnect within disconnectGraceMs", lost(how))
         }
@@ -313,6 +326,12 @@ mod tests {
                 Cause::GraceEnded(lost(SocketEnd::Broken)),
                 "at 00:01:40.000Z the connection was reset or broke, and the client did not reconnect \
                  within disconnectGraceMs",
+            ),
+            (
+                Cause::GraceEnded(lost(SocketEnd::ClientClosed(4010))),
+                "at 00:01:40.000Z the client closed the connection with 4010, as a page does that is \
+                 left, loaded again or closed, and the client did not reconnect within \
+                 disconnectGraceMs, which for a page is at most 15.0 s",
             ),
             (
                 Cause::GaveWay(lost(SocketEnd::Finished), GaveWayTo::Connection),
