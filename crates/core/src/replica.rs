@@ -8,6 +8,7 @@
 
 mod copying;
 mod deciding;
+mod held;
 mod keeping;
 mod opening;
 mod own;
@@ -15,6 +16,7 @@ mod own;
 use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
 use herenow_wire::{ChannelName, SHARDS};
 
+use self::held::UNTIL_OPEN;
 use self::opening::Opening;
 use self::own::{Own, Seen};
 use crate::change::{Member, Owner, Snapshot};
@@ -110,12 +112,7 @@ impl Replica {
         self.vouch_for(&mut command);
         match &mut self.role {
             Role::Home => self.decide(command, now, out),
-            Role::Opening(opening) => {
-                if let Some(command) = opening.take_subscription(&mut self.shard, command, now, out)
-                {
-                    opening.wait(self.me, command);
-                }
-            }
+            Role::Opening(_) => self.wait_to_open(command, now, out),
             Role::Copy(_) => self.pass_on(command, now, out),
         }
     }
@@ -163,7 +160,9 @@ impl Replica {
         let role = std::mem::replace(&mut self.role, Role::Home);
         let mut opening = Opening::new(epoch);
         opening.report(self.me, None, report);
-        if let Role::Copy(own) = role {
+        if let Role::Copy(mut own) = role {
+            opening.held = std::mem::take(&mut own.held);
+            opening.held.wait_for(UNTIL_OPEN);
             for mut command in own.into_commands(out) {
                 self.vouch_for(&mut command);
                 opening.wait(self.me, command);
@@ -177,13 +176,15 @@ impl Replica {
         let mut refused = Vec::new();
         match std::mem::replace(&mut self.role, Role::copy()) {
             Role::Copy(own) => self.role = Role::Copy(own),
-            Role::Opening(opening) => {
+            Role::Opening(mut opening) => {
                 refused = opening.refusals();
+                let held = std::mem::take(&mut opening.held);
                 let (mine, waiting) = opening.of_this_node(self.me);
                 self.role = Role::Copy(Box::new(Own::of(mine)));
                 for command in waiting {
                     self.pass_on(command, now, out);
                 }
+                self.hold_on(held, out);
             }
             Role::Home => {
                 self.role = Role::Copy(Box::new(Own::of(self.own_members())));
@@ -196,12 +197,15 @@ impl Replica {
 
     /// Every node has reported.
     pub fn open(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let Role::Opening(opening) = std::mem::replace(&mut self.role, Role::Home) else { return };
+        let role = std::mem::replace(&mut self.role, Role::Home);
+        let Role::Opening(mut opening) = role else { return };
+        let released = opening.held.take_all();
         let (waiting, taken) = opening.open(&mut self.shard, now, out);
         self.tell_taken(taken);
         for command in waiting {
             self.decide(command, now, out);
         }
+        self.answer(released, out);
     }
 
     /// What this node has in the shard, for its home.
@@ -213,23 +217,6 @@ impl Replica {
         };
         channels.sort_by(|one, other| one.name.cmp(&other.name));
         Report { shard: self.number, epoch, channels }
-    }
-
-    /// The puts that wait for an answer, to be sent once more: each gets a new ticket, so that what is
-    /// said of an earlier attempt is not about this one. Gives those that need no sending.
-    pub fn put_again(&mut self, out: &mut Vec<Effect>) {
-        if let Role::Copy(own) = &mut self.role {
-            self.outgoing.extend(own.put_again(out));
-        }
-    }
-
-    /// The home has applied these puts, and told of them.
-    pub fn done(&mut self, tickets: &[Ticket], out: &mut Vec<Effect>) {
-        if let Role::Copy(own) = &mut self.role {
-            for ticket in tickets {
-                own.done(*ticket, out);
-            }
-        }
     }
 
     /// The channels whose changes a node wants, while this node decides.

@@ -103,6 +103,8 @@ struct Wanted {
 /// What the next flush sends to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NextFlush {
+    /// Nothing: its subscribers' requests for a snapshot are held back.
+    Nothing,
     Deltas,
     /// Deltas, and a snapshot to the subscribers that requested one.
     RequestedSnapshot,
@@ -223,12 +225,13 @@ impl Shard {
         }
         let mut needs_snapshot = false;
         for subscription in &mut slot.peers {
-            let snapshot_for =
-                match std::mem::replace(&mut subscription.next_flush, NextFlush::Deltas) {
-                    NextFlush::SnapshotForAll => SnapshotFor::All(subscription.request_id),
-                    NextFlush::RequestedSnapshot => SnapshotFor::UpTo(subscription.request_id),
-                    NextFlush::Deltas => SnapshotFor::None,
-                };
+            let snapshot_for = match subscription.next_flush {
+                NextFlush::Nothing => continue,
+                NextFlush::SnapshotForAll => SnapshotFor::All(subscription.request_id),
+                NextFlush::RequestedSnapshot => SnapshotFor::UpTo(subscription.request_id),
+                NextFlush::Deltas => SnapshotFor::None,
+            };
+            subscription.next_flush = NextFlush::Deltas;
             needs_snapshot |= snapshot_for != SnapshotFor::None;
             out.to.push(Receiver { peer: subscription.peer, snapshot_for });
         }
@@ -382,7 +385,7 @@ impl Slot {
         match self.peers.iter_mut().find(|subscription| subscription.peer == new.peer) {
             Some(subscription) => {
                 subscription.request_id = new.request_id;
-                if subscription.next_flush == NextFlush::Deltas {
+                if let NextFlush::Nothing | NextFlush::Deltas = subscription.next_flush {
                     subscription.next_flush = new.next_flush;
                 }
             }

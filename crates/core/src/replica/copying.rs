@@ -1,7 +1,7 @@
 //! A shard whose home is another node: what is asked here goes there, and what is said there is
 //! followed here.
 
-use herenow_wire::link::{Change, Interest, Item, Refused, RefusedWhy, Snap};
+use herenow_wire::link::{Change, Interest, Item, Refused, RefusedWhy, Snap, Ticket};
 
 use super::{Outgoing, Replica, Role, To};
 use crate::channel::Followed;
@@ -30,13 +30,14 @@ impl Replica {
             }
             Command::Detach { channel, connection, .. } => own.detach(channel, connection),
             Command::Subscribe { channel, peer, request_id } => {
-                if !self.shard.subscribe_to_copy(&channel, (peer, request_id), now, out) {
+                if !self.request(&channel, (peer, request_id), now, out) {
                     return;
                 }
                 let interest = Interest::Changes;
                 Outgoing { to: To::Home, item: Item::Interest { channel, interest } }
             }
             Command::Unsubscribe { channel, peer } => {
+                own.held.forget(&channel, peer);
                 if !self.shard.unsubscribe_from_copy(&channel, peer) {
                     return;
                 }
@@ -46,7 +47,7 @@ impl Replica {
             // The home has what there was: a copy that is lost is asked for anew, and so are the states
             // of the clients here.
             Command::Recover { channel, peer, request_id, trackers } => {
-                self.shard.subscribe_to_copy(&channel, (peer, request_id), now, out);
+                self.request(&channel, (peer, request_id), now, out);
                 if !trackers.is_empty() {
                     out.push(Effect::Resync { channel: channel.clone(), peers: vec![peer] });
                 }
@@ -55,6 +56,25 @@ impl Replica {
             }
         };
         self.outgoing.push(outgoing);
+    }
+
+    /// The puts that wait for an answer, to be sent once more: each gets a new ticket, so that what is
+    /// said of an earlier attempt is not about this one. Gives those that need no sending.
+    pub fn put_again(&mut self, out: &mut Vec<Effect>) {
+        if let Role::Copy(own) = &mut self.role {
+            self.outgoing.extend(own.put_again(out));
+            self.answer_requests(out);
+        }
+    }
+
+    /// The home has applied these puts, and told of them.
+    pub fn done(&mut self, tickets: &[Ticket], out: &mut Vec<Effect>) {
+        if let Role::Copy(own) = &mut self.role {
+            for ticket in tickets {
+                own.done(*ticket, out);
+            }
+            self.answer_requests(out);
+        }
     }
 
     pub(super) fn copy_snapshot(&mut self, snap: Snap, now: Instant, out: &mut Vec<Effect>) {
@@ -77,6 +97,7 @@ impl Replica {
     pub(super) fn refused(&mut self, refused: &Refused, out: &mut Vec<Effect>) {
         if let Role::Copy(own) = &mut self.role {
             own.refused(refused, out);
+            self.answer_requests(out);
         }
     }
 

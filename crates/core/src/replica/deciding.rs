@@ -43,6 +43,27 @@ impl Replica {
         }
     }
 
+    /// Takes in what is asked before this home knows everything. A subscription changes nothing that has
+    /// to be decided.
+    pub(super) fn wait_to_open(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
+        match command {
+            Command::Subscribe { channel, peer, request_id } => {
+                self.request(&channel, (peer, request_id), now, out);
+            }
+            Command::Unsubscribe { channel, peer } => {
+                if let Role::Opening(opening) = &mut self.role {
+                    opening.held.forget(&channel, peer);
+                }
+                self.shard.unsubscribe_from_copy(&channel, peer);
+            }
+            command => {
+                if let Role::Opening(opening) = &mut self.role {
+                    opening.wait(self.me, command);
+                }
+            }
+        }
+    }
+
     /// Tells owners which of their connections have come back at another node.
     pub(super) fn tell_taken(&mut self, taken: Vec<Taken>) {
         self.outgoing.extend(taken.into_iter().map(|taken| {

@@ -29,9 +29,13 @@ impl Replica {
         }
     }
 
-    /// See [`Shard::has_deadlines`]. Only a home has any.
+    /// See [`Shard::has_deadlines`]. Elsewhere than at the home there are some while requests for snapshots
+    /// wait for puts.
     pub fn has_deadlines(&self, hibernate_after: Option<Duration>) -> bool {
-        self.is_open() && self.shard.has_deadlines(hibernate_after)
+        match &self.role {
+            Role::Home => self.shard.has_deadlines(hibernate_after),
+            Role::Opening(_) | Role::Copy(_) => self.holds_requests(),
+        }
     }
 
     /// See [`Shard::handle_timeout`].
@@ -41,8 +45,9 @@ impl Replica {
         hibernate_after: Option<Duration>,
         out: &mut Vec<Effect>,
     ) {
-        if self.is_open() {
-            self.shard.handle_timeout(now, hibernate_after, out);
+        match &self.role {
+            Role::Home => self.shard.handle_timeout(now, hibernate_after, out),
+            Role::Opening(_) | Role::Copy(_) => self.answer_overdue(now, out),
         }
     }
 

@@ -10,6 +10,7 @@ use herenow_wire::{ChannelName, ConnectionId};
 
 use super::Outgoing;
 use super::deciding::refused;
+use super::held::Held;
 use super::own::Seen;
 use crate::change::{Owner, Taken};
 use crate::command::{Command, Effect, Peer, RequestId};
@@ -26,6 +27,7 @@ pub(super) struct Opening {
     /// Members that came second: their connections have come back at another node.
     taken: Vec<Taken>,
     reported: u64,
+    pub(super) held: Held,
 }
 
 /// A reported member, and its place among those that no home has told of.
@@ -56,6 +58,7 @@ impl Opening {
             waiting: Vec::new(),
             taken: Vec::new(),
             reported: 0,
+            held: Held::default(),
         }
     }
 
@@ -105,24 +108,12 @@ impl Opening {
         self.waiting.push(Asked { owner, command });
     }
 
-    /// A subscription changes nothing that has to be decided. Gives back everything else.
-    pub(super) fn take_subscription(
-        &mut self,
-        shard: &mut Shard,
-        command: Command,
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) -> Option<Command> {
-        match command {
-            Command::Subscribe { channel, peer, request_id } => {
-                shard.subscribe_to_copy(&channel, (peer, request_id), now, out);
-            }
-            Command::Unsubscribe { channel, peer } => {
-                shard.unsubscribe_from_copy(&channel, peer);
-            }
-            other => return Some(other),
-        }
-        None
+    /// Whether a put of a loop of this node waits in a channel.
+    pub(super) fn has_put(&self, channel: &ChannelName, peer: Peer) -> bool {
+        self.waiting.iter().any(|asked| match &asked.command {
+            Command::Put { channel: of, asker, .. } => of == channel && asker.peer == peer,
+            _ => false,
+        })
     }
 
     pub(super) fn interest(&mut self, peer: Peer, channel: ChannelName, interest: Interest) {

@@ -9,9 +9,10 @@ use herenow_wire::link::{
 };
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref, State};
 
+use super::held::{Held, Released};
 use super::{Outgoing, To, ticket_of};
 use crate::change::{Member, Op};
-use crate::command::{Asker, Command, Connectivity, Effect, Expire, PutResult};
+use crate::command::{Asker, Command, Connectivity, Effect, Expire, Peer, PutResult};
 use crate::decision::Put;
 use crate::shard::Shard;
 
@@ -23,6 +24,7 @@ pub(super) struct Own {
     /// By ticket, and so in the order in which they were asked.
     waiting: BTreeMap<u32, Waiting>,
     last_ticket: u32,
+    pub(super) held: Held,
 }
 
 #[derive(Debug)]
@@ -188,6 +190,27 @@ impl Own {
         }
     }
 
+    /// The ticket of the last put of a loop that waits in a channel.
+    pub(super) fn last_ticket(&self, channel: &ChannelName, peer: Peer) -> Option<u32> {
+        let mut waiting = self.waiting.iter().rev();
+        waiting.find(|(_, waiting)| waiting.is_of(channel, peer)).map(|(ticket, _)| *ticket)
+    }
+
+    /// The requests for snapshots that wait for no put any more.
+    pub(super) fn take_answered_requests(&mut self) -> Vec<Released> {
+        let waiting = &self.waiting;
+        self.held.take_answered(|channel, peer| {
+            let mut waiting = waiting.iter();
+            waiting.find(|(_, waiting)| waiting.is_of(channel, peer)).map(|(ticket, _)| *ticket)
+        })
+    }
+
+    /// Requests that another role of this node has held wait for all that waits now.
+    pub(super) fn hold(&mut self, mut held: Held) {
+        held.wait_for(self.last_ticket);
+        self.held = held;
+    }
+
     /// Whether a put waits under this ticket.
     pub(super) fn has(&self, ticket: Ticket) -> bool {
         number_of(ticket).is_some_and(|number| self.waiting.contains_key(&number))
@@ -202,6 +225,7 @@ impl Own {
                 outgoing.push(self.send(waiting));
             }
         }
+        self.held.wait_for(self.last_ticket);
         outgoing
     }
 
@@ -279,6 +303,10 @@ impl Mine {
 }
 
 impl Waiting {
+    fn is_of(&self, channel: &ChannelName, peer: Peer) -> bool {
+        self.channel == *channel && self.asker.is_some_and(|asker| asker.peer == peer)
+    }
+
     fn answer(self, result: PutResult, out: &mut Vec<Effect>) {
         let Self { channel, asker, reference, .. } = self;
         if let Some(asker) = asker

@@ -4,7 +4,7 @@
 use herenow_wire::link::{Attachment, Change, Position, Row, Snap};
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::{Map, NextFlush, Shard, Slot};
+use super::{Map, NextFlush, PeerSubscription, Shard, Slot};
 use crate::change::Owner;
 use crate::channel::{Channel, Followed, member};
 use crate::collecting::Collecting;
@@ -26,19 +26,42 @@ impl Shard {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> bool {
+        let is_new = self.expect_copy(name, (peer, request_id), now);
+        self.request_copy(name, (peer, request_id), out);
+        is_new
+    }
+
+    /// Subscribes to a list. A loop that has had no snapshot is sent nothing before
+    /// [`Shard::request_copy`]. Whether it is the first subscription of this node.
+    pub(crate) fn expect_copy(
+        &mut self,
+        name: &ChannelName,
+        (peer, request_id): (Peer, RequestId),
+        now: Instant,
+    ) -> bool {
         let is_new = !self.channels.contains_key(name);
         let slot = Self::slot(&mut self.channels, name, (0, 0), now);
         if is_new {
             slot.map = Map::Collecting(Box::new(Collecting::of_anybody(Instant::NEVER)));
             self.collecting += 1;
         }
-        slot.note(super::PeerSubscription {
-            peer,
-            request_id,
-            next_flush: NextFlush::RequestedSnapshot,
-        });
-        slot.announce(name, out);
+        if !slot.peers.iter().any(|known| known.peer == peer) {
+            slot.note(PeerSubscription { peer, request_id, next_flush: NextFlush::Nothing });
+        }
         is_new
+    }
+
+    /// Requests a snapshot of a list for a loop that subscribes to it.
+    pub(crate) fn request_copy(
+        &mut self,
+        name: &ChannelName,
+        (peer, request_id): (Peer, RequestId),
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(slot) = self.channels.get_mut(name) else { return };
+        let next_flush = NextFlush::RequestedSnapshot;
+        slot.note(PeerSubscription { peer, request_id, next_flush });
+        slot.announce(name, out);
     }
 
     /// Ends a subscription. Whether it was the last one of this node.
@@ -212,7 +235,9 @@ impl Slot {
     fn send_whole(&mut self) {
         self.is_epoch_new = false;
         for subscription in &mut self.peers {
-            subscription.next_flush = NextFlush::SnapshotForAll;
+            if subscription.next_flush != NextFlush::Nothing {
+                subscription.next_flush = NextFlush::SnapshotForAll;
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ mod detached;
 mod flush;
 mod given;
 mod leases;
+mod nodes;
+mod own_words;
 mod pace;
 mod rates;
 mod rebuild;
