@@ -1,7 +1,7 @@
 //! The interface of the machine: what it is told, and what it wants done.
 //!
-//! The *owner* is the code that holds this machine and the data of presence: it makes the items that
-//! are sent, and it applies those that come.
+//! The *owner* is the code that holds this machine and knows who has the data of presence, which makes
+//! the items that are sent and applies those that come: [`crate::Exchange`].
 
 use std::sync::Arc;
 
@@ -73,8 +73,6 @@ pub struct Outgoing {
     pub items: Vec<Item>,
     /// Whether a client waits for the acknowledgement.
     pub urgency: Urgency,
-    /// Given back with [`Fact::Sent`].
-    pub tag: u64,
 }
 
 /// Everything that is owed to a node.
@@ -86,8 +84,6 @@ pub struct Contents {
     /// The open channels of this home that it is interested in. Their snapshots are asked for by
     /// [`Fact::OwedWanted`], a few at a time.
     pub channels: Vec<ChannelName>,
-    /// Given back with [`Fact::Sent`].
-    pub tag: u64,
 }
 
 /// What the machine wants done, in this order.
@@ -174,13 +170,11 @@ pub enum Fact {
         /// What it holds.
         items: Vec<Item>,
     },
-    /// What was handed in with this tag goes with the batches up to this one. Without it, what was
-    /// handed in is owed, or the stream begins anew.
+    /// What was just handed in goes with the batches up to this one. Without it, what was handed in is
+    /// owed, or the stream begins anew.
     Sent {
         /// The receiver.
         to: Incarnation,
-        /// Which items.
-        tag: u64,
         /// The number of the last batch.
         n: u64,
     },

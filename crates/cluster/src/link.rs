@@ -105,7 +105,7 @@ impl Links {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        let Outgoing { to, items, urgency, tag } = outgoing;
+        let Outgoing { to, items, urgency } = outgoing;
         let is_known = view.is_some_and(|view| view.node(to).is_some());
         if to == self.me || !(is_known || self.sending.contains_key(&to)) {
             self.counters.unknown_receivers += 1;
@@ -113,7 +113,7 @@ impl Links {
         }
         let Some(link) = self.open(to, now, out) else { return };
         match link.take(items, urgency) {
-            Taken::UpTo(n) => out.push(Effect::Fact(Fact::Sent { to, tag, n })),
+            Taken::UpTo(n) => out.push(Effect::Fact(Fact::Sent { to, n })),
             Taken::Owed => {}
             Taken::Overflow => self.begin_anew(to, out),
             Taken::Dropped => self.counters.dropped_items += 1,
@@ -136,9 +136,8 @@ impl Links {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        let tag = contents.tag;
         if let Some(n) = self.sending.get_mut(&to).and_then(|link| link.contents(contents)) {
-            out.push(Effect::Fact(Fact::Sent { to, tag, n }));
+            out.push(Effect::Fact(Fact::Sent { to, n }));
             self.pump(to, now, out);
         }
     }

@@ -125,5 +125,5 @@ impl Exchange {
 fn outgoing(to: Incarnation, items: Vec<Item>) -> (Outgoing, Vec<Waiting>) {
     let puts = Sent::waiting_in(&items);
     let urgency = if puts.is_empty() { Urgency::Whenever } else { Urgency::Soon };
-    (Outgoing { to, items, urgency, tag: 0 }, puts)
+    (Outgoing { to, items, urgency }, puts)
 }

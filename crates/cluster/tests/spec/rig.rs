@@ -185,7 +185,7 @@ impl Rig {
             Fact::ReportWanted { home, shards } if running.answers == Answers::Always => {
                 let items = shards.iter().copied().map(report).collect();
                 let (to, urgency) = (*home, Urgency::Soon);
-                Some(Input::Send(Outgoing { to, items, urgency, tag: 0 }))
+                Some(Input::Send(Outgoing { to, items, urgency }))
             }
             Fact::ResetWanted(to) => {
                 let terms =
