@@ -9,7 +9,8 @@ use herenow_wire::link::Incarnation;
 use herenow_wire::{ChannelName, ConnectionId, SHARDS, State};
 
 use crate::channels::channels;
-use crate::world::{Process, World};
+use crate::process::Process;
+use crate::world::World;
 
 /// What all nodes have said in a run.
 #[derive(Default)]
@@ -81,7 +82,7 @@ pub fn assert_balanced(view: &View) {
 pub fn assert_settled(world: &World) {
     let living: Vec<&Process> = world.living().collect();
     let Some(first) = living.first() else { return };
-    let view = first.node.view().expect("it is in one");
+    let view = first.exchange.view().expect("it is in one");
     assert_balanced(view);
     assert_eq!(view.nodes.len(), living.len(), "the view holds who lives: {:?}", view.nodes);
     let kept = match world.engine.read(&Key::View) {
@@ -90,22 +91,27 @@ pub fn assert_settled(world: &World) {
     };
     assert_eq!(kept.as_ref(), Some(&**view), "the bucket holds the view that all know");
     for process in &living {
-        let node = &process.node;
+        let node = &process.exchange;
         assert!(node.is_in(), "{} is in the view", node.incarnation());
         assert!(node.has_lease(process.clock.now(world.now).at), "and has a lease");
         assert_eq!(node.view(), Some(view), "all know one view");
         assert!(view.node(node.incarnation()).is_some());
-        assert!(node.is_quiet(), "{} waits for something", process.owner.me);
+        assert!(node.is_quiet(), "{} waits for something", node.incarnation());
+        assert!(process.has_no_mail(), "its loops have handled everything");
+        for hub in &process.hubs {
+            assert_eq!(hub.owner, node.owner(), "a loop knows whom it speaks for");
+        }
         let (links, bytes) = node.held();
         assert!(links <= 2 * (living.len() - 1), "{links} links of {} nodes", living.len());
         assert_eq!(bytes, 0, "nothing is kept for anybody");
-        let pending = &process.owner.pending;
-        assert!(pending.is_empty(), "{}: every put is answered: {pending:?}", process.owner.me);
+        let pending = &process.sessions.pending;
+        let me = node.incarnation();
+        assert!(pending.is_empty(), "{me}: every put is answered: {pending:?}");
     }
     for shard in 0..SHARDS {
         let home = view.term(shard);
         let openers = living.iter().filter(|process| process.open.contains_key(&shard));
-        let openers: Vec<Term> = openers.map(|process| process.term_of(shard)).collect();
+        let openers: Vec<Term> = openers.map(|process| process.open[&shard]).collect();
         assert_eq!(openers, [home], "shard {shard} is open at its home alone");
     }
     for channel in channels() {
@@ -114,21 +120,21 @@ pub fn assert_settled(world: &World) {
 }
 
 fn assert_channel(channel: &ChannelName, living: &[&Process], world: &World) {
-    let view = living[0].node.view().expect("it is in one");
+    let view = living[0].exchange.view().expect("it is in one");
     let mut truth: BTreeMap<ConnectionId, State> = BTreeMap::new();
     for person in &world.people {
         let Some(slot) = world.session_at(person) else { continue };
         let process = world.slots[slot].process.as_ref().expect("it lives");
-        let shown = process.owner.connections[&person.session.0].mine.get(channel);
+        let shown = process.sessions.connections[&person.session.0].mine.get(channel);
         truth.extend(shown.map(|state| (person.session.0, state.clone())));
     }
     let home = view.term(channel.shard()).home;
     for process in living {
-        let owner = &process.owner;
-        let replica = &owner.replicas[&channel.shard()];
-        assert!(replica.is_settled(), "nothing waits at {}", owner.me);
-        assert_eq!(replica.is_open(), owner.me == home, "{channel} is decided at its home alone");
-        if owner.me == home {
+        let (hub, me) = (process.hub(channel), process.exchange.incarnation());
+        let replica = &hub.replicas[&channel.shard()];
+        assert!(replica.is_settled(), "nothing waits at {me}");
+        assert_eq!(replica.is_open(), me == home, "{channel} is decided at its home alone");
+        if me == home {
             let rows = match replica.shard().contents(channel) {
                 Contents::Live(list) => list.snapshot().members,
                 Contents::Nothing | Contents::Freed { .. } => Vec::new(),
@@ -137,9 +143,9 @@ fn assert_channel(channel: &ChannelName, living: &[&Process], world: &World) {
                 rows.into_iter().map(|member| (member.connection, member.state)).collect();
             assert_eq!(rows, truth, "the home of {channel}");
         }
-        if let Some(subscriber) = owner.subscribers.get(channel) {
+        if let Some(subscriber) = hub.subscribers.get(channel) {
             let (at, rows) = subscriber.list().expect("it has its list");
-            assert_eq!(*rows, truth, "the list of {channel} at {}, {at:?}", owner.me);
+            assert_eq!(*rows, truth, "the list of {channel} at {me}, {at:?}");
         }
     }
 }

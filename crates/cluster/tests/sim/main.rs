@@ -2,9 +2,9 @@
 //! doubles, is down, forgets its bucket, gives an old one back and leaves the outcome of a swap
 //! unknown. A seed says all.
 //!
-//! What the nodes carry for each other is a stand-in (`owner.rs`): one connection of each node in a
-//! few channels. It is there to show that what the links and the collecting promise is enough for
-//! homes and copies; the shards that ship take its place when they are joined to this machine.
+//! Each node has its exchange and one to three loops, with the replicas that ship. The loops are
+//! stand-ins (`hub.rs`), and so are their connections (`sessions.rs`): they show that what the exchange
+//! promises is enough for homes and copies. Mail between an exchange and a loop takes its time.
 //!
 //! `SIM_SEEDS` says how many seeds are run, beginning with `SIM_FIRST`; `make sim SEED=… OF=cluster`
 //! replays one and prints what happens.
@@ -17,12 +17,14 @@ mod channels;
 mod check;
 mod clock;
 mod engine;
+mod hub;
 mod network;
-mod owner;
 mod people;
 mod plan;
+mod process;
 #[path = "../../../hub/tests/sim/seeds.rs"]
 mod seeds;
+mod sessions;
 mod storm;
 mod subscriber;
 mod tally;

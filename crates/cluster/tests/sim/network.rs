@@ -2,7 +2,8 @@
 //! request may stay unknown.
 
 use herenow_cluster::{
-    Beat, Effect, Input, Key, NodeName, Read, RequestId, Revision, Subject, Swapped, View,
+    Action, Beat, Event as ToExchange, Key, NodeName, Read, RequestId, Revision, Subject, Swapped,
+    View,
 };
 
 use crate::check;
@@ -24,19 +25,19 @@ pub enum Arrival {
 }
 
 impl World {
-    pub fn engine_effect(&mut self, slot: usize, effect: Effect) {
-        match effect {
-            Effect::Read(id, key) => self.ask(slot, Request::Read(id, key)),
-            Effect::Swap { id, key, expected, value } => {
+    pub fn engine_action(&mut self, slot: usize, action: Action) {
+        match action {
+            Action::Read(id, key) => self.ask(slot, Request::Read(id, key)),
+            Action::Swap { id, key, expected, value } => {
                 self.ask(slot, Request::Swap(id, key, expected, value));
             }
-            Effect::Publish(subject, bytes) => {
+            Action::Publish(subject, bytes) => {
                 if matches!(subject, Subject::Inbox(_)) {
                     self.last_packet_at = self.now;
                 }
                 self.publish(slot, &Arrival::Message(subject, bytes));
             }
-            Effect::Subscribe(subject) => {
+            Action::Subscribe(subject) => {
                 if let Subject::Inbox(incarnation) = &subject {
                     self.history.born(*incarnation);
                 }
@@ -44,12 +45,16 @@ impl World {
                     process.subscriptions.insert(subject);
                 }
             }
-            Effect::Unsubscribe(subject) => {
+            Action::Unsubscribe(subject) => {
                 if let Some(process) = &mut self.slots[slot].process {
                     process.subscriptions.remove(&subject);
                 }
             }
-            Effect::Fact(_) => unreachable!("facts are the owner's"),
+            Action::ToHub(..)
+            | Action::View(_)
+            | Action::LeaseUntil(_)
+            | Action::Joined
+            | Action::Left => {}
         }
     }
 
@@ -113,9 +118,15 @@ impl World {
             if self.chance.one_in(2) {
                 self.answer((slot, life), unknown(&request));
             }
-        } else {
-            self.answer((slot, life), answer);
+            return;
         }
+        if let (Request::Swap(id, Key::View, ..), Arrival::Swapped(_, Swapped::Done(_))) =
+            (request, &answer)
+            && self.slots[slot].cut_in_until <= self.now
+        {
+            self.views_under_way.insert((slot, life, id));
+        }
+        self.answer((slot, life), answer);
     }
 
     fn written(&mut self, value: &[u8]) {
@@ -164,19 +175,22 @@ impl World {
         if let Arrival::Swapped(id, swapped) = &arrival {
             self.note(|| format!("{slot}: {id:?} {swapped:?}"));
         }
+        if let Arrival::Swapped(id, _) = &arrival {
+            self.views_under_way.remove(&(slot, self.slots[slot].life, *id));
+        }
         let process = self.slots[slot].process.as_ref().expect("it is awake");
         match arrival {
-            Arrival::Read(id, read) => self.tell(slot, Input::Read(id, read)),
-            Arrival::Swapped(id, swapped) => self.tell(slot, Input::Swapped(id, swapped)),
+            Arrival::Read(id, read) => self.tell(slot, ToExchange::Read(id, read)),
+            Arrival::Swapped(id, swapped) => self.tell(slot, ToExchange::Swapped(id, swapped)),
             Arrival::Beat(name, bytes) => {
                 debug_assert!(Beat::decode(&bytes).is_ok());
-                self.tell(slot, Input::Beat(name, &bytes));
+                self.tell(slot, ToExchange::Beat(name, &bytes));
             }
             Arrival::Message(subject, bytes) => {
                 if process.subscriptions.contains(&subject) {
                     match subject {
-                        Subject::Inbox(_) => self.tell(slot, Input::Packet(&bytes)),
-                        Subject::View => self.tell(slot, Input::Hint(&bytes)),
+                        Subject::Inbox(_) => self.tell(slot, ToExchange::Packet(&bytes)),
+                        Subject::View => self.tell(slot, ToExchange::Hint(&bytes)),
                         Subject::Beats => unreachable!("beats come with their names"),
                     }
                 }

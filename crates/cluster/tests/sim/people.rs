@@ -45,7 +45,7 @@ impl World {
     pub fn session_at(&self, person: &Person) -> Option<usize> {
         let (slot, life) = person.at?;
         let process = self.slots[slot].process.as_ref().filter(|_| !self.is_over(slot, life))?;
-        let known = process.owner.connections.get(&person.session.0)?;
+        let known = process.sessions.connections.get(&person.session.0)?;
         (known.generation == person.session.1 && !known.is_lost).then_some(slot)
     }
 
@@ -74,7 +74,10 @@ impl World {
             && !self.is_over(old, life)
         {
             if self.runs(old, life) && self.chance.one_in(2) {
-                self.with_owner(old, |owner, out| owner.detach(connection, generation, out));
+                self.with_process(old, |acting| {
+                    let detached = acting.process.sessions.detach(connection, generation);
+                    acting.command(detached);
+                });
             }
             let end = self.now + self.chance.between(0, 8_000) * MS;
             self.at(end, Event::End(old, life, (connection, generation)));
@@ -90,10 +93,12 @@ impl World {
         self.people[which].at = Some((slot, life));
         let wants: Vec<(ChannelName, State)> =
             self.people[which].wants.clone().into_iter().collect();
-        self.with_owner(slot, |owner, out| {
-            owner.connect(session.0, session.1, out);
+        self.with_process(slot, |acting| {
+            let ended = acting.process.sessions.connect(session.0, session.1);
+            acting.command(ended);
             for (channel, state) in wants {
-                owner.track((session.0, &channel), Some(state), out);
+                let asked = acting.process.sessions.track((session.0, &channel), Some(state));
+                acting.command(asked);
             }
         });
     }
@@ -109,20 +114,28 @@ impl World {
         match what {
             1..12 => {
                 self.people[which].wants.insert(channel.clone(), state.clone());
-                self.with_owner(slot, |owner, out| {
-                    owner.track((session, channel), Some(state), out);
-                });
+                self.track(slot, (session, channel), Some(state));
             }
             12..14 => {
                 self.people[which].wants.remove(channel);
-                self.with_owner(slot, |owner, out| owner.track((session, channel), None, out));
+                self.track(slot, (session, channel), None);
             }
-            14..18 => self.with_owner(slot, |owner, out| {
-                owner.subscribe(channel, Interest::Changes, out);
-            }),
-            _ => self.with_owner(slot, |owner, out| {
-                owner.subscribe(channel, Interest::Nothing, out);
-            }),
+            14..18 => self.subscribe(slot, channel, Interest::Changes),
+            _ => self.subscribe(slot, channel, Interest::Nothing),
         }
+    }
+
+    fn track(&mut self, slot: usize, at: (ConnectionId, &ChannelName), state: Option<State>) {
+        self.with_process(slot, |acting| {
+            let asked = acting.process.sessions.track(at, state);
+            acting.command(asked);
+        });
+    }
+
+    fn subscribe(&mut self, slot: usize, channel: &ChannelName, interest: Interest) {
+        self.with_process(slot, |acting| {
+            let hub = acting.process.hub_of(channel.shard());
+            acting.at_hub(hub, |hub, around| hub.subscribe(channel, interest, around));
+        });
     }
 }

@@ -17,6 +17,10 @@ pub struct Plan {
     /// Whether reads may give what was there before.
     pub reads_lag: bool,
     pub max_payload_bytes: usize,
+    /// The longest that mail between an exchange and a loop is under way.
+    pub longest_mail: Micros,
+    /// One of so many pieces of mail finds its loop busy with something else.
+    pub busy_every: u64,
     /// Whether changes wait before they are flushed.
     pub is_lazy: bool,
     /// How long things go wrong.
@@ -40,6 +44,8 @@ impl Plan {
             bucket_suffers: chance.one_in(4),
             reads_lag: chance.one_in(4),
             max_payload_bytes: [1_100, 4_096, 64 * 1024][chance.index(3)],
+            longest_mail: [0, MS, 10 * MS][chance.index(3)],
+            busy_every: [20, 300][chance.index(2)],
             is_lazy: chance.one_in(2),
             storm: chance.between(10, 60) * SECOND,
             every: [400 * MS, 2 * SECOND, 6 * SECOND][chance.index(3)],

@@ -1,6 +1,6 @@
 //! What goes wrong, and what the nodes' connections do meanwhile.
 
-use herenow_cluster::{Input, Key};
+use herenow_cluster::{Event as ToExchange, Key};
 
 use crate::clock::{MS, SECOND};
 use crate::world::{Event, World};
@@ -35,7 +35,7 @@ impl World {
                 let one = &self.slots[slot];
                 if one.process.is_some() && one.paused_until <= now {
                     self.tally.drains += 1;
-                    self.tell(slot, Input::Drain);
+                    self.tell(slot, ToExchange::Drain);
                     let leave = now + self.chance.between(0, 5_000) * MS;
                     let life = self.slots[slot].life;
                     self.at(leave, Event::Leave(slot, life));

@@ -1,26 +1,50 @@
-//! What must be true of what a node tells its owner.
+//! What must be true of what an exchange tells its loops, and of what they do.
 
-use herenow_cluster::{Fact, Key, Read, Term, View};
+use herenow_cluster::{Action, Key, Read, Term, View};
+use herenow_core::NodeEvent;
 
 use crate::clock::MS;
-use crate::world::{Event, Process, Slot, World};
+use crate::process::Process;
+use crate::world::{Event, Slot, World};
 
 impl World {
-    /// What must be true of what a node is told.
-    pub fn watch(&mut self, slot: usize, fact: &Fact) {
-        if !matches!(fact, Fact::View(_)) {
-            self.note(|| format!("{slot}: {fact:?}"));
+    /// What an exchange wants done.
+    pub fn watch(&mut self, slot: usize, action: &Action) {
+        match action {
+            Action::ToHub(hub, event) => {
+                self.note(|| format!("{slot}: to loop {hub}: {event:?}"));
+                if let NodeEvent::Home { shard, term } = event {
+                    self.tally.homes += 1;
+                    self.history.begin(*shard, *term);
+                }
+            }
+            Action::LeaseUntil(_) => self.assert_one_home(),
+            Action::View(view) => {
+                let v = view.v;
+                self.note(|| format!("{slot}: view {v}"));
+            }
+            Action::Left => {
+                self.tally.left += 1;
+                self.count(slot);
+                self.slots[slot].process = None;
+                self.slots[slot].life += 1;
+                let again = self.now + self.chance.between(0, 10_000) * MS;
+                self.at(again, Event::Start(slot));
+            }
+            _ => {}
         }
+    }
+
+    /// What a loop is about to handle.
+    pub fn watch_hub(&mut self, (slot, hub): (usize, usize), event: &NodeEvent) {
+        self.note(|| format!("{slot}: loop {hub} handles {event:?}"));
         let Some(process) = &mut self.slots[slot].process else { return };
-        match fact {
-            Fact::Home { shard, epoch } => {
-                self.tally.homes += 1;
-                let term = Term { epoch: *epoch, home: process.node.incarnation() };
-                self.history.begin(*shard, term);
+        match event {
+            NodeEvent::Home { shard, .. } | NodeEvent::Moved { shard, .. } => {
                 process.open.remove(shard);
             }
-            Fact::Opened { shard, epoch } => {
-                process.open.insert(*shard, *epoch);
+            NodeEvent::Opened { shard, term } => {
+                process.open.insert(*shard, *term);
                 let has_open = |slot: &&Slot| {
                     slot.process.as_ref().is_some_and(|process| process.open.contains_key(shard))
                 };
@@ -29,25 +53,9 @@ impl World {
                 }
                 self.assert_one_home();
             }
-            Fact::Moved { shard, .. } => {
-                process.open.remove(shard);
-            }
-            Fact::Out(_) => {
-                self.tally.exclusions += 1;
-                process.open.clear();
-            }
-            Fact::LeaseUntil(_) => self.assert_one_home(),
-            Fact::View(view) => {
-                let v = view.v;
-                self.note(|| format!("{slot}: view {v}"));
-            }
-            Fact::Left => {
-                self.tally.left += 1;
-                self.count(slot);
-                self.slots[slot].process = None;
-                self.slots[slot].life += 1;
-                let again = self.now + self.chance.between(0, 10_000) * MS;
-                self.at(again, Event::Start(slot));
+            NodeEvent::Out { .. } => {
+                let hubs = process.hubs.len();
+                process.open.retain(|shard, _| usize::from(*shard) % hubs != hub);
             }
             _ => {}
         }
@@ -65,27 +73,31 @@ impl World {
         contested.retain(|shard| {
             let openers = self.living().filter(|process| process.open.contains_key(shard));
             let openers: Vec<&Process> = openers.collect();
-            let acting = openers
-                .iter()
-                .filter(|process| process.node.has_lease(process.clock.now(self.now).at));
-            let acting: Vec<Term> = acting.map(|process| process.term_of(*shard)).collect();
+            let acting = openers.iter().filter(|process| process.may_act(*shard, self.now));
+            let acting: Vec<Term> = acting.map(|process| process.open[shard]).collect();
             assert!(acting.len() < 2 || is_excused, "shard {shard} has two homes: {acting:?}");
             openers.len() > 1
         });
         self.contested = contested;
     }
 
-    /// Whether every node that counts as a member knows the view that is in the bucket, and is a home
-    /// only by it: a view that was made from an old one does not know all that was decided since, until a node
+    /// Whether every node that counts as a member knows the view that is in the bucket, and its loops are
+    /// homes only by it: a view that was made from an old one does not know all that was decided since, until a node
     /// has seen what it forgot and has written the next one.
     fn homes_agree(&self) -> bool {
         let Read::Found(_, bytes) = self.engine.read(&Key::View) else { return false };
         let Ok(view) = View::decode(&bytes) else { return false };
-        let mut members = self.living().filter(|process| process.node.is_in());
+        // The bucket may have forgotten a view whose writer is a member as soon as it hears of it.
+        let is_heard = |(slot, life, _): &(usize, u64, _)| self.slots[*slot].life != *life;
+        if !self.views_under_way.iter().all(is_heard) {
+            return false;
+        }
+        let mut members = self.living().filter(|process| process.exchange.is_in());
         members.all(|process| {
-            let is_in_view = |shard: &u16| view.term(*shard) == process.term_of(*shard);
-            process.node.view().is_some_and(|known| **known == view)
-                && process.open.keys().all(is_in_view)
+            let is_in_view = |(shard, term): (&u16, &Term)| view.term(*shard) == *term;
+            process.exchange.view().is_some_and(|known| **known == view)
+                && process.has_heard_all()
+                && process.open.iter().all(is_in_view)
         })
     }
 }

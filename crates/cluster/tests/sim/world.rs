@@ -1,17 +1,18 @@
 //! The world of one run: nodes, the ways between them and the engine, and time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use herenow_cluster::{Config, Effect, Input, Node, NodeName, Subject, Term};
+use herenow_cluster::{Action, Config, Event as ToExchange, Exchange, NodeName, RequestId};
+use herenow_core::NodeEvent;
 
 use crate::chance::Chance;
 use crate::check::{self, History};
 use crate::clock::{Clock, MS, Micros, SECOND};
 use crate::engine::Engine;
 use crate::network::{Arrival, Request};
-use crate::owner::{Answers, Owner};
 use crate::people::{Person, Session};
 use crate::plan::{CALM, Plan};
+use crate::process::Process;
 use crate::tally::Tally;
 
 pub struct World {
@@ -27,6 +28,8 @@ pub struct World {
     pub was_bucket_lost: bool,
     /// It was, and the nodes do not agree yet.
     pub is_bucket_torn: bool,
+    /// Nodes that have written a view and have not heard that it was taken.
+    pub views_under_way: BTreeSet<(usize, u64, RequestId)>,
     events: BTreeMap<(Micros, u64), Event>,
     next_event: u64,
     trace: Trace,
@@ -54,20 +57,15 @@ pub struct Slot {
     pub wake_at: Micros,
 }
 
-pub struct Process {
-    pub node: Node,
-    pub owner: Owner,
-    pub clock: Clock,
-    /// The shards that are open here, with their epochs.
-    pub open: BTreeMap<u16, u64>,
-    pub subscriptions: BTreeSet<Subject>,
-}
-
 #[derive(Debug)]
 pub enum Event {
     Wake(usize, u64),
     Request(usize, u64, Request),
     Arrive(usize, u64, Arrival),
+    /// The next mail of the exchange arrives at a loop.
+    ToHub(usize, u64, usize),
+    /// The next mail of a loop arrives at the exchange.
+    ToExchange(usize, u64, usize),
     Start(usize),
     Leave(usize, u64),
     Suffer,
@@ -104,6 +102,7 @@ pub fn run(seed: u64, trace: Trace) -> Tally {
         tally: Tally { runs: 1, ..Tally::default() },
         was_bucket_lost: false,
         is_bucket_torn: false,
+        views_under_way: BTreeSet::new(),
         events: BTreeMap::new(),
         next_event: 0,
         trace,
@@ -168,7 +167,9 @@ impl World {
             if self.slots[slot].process.is_none() {
                 self.at(self.now, Event::Start(slot));
             }
-            self.with_owner(slot, |owner, _| owner.is_lazy = false);
+            self.with_process(slot, |acting| {
+                acting.process.hubs.iter_mut().for_each(|hub| hub.is_lazy = false);
+            });
         }
     }
 
@@ -189,7 +190,10 @@ impl World {
             Event::End(slot, life, session) => {
                 if self.is_awake(slot, life, || Event::End(slot, life, session)) {
                     let (id, generation) = session;
-                    self.with_owner(slot, |owner, out| owner.end(id, generation, out));
+                    self.with_process(slot, |acting| {
+                        let ended = acting.process.sessions.end(id, generation);
+                        acting.command(ended);
+                    });
                 }
             }
             Event::EngineUp => self.engine.is_down = false,
@@ -197,20 +201,30 @@ impl World {
             Event::Start(slot) => self.start(slot),
             Event::Leave(slot, life) => {
                 if self.is_awake(slot, life, || Event::Leave(slot, life)) {
-                    self.tell(slot, Input::Leave);
+                    self.tell(slot, ToExchange::Leave);
                 }
             }
             Event::Request(slot, life, request) => self.serve((slot, life), request),
             Event::Wake(slot, life) => {
                 if self.is_awake(slot, life, || Event::Wake(slot, life)) {
                     self.slots[slot].wake_at = Micros::MAX;
-                    self.tell(slot, Input::Timeout);
+                    self.tell(slot, ToExchange::Timeout);
                 }
             }
             Event::Arrive(slot, life, arrival) => {
                 let again = arrival.clone();
                 if self.is_awake(slot, life, || Event::Arrive(slot, life, again)) {
                     self.arrive(slot, arrival);
+                }
+            }
+            Event::ToHub(slot, life, hub) => {
+                if self.is_awake(slot, life, || Event::ToHub(slot, life, hub)) {
+                    self.deliver_events(slot, hub);
+                }
+            }
+            Event::ToExchange(slot, life, hub) => {
+                if self.is_awake(slot, life, || Event::ToExchange(slot, life, hub)) {
+                    self.deliver_mail(slot, hub);
                 }
             }
         }
@@ -260,19 +274,14 @@ impl World {
         one.life += 1;
         one.wake_at = Micros::MAX;
         one.paused_until = 0;
-        let (node, effects) = Node::new(&config, one.clock.now(self.now));
-        one.process = Some(Process {
-            owner: Owner::new(node.incarnation()),
-            node,
-            clock: one.clock,
-            open: BTreeMap::new(),
-            subscriptions: BTreeSet::new(),
-        });
-        if let Some(process) = &mut one.process {
-            process.owner.is_lazy = self.plan.is_lazy && !self.is_calm;
-        }
-        self.note(|| format!("{slot} starts"));
-        self.carry_out(slot, effects);
+        let hubs = self.chance.between(1, 3) as u16;
+        let (exchange, actions) = Exchange::new(&config, hubs, one.clock.now(self.now));
+        let mut process = Process::new(exchange, hubs, one.clock);
+        let is_lazy = self.plan.is_lazy && !self.is_calm;
+        process.hubs.iter_mut().for_each(|hub| hub.is_lazy = is_lazy);
+        one.process = Some(process);
+        self.note(|| format!("{slot} starts with {hubs} loops"));
+        self.carry_out(slot, actions);
     }
 
     pub fn kill(&mut self, slot: usize) {
@@ -284,63 +293,46 @@ impl World {
 
     pub fn count(&mut self, slot: usize) {
         if let Some(process) = &self.slots[slot].process {
-            let counters = process.node.counters();
+            let counters = process.exchange.counters();
             assert_eq!(counters.broken_packets, 0, "every packet can be read");
             self.tally.gaps += counters.gaps;
             self.tally.resets += counters.resets;
             self.tally.unknown_senders += counters.unknown_senders;
             self.tally.old_collects += counters.old_collects;
-            self.tally.answered += process.owner.answered;
-            self.tally.refused += process.owner.refused;
-            self.tally.superseded += process.owner.superseded;
-            self.tally.taken += process.owner.taken;
-            for subscriber in process.owner.subscribers.values() {
+            self.tally.answered += process.sessions.answered;
+            self.tally.refused += process.sessions.refused;
+            self.tally.superseded += process.sessions.superseded;
+            self.tally.taken += process.sessions.taken;
+            for subscriber in process.hubs.iter().flat_map(|hub| hub.subscribers.values()) {
                 self.tally.deltas += subscriber.deltas;
                 self.tally.snapshots += subscriber.snapshots;
             }
         }
     }
 
-    /// Hands something to a node, and carries out what follows.
-    pub fn tell(&mut self, slot: usize, input: Input<'_>) {
+    /// Hands something to an exchange, and carries out what follows.
+    pub fn tell(&mut self, slot: usize, event: ToExchange<'_>) {
         let now = self.slots[slot].clock.now(self.now);
         let Some(process) = &mut self.slots[slot].process else { return };
-        let mut effects = Vec::new();
-        process.node.handle(input, now, &mut effects);
-        self.carry_out(slot, effects);
+        let before = process.exchange.incarnation();
+        let mut actions = Vec::new();
+        process.exchange.handle(event, now, &mut actions);
+        self.tally.exclusions += u64::from(process.exchange.incarnation() != before);
+        self.carry_out(slot, actions);
     }
 
-    pub fn with_owner(&mut self, slot: usize, act: impl FnOnce(&mut Owner, &mut Answers)) {
-        let mut answers = Answers::new();
-        if let Some(process) = &mut self.slots[slot].process {
-            act(&mut process.owner, &mut answers);
-            if !process.owner.is_lazy || self.chance.one_in(2) {
-                process.owner.flush_all(&mut self.history, &mut answers);
+    /// Carries out actions in their order.
+    fn carry_out(&mut self, slot: usize, actions: Vec<Action>) {
+        let mut by_hub: BTreeMap<u16, Vec<NodeEvent>> = BTreeMap::new();
+        for action in actions {
+            self.watch(slot, &action);
+            match action {
+                Action::ToHub(hub, event) => by_hub.entry(hub).or_default().push(event),
+                action => self.engine_action(slot, action),
             }
         }
-        for answer in answers {
-            self.tell(slot, answer);
-        }
-    }
-
-    /// Carries out effects in their order; what the owner answers comes after them.
-    fn carry_out(&mut self, slot: usize, effects: Vec<Effect>) {
-        let mut queue = VecDeque::from(effects);
-        let now = self.slots[slot].clock.now(self.now);
-        while let Some(effect) = queue.pop_front() {
-            let Effect::Fact(fact) = effect else {
-                self.engine_effect(slot, effect);
-                continue;
-            };
-            self.watch(slot, &fact);
-            let Some(process) = &mut self.slots[slot].process else { return };
-            let mut answers = Answers::new();
-            process.owner.handle(fact, now.at, &mut self.history, &mut answers);
-            let mut more = Vec::new();
-            for answer in answers {
-                process.node.handle(answer, now, &mut more);
-            }
-            queue.extend(more);
+        for (hub, events) in by_hub {
+            self.post_events(slot, usize::from(hub), events);
         }
         self.after(slot);
     }
@@ -349,8 +341,8 @@ impl World {
     fn after(&mut self, slot: usize) {
         let one = &mut self.slots[slot];
         let Some(process) = &one.process else { return };
-        assert!(process.node.held().1 < MOST_HELD_BYTES, "a link holds too much");
-        let wake_at = one.clock.when(process.node.poll_timeout()).max(self.now);
+        assert!(process.exchange.held().1 < MOST_HELD_BYTES, "a link holds too much");
+        let wake_at = one.clock.when(process.exchange.poll_timeout()).max(self.now);
         if wake_at < one.wake_at {
             one.wake_at = wake_at;
             let life = one.life;
@@ -372,12 +364,5 @@ impl Slot {
             lanes: vec![0; nodes],
             wake_at: Micros::MAX,
         }
-    }
-}
-
-impl Process {
-    /// The term in which a shard is open here.
-    pub fn term_of(&self, shard: u16) -> Term {
-        Term { epoch: self.open[&shard], home: self.node.incarnation() }
     }
 }
