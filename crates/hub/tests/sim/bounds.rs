@@ -54,7 +54,7 @@ const MOST_RUNNING: usize = 256;
 impl Most {
     /// Holds what a hub has after a turn to the promised bounds.
     pub fn check(&mut self, held: &Holdings, plan: &Plan) {
-        let clients = plan.members + plan.observers;
+        let clients = plan.members + plan.observers + plan.counters;
         let sockets = held.connections;
         let channels = plan.channels.len();
         assert_eq!(held.replied, 0, "replies are left after a turn");

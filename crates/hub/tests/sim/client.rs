@@ -1,6 +1,8 @@
 //! One client: the real state machine, and around it a driver that reads and writes a simulated
 //! link, sleeps, stops reading, loses its timers, is loaded again, or crashes.
 
+mod pages;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant as Wall};
 
@@ -11,6 +13,8 @@ use herenow_hub::{Address, Opening, Origin};
 use herenow_wire::{ChannelName, DefaultChannel, State};
 
 use crate::application::Application;
+use crate::counting::Counting;
+use crate::expiring;
 use crate::frames::{self, Frame, Opcode};
 use crate::network::{Down, LinkId, Up};
 use crate::observer::Observer;
@@ -24,6 +28,8 @@ pub struct Client {
     default: DefaultChannel,
     /// The channel that the server opens its sockets to watch.
     pub watched: Option<ChannelName>,
+    /// What it counts, beside its machine, which wants nothing then.
+    pub counting: Option<Counting>,
     pub machine: Machine,
     pub wants: BTreeMap<ChannelName, Want>,
     pub application: Application,
@@ -66,6 +72,7 @@ impl Client {
             number,
             default,
             watched: None,
+            counting: None,
             machine: Machine::new(token.as_deref().map(Into::into)),
             token,
             wants: BTreeMap::new(),
@@ -189,52 +196,17 @@ impl Client {
         }
     }
 
+    /// Asks for the count of its channel, if it counts one.
+    pub fn count_anew(&mut self, stage: &mut Stage) {
+        if let Some(text) = self.counting.as_mut().map(Counting::begin) {
+            self.say(text, stage);
+        }
+    }
+
     /// It closes, and does not mean to come back.
     pub fn stop(&mut self, stage: &mut Stage) {
         self.tell(Input::Stop, stage);
         self.resume = None;
-    }
-
-    // What happens to pages.
-
-    /// The page is loaded again: a new machine, and what the browser keeps for it.
-    pub fn reload(&mut self, stage: &mut Stage) {
-        if let Some(link) = self.link.take() {
-            stage.send_frame(link, Opcode::Close, &1001_u16.to_be_bytes());
-            stage.send_up(link, Up::End);
-        }
-        let token: Option<Box<str>> = self.token.as_deref().map(Into::into);
-        let channels = stage.plan.channels.clone();
-        self.machine = match (self.resume.take(), token) {
-            (Some(resume), Some(token)) => Machine::in_place_of(resume.into(), token, channels),
-            (_, token) => Machine::new(token),
-        };
-        self.begin_again(stage);
-    }
-
-    /// The process dies and another starts, which knows nothing of it.
-    pub fn crash(&mut self, stage: &mut Stage) {
-        if let Some(link) = self.link.take() {
-            let at = stage.arrival();
-            stage.network.link(link).cut(at);
-        }
-        self.resume = None;
-        self.machine = Machine::new(self.token.as_deref().map(Into::into));
-        self.begin_again(stage);
-    }
-
-    fn begin_again(&mut self, stage: &mut Stage) {
-        self.application = Application::default();
-        self.connection = None;
-        self.tell(Input::Start, stage);
-        for (channel, want) in self.wants.clone() {
-            if want.listening {
-                self.listen(channel.clone(), stage);
-            }
-            if let Some(state) = want.shown {
-                self.track(channel, state, stage);
-            }
-        }
     }
 
     fn forget_if_unwanted(&mut self, channel: &ChannelName) {
@@ -246,7 +218,10 @@ impl Client {
 
     fn receive(&mut self, link: LinkId, what: Down, stage: &mut Stage) {
         match what {
-            Down::Opened => self.tell(Input::Opened, stage),
+            Down::Opened => {
+                self.tell(Input::Opened, stage);
+                self.count_anew(stage);
+            }
             Down::End => self.lost(Closed::default(), stage),
             Down::Bytes(bytes) => {
                 stage.send_taken(link, bytes.len());
@@ -271,6 +246,12 @@ impl Client {
                 let message = ServerMessage::parse(&text);
                 self.count(&message, stage);
                 self.observer.read(&message, &mut stage.history, stage.now);
+                if stage.keeps_fields() {
+                    expiring::check(&message, stage.now);
+                }
+                if let Some(counting) = &mut self.counting {
+                    counting.read(&message, &mut stage.history);
+                }
                 self.tell(Input::Text(text), stage);
                 if let ServerMessage::AuthSuccess { connection_id, resume, user_id } = message {
                     assert_eq!(Some(&*user_id), self.token.as_deref(), "signed in as another");
@@ -345,6 +326,7 @@ impl Client {
                 self.half_read.clear();
             }
             Output::Send(text) => {
+                let text = expiring::with_field(text, stage.now);
                 stage.note(|| format!("client {} says {text}", self.number));
                 self.say(text, stage);
             }

@@ -16,6 +16,14 @@ pub type Members = BTreeSet<(String, String)>;
 pub struct History {
     seen: BTreeMap<(ChannelName, u64, u64), Rows>,
     members: BTreeMap<(ChannelName, u64, u64), Members>,
+    /// Users and connections.
+    counts: BTreeMap<(ChannelName, u64, u64), (usize, usize)>,
+    /// Positions at which a client was told a count, and of these the ones at which the members are
+    /// known.
+    pub counted: u64,
+    pub counted_as_seen: u64,
+    /// Updates by which a field ended.
+    pub fields_ended: u64,
 }
 
 impl History {
@@ -36,8 +44,34 @@ impl History {
         members: Members,
     ) {
         let at = (channel.clone(), epoch, seq);
-        let known = self.members.entry(at).or_insert_with(|| members.clone());
+        let counts = counts_of(&members);
+        let is_news = !self.members.contains_key(&at);
+        let known = self.members.entry(at.clone()).or_insert_with(|| members.clone());
         assert_eq!(*known, members, "{channel}: other members at ({epoch}, {seq})");
+        if let (true, Some(counted)) = (is_news, self.counts.get(&at)) {
+            assert_eq!(*counted, counts, "{channel}: a wrong count at ({epoch}, {seq})");
+            self.counted_as_seen += 1;
+        }
+    }
+
+    /// A client has been told so many users and connections at this point.
+    pub fn meet_count(
+        &mut self,
+        channel: &ChannelName,
+        (epoch, seq): (u64, u64),
+        counts: (usize, usize),
+    ) {
+        let at = (channel.clone(), epoch, seq);
+        if let Some(known) = self.counts.get(&at) {
+            assert_eq!(*known, counts, "{channel}: two counts at ({epoch}, {seq})");
+            return;
+        }
+        self.counted += 1;
+        if let Some(members) = self.members.get(&at) {
+            assert_eq!(counts_of(members), counts, "{channel}: a wrong count at ({epoch}, {seq})");
+            self.counted_as_seen += 1;
+        }
+        self.counts.insert(at, counts);
     }
 
     /// A backend has been answered the beginning of the list at this point. Whether anybody had seen
@@ -55,4 +89,10 @@ impl History {
         }
         known.is_some()
     }
+}
+
+fn counts_of(members: &Members) -> (usize, usize) {
+    let mut users: Vec<&String> = members.iter().map(|(user, _)| user).collect();
+    users.dedup();
+    (users.len(), members.len())
 }

@@ -9,6 +9,8 @@ mod backend;
 mod bounds;
 mod chance;
 mod client;
+mod counting;
+mod expiring;
 mod follower;
 mod frames;
 mod history;

@@ -7,6 +7,7 @@ use herenow_client::protocol::{Delta, Departure, Row, ServerMessage, Snapshot};
 use herenow_core::Instant;
 use herenow_wire::{ChannelName, ClientMessage, DefaultChannel, decode};
 
+use crate::expiring;
 use crate::history::{History, Rows};
 use crate::plan::SHORTEST_TTL;
 
@@ -115,7 +116,10 @@ impl Observer {
         let at = view.rows.iter().position(|(_, one, _)| *one == new.1);
         match (at, known) {
             (None, Known::No) => {}
-            (Some(at), Known::Yes) => drop(view.rows.remove(at)),
+            (Some(at), Known::Yes) => {
+                let (_, _, before) = view.rows.remove(at);
+                history.fields_ended += u64::from(expiring::has_ended(&before, &new.2));
+            }
             (_, known) => panic!("known: {known:?}, and yet {delta:?}"),
         }
         view.rows.push(new);

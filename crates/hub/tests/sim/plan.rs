@@ -19,6 +19,8 @@ pub struct Plan {
     pub members: usize,
     /// How many only watch the public channel.
     pub observers: usize,
+    /// How many only count the public channel.
+    pub counters: usize,
     pub channels: Vec<ChannelName>,
     pub ttl: Duration,
     pub grace: Duration,
@@ -106,6 +108,7 @@ impl Plan {
                 max_unauthenticated_waiting_bytes: 16 * 1024,
             },
             things_that_happen: chance.between(5, 60),
+            counters: chance.below(3) as usize,
         }
     }
 

@@ -85,6 +85,11 @@ pub struct Tally {
     /// Lists that backends were answered, and of these the parts of one that a client saw as well.
     pub listed: u64,
     pub listed_as_seen: u64,
+    /// Counts of a channel, and of these the ones of members that were seen as well.
+    pub counted: u64,
+    pub counted_as_seen: u64,
+    /// Updates by which a field ended.
+    pub fields_ended: u64,
     /// Of every frame that was read, in order.
     pub digest: u64,
 }
@@ -116,6 +121,9 @@ impl Tally {
         self.full_turns += other.full_turns;
         self.listed += other.listed;
         self.listed_as_seen += other.listed_as_seen;
+        self.counted += other.counted;
+        self.counted_as_seen += other.counted_as_seen;
+        self.fields_ended += other.fields_ended;
         self.longest_snapshot_wait_ms =
             self.longest_snapshot_wait_ms.max(other.longest_snapshot_wait_ms);
         self.most.add(other.most);
@@ -147,6 +155,9 @@ impl Tally {
             self.full_turns,
             self.listed,
             self.listed_as_seen,
+            self.counted,
+            self.counted_as_seen,
+            self.fields_ended,
         ];
         [lags, timeouts, resyncs, faults, resumes, losses].iter().chain(&waits).all(|n| *n > 0)
     }
@@ -169,6 +180,13 @@ impl Stage {
             opened: Vec::new(),
             trace,
         }
+    }
+
+    /// Whether each list still holds what it held. What is lost with a list, or with a member that gave
+    /// way in a full channel, comes back without the fields that end, until its client says it again.
+    pub fn keeps_fields(&self) -> bool {
+        let was_bounded = self.plan.own.max_members.is_some() || self.tally.settings_changed > 0;
+        self.plan.hibernate_after.is_none() && self.tally.faults == 0 && !was_bounded
     }
 
     /// The channel that the sockets of a client name, if any.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use herenow_client::machine::{Input, Status};
+use herenow_core::Instant;
 use herenow_wire::{ChannelName, State};
 
 use crate::client::Client;
+use crate::expiring;
 use crate::plan::pick;
 use crate::server::Server;
 use crate::world::World;
@@ -35,7 +37,7 @@ impl World {
         let channel = pick(&mut self.stage.chance, &self.stage.plan.channels).clone();
         let who = self.stage.chance.index(self.clients.len());
         let (client, stage) = (&mut self.clients[who], &mut self.stage);
-        let Some(token) = client.token.clone() else { return };
+        let Some(token) = client.token.clone() else { return client.count_anew(stage) };
         match stage.chance.below(20) {
             0..4 => client.listen(channel, stage),
             4..6 => client.unlisten(channel, stage),
@@ -54,12 +56,12 @@ impl World {
             10 if client.wants(&channel) => client.say(say("subscribe", &channel), stage),
             11 => {
                 for _ in 0..stage.chance.between(5, 90) {
-                    let state = any_state(stage.chance.draw());
+                    let state = any_state(stage.chance.draw(), stage.now);
                     client.track(channel.clone(), state, stage);
                 }
             }
             _ => {
-                let state = any_state(stage.chance.draw());
+                let state = any_state(stage.chance.draw(), stage.now);
                 client.track(channel, state, stage);
             }
         }
@@ -75,7 +77,7 @@ impl World {
                     0 => client.unlisten(channel.clone(), stage),
                     1 => client.listen(channel.clone(), stage),
                     _ => {
-                        let state = any_state(stage.chance.draw());
+                        let state = any_state(stage.chance.draw(), stage.now);
                         client.track(channel.clone(), state, stage);
                     }
                 }
@@ -178,8 +180,14 @@ fn say(kind: &str, channel: &ChannelName) -> String {
 }
 
 /// A state of up to some 300 bytes. Few enough that the same comes twice.
-fn any_state(drawn: u64) -> State {
+/// Some have a field that ends.
+fn any_state(drawn: u64, now: Instant) -> State {
     let padding = "x".repeat((drawn % 4) as usize * 100);
-    let json = format!(r#"{{"n":{},"x":"{padding}"}}"#, drawn / 4 % 10);
+    let ending = if (drawn / 40).is_multiple_of(4) {
+        expiring::ending(drawn / 160, now)
+    } else {
+        String::new()
+    };
+    let json = format!(r#"{{"n":{},"x":"{padding}"{ending}}}"#, drawn / 4 % 10);
     State::parse(&json).expect("a small object")
 }

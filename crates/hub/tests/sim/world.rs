@@ -9,6 +9,7 @@ use herenow_wire::{ChannelName, DefaultChannel, UserId};
 
 use crate::application::{List, list_of};
 use crate::client::Client;
+use crate::counting::Counting;
 use crate::plan::token_of;
 use crate::server::Server;
 use crate::stage::{Stage, Tally, Trace, Weather};
@@ -39,7 +40,10 @@ pub fn run(seed: u64, trace: Trace) -> Tally {
         world.agrees();
     }
     world.everybody_goes();
-    world.stage.tally
+    let Stage { tally, history, .. } = &mut world.stage;
+    (tally.counted, tally.counted_as_seen) = (history.counted, history.counted_as_seen);
+    tally.fields_ended = history.fields_ended;
+    *tally
 }
 
 impl World {
@@ -62,9 +66,15 @@ impl World {
             client.watched = watched;
             world.clients.push(client);
         }
+        // They come first, so that they are the last who go and count all who go before.
+        for number in all..all + world.stage.plan.counters {
+            let mut client = Client::new(number, None, DefaultChannel::None, epoch);
+            client.counting = Some(Counting::new(world.stage.plan.channels[0].clone()));
+            world.clients.insert(0, client);
+        }
         for client in &mut world.clients {
             client.tell(Input::Start, &mut world.stage);
-            if client.token.is_none() {
+            if client.token.is_none() && client.counting.is_none() {
                 client.listen(world.stage.plan.channels[0].clone(), &mut world.stage);
             }
         }
@@ -108,6 +118,8 @@ impl World {
             if matches!(client.machine.status(), Status::Failed | Status::Closed) {
                 client.tell(Input::Start, &mut self.stage);
             }
+            // The rules may have had no answer when it asked before.
+            client.count_anew(&mut self.stage);
         }
         self.advance(now + CALM);
         self.stage.weather = Weather::Rough;
@@ -118,6 +130,9 @@ impl World {
         for client in &self.clients {
             let who = client.number;
             assert_eq!(client.machine.status(), Status::Connected, "client {who}");
+            if let Some(counting) = &client.counting {
+                self.counts_all(who, counting);
+            }
             for channel in client.wants.keys().filter(|name| self.may(client, name)) {
                 let expected = self.expected(channel);
                 let known = client.machine.roster(channel).map(list_of).unwrap_or_default();
@@ -130,6 +145,19 @@ impl World {
                 assert_eq!(told, Some(&known), "what {who} was told of {channel}");
             }
         }
+    }
+
+    /// The newest count is that of those who are there. Those who met a full channel may be or not.
+    fn counts_all(&self, who: usize, counting: &Counting) {
+        let expected = self.expected(&counting.channel);
+        let mut users: Vec<&String> = expected.keys().map(|(user, _)| user).collect();
+        users.dedup();
+        let least = (users.len(), expected.len());
+        let refused = self.clients.iter().filter(|client| client.was_refused).count();
+        let told = counting.numbers().expect("it has asked, and was told");
+        let is_between = |told, least| (least..=least + refused).contains(&told);
+        let is_true = is_between(told.0, least.0) && is_between(told.1, least.1);
+        assert!(is_true, "client {who} counts {told:?} in {}, not {least:?}", counting.channel);
     }
 
     /// A list without those who may be in it or not: whoever met a full channel.
