@@ -27,7 +27,7 @@ export default defineConfig({
       },
       {
         plugins: [bundled],
-        test: { name: "bundle", include: ["test/{presence,socket,resume,lifecycle,synced,track,ws}.test.ts"] },
+        test: { name: "bundle", include: ["test/{presence,socket,resume,lifecycle,synced,track,ws,counting,together}.test.ts"] },
       },
     ],
   },

@@ -5,13 +5,14 @@
  * that a component which unmounts and mounts again (React's StrictMode, a change of route) is seen by nobody.
  */
 import { doubled } from "./backoff.js";
+import type { ChannelListeners } from "./events.js";
 import { createFeed } from "./feed.js";
 import { afterTask, type Unsubscribe } from "./listeners.js";
-import { errorOf, type LeaveReason, nameOf, PresenceError, say, type ServerMessage, type Snapshot, type State } from "./protocol.js";
+import { errorOf, type LeaveReason, nameOf, PresenceError, type ServerMessage, type Snapshot, type State } from "./protocol.js";
 import type { Awaited, ChannelHost, Owner, Standing } from "./standing.js";
 import { leftOf, type Tracked } from "./tracked.js";
 
-/** The wait before asking again, random between half of this and this, doubled each time up to the most. In ms. */
+/** The wait before asking again, random between half of this and this, backoff each time up to the most. In ms. */
 const FIRST_RETRY_MS = 2_000;
 const MAX_RETRY_MS = 30_000;
 
@@ -30,7 +31,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   let awaited: Awaited[] = [];
   /** The answer to states that are not sent yet. One for all of them, however long there is no connection. */
   let unsent: Promise<boolean> | undefined;
-  let standing: Standing = { is: "none", retries: 0 };
+  let standing: Standing = { is: "none", isCounting: false, retries: 0 };
   /** Until what is wanted is said again: after a refusal, or when the handle that tracks may send its next state. */
   let timer: ReturnType<typeof setTimeout> | undefined;
   const feed = createFeed<S>(host, {
@@ -42,14 +43,15 @@ export function createChannel<S extends object = State>(name: string, host: Chan
     isOver: () => standing.is === "over",
   });
 
-  /** A listener that makes this client a subscriber was added; returns its end. */
-  function subscribing(end: Unsubscribe): Unsubscribe {
+  /** Adds a listener, which makes this client a subscriber; returns its end. */
+  function listen<K extends keyof ChannelListeners>(kind: K, listener: ChannelListeners<S>[K]): Unsubscribe {
+    const end = feed.on[kind].add(listener as never);
     // Who listens anew deserves an answer of its own, be it the same refusal.
     if (standing.is === "refused") stand("none");
     raiseSoon();
     return () => {
       end();
-      lowerLater();
+      afterTask(() => lower());
     };
   }
 
@@ -67,11 +69,9 @@ export function createChannel<S extends object = State>(name: string, host: Chan
 
   function untrack(owner: Owner): void {
     owner.tracked = undefined;
-    if (!owners.delete(owner)) return;
-    if (!owners.size) answered(false);
-    // The state of the handle before it, if there is one.
-    raiseSoon();
-    lowerLater();
+    if (owners.delete(owner) && !owners.size) answered(false);
+    // Also for the state of the handle before it, if there is one.
+    afterTask(() => lower());
   }
 
   /** A new connection knows nothing of this channel, and has answered nothing. The list stays until its snapshot. */
@@ -89,7 +89,12 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   function received(message: ServerMessage): void {
     switch (message.type) {
       case "presence_sync":
-        listed(message);
+        // It belongs to an earlier subscription, or tracking has subscribed after a message that counts was refused.
+        if (standing.isCounting) subscribe();
+        else listed(message);
+        break;
+      case "presence_count":
+        feed.counted(message);
         break;
       case "presence_join":
       case "presence_update":
@@ -123,12 +128,18 @@ export function createChannel<S extends object = State>(name: string, host: Chan
     stand("refused");
     if (kickMs !== undefined) kicked(kickMs);
     feed.tell(feed.roster.lost());
+    feed.counted({ users: 0, connections: 0 });
     fail(code, "The server ended the subscription.", kickMs);
   }
 
   /** This connection may have been taken over with an entry: taken back, where nobody here tracks. */
   function settle(): void {
-    if (!owners.size) host.send(say.untrack(name));
+    if (!owners.size) host.send({ type: "presence_leave", channel: name });
+  }
+
+  /** The message that asked, for several channels, may have been one too many. */
+  function limited(): void {
+    if (standing.is === "asked") retryLater();
   }
 
   /** Ends all that would still happen by itself. */
@@ -145,7 +156,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   /** Nothing that was said or heard before counts any more. */
   function stand(is: Standing["is"]): void {
     clearTimeout(timer);
-    standing = { is, retries: 0 };
+    standing = { is, isCounting: false, retries: 0 };
     for (const one of awaited) one.ref = undefined;
   }
 
@@ -155,8 +166,12 @@ export function createChannel<S extends object = State>(name: string, host: Chan
 
   /** Says what is wanted and not yet said. Tracking subscribes, and its snapshot then holds the own entry. */
   function raise(): void {
-    if (!host.isOpen() || standing.is === "kicked") return;
+    if (standing.is === "over") answered(false);
+    if (!host.isOpen(name) || standing.is === "kicked") return;
     const owner = [...owners].at(-1);
+    // Tracking subscribes to the list, so a channel that only counts subscribes first.
+    const isOther = feed.isCounting() !== standing.isCounting && !isKeptOut();
+    if (feed.isListening() && (isOther || (standing.is === "none" && !owner))) subscribe();
     if (owner?.tracked) {
       const sent = JSON.stringify(owner.tracked);
       if (standing.sent !== sent) {
@@ -165,39 +180,38 @@ export function createChannel<S extends object = State>(name: string, host: Chan
         owner.nextAt = performance.now() + owner.throttleMs;
         standing.sent = sent;
         if (standing.is === "none") standing.is = "tracked";
-        host.send(say.track(name, (standing.ref = ++newestRef), leftOf(owner.tracked)));
+        host.send({ type: "presence_join", channel: name, ref: (standing.ref = ++newestRef), ...leftOf(owner.tracked) });
       }
       for (const one of awaited) one.ref ??= standing.ref;
       unsent = undefined;
       // The server has taken this state before.
       if (!standing.ref) answered(true);
-    } else if (feed.isListening() && standing.is === "none") {
-      subscribe();
     }
   }
 
   function subscribe(): void {
     standing.is = "asked";
-    host.send(say.subscribe(name));
-  }
-
-  function lowerLater(): void {
-    afterTask(() => lower());
+    standing.isCounting = feed.isCounting();
+    if (standing.isCounting) feed.dropped();
+    host.subscribe(name, standing.isCounting ? "count" : undefined);
   }
 
   /** Takes back what nobody wants any more. */
   function lower(): void {
-    if (standing.is === "over" || owners.size) return;
-    if (!feed.isListening()) {
+    if (standing.is === "over") return;
+    if (!owners.size && !feed.isListening()) {
       if (standing.is !== "none" && !isKeptOut()) host.unsubscribe(name);
       stop();
-      host.forget(name);
-    } else if (standing.sent !== undefined) {
+      return host.forget(name);
+    }
+    if (!owners.size && standing.sent !== undefined) {
       standing.sent = undefined;
-      host.send(say.untrack(name));
+      host.send({ type: "presence_leave", channel: name });
       // The track may wait for the rate: then it goes, and its subscription with it.
       if (standing.is === "tracked") subscribe();
     }
+    // The listeners that are left may want only the count.
+    raise();
   }
 
   function granted(): void {
@@ -228,7 +242,9 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   function refused(error: PresenceError, ref: number | undefined): void {
     if (ref) answered(error, ref);
     const { code, retryAfterMs } = error;
-    const isTold = standing.is === "asked" && standing.told === code;
+    const isTold = standing.is !== "granted" && standing.told === code;
+    // A state that was sent after the subscription is refused for the same reason.
+    standing.told = standing.ref ? code : undefined;
     // Should it have been the state, then that is still to be sent, once there is a reason to try again.
     standing.sent &&= "";
     // The application has heard of the loss.
@@ -241,7 +257,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
       // Who may not appear may still be allowed to watch. If not, it is the same refusal.
       standing.told = code;
       subscribe();
-    } else if (standing.is === "tracked" || standing.is === "asked") {
+    } else if (standing.is !== "granted") {
       standing.is = "refused";
     }
     if (!isTold) host.failed(error);
@@ -284,5 +300,5 @@ export function createChannel<S extends object = State>(name: string, host: Chan
     host.failed(new PresenceError(code, message, nameOf(name), kickMs));
   }
 
-  return { name, feed, isKeptOut, subscribing, track, untrack, opened, refreshed, received, lost, settle, stop };
+  return { feed, isKeptOut, listen, track, untrack, opened, refreshed, received, limited, lost, settle, stop };
 }

@@ -2,10 +2,10 @@
  * One client: one socket, and the channels that use it. Joins the two and holds what concerns all channels.
  */
 import { type Channel, createChannel } from "./channel.js";
-import { Listeners, type Unsubscribe } from "./listeners.js";
+import { createListeners, type Unsubscribe } from "./listeners.js";
 import { presenceOf } from "./presence.js";
 import type { ErrorListener, MeListener, Presence, PresenceHost, PresenceOptions, StatusListener } from "./presence.js";
-import { describe, PresenceError, say, type ServerMessage, type State } from "./protocol.js";
+import { PresenceError, type ClientMessage, type ServerMessage, type State, type Subscribe } from "./protocol.js";
 import type { Me } from "./roster.js";
 import { createResume } from "./resume.js";
 import type { Status, WebSocketClass } from "./link.js";
@@ -47,8 +47,26 @@ export interface Client {
   close(): void;
 }
 
+/** The fields of messages that the client itself reads. */
+interface Said {
+  channel: string;
+  code: string;
+  /** Of `auth_success` and `auth_refreshed`. */
+  userId: string;
+  revokedChannels: string[];
+}
+
 /** Where the server takes WebSockets, below its origin. */
-const REALTIME_PATH = "api/realtime";
+const REALTIME_PATH = "/api/realtime";
+
+/** How many channels one message may subscribe to. */
+const MAX_CHANNELS = 100;
+
+/**
+ * A message with more characters than this takes no further name. A character has at most three bytes, so the message stays
+ * below the 16,384 bytes that a server takes by default.
+ */
+const MAX_CHARACTERS = 5_000;
 
 /** A connection that no channel uses is closed after this time, in ms. */
 const UNUSED_MS = 30_000;
@@ -59,25 +77,34 @@ const UNUSED_MS = 30_000;
  */
 export function createClient(url: string | URL, options: ClientOptions = {}): Client {
   const channels = new Map<string, Channel>();
-  const onStatus = new Listeners<[]>();
-  const onMe = new Listeners<[me: Me | undefined]>();
-  const onError = new Listeners<[error: PresenceError]>();
+  const onStatus = createListeners<[]>(() => []);
+  const onMe = createListeners<[me: Me | undefined]>(() => [me]);
+  const onError = createListeners<[error: PresenceError]>();
   const realtime = realtimeUrl(url);
   const resume = createResume(realtime);
   const tokens = createTokens(options.token, options.getToken);
   /**
-   * How many answers to `unsubscribe` are still to come, by channel. Until then, what the server says of the channel was said to
-   * the subscription that has ended: a late snapshot answers no later one. Each `unsubscribe` is answered once, be it with
-   * `NOT_SUBSCRIBED`.
+   * The channels of which this connection has heard, and whether the answer to an `unsubscribe` is still to come. Until then, what
+   * the server says of the channel belongs to the subscription that has ended, and nothing new is asked for.
    */
-  const leaving = new Map<string, number>();
+  const leaving = new Map<string, boolean>();
   let me: Me | undefined;
+  /** The channels that one message subscribes to at the end of the microtask: several after a reconnect. */
+  let asked: Subscribe | undefined;
   let unusedTimer: ReturnType<typeof setTimeout> | undefined;
 
   const failed = (error: PresenceError): void => {
     // An error that nobody hears would cost its developer an afternoon.
-    if (onError.size === 0) console.error(`herenow: ${error.code}: ${error.message}`);
+    if (!onError.size) console.error(`herenow: ${error.code}: ${error.message}`);
     onError.emit(error);
+    if (error.code === "RATE_LIMITED" && !error.channel) channels.forEach((channel) => channel.limited());
+  };
+
+  /** Sends the subscriptions that were asked for before, and then `message`. */
+  const send = (message?: ClientMessage): void => {
+    if (asked) socket.send(asked);
+    asked = undefined;
+    if (message) socket.send(message);
   };
 
   const become = (next: Me | undefined): void => {
@@ -86,35 +113,30 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
     onMe.emit(me);
   };
 
-  const isLate = (message: ServerMessage, name: string): boolean => {
-    const expected = leaving.get(name);
-    const { code } = message as { code?: string };
-    // Only RATE_LIMITED overtakes other replies, and may be to the newest request.
-    if (!expected || code === "RATE_LIMITED") return false;
-    if (message.type === "unsubscribed" ? !code : code === "NOT_SUBSCRIBED") leaving.set(name, expected - 1);
-    return true;
-  };
-
   const received = (message: ServerMessage): void => {
-    const { channel: name } = message as { channel?: string };
+    const { channel: name, code, userId, revokedChannels } = message as Partial<Said>;
     if (name) {
-      if (isLate(message, name)) return;
+      if (leaving.get(name)) {
+        // The server answers each `unsubscribe` once, with this error if it had ended the subscription.
+        if (message.type === "unsubscribed" ? code : code !== "NOT_SUBSCRIBED") return;
+        leaving.set(name, false);
+        return channels.get(name)?.opened();
+      }
       channels.get(name)?.received(message);
-      if (message.type === "presence_sync") settleLater(name);
+      settleLater(name);
       // Without a token and without a public channel, the server would end the connection again and again.
-      const isOut = message.type === "error" && message.code === "NOT_AUTHENTICATED" && !me;
-      if (isOut && [...channels.values()].every((channel) => channel.isKeptOut())) {
+      if (code === "NOT_AUTHENTICATED" && !me && [...channels.values()].every((channel) => channel.isKeptOut())) {
         socket.stop("failed", new PresenceError("NOT_AUTHENTICATED", "No token: call refresh() once there is one."));
       }
     } else if (message.type === "ack") {
       channels.forEach((channel) => channel.received(message));
-    } else if (message.type === "auth_success" || message.type === "auth_refreshed") {
+    } else if (userId) {
       if (message.type === "auth_success") become(message);
       // A token may open what was refused before, also to an anonymous observer.
-      for (const channel of channels.values()) {
-        if (message.revokedChannels?.includes(channel.name)) channel.lost("CHANNEL_ACCESS_DENIED");
+      channels.forEach((channel, name) => {
+        if (revokedChannels?.includes(name)) channel.lost("CHANNEL_ACCESS_DENIED");
         else channel.refreshed();
-      }
+      });
     }
   };
 
@@ -125,7 +147,9 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       if (channel) channel.settle();
       else host.unsubscribe(name);
     };
-    if (resume.settleMs !== undefined) setTimeout(settle, resume.settleMs);
+    if (resume.settleMs === undefined || leaving.has(name)) return;
+    leaving.set(name, false);
+    setTimeout(settle, resume.settleMs);
   };
 
   const socket = createSocket(
@@ -146,19 +170,25 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
     },
   );
   const host: ChannelHost & PresenceHost = {
-    isOpen: socket.isOpen,
+    isOpen: (name) => socket.isOpen() && !leaving.get(name),
     get me() {
       return me;
     },
-    send: socket.send,
+    send,
+    subscribe(name, mode) {
+      const isFull = asked && (asked.channels.length === MAX_CHANNELS || asked.channels.join().length > MAX_CHARACTERS);
+      if (isFull || asked?.mode !== mode) send();
+      if (!asked) queueMicrotask(() => send());
+      (asked ??= { type: "subscribe", channels: [], mode }).channels.push(name);
+    },
     unsubscribe(name) {
-      leaving.set(name, (leaving.get(name) ?? 0) + 1);
-      socket.send(say.unsubscribe(name));
+      leaving.set(name, true);
+      send({ type: "unsubscribe", channel: name });
     },
     failed,
     forget(name) {
       channels.delete(name);
-      if (channels.size === 0) unusedTimer = setTimeout(() => socket.stop("idle"), UNUSED_MS);
+      if (!channels.size) unusedTimer = setTimeout(() => socket.stop("idle"), UNUSED_MS);
     },
     channel(name) {
       let channel = channels.get(name);
@@ -166,6 +196,7 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
         socket.start();
         clearTimeout(unusedTimer);
         channels.set(name, (channel = createChannel(name, host)));
+        if (socket.status() === "closed") channel.stop();
       }
       return channel;
     },
@@ -177,9 +208,9 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
         const status = socket.status();
         if (told !== status) listener((told = status), socket.reason());
       };
-      return onStatus.addLate(tell, () => []);
+      return onStatus.add(tell);
     },
-    onError: (listener) => onError.add(listener),
+    onError: onError.add,
   };
   return {
     realtime: { presence: (name, options) => presenceOf(name, host, options) },
@@ -193,7 +224,7 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
       return me;
     },
     onStatus: host.onStatus,
-    onMe: (listener) => onMe.addLate(listener, () => [me]),
+    onMe: onMe.add,
     onError: host.onError,
     refresh(token) {
       tokens.refused(token);
@@ -201,7 +232,7 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
     },
     close() {
       clearTimeout(unusedTimer);
-      for (const channel of channels.values()) channel.stop();
+      channels.forEach((channel) => channel.stop());
       channels.clear();
       socket.stop("closed");
     },
@@ -211,10 +242,10 @@ export function createClient(url: string | URL, options: ClientOptions = {}): Cl
 /** `https://host/prefix/` -> `wss://host/prefix/api/realtime`. */
 function realtimeUrl(url: string | URL): string {
   try {
-    const { protocol, host, pathname } = new URL(url, (globalThis as { location?: { href: string } }).location?.href);
-    if (!/^(http|ws)s?:$/.test(protocol)) throw protocol;
-    return `${protocol.replace("http", "ws")}//${host}${pathname.replace(/\/?$/, "/")}${REALTIME_PATH}`;
+    const { origin, pathname } = new URL(url, (globalThis as { location?: { href: string } }).location?.href);
+    if (!/^(http|ws)/.test(origin)) throw origin;
+    return origin.replace("http", "ws") + pathname.replace(/\/?$/, REALTIME_PATH);
   } catch (error) {
-    throw new PresenceError("INVALID_URL", `Not the URL of a server: ${describe(error)}`);
+    throw new PresenceError("INVALID_URL", `Not the URL of a server: ${error}`);
   }
 }

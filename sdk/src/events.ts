@@ -1,7 +1,7 @@
 /**
  * What an application is told of a channel, and what it gives to be told.
  */
-import type { LeaveReason, State } from "./protocol.js";
+import type { Count, LeaveReason, State } from "./protocol.js";
 import type { User } from "./roster.js";
 
 /** What every event says beside its member. */
@@ -15,6 +15,7 @@ export interface EventDetails {
 }
 
 export type SyncListener<S extends object = State> = (users: readonly User<S>[]) => void;
+export type CountListener = (count: Count) => void;
 export type SyncedListener = (synced: boolean) => void;
 export type JoinListener<S extends object = State> = (
   userId: string,
@@ -33,3 +34,13 @@ export type LeaveListener = (
   connectionId: string,
   more: EventDetails & { reason: LeaveReason; last: boolean },
 ) => void;
+
+/** What listens to a channel, by what it is told. Each of these subscribes. */
+export interface ChannelListeners<S extends object = State> {
+  sync: SyncListener<S>;
+  join: JoinListener<S>;
+  update: UpdateListener<S>;
+  leave: LeaveListener;
+  synced: SyncedListener;
+  count: CountListener;
+}

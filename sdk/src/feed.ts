@@ -2,14 +2,16 @@
  * What the listeners of one channel are told: each event, the list once for all frames of a task, whether the list is current.
  * Knows nothing of what is asked of the server.
  */
-import type { JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
-import { afterTask, Listeners, type Unsubscribe } from "./listeners.js";
-import type { LeaveReason } from "./protocol.js";
-import { createRoster, type Outcome, type RosterEvent } from "./roster.js";
+import type { ChannelListeners } from "./events.js";
+import { afterTask, createListeners, type Listeners } from "./listeners.js";
+import type { Count, LeaveReason } from "./protocol.js";
+import { createRoster, isSame, type Outcome, type RosterEvent } from "./roster.js";
 import type { ChannelHost } from "./standing.js";
 
 /** An event, as far as all kinds of it are the same: what it says beside the member is what its listeners are told. */
 type Told<S extends object> = Pick<RosterEvent<S>, "type" | "userId" | "connectionId"> & { state?: S; reason?: LeaveReason };
+
+type Kind = keyof ChannelListeners;
 
 export interface FeedEvents {
   /** The own member left, and its listeners know. */
@@ -20,17 +22,21 @@ export interface FeedEvents {
 
 export function createFeed<S extends object>(host: ChannelHost, told: FeedEvents) {
   const roster = createRoster<S>(() => host.me);
-  /** Who listens, by what is told. */
-  const on = {
-    sync: new Listeners<Parameters<SyncListener<S>>>(),
-    join: new Listeners<Parameters<JoinListener<S>>>(),
-    update: new Listeners<Parameters<UpdateListener<S>>>(),
-    leave: new Listeners<Parameters<LeaveListener>>(),
-    synced: new Listeners<Parameters<SyncedListener>>(),
+  /** The listeners, by what they are told. */
+  const on: { readonly [K in Kind]: Listeners<Parameters<ChannelListeners<S>[K]>> } = {
+    // If the list has just changed, all listeners are about to be called.
+    sync: createListeners(() => (since && !isSyncDue ? [roster.users()] : undefined)),
+    join: createListeners(),
+    update: createListeners(),
+    leave: createListeners(),
+    synced: createListeners(() => [synced]),
+    count: createListeners(() => known && [known]),
   };
   let synced = false;
   let since: number | undefined;
   let isSyncDue = false;
+  /** How many there are, as the listeners were told. */
+  let known: Count | undefined;
 
   function tell({ events, changed }: Outcome<S>, cause?: "resync"): void {
     for (const { type, userId, connectionId, state, ...rest } of events as readonly Told<S>[]) {
@@ -50,8 +56,18 @@ export function createFeed<S extends object>(host: ChannelHost, told: FeedEvents
     isSyncDue = true;
     afterTask(() => {
       isSyncDue = false;
-      if (!told.isOver()) on.sync.emit(roster.users());
+      if (told.isOver()) return;
+      on.sync.emit(roster.users());
+      counted(roster.count());
     });
+  }
+
+  /** Whether a listener wants more than the count. */
+  const isListing = (): boolean => Object.values(on).some((kind) => kind.size && kind !== on.count);
+
+  /** The server has counted, or the list has changed. */
+  function counted({ users, connections }: Count): void {
+    if (!isSame(known, (known = { users, connections }))) on.count.emit(known);
   }
 
   function mark(): void {
@@ -65,13 +81,11 @@ export function createFeed<S extends object>(host: ChannelHost, told: FeedEvents
     roster,
     on,
     tell,
-    isListening: () => Object.values(on).some(({ size }) => size > 0),
-    /** Listens to the list; told at once, after the present microtask, where one is known. */
-    addSync(call: SyncListener<S>): Unsubscribe {
-      // A list that has just changed is told to all listeners in a moment, this one included.
-      return on.sync.addLate(call, () => (since && !isSyncDue ? [roster.users()] : undefined));
-    },
-    /** There is no connection. The list stays as it was. */
+    counted,
+    isListening: () => on.count.size > 0 || isListing(),
+    /** Whether the count is all that the listeners want. */
+    isCounting: () => on.count.size > 0 && !isListing(),
+    /** The server tells no changes any more. The list stays as it was. */
     dropped(): void {
       roster.reconnected();
       mark();

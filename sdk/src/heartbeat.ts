@@ -41,7 +41,7 @@ export function createHeartbeat(ping: () => void, unheard: () => void, dead: () 
 
   /** Something woke us: the socket has a short time to show that it lives. */
   function probe(): void {
-    if (!limit || limit > PROBE_LOOKS) ask(PROBE_LOOKS);
+    if (limit !== PROBE_LOOKS) ask(PROBE_LOOKS);
   }
 
   function stop(): void {
@@ -54,13 +54,12 @@ export function createHeartbeat(ping: () => void, unheard: () => void, dead: () 
     let lookedAt = Date.now();
     let looks = 0;
     timer = setInterval(() => {
-      const late = Date.now() - lookedAt - LOOK_INTERVAL_MS;
-      lookedAt = Date.now();
       waited += 1;
       // Counted, not computed from the clock, which may be set back.
       looks += 1;
-      if (late > WAKE_MS) probe();
+      if (Date.now() - lookedAt > LOOK_INTERVAL_MS + WAKE_MS) probe();
       else if (looks % PING_LOOKS === 0) ask(PONG_LOOKS);
+      lookedAt = Date.now();
       if (!limit) return;
       if (waited >= limit) dead();
       else if (waited > limit / 3) unheard();

@@ -50,7 +50,7 @@ export interface Line {
   /** `connected` or `unstable`, once it stands. */
   status?: Status;
   /** Why the server is about to close it. */
-  refusal?: PresenceError;
+  refused?: PresenceError;
 }
 
 /** From the start of a connection to `auth_success`, in ms. */

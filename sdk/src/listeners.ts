@@ -6,43 +6,41 @@
 
 export type Unsubscribe = () => void;
 
-export class Listeners<A extends unknown[]> {
+export type Listeners<A extends unknown[]> = ReturnType<typeof createListeners<A>>;
+
+/** `present` says what listeners know already, if anything: one that is added is told that in a microtask. */
+export function createListeners<A extends unknown[]>(present?: () => A | undefined) {
   // Wrapped, so that one function added twice is two listeners with an end of their own each.
-  #entries = new Set<{ readonly call: (...args: A) => void }>();
-
-  get size(): number {
-    return this.#entries.size;
-  }
-
-  add(call: (...args: A) => void): Unsubscribe {
-    const entry = { call };
-    this.#entries.add(entry);
-    return () => void this.#entries.delete(entry);
-  }
-
-  /** Adds one that is also told, in a microtask, what the others know already: `present` says it, if anything. */
-  addLate(call: (...args: A) => void, present: () => A | undefined): Unsubscribe {
-    let isPending = true;
-    const end = this.add((...args) => {
-      isPending = false;
-      call(...args);
-    });
-    queueMicrotask(() => {
-      const args = isPending ? present() : undefined;
-      if (args) guarded(() => call(...args));
-    });
-    return () => {
-      isPending = false;
-      end();
-    };
-  }
-
-  emit(...args: A): void {
-    for (const entry of [...this.#entries]) {
-      // One listener may have ended another's subscription just now.
-      if (this.#entries.has(entry)) guarded(() => entry.call(...args));
-    }
-  }
+  const entries = new Set<{ call(...args: A): void }>();
+  return {
+    get size() {
+      return entries.size;
+    },
+    add(call: (...args: A) => void): Unsubscribe {
+      let isPending = true;
+      const entry = {
+        call(...args: A): void {
+          isPending = false;
+          call(...args);
+        },
+      };
+      entries.add(entry);
+      queueMicrotask(() => {
+        const args = isPending && present?.();
+        if (args) guarded(() => call(...args));
+      });
+      return () => {
+        isPending = false;
+        entries.delete(entry);
+      };
+    },
+    emit(...args: A): void {
+      for (const entry of [...entries]) {
+        // One listener may have ended another's subscription just now.
+        if (entries.has(entry)) guarded(() => entry.call(...args));
+      }
+    },
+  };
 }
 
 /** Runs foreign code; what it throws is reported, not passed on. */

@@ -2,7 +2,7 @@
  * One channel of the server in memory: its members, and the changes that its subscribers have not been told yet. Knows
  * nothing of connections, rights and time.
  */
-import type { LeaveReason, State } from "./protocol.js";
+import type { Count, LeaveReason, State } from "./protocol.js";
 
 /** A member, as it stands in a snapshot. */
 export interface Member {
@@ -40,6 +40,11 @@ export class MemoryChannel {
 
   get seq(): number {
     return this.#seq;
+  }
+
+  count(): Count {
+    const users = new Set(this.members().map(({ userId }) => userId));
+    return { users: users.size, connections: this.size };
   }
 
   has(connectionId: string): boolean {

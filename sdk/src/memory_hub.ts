@@ -3,16 +3,12 @@
  * and no hibernation. Time is that of the global timers, so that the fake timers of a test are its clock too.
  */
 import { MemoryChannel, type Member } from "./memory_channel.js";
+import { Connection, freshId, type Line, queue, type Subscription } from "./memory_connection.js";
+import { MemoryCounts } from "./memory_counts.js";
 import { parseRequest, type Ref, type Refusal, refusal, type Request } from "./memory_message.js";
-import { type Auth, authOf, maySubscribe, mayTrack, type Namespaces, namespaceOf } from "./memory_rules.js";
+import { authOf, maySubscribe, mayTrack, type Namespaces, namespaceOf } from "./memory_rules.js";
 import { infoOf, remainingMs, verified } from "./memory_token.js";
 import type { LeaveReason, State } from "./protocol.js";
-
-/** The server's end of a socket. */
-export interface Line {
-  send(frame: object): void;
-  close(code: number, reason?: string): void;
-}
 
 export interface HubSettings {
   readonly disconnectGraceMs: number;
@@ -23,46 +19,13 @@ export interface HubSettings {
   readonly namespaces: Namespaces;
 }
 
-/** What setTimeout can hold, in ms. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-export class Connection {
-  id = freshId();
-  auth: Auth | undefined;
-  resume: string | undefined;
-  line: Line | undefined;
-  /** Whether the user may track, by channel, once a rule has said so. */
-  readonly subscriptions = new Map<string, { mayTrack: boolean }>();
-  readonly inbox: string[] = [];
-  readonly defaultChannel: string | null;
-  isBusy = false;
-  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
-
-  constructor(line: Line, defaultChannel: string | null) {
-    this.line = line;
-    this.defaultChannel = defaultChannel;
-  }
-
-  /** One timer of each name at most. */
-  after(name: string, ms: number, run: () => void): void {
-    this.cancel(name);
-    const timer = setTimeout(run, Math.min(ms, MAX_TIMER_MS));
-    // A test that has ended must not wait for them.
-    (timer as { unref?: () => void }).unref?.();
-    this.#timers.set(name, timer);
-  }
-
-  cancel(...names: string[]): void {
-    for (const name of names.length ? names : this.#timers.keys()) clearTimeout(this.#timers.get(name));
-  }
-}
-
 export class MemoryHub {
   readonly #settings: HubSettings;
   readonly #connections = new Set<Connection>();
   readonly #channels = new Map<string, MemoryChannel>();
   /** Until when whom a backend keeps out, in ms since 1970. */
   readonly #kicks = new Map<string, number>();
+  readonly #counts = new MemoryCounts((name, count) => this.#tellCount(name, count));
   readonly #epoch: number;
 
   constructor(settings: HubSettings, epoch: number) {
@@ -163,7 +126,7 @@ export class MemoryHub {
         this.#answer(connection, ref, { type: "pong" });
         return undefined;
       case "subscribe":
-        return this.#subscribe(connection, said.channel, ref);
+        return this.#subscribeAll(connection, said, ref);
       case "track":
         return this.#track(connection, said, ref);
       case "untrack":
@@ -176,7 +139,7 @@ export class MemoryHub {
         if (said.type === "unsubscribe") this.#unsubscribe(connection, said.channel, ref);
         else {
           this.#acknowledge(connection, ref);
-          this.#snapshot(connection, said.channel);
+          this.#show(connection, said.channel);
         }
         return undefined;
     }
@@ -207,7 +170,7 @@ export class MemoryHub {
     for (const [channel, code] of await this.#review(connection)) {
       connection.line?.send({ type: "unsubscribed", channel, code });
     }
-    if (before) for (const channel of connection.subscriptions.keys()) this.#snapshot(connection, channel);
+    if (before) for (const channel of connection.subscriptions.keys()) this.#show(connection, channel);
     return undefined;
   }
 
@@ -237,22 +200,25 @@ export class MemoryHub {
         connection.subscriptions.delete(channel);
         ended.push([channel, code]);
       } else if (this.#channels.get(channel)?.has(connection.id) && !(await this.#mayTrack(connection, channel))) {
-        connection.subscriptions.set(channel, { mayTrack: false });
+        this.#enter(connection, channel).mayTrack = false;
         this.#leave(connection, channel, "kicked");
       }
     }
     return ended;
   }
 
-  async #subscribe(connection: Connection, channel: string, ref: Ref | undefined): Promise<Refusal | undefined> {
-    if (!connection.subscriptions.has(channel)) {
-      const refused = await this.#refusal(connection, channel);
-      if (refused) return refused;
-      this.#enter(connection, channel);
+  /** One channel after the other, each with its own answer. */
+  async #subscribeAll(connection: Connection, said: Request & { type: "subscribe" }, ref: Ref | undefined): Promise<undefined> {
+    for (const channel of said.channels) {
+      const refused = connection.subscriptions.has(channel) ? undefined : await this.#refusal(connection, channel);
+      if (refused) {
+        this.#answer(connection, ref, { ...refused, type: "error" });
+        continue;
+      }
+      this.#enter(connection, channel).isCounting = said.isCounting;
+      this.#answer(connection, ref, { type: "subscribed", channel });
+      this.#show(connection, channel);
     }
-    this.#answer(connection, ref, { type: "subscribed", channel });
-    this.#snapshot(connection, channel);
-    return undefined;
   }
 
   async #track(connection: Connection, said: Request & { type: "track" }, ref: Ref | undefined): Promise<Refusal | undefined> {
@@ -269,7 +235,7 @@ export class MemoryHub {
     const isIn = this.#put(connection, channel, { userId: auth.id, state });
     if (isIn) this.#acknowledge(connection, ref);
     else this.#answer(connection, ref, { ...refusal("MEMBER_LIMIT", "The channel is full.", channel), type: "error" });
-    if (isNew) this.#snapshot(connection, channel);
+    if (isNew) this.#show(connection, channel);
     return undefined;
   }
 
@@ -294,9 +260,9 @@ export class MemoryHub {
     if (!connection.auth && connection.subscriptions.size === 0) this.#awaitAuth(connection);
   }
 
-  #enter(connection: Connection, channel: string): { mayTrack: boolean } {
+  #enter(connection: Connection, channel: string): Subscription {
     connection.cancel("auth");
-    const subscription = connection.subscriptions.get(channel) ?? { mayTrack: false };
+    const subscription = connection.subscriptions.get(channel) ?? { mayTrack: false, isCounting: false };
     connection.subscriptions.set(channel, subscription);
     return subscription;
   }
@@ -382,9 +348,15 @@ export class MemoryHub {
     queue(() => this.#flush());
   }
 
-  /** Changes before it are told first: none of them comes to those who get the snapshot with it. */
-  #snapshot(connection: Connection, name: string): void {
+  /** What a subscription begins with, and what it is sent when it asks again. */
+  #show(connection: Connection, name: string): void {
     const channel = this.#channel(name);
+    if (connection.subscriptions.get(name)?.isCounting) {
+      if (this.#counting(name).length === 1) this.#counts.forget(name);
+      connection.line?.send(this.#counts.first(name, channel));
+      return;
+    }
+    // Changes before it are told first: none of them comes to those who get the snapshot with it.
     this.#flushChannel(name, channel, connection);
     const { epoch, seq } = channel;
     connection.line?.send({ type: "presence_sync", channel: name, epoch, seq, presences: channel.members() });
@@ -397,19 +369,19 @@ export class MemoryHub {
   #flushChannel(name: string, channel: MemoryChannel, except?: Connection): void {
     const changes = channel.takePending();
     for (const connection of this.#connections) {
-      if (connection === except || !connection.subscriptions.has(name)) continue;
+      if (connection === except || connection.subscriptions.get(name)?.isCounting !== false) continue;
       for (const change of changes) connection.line?.send({ channel: name, ...change });
     }
+    if (changes.length) this.#counts.changed(name, channel);
   }
-}
 
-/** Behind what is queued already, and before any timer. */
-export function queue(run: () => void): void {
-  void Promise.resolve().then(run);
-}
+  #counting(name: string): Connection[] {
+    return [...this.#connections].filter(({ subscriptions }) => subscriptions.get(name)?.isCounting);
+  }
 
-/** 128 random bits, as the server's. */
-function freshId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  #tellCount(name: string, count: object): boolean {
+    const counting = this.#counting(name);
+    for (const connection of counting) connection.line?.send(count);
+    return counting.length > 0;
+  }
 }

@@ -9,7 +9,8 @@ export type Ref = string | number;
 export type Request =
   | { type: "auth"; token: unknown; resume: unknown }
   | { type: "ping" }
-  | { type: "subscribe" | "unsubscribe" | "untrack" | "sync"; channel: string }
+  | { type: "subscribe"; channels: string[]; isCounting: boolean }
+  | { type: "unsubscribe" | "untrack" | "sync"; channel: string }
   | { type: "track"; channel: string; state: State };
 
 /** Why a message is refused. */
@@ -29,6 +30,7 @@ type Fields = Record<string, unknown>;
 
 const MAX_DEPTH = 32;
 const MAX_REF_BYTES = 256;
+const MAX_CHANNELS = 100;
 
 /** The names of one row mean the same. */
 const TYPES: Readonly<Record<string, Request["type"]>> = {
@@ -76,8 +78,10 @@ function requestOf(fields: Fields, defaultChannel: string | null): Request | Ref
   if (!type) return refusal("UNKNOWN_TYPE", `A client sends no ${name}.`);
   if (type === "auth") return { type, token: fields["token"], resume: fields["resume"] };
   if (type === "ping") return { type };
+  if (type === "subscribe" && Object.hasOwn(fields, "channels")) return subscribeAll(fields);
   const channel = channelIn(fields["channel"] ?? defaultChannel);
   if (!channel) return refusal("INVALID_CHANNEL", "A channel is presence:<name>.");
+  if (type === "subscribe") return subscribe([channel], fields["mode"], channel);
   if (type !== "track") return { type, channel };
   const { state } = fields;
   if (!isObject(state)) return refusal("INVALID_STATE", "A state is a JSON object.", channel);
@@ -86,6 +90,25 @@ function requestOf(fields: Fields, defaultChannel: string | null): Request | Ref
     return refusal("STATE_TOO_LARGE", `A state has at most ${MAX_STATE_BYTES} bytes, not ${bytes}.`, channel);
   }
   return { type, channel, state };
+}
+
+function subscribeAll({ channel, channels, mode }: Fields): Request | Refusal {
+  if (!isMode(mode)) return subscribe([], mode);
+  const names = Array.isArray(channels) ? channels.slice(0, MAX_CHANNELS).map(channelIn) : [];
+  if (names.includes(undefined)) return refusal("INVALID_CHANNEL", "A channel is presence:<name>.");
+  if (!names.length || names.length < (channels as unknown[]).length || (channel ?? undefined) !== undefined) {
+    return refusal("INVALID_MESSAGE", `There are 1 to ${MAX_CHANNELS} channels, without a channel beside them.`);
+  }
+  return subscribe(names as string[], mode);
+}
+
+function subscribe(channels: string[], mode: unknown, channel?: string): Request | Refusal {
+  if (!isMode(mode)) return refusal("INVALID_MESSAGE", "The mode is count, or is left out.", channel);
+  return { type: "subscribe", channels, isCounting: mode === "count" };
+}
+
+function isMode(mode: unknown): boolean {
+  return mode === undefined || mode === "count";
 }
 
 function channelIn(text: unknown): string | undefined {

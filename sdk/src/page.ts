@@ -11,10 +11,10 @@ export interface PageEvents {
 
 /** Returns the end of the watch. */
 export function watchPage(told: PageEvents): () => void {
-  if (typeof addEventListener !== "function") return () => {};
   const watch = new AbortController();
   const { signal } = watch;
-  const on = (name: string, call: () => void): void => addEventListener(name, call, { signal });
+  // Outside of browsers there are no such events.
+  const on = (name: string, call: () => void): void => globalThis.addEventListener?.(name, call, { signal });
   on("visibilitychange", () => {
     if (!document.hidden) told.woke();
   });

@@ -3,7 +3,7 @@
  * of one name share one subscription, and closing one touches no other.
  */
 import type { Channel } from "./channel.js";
-import type { JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
+import type { ChannelListeners, CountListener, JoinListener, LeaveListener, SyncedListener, SyncListener, UpdateListener } from "./events.js";
 import type { Unsubscribe } from "./listeners.js";
 import { channelOf, type PresenceError, type State } from "./protocol.js";
 import type { Me, User } from "./roster.js";
@@ -40,6 +40,11 @@ export interface Presence<S extends object = State> {
   onUpdate(listener: UpdateListener<S>): Unsubscribe;
   /** A member left; `last` if it was the last member of its user. */
   onLeave(listener: LeaveListener): Unsubscribe;
+  /**
+   * Called with the numbers of users and connections, at once if they are known and at each change. If this is the only kind of
+   * listener of the channel, the server sends no list, and the numbers at most once a second.
+   */
+  onCount(listener: CountListener): Unsubscribe;
   /** Called with `synced`, at once and at each change. */
   onSynced(listener: SyncedListener): Unsubscribe;
   /** Errors of this channel and of the connection. */
@@ -97,10 +102,8 @@ export function presenceOf<S extends object>(
   // The shape of the states is the application's own claim, made in these two lines.
   const shared = (): Channel<S> => host.channel(channel) as unknown as Channel<S>;
   const existing = (): Channel<S> | undefined => host.existing(channel) as Channel<S> | undefined;
-  const listen = (add: (channel: Channel<S>) => Unsubscribe): Unsubscribe => {
-    const channel = shared();
-    return kept(channel.subscribing(add(channel)));
-  };
+  const listen = <K extends keyof ChannelListeners>(kind: K, listener: ChannelListeners<S>[K]): Unsubscribe =>
+    kept(shared().listen(kind, listener));
   const track = (tracked: Tracked): Promise<boolean> => shared().track(owner, tracked);
   const users = (): readonly User<S>[] => existing()?.feed.roster.users() ?? NOBODY;
   return {
@@ -108,11 +111,12 @@ export function presenceOf<S extends object>(
     track: (state, options) => track(trackedOf(state, options)),
     patch: (partial, options) => track(trackedOf(partial, options, owner.tracked)),
     untrack: () => existing()?.untrack(owner),
-    onSync: (listener) => listen((channel) => channel.feed.addSync(listener)),
-    onJoin: (listener) => listen((channel) => channel.feed.on.join.add(listener)),
-    onUpdate: (listener) => listen((channel) => channel.feed.on.update.add(listener)),
-    onLeave: (listener) => listen((channel) => channel.feed.on.leave.add(listener)),
-    onSynced: (listener) => listen((channel) => channel.feed.on.synced.addLate(listener, () => [channel.feed.synced])),
+    onSync: (listener) => listen("sync", listener),
+    onJoin: (listener) => listen("join", listener),
+    onUpdate: (listener) => listen("update", listener),
+    onLeave: (listener) => listen("leave", listener),
+    onSynced: (listener) => listen("synced", listener),
+    onCount: (listener) => listen("count", listener),
     onError: (listener) => kept(host.onError((error) => (error.channel ?? name) === name && listener(error))),
     onStatus: (listener) => kept(host.onStatus(listener)),
     get synced() {

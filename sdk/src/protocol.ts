@@ -12,6 +12,9 @@ export type State = { readonly [key: string]: unknown };
 /** The largest state, in bytes of UTF-8 of its `JSON.stringify`. */
 export const MAX_STATE_BYTES = 1024;
 
+/** How deep a state may nest: the server takes messages of 32 levels. */
+export const MAX_STATE_LEVELS = 31;
+
 /** The longest channel name, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 200;
 
@@ -23,6 +26,12 @@ export interface SnapshotRow {
   connectionId: string;
   state: State;
   info?: State;
+}
+
+/** How many are in a channel. */
+export interface Count {
+  readonly users: number;
+  readonly connections: number;
 }
 
 export interface Snapshot {
@@ -58,6 +67,7 @@ export type Delta = Put | Gone;
 export type ServerMessage =
   | Snapshot
   | Delta
+  | ({ type: "presence_count"; channel: string } & Count)
   | { type: "auth_success"; userId: string; connectionId: string; resume?: string; revokedChannels?: undefined }
   | { type: "auth_error"; code: string; message: string }
   | { type: "auth_refreshed"; userId: string; revokedChannels: string[] }
@@ -67,6 +77,21 @@ export type ServerMessage =
   | { type: "error"; code: string; message: string; channel?: string; ref?: number; retryAfterMs?: number }
   | { type: "ack"; ref: number }
   | { type: "pong" };
+
+/** Asks for the list of each channel and its changes, or only for how many there are. */
+export interface Subscribe {
+  type: "subscribe";
+  channels: string[];
+  mode: "count" | undefined;
+}
+
+/** What a client sends. */
+export type ClientMessage =
+  | { type: "auth"; token: string; resume?: string | undefined }
+  | { type: "ping" }
+  | Subscribe
+  | { type: "unsubscribe" | "presence_leave"; channel: string }
+  | { type: "presence_join"; channel: string; ref: number; state: State; expire: object | undefined };
 
 /** Every code that an error of this library can have. A newer server may send others. */
 export type ErrorCode = ServerErrorCode | ClientErrorCode | (string & {});
@@ -149,30 +174,15 @@ export function closeAdvice(code: number): CloseAdvice {
 const MAX_RETRY_AFTER_MS = 300_000;
 
 /** The delay that a 1012 asks for, in ms, where its reason names one. */
-export function retryAfterMs(reason: string): number | undefined {
-  const hint = (parse(reason) as { retryAfterMs?: number } | undefined)?.retryAfterMs;
-  return hint !== undefined && hint >= 0 ? Math.min(hint, MAX_RETRY_AFTER_MS) : undefined;
+export function retryAfterMs(reason: string): number {
+  return Math.min((parse(reason) as { retryAfterMs?: number } | undefined)?.retryAfterMs as number, MAX_RETRY_AFTER_MS);
 }
-
-/** The messages a client sends, as text. */
-export const say = {
-  auth: (token: string, resume?: string): string => written("auth", { token, resume }),
-  ping: (): string => written("ping"),
-  subscribe: (channel: string): string => written("subscribe", { channel }),
-  unsubscribe: (channel: string): string => written("unsubscribe", { channel }),
-  untrack: (channel: string): string => written("presence_leave", { channel }),
-  track: (channel: string, ref: number, what: { state: State; expire: object | undefined }): string =>
-    written("presence_join", { channel, ref, ...what }),
-};
-
-const written = (type: string, fields?: object): string => JSON.stringify({ type, ...fields });
 
 const CHANNEL_PREFIX = "presence:";
 
 /** `game-room` -> `presence:game-room`; throws `INVALID_CHANNEL` for what no server would take. */
 export function channelOf(name: string): string {
-  const bytes = typeof name === "string" ? utf8Bytes(name) : 0;
-  if (!bytes || bytes > MAX_NAME_BYTES || /[\p{Cc}\p{Cs}]/u.test(name)) {
+  if (!/^[^\p{Cc}\p{Cs}]+$/u.test(name) || utf8Bytes(name) > MAX_NAME_BYTES) {
     throw new PresenceError(
       "INVALID_CHANNEL",
       `A channel name has 1 to ${MAX_NAME_BYTES} bytes and no control characters.`,
@@ -186,18 +196,19 @@ export function nameOf(channel: string): string {
   return channel.slice(CHANNEL_PREFIX.length);
 }
 
-/** The JSON text of a state, checked; throws `INVALID_STATE` or `STATE_TOO_LARGE`. */
-export function stateJson(state: unknown): string {
-  const json = attempt(() => JSON.stringify(state));
+/** A copy of a state, checked; throws `INVALID_STATE` or `STATE_TOO_LARGE`. */
+export function stateOf(state: unknown): State {
+  const json = attempt(() => JSON.stringify(state)) ?? "";
+  const copy = parse(json) as State | undefined;
   // A `toJSON` of its own may give anything, and a Map gives an empty object.
-  if (json?.[0] !== "{" || Object.prototype.toString.call(state) !== "[object Object]") {
-    throw new PresenceError("INVALID_STATE", "A state is a plain object without cycles and BigInts.");
+  if (json[0] !== "{" || Object.prototype.toString.call(state) !== "[object Object]" || isDeep(copy, MAX_STATE_LEVELS)) {
+    throw new PresenceError("INVALID_STATE", `A state is a plain object without cycles and BigInts, at most ${MAX_STATE_LEVELS} levels deep.`);
   }
   const bytes = utf8Bytes(json);
   if (bytes > MAX_STATE_BYTES) {
     throw new PresenceError("STATE_TOO_LARGE", `A state has at most ${MAX_STATE_BYTES} bytes as JSON, not ${bytes}.`);
   }
-  return json;
+  return copy as State;
 }
 
 /**
@@ -208,11 +219,6 @@ export function parse(text: unknown): ServerMessage | undefined {
   return attempt(() => JSON.parse(text as string) as ServerMessage);
 }
 
-/** What an error says, whatever was thrown. */
-export function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** What it gives, unless it throws. */
 export function attempt<T>(run: () => T): T | undefined {
   try {
@@ -220,6 +226,10 @@ export function attempt<T>(run: () => T): T | undefined {
   } catch {
     return undefined;
   }
+}
+
+function isDeep(value: unknown, levels: number): boolean {
+  return Object(value) === value && (!levels || Object.values(value as object).some((part) => isDeep(part, levels - 1)));
 }
 
 function utf8Bytes(text: string): number {

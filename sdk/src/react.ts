@@ -45,9 +45,11 @@ const NOBODY: readonly never[] = [];
 const nobody = (): readonly never[] => NOBODY;
 const nothing = (): undefined => undefined;
 const no = (): boolean => false;
+const none = (): number => 0;
 const idle = (): Status => "idle";
 /** What listens where there is no channel. */
-const SILENT = { onSync: (): Unsubscribe => () => {}, onSynced: (): Unsubscribe => () => {} };
+const silence = (): Unsubscribe => () => {};
+const SILENT: Pick<Presence, "onSync" | "onSynced" | "onCount"> = { onSync: silence, onSynced: silence, onCount: silence };
 
 /** Gives its client, and a channel if it has one, to the hooks below it. */
 export function PresenceProvider({
@@ -136,11 +138,23 @@ export function useUsers(
   );
 }
 
-const countOf = (users: readonly User[]): number => users.length;
-
-/** How many users there are in the provider's channel, or in `name`. */
+/**
+ * How many users there are in the provider's channel, or in `name`. If nothing of the page wants the list, the server sends no
+ * list, only the count, at most once a second.
+ */
 export function useCount(name?: string): number {
-  return useUsers(countOf, name);
+  const { client, channel } = useProvided();
+  const presence = usePresenceOf<State>(client, name ?? channel);
+  const count = useMemo(() => {
+    let users = presence?.users().length ?? 0;
+    const subscribe = (call: () => void): Unsubscribe =>
+      (presence ?? SILENT).onCount((told) => {
+        users = told.users;
+        call();
+      });
+    return { subscribe, present: (): number => users };
+  }, [presence]);
+  return useSyncExternalStore(count.subscribe, count.present, none);
 }
 
 /** Who this client is, once the server has said so. */

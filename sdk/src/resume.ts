@@ -28,16 +28,12 @@ export function createResume(url: string) {
     /** What goes with the first `token` of a new socket. What the page before this one left is newer than any other. */
     offer(token: string): string | undefined {
       taken.delete(key);
-      let place = 0;
-      do key = `herenow:${url}:${claimsOf(token).sub}:${place++}`;
-      while (taken.has(key));
+      key = `herenow:${url}:${claimsOf(token).sub}:`;
+      while (taken.has(key)) key += "+";
       taken.add(key);
       // Where there is no storage, or the browser denies it, a reload is an ordinary new connection.
-      const left = attempt(() => {
-        const found = sessionStorage.getItem(key);
-        sessionStorage.removeItem(key);
-        return found;
-      });
+      const left = attempt(() => sessionStorage.getItem(key));
+      attempt(() => sessionStorage.removeItem(key));
       resume.held = left || resume.held;
       resume.settleMs = left ? LOAD_MS : resume.held ? 0 : undefined;
       return resume.held;

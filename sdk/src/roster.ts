@@ -4,7 +4,7 @@
  * Snapshot and delta meet here: `first`, `last`, net differences and the order of rows are decided in this
  * file alone. Knows nothing of sockets, listeners or time; its cases are in `fixtures/roster.json`.
  */
-import type { Delta, LeaveReason, Snapshot, SnapshotRow, State } from "./protocol.js";
+import type { Count, Delta, LeaveReason, Snapshot, SnapshotRow, State } from "./protocol.js";
 
 /** Who a connection is. */
 export interface Me {
@@ -76,6 +76,7 @@ export function createRoster<S extends object = State>(me: () => Me | undefined)
   /** Users in the order in which they came. A row is never changed, but replaced. */
   const rows = new Map<string, User<S>>();
   let list: readonly User<S>[] | undefined;
+  let size = 0;
   let wasKnown = false;
   /** The snapshot's (epoch, seq), moved on by each delta; absent until this connection's first snapshot. */
   let position: { epoch: number; seq: number } | undefined;
@@ -89,23 +90,28 @@ export function createRoster<S extends object = State>(me: () => Me | undefined)
   function snapshot({ epoch, seq, presences }: Snapshot): Outcome<S> {
     const isFirst = !wasKnown;
     wasKnown = true;
-    const places = new Map(presences.map(({ connectionId }, place) => [connectionId, place]));
+    position = { epoch, seq };
+    const before = users();
     // Before the leaves, so that a user whose every tab reconnected keeps at least one connection all along and is
     // told neither as come nor as gone.
-    const events = [...joinsAndUpdates(presences), ...leavesOfAllBut(places)];
-    const isReordered = order(places);
-    position = { epoch, seq };
-    return { events: isFirst ? [] : events, changed: isFirst || events.length > 0 || isReordered };
+    const events = [...joinsAndUpdates(presences), ...leavesOfAllBut(presences)];
+    let changed = isFirst || events.length > 0;
+    // A user with the same connections in the same order keeps the row, and the list is the same if all do.
+    for (const row of before) {
+      if (isSame(row, rows.get(row.userId))) rows.set(row.userId, row);
+      else changed = true;
+    }
+    if (!changed) list = before;
+    return { events: isFirst ? [] : events, changed };
   }
 
   /** One member joined, changed or left. What is already held, or was never known, makes no event. */
   function delta(delta: Delta): Outcome<S> {
     const known = position;
     const { epoch = known?.epoch as number, seq } = delta;
-    if (!known || (epoch === known.epoch && seq <= known.seq)) return NOTHING;
+    if (!known || (epoch === known.epoch && seq <= known.seq)) return outcome([]);
     position = { epoch, seq };
-    const event = change(delta);
-    return event ? { events: [event], changed: true } : NOTHING;
+    return outcome(change(delta));
   }
 
   /** A new connection took the old one's place: the list stays, and only its snapshot is believed. */
@@ -116,50 +122,40 @@ export function createRoster<S extends object = State>(me: () => Me | undefined)
   /** The server ended the subscription: nobody is seen any more. */
   function lost(): Outcome<S> {
     position = undefined;
-    const events = leavesOfAllBut(new Map());
-    return { events, changed: events.length > 0 };
+    return outcome(leavesOfAllBut([]));
   }
 
   function joinsAndUpdates(presences: Snapshot["presences"]): RosterEvent<S>[] {
-    const joins: RosterEvent<S>[] = [];
     const updates: RosterEvent<S>[] = [];
-    for (const row of presences) {
+    const joins = presences.flatMap((row) => {
       const held = connectionsOf(row.userId).find((one) => one.connectionId === row.connectionId);
-      if (held && isSame([held.state, held.info], [row.state, row.info])) continue;
-      (held ? updates : joins).push(change(row) as RosterEvent<S>);
-    }
+      const event = change(row);
+      if (!held) return event;
+      if (!isSame([held.state, held.info], [row.state, row.info])) updates.push(...event);
+      return [];
+    });
     return [...joins, ...updates];
   }
 
-  function leavesOfAllBut(places: Places): RosterEvent<S>[] {
+  function leavesOfAllBut(presences: Snapshot["presences"]): RosterEvent<S>[] {
+    const present = new Set(presences.map(({ connectionId }) => connectionId));
     return users().flatMap(({ userId, connections }) =>
       connections.flatMap(({ connectionId }) =>
-        places.has(connectionId) ? [] : (change({ userId, connectionId, reason: "unknown" }) ?? []),
+        present.has(connectionId) ? [] : change({ userId, connectionId, reason: "unknown" }),
       ),
     );
   }
 
-  /** Brings each user's connections into the snapshot's order; says whether one of them was not. */
-  function order(places: Places): boolean {
-    const place = ({ connectionId }: Connection<S>): number => places.get(connectionId) ?? 0;
-    const before = users();
-    for (const { userId, connections } of before) {
-      const ordered = [...connections].sort((one, other) => place(one) - place(other));
-      if (ordered.some((one, at) => one !== connections[at])) set(userId, ordered);
-    }
-    return users() !== before;
-  }
-
-  /** One member has this state now, or is gone for this reason. */
-  function change({ userId, connectionId, ...now }: Change): RosterEvent<S> | undefined {
+  /** One member has this state now, or is gone for this reason: an event, unless it was never known. */
+  function change({ userId, connectionId, ...now }: Change): RosterEvent<S>[] {
     const before = connectionsOf(userId);
-    const rest = before.filter((one) => one.connectionId !== connectionId);
-    const isHeld = rest.length < before.length;
+    const held = before.find((one) => one.connectionId === connectionId);
+    const rest = before.filter((one) => one !== held);
     const isAlone = !rest.length;
     if (!now.state) {
-      if (!isHeld) return undefined;
+      if (!held) return [];
       set(userId, rest);
-      return { type: "leave", userId, connectionId, reason: now.reason as LeaveReason, last: isAlone };
+      return [{ type: "leave", userId, connectionId, reason: now.reason as LeaveReason, last: isAlone }];
     }
     const shown = { state: now.state as S, info: now.info };
     const own = {
@@ -171,9 +167,11 @@ export function createRoster<S extends object = State>(me: () => Me | undefined)
     };
     // At the end: it is the one tracked last.
     set(userId, [...rest, own]);
-    return isHeld
-      ? { type: "update", userId, connectionId, ...shown }
-      : { type: "join", userId, connectionId, ...shown, first: isAlone };
+    return [
+      held
+        ? { type: "update", userId, connectionId, ...shown }
+        : { type: "join", userId, connectionId, ...shown, first: isAlone },
+    ];
   }
 
   function connectionsOf(userId: string): readonly Connection<S>[] {
@@ -182,6 +180,7 @@ export function createRoster<S extends object = State>(me: () => Me | undefined)
 
   function set(userId: string, connections: readonly Connection<S>[]): void {
     list = undefined;
+    size += connections.length - connectionsOf(userId).length;
     const last = connections.at(-1);
     if (!last) return void rows.delete(userId);
     rows.set(userId, {
@@ -197,24 +196,26 @@ export function createRoster<S extends object = State>(me: () => Me | undefined)
 
   return {
     users,
+    /** How many there are in the list. */
+    count: (): Count => ({ users: rows.size, connections: size }),
     snapshot,
     delta,
     reconnected,
     lost,
     /** Whether the list is complete and that of now. */
-    isSynced: () => position !== undefined,
+    isSynced: () => !!position,
   };
 }
 
 /** A member and its state, or the reason why it left. */
 type Change = Pick<SnapshotRow, "userId" | "connectionId"> & Partial<SnapshotRow> & { reason?: LeaveReason };
 
-/** Where in the snapshot each connection is. */
-type Places = ReadonlyMap<string, number>;
+/** Each event changes the list. */
+function outcome<S extends object>(events: RosterEvent<S>[]): Outcome<S> {
+  return { events, changed: events.length > 0 };
+}
 
-const NOTHING: Outcome<never> = { events: [], changed: false };
-
-/** The server writes a state the same way each time, so equal states have equal text. */
-function isSame(one: object, other: object): boolean {
+/** Whether they have the same text. The server writes a state the same way each time. */
+export function isSame(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other);
 }

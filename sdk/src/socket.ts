@@ -11,11 +11,13 @@ import { createHeartbeat } from "./heartbeat.js";
 import { CONNECT_TIMEOUT_MS, LEFT_CLOSE, STABLE_MS, TOKEN_TIMEOUT_MS } from "./link.js";
 import type { Line, Link, SocketEvents, SocketOptions, Status, WebSocketClass, WebSocketLike } from "./link.js";
 import { watchPage } from "./page.js";
-import { type CloseAdvice, closeAdvice, describe, errorOf, KICKED_CLOSE, parse, PresenceError, retryAfterMs, say } from "./protocol.js";
+import { type ClientMessage, type CloseAdvice, closeAdvice, errorOf, KICKED_CLOSE, parse, PresenceError, retryAfterMs } from "./protocol.js";
 import { refreshMs, type Token, unavailable } from "./token.js";
 
 /** The reason of a status, and no error: the client is about to come back. */
 const LOST = "CONNECTION_LOST";
+
+const NO_ANSWER = "no answer";
 
 export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, told: SocketEvents) {
   let link: Link = { is: "down", status: "idle" };
@@ -29,7 +31,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
   /** A refused token is replaced at once, but not that of the replacement. */
   let isReplaced = false;
   let endWatch: (() => void) | undefined;
-  const heartbeat = createHeartbeat(() => send(say.ping()), () => become("unstable"), drop);
+  const heartbeat = createHeartbeat(() => send({ type: "ping" }), () => become("unstable"), drop);
 
   function status(): Status {
     return link.status ?? (hasStood ? "reconnecting" : "connecting");
@@ -48,8 +50,8 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     timer = setTimeout(run, ms);
   }
 
-  function send(text: string): void {
-    if (link.is === "open") link.ws.send(text);
+  function send(message: ClientMessage): void {
+    if (link.is === "open") link.ws.send(JSON.stringify(message));
   }
 
   function begin(): void {
@@ -73,12 +75,12 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     failed: (error: PresenceError) => void,
   ): Promise<void> {
     if (link !== mine) return;
-    after(TOKEN_TIMEOUT_MS, () => failed(unavailable("no answer in time")));
+    after(TOKEN_TIMEOUT_MS, () => failed(unavailable(NO_ANSWER)));
     try {
       const token = await request();
       if (link === mine) then(token);
     } catch (error) {
-      if (link === mine) failed(error instanceof PresenceError ? error : new PresenceError("INVALID_URL", describe(error)));
+      if (link === mine) failed(error instanceof PresenceError ? error : new PresenceError("INVALID_URL", `${error}`));
     }
   }
 
@@ -86,10 +88,13 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     const ws = new (WebSocket as WebSocketClass)(url);
     const line = enter<Line>({ is: "opening", ws, token });
     after(CONNECT_TIMEOUT_MS, drop);
-    const ifCurrent = (run: () => void): void => void (link === line && run());
-    ws.onopen = () => ifCurrent(() => opened(line));
-    ws.onmessage = ({ data }: { data: unknown }) => ifCurrent(() => received(line, data));
-    ws.onclose = (event: { code: number; reason: string }) => ifCurrent(() => ended(line, event.code, event.reason));
+    const ifCurrent =
+      <E>(run: (event: E) => void) =>
+      (event: E): void =>
+        void (link === line && run(event));
+    ws.onopen = ifCurrent(() => opened(line));
+    ws.onmessage = ifCurrent(({ data }: { data: unknown }) => received(line, data));
+    ws.onclose = ifCurrent(({ code, reason }: { code: number; reason: string }) => ended(line, code, reason));
     // A close follows each error, and says more. Without a listener, some WebSockets throw.
     ws.onerror = () => {};
   }
@@ -98,7 +103,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
   function opened(line: Line): void {
     line.is = "open";
     heartbeat.start();
-    if (line.token) send(say.auth(line.token.text, resume.offer(line.token.text)));
+    if (line.token) send({ type: "auth", token: line.token.text, resume: resume.offer(line.token.text) });
     else stands(line);
     told.opened();
   }
@@ -108,7 +113,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     line.stoodAt = Date.now();
     isReplaced = false;
     reason = undefined;
-    scheduleRefresh(line);
+    renewed(line);
     become("connected");
   }
 
@@ -123,7 +128,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     const message = parse(data);
     if (!message) return;
     if (message.type === "auth_error") {
-      line.refusal = errorOf(message);
+      line.refused = errorOf(message);
       return drop();
     }
     if (message.type === "error" && message.channel === undefined) return refused(line, errorOf(message));
@@ -132,7 +137,6 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     if (message.type === "auth_success" && link === line) {
       resume.held = message.resume;
       closeOld();
-      renewed(line);
       stands(line);
     }
   }
@@ -145,7 +149,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
   function refused(line: Line, error: PresenceError): void {
     if (error.code === "AUTH_EXPIRED" || error.code === "KICKED") {
       // Told at the close that follows, which decides whether it is the end.
-      return void (line.refusal = error);
+      return void (line.refused = error);
     } else if (error.code === "AUTH_REFRESH_FAILED") {
       tokens.refused();
       scheduleRefresh(line);
@@ -164,13 +168,13 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
   function drop(): void {
     const line = link as Line;
     // Before the application is called, which may close what is kept.
-    if (line.stoodAt && resume.held && !line.refusal && told.isWanted()) old = line.ws;
+    if (line.stoodAt && resume.held && !line.refused && told.isWanted()) old = line.ws;
     else line.ws.close();
-    ended(line, 0, "no answer");
+    ended(line, 0, NO_ANSWER);
   }
 
   function ended(line: Line, code: number, why: string): void {
-    let { refusal } = line;
+    let { refused: refusal } = line;
     let hint = retryAfterMs(why);
     const advice = refusal ? "new-token" : closeAdvice(code);
     if (line.stoodAt && Date.now() - line.stoodAt >= STABLE_MS) failures = 0;
@@ -182,18 +186,16 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
         stop("failed", refusal);
         return told.failed(refusal);
       }
-      hint = isReplaced ? undefined : 0;
+      hint = isReplaced ? NaN : 0;
       isReplaced = true;
     } else {
-      refusal =
-        line.is === "opening"
-          ? new PresenceError("UNREACHABLE", `No connection to ${url} (${code}).`)
-          : new PresenceError(LOST, `The connection ended (${code} ${why}).`);
+      const what = line.is === "opening" ? "UNREACHABLE" : LOST;
+      refusal = new PresenceError(what, `No connection to ${url} (${code} ${why}).`);
     }
     retry(advice, refusal, hint);
   }
 
-  function retry(advice: CloseAdvice, error: PresenceError, hint?: number): void {
+  function retry(advice: CloseAdvice, error: PresenceError, hint = NaN): void {
     if (!told.isWanted()) return stop("idle");
     if (advice === "later") failures = Math.max(failures, MANY_FAILURES);
     // Once, until it stands again or something else goes wrong.
@@ -201,7 +203,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
     enter({ is: "waiting" });
     reason = error;
     // The server spread its hint already, so it is kept to the letter.
-    after(hint ?? waitMs(failures), connect);
+    after(hint >= 0 ? hint : waitMs(failures), connect);
     failures += 1;
     if (isNews) told.failed(error);
     told.statusChanged();
@@ -254,7 +256,7 @@ export function createSocket({ url, tokens, resume, WebSocket }: SocketOptions, 
       scheduleRefresh(line);
       if (!token || token.text === line.token?.text) return;
       line.offered = token;
-      send(say.auth(token.text));
+      send({ type: "auth", token: token.text });
     };
     void ask(line, request, offer, (error) => {
       scheduleRefresh(line);

@@ -1,16 +1,17 @@
 /**
  * Where a connection stands with a channel, and what a channel asks of its client. Decides nothing.
  */
-import type { PresenceError } from "./protocol.js";
+import type { ClientMessage, PresenceError, Subscribe } from "./protocol.js";
 import type { Me } from "./roster.js";
 import type { Tracked } from "./tracked.js";
 
 /** What a channel asks of its client. */
 export interface ChannelHost {
-  isOpen(): boolean;
+  isOpen(name: string): boolean;
   /** Who this connection is, once it is known. */
   readonly me: Me | undefined;
-  send(text: string): void;
+  send(message: ClientMessage): void;
+  subscribe(name: string, mode: Subscribe["mode"]): void;
   unsubscribe(name: string): void;
   failed(error: PresenceError): void;
   forget(name: string): void;
@@ -38,6 +39,8 @@ export interface Standing {
    * nothing is asked for until the time is over; over, forgotten by the client: another object has, or will have, its name.
    */
   is: "none" | "asked" | "tracked" | "granted" | "refused" | "kicked" | "over";
+  /** Whether the subscription that is asked for or granted is to the count instead of the list. */
+  isCounting: boolean;
   /** What the server was last sent, while that may be a member: "" once it was refused. */
   sent?: string | undefined;
   /** With what that was sent, until it is answered. */

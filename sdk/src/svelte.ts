@@ -36,10 +36,19 @@ export function users<S extends object = State>(client: Client, name: string): P
   };
 }
 
-/** How many users there are in the channel `name`. */
+/**
+ * How many users there are in the channel `name`. If nothing of the page wants the list, the server sends no list, only the
+ * count, at most once a second.
+ */
 export function count(client: Client, name: string): Readable<number> {
   const presence = client.realtime.presence(name);
-  return readable(() => presence.users().length, (call) => presence.onSync(call));
+  let users = presence.users().length;
+  const onCount = (call: () => void): Unsubscribe =>
+    presence.onCount((told) => {
+      users = told.users;
+      call();
+    });
+  return readable(() => users, onCount);
 }
 
 /** Whether the list of the channel `name` is complete and current. */

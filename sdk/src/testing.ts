@@ -7,7 +7,8 @@
  */
 import { LEFT_CLOSE, type WebSocketClass, type WebSocketLike } from "./link.js";
 import type { Member } from "./memory_channel.js";
-import { type Connection, MemoryHub, queue } from "./memory_hub.js";
+import { type Connection, queue } from "./memory_connection.js";
+import { MemoryHub } from "./memory_hub.js";
 import type { Namespaces } from "./memory_rules.js";
 import { type Claims, mint } from "./memory_token.js";
 import { channelOf } from "./protocol.js";

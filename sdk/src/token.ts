@@ -2,7 +2,7 @@
  * Where tokens come from, how long one is good and whose it is. Reads `exp` and `sub` of a token and nothing else;
  * whether it is valid is for the server to say.
  */
-import { attempt, describe, PresenceError } from "./protocol.js";
+import { attempt, PresenceError } from "./protocol.js";
 
 /** Gives a token, at once or later; null, undefined or "" to connect without one. */
 export type GetToken = () => string | null | undefined | Promise<string | null | undefined>;
@@ -39,13 +39,13 @@ export function createTokens(token: string | undefined, getToken: GetToken | und
     try {
       return (held = received(await getToken?.()));
     } catch (error) {
-      throw unavailable(describe(error));
+      throw unavailable(error);
     }
   }
 
   return {
     /** Whether another token can be had when this one ends or is refused. */
-    isRenewable: getToken !== undefined,
+    isRenewable: !!getToken,
     renew,
     /** The token for a new connection: the held one while it is good, else a new one. */
     async usable(): Promise<Token | undefined> {
@@ -58,7 +58,7 @@ export function createTokens(token: string | undefined, getToken: GetToken | und
   };
 }
 
-export function unavailable(why: string): PresenceError {
+export function unavailable(why: unknown): PresenceError {
   return new PresenceError("TOKEN_UNAVAILABLE", `getToken() gave no token: ${why}`);
 }
 
@@ -85,7 +85,6 @@ interface Claims {
 
 /** What a token claims, where it is readable. Texts that are not ASCII come out garbled, though always the same. */
 export function claimsOf(token: string): Claims {
-  const payload = token.split(".")[1] ?? "";
-  const claims = attempt(() => JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))) as Claims | null);
-  return claims ?? { exp: NaN, iat: NaN };
+  const payload = (): string => (token.split(".")[1] as string).replace(/-/g, "+").replace(/_/g, "/");
+  return attempt(() => JSON.parse(atob(payload())) as Claims | null) ?? ({} as Claims);
 }

@@ -2,7 +2,7 @@
  * A state that a handle tracks, and the fields of it that end by themselves. Checks it once, when it is tracked; what is sent
  * later is what is left of it then.
  */
-import { type State, stateJson } from "./protocol.js";
+import { type State, stateOf } from "./protocol.js";
 
 /** What goes with a state. */
 export interface TrackOptions<S extends object = State> {
@@ -27,7 +27,7 @@ export function trackedOf(state: object, options?: TrackOptions, base?: Tracked)
   const ends = { ...base?.ends };
   for (const field in state) delete ends[field];
   for (const field in options?.expire) ends[field] = Date.now() + (options.expire[field] as number);
-  return { state: JSON.parse(stateJson(base ? { ...leftOf(base).state, ...state } : state)) as State, ends };
+  return { state: stateOf(base ? { ...leftOf(base).state, ...state } : state), ends };
 }
 
 /** What is to be seen of it now, and how long each field that ends has left, in ms. */

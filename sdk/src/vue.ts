@@ -23,6 +23,18 @@ export interface PresenceRefs<S extends object = State> {
 }
 
 /**
+ * How many users there are in the channel `name`, until the component or scope ends. If nothing of the page wants the list, the
+ * server sends no list, only the count, at most once a second.
+ */
+export function useCount(client: Client, name: string): Readonly<Ref<number>> {
+  const presence = client.realtime.presence(name);
+  const count = shallowRef(presence.users().length);
+  // On a server there is nobody to see it, and nobody would end it.
+  if (typeof window !== "undefined") onScopeDispose(presence.onCount(({ users }) => (count.value = users)));
+  return count;
+}
+
+/**
  * Subscribes to the channel `name` until the component or scope ends, and tracks `state`, a value, ref or getter, as long as
  * it is not undefined.
  */

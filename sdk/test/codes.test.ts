@@ -45,13 +45,14 @@ describe("an error of a channel", () => {
     const socket = await server.accept();
     socket.take();
     socket.say({ ...error(code, CHANNEL), ...(does === "kicked" ? { retryAfterMs: 5_000 } : {}) });
-    const asks = { type: "subscribe", channel: CHANNEL };
+    const asks = { type: "subscribe", channels: [CHANNEL] };
     await pass(4_999);
     expect(socket.take()).toEqual(does === "retry" ? [asks] : []);
     await pass(1);
     expect(socket.take()).toEqual(does === "kicked" ? [asks] : []);
     if (does === "next-token") {
       socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [] });
+      await settle();
       expect(socket.take()).toEqual([asks]);
     }
     client.close();

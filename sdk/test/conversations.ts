@@ -104,7 +104,7 @@ class Voice {
 
   #learn(frame: Frame): void {
     const { type, channel } = frame as { type?: string; channel?: string };
-    if (!channel || !type?.startsWith("presence_")) return;
+    if (!channel || !type?.startsWith("presence_") || type === "presence_count") return;
     const roster = this.rosters.get(channel) ?? createRoster(() => undefined);
     this.rosters.set(channel, roster);
     if (type === "presence_sync") roster.snapshot(frame as unknown as Snapshot);

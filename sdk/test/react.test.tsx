@@ -64,7 +64,7 @@ it("runs with the React that this project of vitest is for", () => {
 it("shows who is here, and everything that changes", async () => {
   await show(provided(names()));
   await act(() => server.accept());
-  expect(said()).toEqual([{ type: "subscribe", channel: CHANNEL }]);
+  expect(said()).toEqual([{ type: "subscribe", channels: [CHANNEL] }]);
   await says(sync(1, entry("jane", "j1")), join(2, "bob", "b1"));
   expect(place.textContent).toBe("connected: jane, bob");
 });
@@ -115,7 +115,7 @@ it("tracks once in StrictMode, sends only states that differ, and leaves when un
   expect(said()).toEqual([track({ n: 2 })]);
   await show(strict());
   // No list has come yet, so the track may still wait, and take its subscription with it.
-  const subscribe = { type: "subscribe", channel: CHANNEL };
+  const subscribe = { type: "subscribe", channels: [CHANNEL] };
   expect(said()).toEqual([{ type: "presence_leave", channel: CHANNEL }, subscribe]);
   await show(strict({ n: 3 }));
   said();
@@ -189,6 +189,17 @@ it("renders again only what selected the change: 100 moves of one of 21 users re
   for (let move = 1; move <= 100; move++) await says(update(1 + move, "user-0", "c0", { x: move }));
   const after = Object.fromEntries(Object.entries(renders).map(([what, n]) => [what, n - before[what as "all"]]));
   expect(after).toEqual({ all: 100, count: 0, mover: 100, still: 0, ids: 0, me: 0, status: 0 });
+});
+
+it("counts without a list where nothing else is wanted", async () => {
+  const Count = (): string => String(useCount());
+  await show(provided(createElement(Count)));
+  await act(() => server.accept());
+  expect(said()).toEqual([{ type: "subscribe", channels: [CHANNEL], mode: "count" }]);
+  await says({ type: "presence_count", channel: CHANNEL, epoch: 1, seq: 1, users: 2, connections: 3 });
+  expect(place.textContent).toBe("2");
+  await show(provided(createElement(Count), names()));
+  expect(said()).toEqual([{ type: "subscribe", channels: [CHANNEL] }]);
 });
 
 it("says who this client is", async () => {

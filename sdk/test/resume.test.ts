@@ -55,7 +55,7 @@ const shows = (): void => void page.dispatchEvent(Object.assign(new Event("pages
 const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });
 const auth = (resume?: string): object => (resume === undefined ? { type: "auth", token } : { type: "auth", token, resume });
 const PAGE_LEFT = { code: 4010 };
-const SUBSCRIBE = { type: "subscribe", channel: CHANNEL };
+const SUBSCRIBE = { type: "subscribe", channels: [CHANNEL] };
 const UNSUBSCRIBE = { type: "unsubscribe", channel: CHANNEL };
 const UNTRACK = { type: "presence_leave", channel: CHANNEL };
 
@@ -179,9 +179,24 @@ describe("what is no longer wanted of a connection that was taken over", () => {
     await pass(500);
     expect(await signIn("second", entry("jane", "me"))).toEqual([
       auth("first"),
-      { type: "subscribe", channel: "presence:lobby" },
+      { type: "subscribe", channels: ["presence:lobby"] },
       UNSUBSCRIBE,
     ]);
+  });
+
+  // P4.22
+  it("is an entry where only the count is wanted, once for all counts", async () => {
+    presence.onCount(() => {});
+    presence.track({ n: 1 });
+    await signIn("first", entry("jane", "me"));
+    server.socket.end(1006);
+    presence.untrack();
+    await pass(500);
+    const count = { type: "presence_count", channel: CHANNEL, epoch: 1, seq: 1, users: 1, connections: 1 };
+    const socket = await server.accept();
+    socket.say(count, { ...count, seq: 2 });
+    await settle();
+    expect(socket.take().filter(({ type }) => type === "presence_leave")).toEqual([UNTRACK]);
   });
 
   it("is nothing that others see, where only others are in the list", async () => {
@@ -209,7 +224,7 @@ describe("a page that is loaded again", () => {
     await signIn("first");
     expect(storage.size).toBe(0);
     hides(false);
-    expect([...storage]).toEqual([["herenow:ws://example.test/api/realtime:jane:0", "first"]]);
+    expect([...storage]).toEqual([["herenow:ws://example.test/api/realtime:jane:", "first"]]);
     load();
     presence.track({ n: 1 });
     await signIn("second");
@@ -243,7 +258,7 @@ describe("a page that is loaded again", () => {
   });
 
   it("leaves another user's token alone", async () => {
-    storage.set("herenow:ws://example.test/api/realtime:bob:0", "his");
+    storage.set("herenow:ws://example.test/api/realtime:bob:", "his");
     presence.track({ n: 1 });
     expect((await signIn("first"))[0]).toEqual(auth());
     expect(storage.size).toBe(1);

@@ -42,7 +42,7 @@ export function use(options: ClientOptions): void {
 /** What was sent since the last call, but for tokens and pings. */
 export const said = (): object[] => server.socket.take().filter(({ type }) => type !== "auth" && type !== "ping");
 
-export const SUBSCRIBE = { type: "subscribe", channel: CHANNEL };
+export const SUBSCRIBE = { type: "subscribe", channels: [CHANNEL] };
 export const UNSUBSCRIBE = { type: "unsubscribe", channel: CHANNEL };
 export const UNTRACK = { type: "presence_leave", channel: CHANNEL };
 export const track = (state: object): object => ({ type: "presence_join", channel: CHANNEL, state });

@@ -85,6 +85,7 @@ describe("status", () => {
     await settle();
     server.socket.open();
     expect(client.status).toBe("connected");
+    await settle();
     expect(server.socket.take()).toEqual([SUBSCRIBE]);
   });
 
@@ -551,6 +552,7 @@ describe("tokens", () => {
     presence.onSync(() => {});
     await settle();
     server.socket.open();
+    await settle();
     expect(server.socket.take()).toEqual([SUBSCRIBE]);
   });
 
@@ -681,6 +683,7 @@ describe("refresh()", () => {
     await settle();
     expect(socket.take()).toEqual([auth(next)]);
     socket.say({ type: "auth_refreshed", userId: "jane", revokedChannels: [] });
+    await settle();
     expect(socket.take()).toEqual([SUBSCRIBE]);
   });
 
@@ -691,12 +694,14 @@ describe("refresh()", () => {
     await settle();
     const { socket } = server;
     socket.open();
+    await settle();
     socket.say(error("NOT_AUTHENTICATED", CHANNEL), { type: "subscribed", channel: "presence:public" });
     socket.take();
     client.refresh("another");
     await settle();
     expect(socket.take()).toEqual([auth("another")]);
     socket.say({ type: "auth_success", userId: "jane", connectionId: "me" });
+    await settle();
     expect(socket.take()).toEqual([SUBSCRIBE]);
   });
 
@@ -713,6 +718,7 @@ describe("refresh()", () => {
     client.refresh("good");
     await settle();
     server.socket.open();
+    await settle();
     expect(server.socket.take()).toEqual([auth("good"), SUBSCRIBE]);
     server.socket.end(1006);
     page.dispatchEvent(new Event("online"));

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { count, me, status, statusReason, synced, users } from "../src/svelte.js";
-import { entry, join, settle, sync, update } from "./fake.js";
+import { CHANNEL, entry, join, settle, sync } from "./fake.js";
 import { client, server, track, UNSUBSCRIBE } from "./scene.js";
 
 it("tells the present value at once, then each other one, and nothing after the end", async () => {
@@ -39,10 +39,9 @@ it("tells a count, a status and who this client is only where they change", asyn
   status(client).subscribe((now) => statuses.push(now));
   me(client).subscribe((now) => mine.push(now?.userId));
   const socket = await server.accept();
-  socket.say(sync(1, entry("bob", "b1")));
-  await settle();
-  for (let seq = 2; seq < 10; seq++) {
-    socket.say(update(seq, "bob", "b1", { seq }));
+  expect(socket.take()).toContainEqual({ type: "subscribe", channels: [CHANNEL], mode: "count" });
+  for (let seq = 1; seq < 10; seq++) {
+    socket.say({ type: "presence_count", channel: CHANNEL, epoch: 1, seq, users: 1, connections: seq });
     await settle();
   }
   expect(counts).toEqual([0, 1]);

@@ -91,7 +91,7 @@ describe("the reason of a status", () => {
     await server.accept();
     expect(client.statusReason).toBeUndefined();
     server.socket.end(1012, "restart");
-    expect(client.statusReason).toMatchObject({ code: "CONNECTION_LOST", message: "The connection ended (1012 restart)." });
+    expect(client.statusReason).toMatchObject({ code: "CONNECTION_LOST", message: "No connection to ws://example.test/api/realtime (1012 restart)." });
     await pass(1_000);
     await server.accept();
     expect(client.statusReason).toBeUndefined();
@@ -109,7 +109,7 @@ describe("the reason of a status", () => {
     await server.accept();
     await pass(45_000);
     expect(client.status).toBe("reconnecting");
-    expect(client.statusReason?.message).toBe("The connection ended (0 no answer).");
+    expect(client.statusReason?.message).toBe("No connection to ws://example.test/api/realtime (0 no answer).");
   });
 
   it("is that the server cannot be reached, also while the status stays", async () => {

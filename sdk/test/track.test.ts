@@ -2,7 +2,7 @@
  * States on their way to the server: how often they are sent, what the server answers, and fields that end by themselves.
  */
 import { describe, expect, it, vi } from "vitest";
-import { PresenceError } from "../src/index.js";
+import { PresenceError, type State } from "../src/index.js";
 import { CHANNEL, entry, error, leave, pass, settle, sync } from "./fake.js";
 import { client, presence, problems, said, server, track, use } from "./scene.js";
 
@@ -189,6 +189,31 @@ describe("the promise of track", () => {
     client.close();
     await settle();
     expect([untracked(), closed()]).toEqual([false, false]);
+  });
+
+  it("is false for a state that is tracked after the client closed", async () => {
+    client.close();
+    const late = fate(presence.track({ n: 1 }));
+    await settle();
+    expect(late()).toBe(false);
+    expect(server.sockets).toHaveLength(0);
+  });
+
+  it("throws at once what nests deeper than the server reads, whatever its texts hold", async () => {
+    const nested = (levels: number, inner: unknown): State => {
+      let value = inner;
+      for (let level = 0; level < levels; level++) value = level % 2 ? [value] : { value };
+      return { value };
+    };
+    await live({ n: 1 });
+    for (const inner of [{}, [], [1], { "[{": 1 }]) {
+      expect(() => presence.track(nested(30, inner))).toThrow(expect.objectContaining({ code: "INVALID_STATE" }));
+      expect(() => presence.track(nested(29, inner))).not.toThrow();
+    }
+    expect(() => presence.track({ text: "[".repeat(100) })).not.toThrow();
+    expect(() => presence.patch(nested(31, 1))).toThrow(PresenceError);
+    await pass(50);
+    expect(said()).toEqual([track({ text: "[".repeat(100) })]);
   });
 
   it("throws at once what is no state, and leaves the state before", async () => {

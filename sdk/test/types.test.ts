@@ -27,6 +27,7 @@ function types(client: Client): void {
   client.realtime.presence("x").track("away");
   // @ts-expect-error so is its type
   client.realtime.presence<string>("x");
+  expectTypeOf(cursors.onCount(({ users, connections }) => users + connections)).toEqualTypeOf<() => void>();
   expectTypeOf(cursors.users()).toEqualTypeOf<readonly User<Cursor>[]>();
   expectTypeOf(cursors.onSync((users) => users[0]?.connections[0]?.state.x)).toEqualTypeOf<() => void>();
   cursors.onJoin((userId, connectionId, state, { first }) => {

@@ -1,8 +1,8 @@
 // @vitest-environment happy-dom
 import { expect, it, vi } from "vitest";
 import { effectScope, nextTick, ref, watch } from "vue";
-import { usePresence } from "../src/vue.js";
-import { entry, join, pass, settle, sync, update } from "./fake.js";
+import { useCount, usePresence } from "../src/vue.js";
+import { CHANNEL, entry, join, pass, settle, sync, update } from "./fake.js";
 import { client, said, server, track, UNSUBSCRIBE } from "./scene.js";
 
 it("shows who is here, tracks what a ref holds, and leaves with its scope", async () => {
@@ -19,6 +19,18 @@ it("shows who is here, tracks what a ref holds, and leaves with its scope", asyn
   await nextTick();
   await pass(50);
   expect(said()).toEqual([track({ n: 2 })]);
+  scope.stop();
+  await settle();
+  expect(said()).toEqual([UNSUBSCRIBE]);
+});
+
+it("counts without a list where nothing else is wanted", async () => {
+  const scope = effectScope();
+  const count = scope.run(() => useCount(client, "game-room"));
+  await server.accept();
+  expect(said()).toEqual([{ type: "subscribe", channels: [CHANNEL], mode: "count" }]);
+  server.socket.say({ type: "presence_count", channel: CHANNEL, epoch: 1, seq: 1, users: 2, connections: 3 });
+  expect(count?.value).toBe(2);
   scope.stop();
   await settle();
   expect(said()).toEqual([UNSUBSCRIBE]);
