@@ -46,6 +46,8 @@ pub struct Exchange {
     /// What is handed to the node machine after its present effects. Packets would overtake each other
     /// if the effects of the former came first.
     next: VecDeque<Next>,
+    late_mail: u64,
+    held_mail: u64,
     /// Emptied after each use, so that it is allocated once.
     effects: Vec<Effect>,
 }
@@ -140,6 +142,8 @@ impl Exchange {
             resets: BTreeMap::new(),
             requests: 0,
             next: VecDeque::new(),
+            late_mail: 0,
+            held_mail: 0,
             effects: Vec::new(),
         };
         let mut out = Vec::new();
@@ -166,6 +170,8 @@ impl Exchange {
                     if owner == self.owner {
                         self.take_mail((hub, mail), now, out);
                         self.follow_up(now, out);
+                    } else {
+                        self.late_mail += 1;
                     }
                 }
                 return;
@@ -218,7 +224,8 @@ impl Exchange {
 
     /// What has been counted.
     pub fn counters(&self) -> Counters {
-        self.node.counters()
+        let (late_mail, held_mail) = (self.late_mail, self.held_mail);
+        Counters { late_mail, held_mail, ..self.node.counters() }
     }
 
     fn hub_of(&self, shard: u16) -> u16 {

@@ -52,6 +52,10 @@ pub struct Counters {
     pub resets: u64,
     /// Requests to report for a term that is over.
     pub old_collects: u64,
+    /// Mail of loops that spoke for an earlier incarnation of this node.
+    pub late_mail: u64,
+    /// Mail of loops that had to wait for a stream to begin anew.
+    pub held_mail: u64,
 }
 
 /// A deadline of a node.

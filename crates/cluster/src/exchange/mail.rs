@@ -27,6 +27,7 @@ impl Exchange {
         match reset.filter(|(_, reset)| reset.holds(hub)) {
             None => self.pass_on((hub, mail), now, out),
             Some((node, reset)) => {
+                self.held_mail += 1;
                 if !reset.hold(hub, mail) {
                     self.ask_for_contents(node, out);
                 }

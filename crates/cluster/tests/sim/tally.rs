@@ -15,6 +15,8 @@ pub struct Tally {
     pub resets: u64,
     pub unknown_senders: u64,
     pub old_collects: u64,
+    pub late_mail: u64,
+    pub held_mail: u64,
     pub answered: u64,
     pub refused: u64,
     pub superseded: u64,
@@ -37,6 +39,8 @@ impl Tally {
         self.resets += other.resets;
         self.unknown_senders += other.unknown_senders;
         self.old_collects += other.old_collects;
+        self.late_mail += other.late_mail;
+        self.held_mail += other.held_mail;
         self.answered += other.answered;
         self.refused += other.refused;
         self.superseded += other.superseded;
@@ -56,6 +60,8 @@ impl Tally {
             self.gaps,
             self.resets,
             self.unknown_senders,
+            self.late_mail,
+            self.held_mail,
             self.answered,
             self.refused,
             self.superseded,

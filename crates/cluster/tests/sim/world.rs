@@ -299,6 +299,8 @@ impl World {
             self.tally.resets += counters.resets;
             self.tally.unknown_senders += counters.unknown_senders;
             self.tally.old_collects += counters.old_collects;
+            self.tally.late_mail += counters.late_mail;
+            self.tally.held_mail += counters.held_mail;
             self.tally.answered += process.sessions.answered;
             self.tally.refused += process.sessions.refused;
             self.tally.superseded += process.sessions.superseded;

@@ -156,6 +156,7 @@ fn mail_from_before_a_loop_heard_that_the_node_is_out_is_dropped() {
         vec![NodeMail::Items { to: desk.other(), items: vec![desk.put(0, 1)] }],
     );
     assert_eq!(desk.take_items(), []);
+    assert_eq!(desk.exchange.counters().late_mail, 2);
     desk.answer_reset(1, Vec::new());
     assert_eq!(desk.take_sent().len(), 1, "now all have said what they owe");
 }
