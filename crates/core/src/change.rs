@@ -9,8 +9,22 @@ use herenow_wire::{ConnectionId, LeaveReason, State, User};
 pub struct Owner(pub u32);
 
 impl Owner {
-    /// In place of an owner that is lost, while its members keep their grace.
+    /// In place of an owner that is not known.
     pub const NOBODY: Self = Self(u32::MAX);
+
+    /// Set in the number of an owner that is lost.
+    const LOST: u32 = 1 << 31;
+
+    /// The same owner once it is lost, while its members keep their grace: whoever shows something for one of
+    /// their connections takes the member over, also with the same generation.
+    pub(crate) fn lost(self) -> Self {
+        Self(self.0 | Self::LOST)
+    }
+
+    /// Whether it vouches for its members no more.
+    pub fn is_lost(self) -> bool {
+        self.0 & Self::LOST != 0
+    }
 }
 
 /// One connection's presence in one channel.
@@ -34,9 +48,9 @@ impl Member {
     /// That it is lost by its owner, if it is another's from here on.
     #[inline]
     pub(crate) fn taken_by(&self, owner: Owner) -> Option<Taken> {
-        let is_lost = self.owner != owner && self.owner != Owner::NOBODY;
+        let is_taken = self.owner != owner && !self.owner.is_lost();
         let Self { owner: by, connection, generation, .. } = *self;
-        is_lost.then_some(Taken { by, connection, generation })
+        is_taken.then_some(Taken { by, connection, generation })
     }
 }
 

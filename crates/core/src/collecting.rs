@@ -71,6 +71,12 @@ pub(crate) fn owned_by(trackers: &Trackers, owner: Owner) -> Vec<ConnectionId> {
     owned
 }
 
+/// The connections that `owner` vouches for have lost it.
+pub(crate) fn lose_owner(trackers: &mut Trackers, owner: Owner) {
+    let lost = trackers.values_mut().filter(|tracker| tracker.owner == owner);
+    lost.for_each(|tracker| tracker.owner = owner.lost());
+}
+
 impl Collecting {
     pub(crate) fn new(awaited: Trackers, users: usize, now: Instant) -> Self {
         Self {
@@ -144,6 +150,19 @@ impl Collecting {
         if self.held.get(&connection).is_some_and(|sent| sent.put.owner == owner) {
             self.detached.add(connection);
         }
+    }
+
+    /// An owner is lost, and what it vouches for stays for now.
+    pub(crate) fn lose_owner(&mut self, owner: Owner) {
+        lose_owner(&mut self.awaited, owner);
+        let held = self.held.iter_mut().filter(|(_, sent)| sent.put.owner == owner);
+        let mut lost: Vec<(u64, ConnectionId)> = Vec::new();
+        for (connection, sent) in held {
+            sent.put.owner = owner.lost();
+            lost.push((sent.order, *connection));
+        }
+        lost.sort_unstable();
+        lost.into_iter().for_each(|(_, connection)| self.detached.add(connection));
     }
 
     /// The connection is gone, or shows nothing any more.

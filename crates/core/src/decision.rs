@@ -25,7 +25,7 @@ impl Put {
     /// this: of those the first counts. Generations wrap.
     pub(crate) fn comes_late_for(&self, owner: Owner, generation: u32) -> bool {
         let ahead = self.generation.wrapping_sub(generation);
-        ahead > u32::MAX / 2 || ahead == 0 && owner != self.owner && owner != Owner::NOBODY
+        ahead > u32::MAX / 2 || ahead == 0 && owner != self.owner && !owner.is_lost()
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod copying;
 mod deciding;
+mod graces;
 mod held;
 mod keeping;
 mod opening;
@@ -16,6 +17,7 @@ mod own;
 use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
 use herenow_wire::{ChannelName, SHARDS};
 
+use self::graces::Graces;
 use self::held::UNTIL_OPEN;
 use self::opening::Opening;
 use self::own::{Own, Seen};
@@ -34,6 +36,8 @@ pub struct Replica {
     role: Role,
     /// What goes to the home, or from the home to others, since this was last taken.
     outgoing: Vec<Outgoing>,
+    /// Boxed, since a node that is alone has none.
+    graces: Option<Box<Graces>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +87,14 @@ impl Replica {
     pub fn new(number: u16, shard: Shard) -> Self {
         debug_assert!(number < SHARDS, "there are no more shards");
         let shard = shard.unknown();
-        Self { number, me: Owner::NOBODY, shard, role: Role::copy(), outgoing: Vec::new() }
+        Self {
+            number,
+            me: Owner::NOBODY,
+            shard,
+            role: Role::copy(),
+            outgoing: Vec::new(),
+            graces: None,
+        }
     }
 
     /// Says who vouches for the connections of this node from here on.
@@ -189,6 +200,7 @@ impl Replica {
             Role::Home => {
                 self.role = Role::Copy(Box::new(Own::of(self.own_members())));
                 self.shard.become_copies();
+                self.forget_graces();
             }
         }
         // It goes to the new home with the report that this asks for.
@@ -200,8 +212,13 @@ impl Replica {
         let role = std::mem::replace(&mut self.role, Role::Home);
         let Role::Opening(mut opening) = role else { return };
         let released = opening.held.take_all();
+        let until = |channel: &_, gone_at| gone_at + self.grace_of(channel);
+        let gone = opening.take_gone(until, now);
         let (waiting, taken) = opening.open(&mut self.shard, now, out);
         self.tell_taken(taken);
+        for gone in gone {
+            self.begin_graces(gone, now, out);
+        }
         for command in waiting {
             self.decide(command, now, out);
         }

@@ -20,10 +20,13 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// An owner that there has not been yet. One a second lasts for 136 years.
+    /// An owner that there has not been yet. One a second lasts for 68 years.
     pub(super) fn next_owner(&mut self) -> Owner {
         self.last_owner += 1;
-        debug_assert_ne!(Owner(self.last_owner), Owner::NOBODY);
+        debug_assert!(
+            !Owner(self.last_owner).is_lost(),
+            "half of the numbers are for those that are lost"
+        );
         Owner(self.last_owner)
     }
 

@@ -2,10 +2,11 @@
 //! says, and carries out what they say. It subscribes to channels itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use herenow_core::{
-    Command, Effect, Flush, From, Instant, NodeEvent, NodeMail, Owed, Owner, Peer, Replica, Shard,
-    Term, To,
+    Command, Effect, Flush, From, Instant, NodeEvent, NodeMail, Owed, Owner, Peer, Policy, Replica,
+    Shard, Term, To,
 };
 use herenow_wire::ChannelName;
 use herenow_wire::link::{Interest, Item, RefusedWhy, Report};
@@ -58,12 +59,17 @@ pub const LOOP: Peer = Peer(0);
 
 impl Hub {
     /// One of so many.
-    pub fn new(number: u16, hubs: u16) -> Self {
+    pub fn new(number: u16, hubs: u16, policy: &Arc<Policy>) -> Self {
         let shards = channels().iter().map(ChannelName::shard);
         let its = shards.filter(|shard| shard % hubs == number);
+        let replica = |shard| {
+            let mut replica = Replica::new(shard, Shard::new(0));
+            replica.set_policy(Arc::clone(policy));
+            (shard, replica)
+        };
         Self {
             owner: Owner::NOBODY,
-            replicas: its.map(|shard| (shard, Replica::new(shard, Shard::new(0)))).collect(),
+            replicas: its.map(replica).collect(),
             subscribers: BTreeMap::new(),
             homes: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -167,6 +173,15 @@ impl Hub {
                 if self.subscribers.remove(&channel).is_some() {
                     self.command(Command::Unsubscribe { channel, peer: LOOP }, around);
                 }
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn scan(&mut self, around: &mut Around<'_>) {
+        for shard in self.shards() {
+            if self.replicas[&shard].has_deadlines(None) {
+                self.at(shard, around, |one, now, effects| one.handle_timeout(now, None, effects));
             }
         }
     }

@@ -23,6 +23,8 @@ pub struct Plan {
     pub busy_every: u64,
     /// Whether changes wait before they are flushed.
     pub is_lazy: bool,
+    /// How long the members of a node that is gone stay.
+    pub grace: Micros,
     /// How long things go wrong.
     pub storm: Micros,
     /// How often something goes wrong, on average.
@@ -47,6 +49,7 @@ impl Plan {
             longest_mail: [0, MS, 10 * MS][chance.index(3)],
             busy_every: [20, 300][chance.index(2)],
             is_lazy: chance.one_in(2),
+            grace: [0, 3 * SECOND][chance.index(2)],
             storm: chance.between(10, 60) * SECOND,
             every: [400 * MS, 2 * SECOND, 6 * SECOND][chance.index(3)],
         }

@@ -1,13 +1,14 @@
 //! One process: its exchange, its loops, its connections, and the mail between them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use herenow_cluster::{Event as ToExchange, Exchange, Subject, Term};
-use herenow_core::{Command, NodeEvent, NodeMail, Owner};
+use herenow_core::{ChannelSettings, Command, NodeEvent, NodeMail, Owner, Patterns, Policy};
 use herenow_wire::ChannelName;
 
 use crate::check::History;
-use crate::clock::{Clock, Micros, SECOND};
+use crate::clock::{Clock, MS, Micros, SECOND};
 use crate::hub::{Around, Hub};
 use crate::sessions::Sessions;
 use crate::world::{Event, World};
@@ -37,12 +38,20 @@ struct Way {
 
 /// How long a loop is busy with something else.
 const BUSY: Micros = SECOND;
+/// How often loops do what is due.
+const SCAN_EVERY: Micros = SECOND / 4;
 
 impl Process {
-    pub fn new(exchange: Exchange, hubs: u16, clock: Clock) -> Self {
+    pub fn new(exchange: Exchange, hubs: u16, (clock, grace): (Clock, Micros)) -> Self {
+        let settings = ChannelSettings {
+            max_members: u32::MAX,
+            presence_ttl_ms: u64::MAX,
+            disconnect_grace_ms: grace / MS,
+        };
+        let policy = Arc::new(Policy::new(settings, Patterns::default()));
         Self {
             exchange,
-            hubs: (0..hubs).map(|number| Hub::new(number, hubs)).collect(),
+            hubs: (0..hubs).map(|number| Hub::new(number, hubs, &policy)).collect(),
             sessions: Sessions::default(),
             clock,
             open: BTreeMap::new(),
@@ -114,6 +123,16 @@ impl World {
         for hub in 0..acting.process.hubs.len() {
             self.post_mail(slot, hub);
         }
+    }
+
+    /// The loops of a process do what is due, and once more later.
+    pub fn scan(&mut self, slot: usize) {
+        self.with_process(slot, |acting| {
+            for hub in 0..acting.process.hubs.len() {
+                acting.at_hub(hub, Hub::scan);
+            }
+        });
+        self.at(self.now + SCAN_EVERY, Event::Scan(slot, self.slots[slot].life));
     }
 
     /// The exchange has something for a loop.

@@ -66,6 +66,8 @@ pub enum Event {
     ToHub(usize, u64, usize),
     /// The next mail of a loop arrives at the exchange.
     ToExchange(usize, u64, usize),
+    /// The loops do what is due.
+    Scan(usize, u64),
     Start(usize),
     Leave(usize, u64),
     Suffer,
@@ -198,6 +200,11 @@ impl World {
             }
             Event::EngineUp => self.engine.is_down = false,
             Event::Resume(slot) => self.resume(slot),
+            Event::Scan(slot, life) => {
+                if self.is_awake(slot, life, || Event::Scan(slot, life)) {
+                    self.scan(slot);
+                }
+            }
             Event::Start(slot) => self.start(slot),
             Event::Leave(slot, life) => {
                 if self.is_awake(slot, life, || Event::Leave(slot, life)) {
@@ -276,12 +283,13 @@ impl World {
         one.paused_until = 0;
         let hubs = self.chance.between(1, 3) as u16;
         let (exchange, actions) = Exchange::new(&config, hubs, one.clock.now(self.now));
-        let mut process = Process::new(exchange, hubs, one.clock);
+        let mut process = Process::new(exchange, hubs, (one.clock, self.plan.grace));
         let is_lazy = self.plan.is_lazy && !self.is_calm;
         process.hubs.iter_mut().for_each(|hub| hub.is_lazy = is_lazy);
         one.process = Some(process);
         self.note(|| format!("{slot} starts with {hubs} loops"));
         self.carry_out(slot, actions);
+        self.scan(slot);
     }
 
     pub fn kill(&mut self, slot: usize) {

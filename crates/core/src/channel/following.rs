@@ -138,6 +138,16 @@ impl Channel {
         taken
     }
 
+    /// An owner is lost, and its members stay for now, without a socket.
+    pub(crate) fn lose_owner(&mut self, owner: Owner) {
+        for connection in self.owned_by(owner) {
+            if let Some(tracked) = self.members.get_mut(&connection) {
+                tracked.member.owner = owner.lost();
+            }
+            self.set_connectivity(connection, owner.lost(), Connectivity::Detached);
+        }
+    }
+
     /// Whether the connection of a member has a socket.
     pub(crate) fn connectivity(&self, connection: ConnectionId) -> Connectivity {
         match self.detached.as_ref().is_some_and(|detached| detached.has(connection)) {

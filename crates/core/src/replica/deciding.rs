@@ -105,13 +105,13 @@ impl Replica {
         }
     }
 
-    /// A node has left the view: its members leave.
+    /// A node has left the view: its members leave when the grace of their channels has ended.
     pub fn gone(&mut self, node: From, now: Instant, out: &mut Vec<Effect>) {
         match &mut self.role {
             Role::Copy(_) => {}
-            Role::Opening(opening) => opening.forget(node.owner, Some(node.peer)),
+            Role::Opening(opening) => opening.lose(node, now),
             Role::Home => {
-                self.shard.remove_owner(node.owner, LeaveReason::Disconnect, now, out);
+                self.begin_graces((node.owner, now), now, out);
                 for channel in self.wanted_by(node.peer) {
                     self.decide(Command::Unsubscribe { channel, peer: node.peer }, now, out);
                 }

@@ -14,7 +14,7 @@ use crate::time::Instant;
 impl Replica {
     /// A shard of a node that is alone: its home is here for good.
     pub fn alone(number: u16, shard: Shard, me: Owner) -> Self {
-        Self { number, me, shard, role: Role::Home, outgoing: Vec::new() }
+        Self { number, me, shard, role: Role::Home, outgoing: Vec::new(), graces: None }
     }
 
     /// See [`Shard::counted`].
@@ -29,11 +29,11 @@ impl Replica {
         }
     }
 
-    /// See [`Shard::has_deadlines`]. Elsewhere than at the home there are some while requests for snapshots
-    /// wait for puts.
+    /// See [`Shard::has_deadlines`]. A home has some also while the members of nodes that are gone have
+    /// their grace; elsewhere there are some while requests for snapshots wait for puts.
     pub fn has_deadlines(&self, hibernate_after: Option<Duration>) -> bool {
         match &self.role {
-            Role::Home => self.shard.has_deadlines(hibernate_after),
+            Role::Home => self.has_graces() || self.shard.has_deadlines(hibernate_after),
             Role::Opening(_) | Role::Copy(_) => self.holds_requests(),
         }
     }
@@ -46,7 +46,10 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         match &self.role {
-            Role::Home => self.shard.handle_timeout(now, hibernate_after, out),
+            Role::Home => {
+                self.end_graces(now, out);
+                self.shard.handle_timeout(now, hibernate_after, out);
+            }
             Role::Opening(_) | Role::Copy(_) => self.answer_overdue(now, out),
         }
     }

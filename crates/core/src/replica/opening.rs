@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use herenow_wire::link::{
-    Interest, Position, Presence, RefusedWhy, Report, Reported, Row, Shown, Snap,
+    Attachment, Interest, Position, Presence, RefusedWhy, Report, Reported, Row, Shown, Snap,
 };
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::Outgoing;
 use super::deciding::refused;
 use super::held::Held;
 use super::own::Seen;
+use super::{From, Outgoing};
 use crate::change::{Owner, Taken};
 use crate::command::{Command, Effect, Peer, RequestId};
 use crate::shard::Shard;
@@ -26,6 +26,8 @@ pub(super) struct Opening {
     waiting: Vec<Asked>,
     /// Members that came second: their connections have come back at another node.
     taken: Vec<Taken>,
+    /// The nodes that are gone and had reported, and since when.
+    gone: Vec<(Owner, Instant)>,
     reported: u64,
     pub(super) held: Held,
 }
@@ -57,6 +59,7 @@ impl Opening {
             interests: BTreeMap::new(),
             waiting: Vec::new(),
             taken: Vec::new(),
+            gone: Vec::new(),
             reported: 0,
             held: Held::default(),
         }
@@ -81,9 +84,9 @@ impl Opening {
                 let members = self.members.entry(channel.name.clone()).or_default();
                 let connection = known.reported.presence.connection;
                 match members.get(&connection) {
-                    Some(other) if !known.counts_over(other) => self.taken.push(known.taken()),
+                    Some(other) if !known.counts_over(other) => self.taken.extend(known.taken()),
                     other => {
-                        self.taken.extend(other.map(Known::taken));
+                        self.taken.extend(other.and_then(Known::taken));
                         members.insert(connection, known);
                     }
                 }
@@ -101,6 +104,39 @@ impl Opening {
             self.interests.remove(&peer);
             self.waiting.retain(|asked| asked.owner != owner);
         }
+    }
+
+    /// A node that has reported is gone. Its members stay for now: whether their channels have a grace is
+    /// looked at when the home opens.
+    pub(super) fn lose(&mut self, node: From, now: Instant) {
+        let owner = node.owner.lost();
+        for known in self.members.values_mut().flat_map(BTreeMap::values_mut) {
+            if known.owner == node.owner {
+                known.owner = owner;
+                known.reported.presence.attachment = Attachment::Detached;
+            }
+        }
+        self.gone.push((owner, now));
+        self.interests.remove(&node.peer);
+        self.waiting.retain(|asked| asked.owner != node.owner);
+    }
+
+    /// Forgets the members of nodes that have gone, but for those whose grace runs at `now`: `until` tells
+    /// when that of a channel ends if it began at a time. Gives the nodes, and since when they are gone.
+    pub(super) fn take_gone(
+        &mut self,
+        until: impl Fn(&ChannelName, Instant) -> Instant,
+        now: Instant,
+    ) -> Vec<(Owner, Instant)> {
+        let gone = std::mem::take(&mut self.gone);
+        for (name, members) in &mut self.members {
+            members.retain(|_, known| {
+                let lost = gone.iter().find(|(owner, _)| *owner == known.owner);
+                lost.is_none_or(|(_, gone_at)| until(name, *gone_at) > now)
+            });
+        }
+        self.members.retain(|_, members| !members.is_empty());
+        gone
     }
 
     /// Something is asked that is decided when the home opens.
@@ -190,19 +226,23 @@ impl Opening {
 
 impl Known {
     /// Of two members of one connection that of the later socket counts, and of two equal ones that
-    /// which a home has told of.
+    /// whose node is not gone, then that which a home has told of.
     fn counts_over(&self, other: &Self) -> bool {
         let ahead =
             self.reported.presence.generation.wrapping_sub(other.reported.presence.generation);
         match ahead {
-            0 => self.reported.seen > other.reported.seen,
+            0 => {
+                let rank = |known: &Self| (!known.owner.is_lost(), known.reported.seen);
+                rank(self) > rank(other)
+            }
             ahead => ahead <= u32::MAX / 2,
         }
     }
 
-    fn taken(&self) -> Taken {
+    /// That its node has lost it, if that is there to hear of it.
+    fn taken(&self) -> Option<Taken> {
         let Presence { connection, generation, .. } = self.reported.presence;
-        Taken { by: self.owner, connection, generation }
+        (!self.owner.is_lost()).then_some(Taken { by: self.owner, connection, generation })
     }
 
     /// By the order of the home before; those that it has not told of come last.

@@ -2,9 +2,9 @@
 
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 
-use super::{Hibernating, Map, Shard};
+use super::{Hibernating, Map, Shard, Slot};
 use crate::change::Owner;
-use crate::collecting::owned_by;
+use crate::collecting::{lose_owner, owned_by};
 use crate::command::Effect;
 use crate::decision::Decision;
 use crate::leaves::LeaveCounts;
@@ -24,25 +24,34 @@ impl Shard {
         std::mem::take(&mut self.leaves)
     }
 
-    /// Takes every member of a lost process away.
+    /// The channels in which an owner has members.
+    pub fn channels_of(&self, owner: Owner) -> Vec<ChannelName> {
+        let channels = self.channels.iter().filter(|(_, slot)| !slot.owned_by(owner).is_empty());
+        channels.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Takes every member of an owner in a channel away.
     pub fn remove_owner(
         &mut self,
-        owner: Owner,
-        reason: LeaveReason,
+        name: &ChannelName,
+        (owner, reason): (Owner, LeaveReason),
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        let mut gone = Vec::new();
-        for (name, slot) in &self.channels {
-            let connections = match &slot.map {
-                Map::Live(channel) => channel.owned_by(owner),
-                Map::Hibernating(freed) => owned_by(&freed.trackers, owner),
-                Map::Collecting(collecting) => owned_by(&collecting.trackers(), owner),
-            };
-            gone.extend(connections.into_iter().map(|connection| (name.clone(), connection)));
+        let owned = self.channels.get(name).map(|slot| slot.owned_by(owner));
+        for connection in owned.into_iter().flatten() {
+            self.remove(name, connection, (owner, reason), now, out);
         }
-        for (name, connection) in gone {
-            self.remove(&name, connection, (owner, reason), now, out);
+    }
+
+    /// An owner is lost, and its members in a channel stay for now: without a socket, and for whoever shows
+    /// something for their connections. Subscribers hear nothing of it.
+    pub(crate) fn lose_owner(&mut self, name: &ChannelName, owner: Owner) {
+        match self.channels.get_mut(name).map(|slot| &mut slot.map) {
+            Some(Map::Live(channel)) => channel.lose_owner(owner),
+            Some(Map::Hibernating(freed)) => lose_owner(&mut freed.trackers, owner),
+            Some(Map::Collecting(collecting)) => collecting.lose_owner(owner),
+            None => {}
         }
     }
 
@@ -78,6 +87,17 @@ impl Shard {
                 self.rebuild_if_complete(name, now, out);
             }
             Map::Hibernating(_) => unreachable!("`wake` ran before"),
+        }
+    }
+}
+
+impl Slot {
+    /// The connections of an owner that have members, in a fixed order.
+    fn owned_by(&self, owner: Owner) -> Vec<ConnectionId> {
+        match &self.map {
+            Map::Live(channel) => channel.owned_by(owner),
+            Map::Hibernating(freed) => owned_by(&freed.trackers, owner),
+            Map::Collecting(collecting) => owned_by(&collecting.trackers(), owner),
         }
     }
 }

@@ -8,6 +8,7 @@ mod decisions;
 mod detached;
 mod flush;
 mod given;
+mod graces;
 mod leases;
 mod nodes;
 mod own_words;

@@ -403,8 +403,7 @@ fn a_lost_owner_is_awaited_no_more() {
     let mut house = two_in_lobby();
     lose_all(&mut house, 0);
     house.hear(0, put("lobby", 'a', "{}"));
-    let effects =
-        house.out(|shard, out| shard.remove_owner(OWNER, LeaveReason::Disconnect, at(1), out));
+    let effects = house.lose_owner(OWNER, at(1));
     assert_eq!(effects, [DIRTY]);
     let lines = house.flush("lobby", 1);
     assert_eq!(lines.last().expect("a snapshot"), "snapshot 8:2 []");

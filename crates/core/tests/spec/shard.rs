@@ -208,15 +208,13 @@ fn a_lost_owner_takes_its_members_of_every_channel_along_and_no_others() {
         put_among("garden", of_lost('a'), ROOMY),
         put("attic", 'c', "{}"),
     ]);
-    let effects =
-        house.out(|shard, out| shard.remove_owner(lost, LeaveReason::Disconnect, at(1), out));
+    let effects = house.lose_owner(lost, at(1));
     assert_eq!(effects, ["dirty garden since 0", "dirty lobby since 0"]);
     house.owes("garden", 1, &["6: leave(disconnect) a{}"]);
     house.owes("lobby", 1, &["7: leave(disconnect) b{}", "8: leave(disconnect) a{}"]);
     house.owes("attic", 1, &[]);
     house.holds(2, 2);
-    let again =
-        house.out(|shard, out| shard.remove_owner(lost, LeaveReason::Disconnect, at(2), out));
+    let again = house.lose_owner(lost, at(2));
     assert_eq!(again, [""; 0]);
     assert_ne!(lost, OWNER);
 }

@@ -3,7 +3,7 @@
 
 use herenow_core::{
     Command, Context, CurrentPolicy, Effect, Expire, Flush, Input, Instant, Limits, Member, Op,
-    Peer, PutResult, Question, Right, Session, SessionEffect, Shard, Snapshot, SnapshotFor,
+    Owner, Peer, PutResult, Question, Right, Session, SessionEffect, Shard, Snapshot, SnapshotFor,
 };
 use herenow_wire::encode::Reply;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref};
@@ -178,6 +178,15 @@ impl House {
         let mut out = Vec::new();
         call(&mut self.shard, &mut out);
         out.into_iter().map(effect_line).collect()
+    }
+
+    /// A process is lost, and its members leave.
+    pub fn lose_owner(&mut self, owner: Owner, now: Instant) -> Vec<String> {
+        self.out(|shard, out| {
+            for channel in shard.channels_of(owner) {
+                shard.remove_owner(&channel, (owner, LeaveReason::Disconnect), now, out);
+            }
+        })
     }
 
     /// A flush of the channel owes exactly this.

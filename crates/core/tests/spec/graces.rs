@@ -1,0 +1,137 @@
+//! The members of a node that is gone, while the grace of their channel runs at the home.
+
+use herenow_core::{From, Overrides, Owner};
+use herenow_wire::link::Item;
+
+use crate::given::{at, policy, policy_but_for, put_among, settings, shown};
+use crate::nodes::{EPOCH, Nodes, put, put_of_socket, subscribe};
+
+const GRACE_MS: u64 = 5_000;
+/// When node 1 goes.
+const GONE_AT_MS: u64 = 1_000;
+
+/// Node 0 is the home and has a subscriber; nodes 1 and 2 have members.
+fn three_nodes() -> Nodes {
+    let mut nodes = Nodes::new(3);
+    let mut with_grace = settings();
+    with_grace.disconnect_grace_ms = GRACE_MS;
+    for node in 0..3 {
+        nodes.nodes[node].replica.set_policy(policy(with_grace));
+    }
+    nodes.ask(0, subscribe());
+    nodes.ask(1, put_of_socket('a', 3, "{}"));
+    nodes.acknowledge(1);
+    nodes.ask(2, put('b', "{}"));
+    nodes.acknowledge(2);
+    nodes.heard(0);
+    nodes
+}
+
+fn lose_node(nodes: &mut Nodes, lost: usize) {
+    let from = nodes.nodes[lost].from;
+    nodes.with(0, |replica, out| replica.gone(from, at(GONE_AT_MS), out));
+}
+
+// P7.8
+#[test]
+fn members_of_a_node_that_is_gone_stay_for_the_grace_of_their_channel() {
+    let mut nodes = three_nodes();
+    lose_node(&mut nodes, 1);
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS - 1);
+    assert_eq!((nodes.list(0).as_str(), nodes.heard(0).len()), ("ab", 0));
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    assert_eq!(nodes.list(0), "b");
+    let heard = nodes.heard(0);
+    assert!(heard.len() == 1 && heard[0].contains("leave(disconnect) a"), "{heard:?}");
+    assert!(!nodes.nodes[0].replica.has_deadlines(None));
+}
+
+// P7.8
+#[test]
+fn members_of_a_node_that_is_gone_leave_at_once_where_no_grace_is_in_effect() {
+    let mut nodes = three_nodes();
+    let none = Overrides { disconnect_grace_ms: Some(0), ..Overrides::default() };
+    let mut with_grace = settings();
+    with_grace.disconnect_grace_ms = GRACE_MS;
+    nodes.nodes[0].replica.set_policy(policy_but_for("lobby", none, with_grace));
+    lose_node(&mut nodes, 1);
+    assert_eq!(nodes.list(0), "b");
+}
+
+// P7.9
+#[test]
+fn a_connection_that_comes_back_at_another_node_within_the_grace_neither_leaves_nor_joins() {
+    let mut nodes = three_nodes();
+    lose_node(&mut nodes, 1);
+    nodes.ask(2, put_of_socket('a', 4, "{}"));
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    assert_eq!((nodes.list(0).as_str(), nodes.heard(0).len()), ("ab", 0));
+    // It has a socket again: nobody takes its place.
+    nodes.ask(0, put_among("lobby", shown('c', "{}"), 2));
+    assert_eq!(nodes.answers(0), ["c full"]);
+}
+
+// P4.14
+#[test]
+fn members_of_a_node_that_is_gone_give_way_in_a_full_channel() {
+    let mut nodes = three_nodes();
+    lose_node(&mut nodes, 1);
+    nodes.ask(0, put_among("lobby", shown('c', "{}"), 2));
+    assert_eq!(nodes.list(0), "bc");
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    assert_eq!(nodes.list(0), "bc");
+}
+
+// P7.8
+#[test]
+fn a_node_that_goes_while_a_home_opens_has_its_grace_from_then_on() {
+    let mut nodes = three_nodes();
+    nodes.begin(0, EPOCH + 1);
+    lose_node(&mut nodes, 1);
+    nodes.with(0, |replica, out| replica.open(at(GONE_AT_MS + 1), out));
+    assert_eq!((nodes.list(0).as_str(), nodes.heard(0).len()), ("ab", 0));
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    assert_eq!(nodes.list(0), "b");
+}
+
+// P7.8
+#[test]
+fn a_node_whose_grace_has_ended_before_a_home_opens_has_no_members_there() {
+    let mut nodes = three_nodes();
+    nodes.begin(0, EPOCH + 1);
+    lose_node(&mut nodes, 1);
+    nodes.ask(0, put('c', "{}"));
+    nodes.with(0, |replica, out| replica.open(at(GONE_AT_MS + GRACE_MS), out));
+    assert_eq!(nodes.list(0), "bc");
+    assert!(!nodes.nodes[0].replica.has_deadlines(None));
+}
+
+// P7.8
+#[test]
+fn a_node_that_was_taken_for_dead_has_its_members_again_without_a_leave_and_a_join() {
+    let mut nodes = three_nodes();
+    lose_node(&mut nodes, 1);
+    // It has joined again, for another owner.
+    let from = From { owner: Owner(7), ..nodes.nodes[1].from };
+    let report = nodes.nodes[1].replica.report(EPOCH);
+    nodes.give(0, from, Item::Report(report));
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    assert_eq!((nodes.list(0).as_str(), nodes.heard(0).len()), ("ab", 0));
+    assert_eq!(nodes.nodes[1].taken, [""; 0]);
+}
+
+// P7.8
+#[test]
+fn a_node_that_was_taken_for_dead_while_a_home_opens_has_its_members_there() {
+    let mut nodes = three_nodes();
+    nodes.ask(1, subscribe());
+    nodes.begin(0, EPOCH + 1);
+    lose_node(&mut nodes, 1);
+    let from = From { owner: Owner(7), ..nodes.nodes[1].from };
+    let report = nodes.nodes[1].replica.report(EPOCH + 1);
+    nodes.give(0, from, Item::Report(report));
+    nodes.with(0, |replica, out| replica.open(at(GONE_AT_MS), out));
+    assert_eq!(nodes.list(0), "ab");
+    assert!(!nodes.nodes[0].replica.has_deadlines(None));
+    assert_eq!(nodes.nodes[1].taken, [""; 0]);
+}
