@@ -23,15 +23,15 @@ function codeOf({ channel, userId, name }: Place): string {
   const [user, room, own] = [userId, channel, name].map((text) => JSON.stringify(text));
   return `import { createClient } from "/sdk/index.js";
 
-const request = { method: "POST", body: JSON.stringify({ userId: ${user} }) };
+const claims = { userId: ${user}, presence: { info: { name: ${own} } } };
+const request = { method: "POST", body: JSON.stringify(claims) };
 const getToken = async () => (await (await fetch("/dev/token", request)).json()).token;
-const client = createClient(location.origin, { getToken });
-const presence = client.realtime.presence(${room});
+const presence = createClient(location.origin, { getToken }).realtime.presence(${room});
 
-presence.onSync((users) => console.log(users.map(({ state }) => state.name)));
-presence.onJoin((userId, connectionId, { name }) => console.log(name, "joined"));
+presence.onSync((users) => console.log(users.map(({ info }) => info?.name)));
+presence.onJoin((userId, connectionId, state, { info }) => console.log(info?.name, "joined"));
 presence.onLeave((userId, connectionId, { reason }) => console.log(userId, "left:", reason));
 addEventListener("pointermove", ({ clientX: x, clientY: y }) =>
-  presence.track({ name: ${own}, cursor: { x: x / innerWidth, y: y / innerHeight } }));
+  presence.track({ cursor: { x: x / innerWidth, y: y / innerHeight } }));
 `;
 }

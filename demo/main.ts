@@ -8,25 +8,32 @@ import { wireCode } from "./code.js";
 import { identity, remember } from "./identity.js";
 import { note, noteMove } from "./log.js";
 import { find, setText } from "./page.js";
-import { readName, readSays, readShown, type Shown } from "./state.js";
+import { readName, readSays, readShown, type Shown, type Tracked } from "./state.js";
 import { showCursors, showPeople } from "./view.js";
+
+/** From the last key in the name to the token that says it, in ms: the server verifies few tokens a second. */
+const RENAME_MS = 400;
 
 /** Words stand beside a cursor for this long, in ms. */
 const SAYS_MS = 6_000;
 
 const me = identity();
 const channel = channelOfHash();
-const shown: Shown = { name: me.name, hue: me.hue, typing: false, away: document.hidden, says: "", cursor: null };
+const shown: Tracked = { hue: me.hue, typing: false, away: document.hidden, says: "", cursor: null };
 
 /** What each connection was last seen to show: an event tells what is new, and the one who left is in no list. */
 const seen = new Map<string, Shown>();
 
 let client: Client | undefined;
-let presence: Presence<Shown> | undefined;
+let presence: Presence<Tracked> | undefined;
+
+/** What the token says of the user to others: no page can set it without a token. */
+const infoOfMe = (): { name: string } => ({ name: me.name });
 
 /** The development server trusts this machine. A real page asks its own backend, which knows who is signed in. */
 async function getToken(): Promise<string> {
-  const answer = await fetch("/dev/token", { method: "POST", body: JSON.stringify({ userId: me.userId }) });
+  const claims = { userId: me.userId, presence: { info: infoOfMe() } };
+  const answer = await fetch("/dev/token", { method: "POST", body: JSON.stringify(claims) });
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   return ((await answer.json()) as { token: string }).token;
 }
@@ -45,14 +52,14 @@ function connect(): void {
   client = createClient(location.origin, { getToken });
   client.onStatus(showStatus);
   client.onError(({ code, message }) => note("failed", `${code}: ${message}`));
-  presence = client.realtime.presence<Shown>(channel);
-  presence.onJoin((userId, connectionId, state, { first }) => {
-    const { name } = see(connectionId, state);
+  presence = client.realtime.presence<Tracked>(channel);
+  presence.onJoin((userId, connectionId, state, { first, info }) => {
+    const { name } = see(connectionId, readShown(userId, { state, info }));
     if (first && !isOwn(userId)) note("came", `${name} came`);
   });
-  presence.onUpdate((userId, connectionId, state) => {
+  presence.onUpdate((userId, connectionId, state, { info }) => {
     const before = seen.get(connectionId);
-    const now = see(connectionId, state);
+    const now = see(connectionId, readShown(userId, { state, info }));
     if (before && !isOwn(userId)) noteChange(before, now);
   });
   presence.onLeave((userId, connectionId, { reason, last }) => {
@@ -74,8 +81,7 @@ function isOwn(userId: string): boolean {
   return userId === client?.me?.userId;
 }
 
-function see(connectionId: string, state: object): Shown {
-  const now = readShown(state);
+function see(connectionId: string, now: Shown): Shown {
   seen.set(connectionId, now);
   return now;
 }
@@ -89,10 +95,10 @@ function noteChange(before: Shown, now: Shown): void {
   else if (now.cursor && (before.cursor?.x !== now.cursor.x || before.cursor?.y !== now.cursor.y)) noteMove(now.name);
 }
 
-function showUsers(users: readonly User<Shown>[]): void {
+function showUsers(users: readonly User<Tracked>[]): void {
   seen.clear();
-  for (const { connections } of users) {
-    for (const { connectionId, state } of connections) see(connectionId, state);
+  for (const { userId, connections } of users) {
+    for (const connection of connections) see(connection.connectionId, readShown(userId, connection));
   }
   showPeople(users);
   showCursors(users);
@@ -136,8 +142,8 @@ function show(): void {
   presence?.track({ ...shown });
 }
 
-function change(part: Partial<Shown>): void {
-  const keys = Object.keys(part) as (keyof Shown)[];
+function change(part: Partial<Tracked>): void {
+  const keys = Object.keys(part) as (keyof Tracked)[];
   if (keys.every((key) => shown[key] === part[key])) return;
   Object.assign(shown, part);
   show();
@@ -156,16 +162,24 @@ function channelOfHash(): string {
 function wireName(): void {
   const name = find<HTMLInputElement>("name");
   name.value = me.name;
+  showInfo();
+  // The next token says the new name, on the same connection.
+  const renew = settling(RENAME_MS, () => client?.refresh());
   name.addEventListener("input", () => {
-    me.name = readName(name.value);
+    me.name = readName(name.value) || me.userId;
     remember(me);
-    change({ name: me.name });
+    showInfo();
+    renew();
   });
   name.addEventListener("blur", () => (name.value = me.name));
   find("rename").addEventListener("submit", (event) => {
     event.preventDefault();
     name.blur();
   });
+}
+
+function showInfo(): void {
+  setText(find("info"), JSON.stringify(infoOfMe()));
 }
 
 function wireButtons(): void {

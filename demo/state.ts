@@ -1,13 +1,27 @@
 /**
- * What somebody shows, and reading it from others: their states are their own and may be anything.
+ * What a user shows, and reading it from others. Their names come from their tokens; their states are their own and may be
+ * anything.
  */
-export interface Shown {
-  name: string;
+
+/** What this page tracks. */
+export interface Tracked {
   hue: number;
   typing: boolean;
   away: boolean;
   says: string;
   cursor: Point | null;
+}
+
+/** What is shown of a connection. */
+export interface Shown extends Tracked {
+  name: string;
+}
+
+/** A connection, or the last one of a user. */
+interface Seen {
+  state: object;
+  /** What its token says of the user. */
+  info?: object | undefined;
 }
 
 /** In parts of the stage's width and height, so that windows of different sizes agree. */
@@ -16,16 +30,16 @@ export interface Point {
   y: number;
 }
 
-/** In characters. With both at their longest the state is still well below its limit. */
+/** In characters. With both at their longest the state and the info are still well below their limits. */
 const MAX_NAME_CHARACTERS = 24;
 const MAX_SAYS_CHARACTERS = 60;
 
-const NAMELESS = "Somebody";
-
-export function readShown(state: object): Shown {
-  const { name, hue, typing, away, says, cursor } = state as Partial<Record<keyof Shown, unknown>>;
+/** A user whose token says no name is shown by the user id. */
+export function readShown(userId: string, { state, info }: Seen): Shown {
+  const { hue, typing, away, says, cursor } = state as Partial<Record<keyof Tracked, unknown>>;
+  const { name } = (info ?? {}) as { name?: unknown };
   return {
-    name: readName(name),
+    name: readName(name) || readName(userId),
     hue: typeof hue === "number" ? hue % 360 : 0,
     typing: typing === true,
     away: away === true,
@@ -35,7 +49,7 @@ export function readShown(state: object): Shown {
 }
 
 export function readName(text: unknown): string {
-  return cleaned(text, MAX_NAME_CHARACTERS) || NAMELESS;
+  return cleaned(text, MAX_NAME_CHARACTERS);
 }
 
 export function readSays(text: unknown): string {

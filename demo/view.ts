@@ -22,8 +22,9 @@ const cursors = new Map<string, HTMLElement>();
 
 /** One row per user: oneself first, the others by name. */
 export function showPeople(users: readonly User<object>[]): void {
-  const people = users.map(({ userId, state, connections, isMe }) => {
-    return { userId, shown: readShown(state), tabs: connections.length, isMe };
+  const people = users.map((user) => {
+    const { userId, connections, isMe } = user;
+    return { userId, shown: readShown(userId, user), tabs: connections.length, isMe };
   });
   people.sort((a, b) => Number(b.isMe) - Number(a.isMe) || a.shown.name.localeCompare(b.shown.name));
   people.length = Math.min(people.length, MAX_ROWS);
@@ -42,10 +43,10 @@ export function showPeople(users: readonly User<object>[]): void {
 /** One cursor per connection, but for this page's own: that one the system draws. */
 export function showCursors(users: readonly User<object>[]): void {
   const seen = new Map<string, Shown>();
-  for (const { connections } of users) {
-    for (const { connectionId, state, isMe } of connections) {
-      const shown = readShown(state);
-      if (shown.cursor && !isMe && seen.size < MAX_CURSORS) seen.set(connectionId, shown);
+  for (const { userId, connections } of users) {
+    for (const connection of connections) {
+      const shown = readShown(userId, connection);
+      if (shown.cursor && !connection.isMe && seen.size < MAX_CURSORS) seen.set(connection.connectionId, shown);
     }
   }
   keepOnly(cursors, seen);

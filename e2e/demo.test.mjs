@@ -68,7 +68,8 @@ for (const look of LOOKS) {
     const state = await one.page.locator("#state").evaluate(({ textContent, scrollHeight, clientHeight }) => {
       return { shown: JSON.parse(textContent), hidden: scrollHeight - clientHeight };
     });
-    assert.equal(state.shown.says.length + state.shown.name.length, 84);
+    assert.equal(state.shown.says.length, 60);
+    assert.deepEqual(JSON.parse(await one.page.locator("#info").textContent()), { name: "M".repeat(24) });
     assert.equal(state.hidden, 0, "all of its lines are visible");
     const wide = await one.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wide <= 0, `the page is ${wide} pixels too wide`);
@@ -103,4 +104,27 @@ test("the code that the page shows has ten lines, and makes whoever runs it anot
   // A favicon that is not there is no fault of the code.
   assert.deepEqual(problems.filter((problem) => !problem.includes("404")), []);
   await close(two, { context });
+});
+
+// P5.7
+test("names are those of the tokens: a state cannot say one, and a new token renames on the same connection", async () => {
+  const one = await openWindow(browser, `${server.url}#names`);
+  const { context, page } = await openWindow(browser, `${server.url}#elsewhere`);
+  await page.evaluate(async () => {
+    const { createClient } = await import("/sdk/index.js");
+    const answer = await fetch("/dev/token", { method: "POST", body: JSON.stringify({ userId: "mallory" }) });
+    const client = createClient(location.origin, await answer.json());
+    client.realtime.presence("names").track({ name: "Jane", info: { name: "Jane" } });
+  });
+  await one.page.locator("#people b", { hasText: "mallory" }).waitFor();
+
+  const two = await openWindow(browser, `${server.url}#names`);
+  await one.page.locator("#people li").nth(2).waitFor();
+  await one.page.locator("#log li").first().waitFor();
+  await two.page.locator("#name").fill("Grace");
+  await one.page.locator("#people b", { hasText: "Grace" }).waitFor();
+  await one.page.locator("#log .changed", { hasText: "is now Grace" }).waitFor();
+  assert.equal(await one.page.locator("#log .went").count(), 0, "nobody has left");
+  assert.deepEqual(await one.page.locator("#people b", { hasText: "Jane" }).count(), 0);
+  await close(one, two, { context });
 });
