@@ -13,6 +13,7 @@ mod held;
 mod keeping;
 mod opening;
 mod own;
+mod queues;
 
 use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
 use herenow_wire::{ChannelName, SHARDS};

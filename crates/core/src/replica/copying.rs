@@ -6,12 +6,19 @@ use herenow_wire::link::{Change, Interest, Item, Refused, RefusedWhy, Snap, Tick
 use super::{Outgoing, Replica, Role, To};
 use crate::channel::Followed;
 use crate::command::{Command, Connectivity, Effect};
+use crate::decision::Put;
 use crate::time::Instant;
 
 impl Replica {
     /// Takes in what is asked here, which the home decides.
     pub(super) fn pass_on(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         let Role::Copy(own) = &mut self.role else { return };
+        if let Command::Put { put: Put { connection, .. }, .. }
+        | Command::Keep { put: Put { connection, .. }, .. }
+        | Command::Restate { connection, .. } = &command
+        {
+            own.make_room(command.channel(), *connection, out);
+        }
         let outgoing = match command {
             // Its fields are ended by this node, with a command of its own.
             Command::Put { channel, put, max_members, asker, reference, expire: _ } => {

@@ -10,6 +10,7 @@ use herenow_wire::link::{
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref, State};
 
 use super::held::{Held, Released};
+use super::queues::Queues;
 use super::{Outgoing, To, ticket_of};
 use crate::change::{Member, Op};
 use crate::command::{Asker, Command, Connectivity, Effect, Expire, Peer, PutResult};
@@ -23,6 +24,7 @@ pub(super) struct Own {
     shown: BTreeMap<ChannelName, BTreeMap<ConnectionId, Mine>>,
     /// By ticket, and so in the order in which they were asked.
     waiting: BTreeMap<u32, Waiting>,
+    queues: Queues,
     last_ticket: u32,
     pub(super) held: Held,
 }
@@ -70,6 +72,21 @@ impl Own {
 
     pub(super) fn is_settled(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// A member is about to put. If as many of its puts wait as may, the next takes the place of the last,
+    /// which is acknowledged.
+    pub(super) fn make_room(
+        &mut self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(ticket) = self.queues.replaced_by_next(connection, channel)
+            && let Some(replaced) = self.take(ticket_of(ticket))
+        {
+            replaced.answer(PutResult::Done, out);
+        }
     }
 
     /// Takes a put up, which goes to the home.
@@ -218,6 +235,7 @@ impl Own {
 
     pub(super) fn put_again(&mut self, out: &mut Vec<Effect>) -> Vec<Outgoing> {
         let mut outgoing = Vec::new();
+        self.queues.clear();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if waiting.is_over {
                 waiting.answer(PutResult::Done, out);
@@ -277,12 +295,15 @@ impl Own {
             max_members: waiting.max_members,
             ticket: Some(ticket_of(self.last_ticket)),
         });
+        self.queues.add(waiting.put.connection, &waiting.channel, self.last_ticket);
         self.waiting.insert(self.last_ticket, waiting);
         Outgoing { to: To::Home, item }
     }
 
     fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
-        self.waiting.remove(&number_of(ticket)?)
+        let taken = self.waiting.remove(&number_of(ticket)?)?;
+        self.queues.remove(taken.put.connection, &taken.channel);
+        Some(taken)
     }
 }
 

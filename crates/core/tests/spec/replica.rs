@@ -196,6 +196,29 @@ fn a_put_that_waits_is_answered_once_whoever_becomes_the_home() {
     assert_eq!(nodes.list(2), "a");
 }
 
+// P8.2
+#[test]
+fn while_the_home_is_out_of_reach_few_puts_of_a_member_wait_and_the_newest_is_among_them() {
+    const FEW: usize = 4;
+    const MANY: usize = 100;
+    let mut nodes = Nodes::new(2);
+    nodes.nodes[1].is_cut = true;
+    for n in 0..MANY {
+        nodes.ask(1, put('a', &format!(r#"{{"n":{n}}}"#)));
+    }
+    assert_eq!(nodes.answers(1).len(), MANY - FEW, "those that a newer one has replaced");
+    nodes.nodes[1].tickets.clear();
+    nodes.nodes[1].is_cut = false;
+    nodes.ask(0, subscribe());
+    nodes.with(1, Replica::put_again);
+    assert_eq!(nodes.nodes[1].tickets.len(), FEW);
+    nodes.acknowledge(1);
+    assert_eq!(nodes.answers(1).len(), FEW);
+    assert!(nodes.nodes[1].replica.is_settled());
+    let heard = nodes.heard(0);
+    assert!(heard.last().is_some_and(|last| last.contains(r#"{"n":99}"#)), "{heard:?}");
+}
+
 #[test]
 fn a_put_that_was_taken_back_is_not_sent_to_another_home() {
     let mut nodes = Nodes::new(2);
