@@ -62,7 +62,7 @@ export class Window {
     return until(this.page, (count) => document.querySelectorAll("#people li").length === count, count);
   }
 
-  /** Shows a name, which the others see only while the connection works. */
+  /** Fetches a token with this name, which the others see only while the connection works. */
   rename(name) {
     return this.page.evaluate((name) => {
       const input = document.querySelector("#name");

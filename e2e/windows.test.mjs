@@ -177,7 +177,7 @@ function scenes(name) {
       const [one, other] = await two(`${plain.url}#clock`, { init });
       await isAlive(one, other);
       assert.deepEqual(await one.watched(), []);
-      assert.equal(await other.page.evaluate(() => tokens), 1, "one token is enough");
+      assert.equal(await other.page.evaluate(() => tokens), 2, "one to connect, and one that says the new name");
       await other.close();
       await one.sees(1);
       await one.close();
