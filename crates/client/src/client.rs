@@ -73,7 +73,12 @@ impl Client {
         self.send(Command::Do(Input::Listen(channel))).await
     }
 
-    /// Receives them no longer.
+    /// Receives only how many are in the channel from now on, in place of its events.
+    pub async fn count(&self, channel: ChannelName) -> Result<(), ClientClosed> {
+        self.send(Command::Do(Input::Count(channel))).await
+    }
+
+    /// Receives neither any longer.
     pub async fn unlisten(&self, channel: ChannelName) -> Result<(), ClientClosed> {
         self.send(Command::Do(Input::Unlisten(channel))).await
     }

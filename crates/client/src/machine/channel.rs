@@ -10,7 +10,7 @@ use crate::roster::Roster;
 
 #[derive(Debug, Default)]
 pub(super) struct Channel {
-    pub(super) listening: bool,
+    pub(super) interest: Interest,
     /// The newest state, kept so that it can be sent again whenever the server lost it.
     pub(super) tracked: Option<State>,
     admission: Admission,
@@ -24,9 +24,23 @@ pub(super) struct Channel {
     /// Whether the next list should hold this client: it tracks, and the server has not refused it. A
     /// list that was on its way before lacks it as well; then the state is told once more for nothing.
     is_expected: bool,
+    /// Whether the subscription that was asked for on this socket is to the count, not to the list.
+    is_counting: bool,
     /// Whether a list was asked for because changes came without one.
     is_list_requested: bool,
     pub(super) roster: Roster,
+}
+
+/// What a client wants to be told of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Interest {
+    /// It may track nevertheless.
+    #[default]
+    Nothing,
+    /// How many are in it.
+    Count,
+    /// Who is in it, and every change.
+    List,
 }
 
 /// Whether the server lets this client into the channel, as far as it has said so.
@@ -43,16 +57,46 @@ enum Admission {
 
 impl Channel {
     pub(super) fn is_wanted(&self) -> bool {
-        self.listening || self.tracked.is_some()
+        self.interest != Interest::Nothing || self.tracked.is_some()
     }
 
     /// Says what is wanted. Tracking subscribes as well, so one message does for both.
     pub(super) fn request(&mut self, name: &ChannelName, out: &mut Vec<Output>) {
         self.retry_at = None;
         self.admission = Admission::Open;
-        self.is_expected = self.tracked.is_some();
-        let message = self.again(name).unwrap_or_else(|| protocol::subscribe(name));
-        out.push(Output::Send(message));
+        self.is_expected = self.tracked.is_some() && self.interest != Interest::Count;
+        // Tracking subscribes to the list, so a client that counts subscribes first.
+        if self.tracked.is_none() || self.is_other_subscription() {
+            let message = self.subscribe(name);
+            out.push(Output::Send(message));
+        }
+        out.extend(self.again(name).map(Output::Send));
+    }
+
+    /// Changes what the server tells of the channel, if something else is wanted now.
+    pub(super) fn change_subscription(&mut self, name: &ChannelName) -> Option<String> {
+        let is_open = self.admission == Admission::Open;
+        (is_open && self.is_other_subscription()).then(|| self.subscribe(name))
+    }
+
+    /// A list came. If only the count is wanted, it belongs to an earlier subscription, or tracking
+    /// has subscribed after the count was refused: the count is asked for again.
+    pub(super) fn refuse_list(&mut self, name: &ChannelName) -> Option<String> {
+        self.is_counting.then(|| self.subscribe(name))
+    }
+
+    fn is_other_subscription(&self) -> bool {
+        self.interest != Interest::Nothing && self.is_counting != (self.interest == Interest::Count)
+    }
+
+    fn subscribe(&mut self, name: &ChannelName) -> String {
+        self.is_counting = self.interest == Interest::Count;
+        if self.is_counting {
+            self.roster.suspend();
+            protocol::subscribe_to_count(name)
+        } else {
+            protocol::subscribe(name)
+        }
     }
 
     /// The message that tells the server the state that it lost.
@@ -61,7 +105,7 @@ impl Channel {
     }
 
     pub(super) fn unlisten(&mut self, name: &ChannelName) -> Vec<String> {
-        let was_listening = std::mem::take(&mut self.listening);
+        let was_listening = std::mem::take(&mut self.interest) != Interest::Nothing;
         let is_over = was_listening && self.tracked.is_none();
         is_over.then(|| protocol::unsubscribe(name)).into_iter().collect()
     }
@@ -73,11 +117,12 @@ impl Channel {
         if std::mem::take(&mut self.kicked) > 0 {
             self.retry_at = None;
         }
-        match self.listening {
-            true if self.roster.position().is_some() => vec![protocol::untrack(name)],
+        match self.interest {
+            Interest::Nothing => vec![protocol::unsubscribe(name)],
+            Interest::Count => vec![protocol::untrack(name)],
+            Interest::List if self.roster.position().is_some() => vec![protocol::untrack(name)],
             // The `presence_join` may wait for the rate: then it goes, and its subscription with it.
-            true => vec![protocol::untrack(name), protocol::subscribe(name)],
-            false => vec![protocol::unsubscribe(name)],
+            Interest::List => vec![protocol::untrack(name), protocol::subscribe(name)],
         }
     }
 
@@ -88,6 +133,7 @@ impl Channel {
         self.kicked = 0;
         self.is_rebuilding = false;
         self.is_expected = false;
+        self.is_counting = false;
         self.is_list_requested = false;
         self.roster.suspend();
     }
@@ -95,6 +141,8 @@ impl Channel {
     pub(super) fn refused(&mut self, code: &str, moment: Moment) {
         let is_waiting = self.roster.position().is_none();
         self.is_expected = false;
+        // It may have been the subscription.
+        self.is_counting = false;
         let is = |known: ErrorCode| code == known.as_str();
         // Tracks are never refused for their rate, so that was a subscribe; without another try
         // the listener would wait for ever.
@@ -107,7 +155,7 @@ impl Channel {
         }
     }
 
-    /// A list of the channel came.
+    /// A list or a count of the channel came.
     pub(super) fn granted(&mut self) {
         self.admission = Admission::Open;
         self.is_list_requested = false;
@@ -116,7 +164,8 @@ impl Channel {
     /// A change came. Changes follow a list, so if none is known, it came while nothing was wanted of
     /// the channel, which the socket subscribes to by default: it is asked for once more.
     pub(super) fn request_missed_list(&mut self, name: &ChannelName) -> Option<String> {
-        let is_missed = self.roster.position().is_none() && !self.is_list_requested;
+        let is_missed =
+            self.roster.position().is_none() && !self.is_counting && !self.is_list_requested;
         self.is_list_requested |= is_missed;
         is_missed.then(|| protocol::subscribe(name))
     }
@@ -124,6 +173,7 @@ impl Channel {
     /// The server ended the subscription. Nothing is asked for by itself, unless it names a time.
     pub(super) fn denied(&mut self) {
         self.admission = Admission::Denied;
+        self.is_counting = false;
         self.kicked = 0;
         self.retry_at = None;
     }
@@ -133,6 +183,7 @@ impl Channel {
     pub(super) fn removed(&mut self, retry_after: Duration, moment: Moment) {
         self.admission = Admission::Removed;
         self.is_expected = false;
+        self.is_counting = false;
         self.retry(moment);
         let over_at = moment.now + retry_after.min(KICK_CAP);
         self.retry_at = self.retry_at.max(Some(over_at));

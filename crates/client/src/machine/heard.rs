@@ -56,7 +56,12 @@ impl Machine {
                 self.refused(failure, moment, out);
             }
             ServerMessage::Sync(sync) => {
-                let known = self.channels.get_mut(&sync.channel);
+                let mut known = self.channels.get_mut(&sync.channel);
+                if let Some(message) =
+                    known.as_mut().and_then(|channel| channel.refuse_list(&sync.channel))
+                {
+                    return out.push(Output::Send(message));
+                }
                 let is_expected = known.is_some_and(Channel::take_expected);
                 self.apply(&sync.channel, moment, out, |channel| {
                     channel.granted();
@@ -91,9 +96,13 @@ impl Machine {
                     out.extend(known.again(&channel).map(Output::Send));
                 }
             }
-            // Every subscription of a machine is to a list.
-            ServerMessage::Count(_)
-            | ServerMessage::Subscribed { .. }
+            ServerMessage::Count(counts) => {
+                if let Some(channel) = self.channels.get_mut(&counts.channel) {
+                    channel.granted();
+                    out.push(Output::Event(Event::Counted(counts)));
+                }
+            }
+            ServerMessage::Subscribed { .. }
             | ServerMessage::Unsubscribed { code: None, .. }
             | ServerMessage::Pong
             | ServerMessage::Ack

@@ -21,7 +21,7 @@ use herenow_wire::{ChannelName, State};
 use crate::protocol;
 use crate::roster::Roster;
 use backoff::{Advice, Backoff};
-use channel::Channel;
+use channel::{Channel, Interest};
 use leaving::Leaving;
 use resume::Place;
 
@@ -112,7 +112,8 @@ impl Machine {
             Input::Opened => self.opened(moment, out),
             Input::Text(text) => self.handle_text(&text, moment, out),
             Input::Closed(closed) => self.lost(&closed, moment, out),
-            Input::Listen(channel) => self.listen(channel, out),
+            Input::Listen(channel) => self.listen(channel, Interest::List, out),
+            Input::Count(channel) => self.listen(channel, Interest::Count, out),
             Input::Unlisten(channel) => self.change(channel, out, Channel::unlisten),
             Input::Track(channel, state) => self.track(channel, state, out),
             Input::Untrack(channel) => self.change(channel, out, Channel::untrack),
@@ -244,13 +245,15 @@ impl Machine {
         }
     }
 
-    fn listen(&mut self, name: ChannelName, out: &mut Vec<Output>) {
+    fn listen(&mut self, name: ChannelName, interest: Interest, out: &mut Vec<Output>) {
         let open = matches!(self.link, Link::Open(_));
         let channel = self.channels.entry(name.clone()).or_default();
         let known = channel.is_wanted();
-        channel.listening = true;
+        channel.interest = interest;
         if open && !known {
             channel.request(&name, out);
+        } else if open {
+            out.extend(channel.change_subscription(&name).map(Output::Send));
         }
     }
 

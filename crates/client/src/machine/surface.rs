@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use herenow_wire::{ChannelName, State};
 
-use crate::protocol::Failure;
+use crate::protocol::{Counts, Failure};
 use crate::roster::RosterEvent;
 
 /// When something happens, and the random number that may be used for it.
@@ -29,9 +29,11 @@ pub enum Input {
     Text(String),
     /// The socket is gone, or never came to be.
     Closed(Closed),
-    /// Receive the channel's events.
+    /// Receive the channel's events. Takes the place of `Count`.
     Listen(ChannelName),
-    /// Receive them no longer.
+    /// Receive only how many are in the channel. Takes the place of `Listen`.
+    Count(ChannelName),
+    /// Receive neither any longer.
     Unlisten(ChannelName),
     /// Make this client a member, or replace its state.
     Track(ChannelName, State),
@@ -91,6 +93,8 @@ pub enum Event {
         /// Which channel.
         channel: ChannelName,
     },
+    /// How many are in a channel that is counted.
+    Counted(Counts),
     /// The server refused something.
     Refused(Failure),
 }
