@@ -128,6 +128,15 @@ impl Crowd {
         driver.send(member, &self.out);
     }
 
+    /// One member leaves its channel and keeps its connection. Its next update brings it back.
+    pub fn untrack(&mut self, driver: &mut Driver, member: usize) {
+        self.ledger.leaves(member, driver.now());
+        let channel = &self.channels[self.ledger.shape.channel_of(member)];
+        self.out.clear();
+        self.writer.untrack(&mut self.out, channel);
+        driver.send(member, &self.out);
+    }
+
     pub fn ping(&mut self, driver: &mut Driver, connection: usize) {
         self.out.clear();
         self.writer.ping(&mut self.out);

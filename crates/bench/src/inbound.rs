@@ -37,7 +37,13 @@ pub enum Event<'a> {
     Authenticated,
     Joined(Mark),
     Updated(Mark),
-    Left { member: usize },
+    Left {
+        member: usize,
+    },
+    /// How many connections are in a channel.
+    Counted {
+        connections: u32,
+    },
     SnapshotBegins,
     Row(Mark),
     SnapshotEnds,
@@ -155,6 +161,7 @@ fn text_event(payload: &[u8]) -> Result<Event<'_>, Broken> {
             Some(b'u') => Ok(Event::Updated(delta_mark(payload).ok_or(Broken)?)),
             Some(b'j') => Ok(Event::Joined(delta_mark(payload).ok_or(Broken)?)),
             Some(b'l') => Ok(Event::Left { member: leaving_member(payload).ok_or(Broken)? }),
+            Some(b'c') => Ok(Event::Counted { connections: counted(payload).ok_or(Broken)? }),
             _ => Err(Broken),
         };
     }
@@ -196,6 +203,13 @@ fn leaving_member(payload: &[u8]) -> Option<usize> {
     digits(payload.get(at..at + MEMBER_DIGITS)?).map(|member| member as usize)
 }
 
+/// A count ends with the number of connections.
+fn counted(payload: &[u8]) -> Option<u32> {
+    const CONNECTIONS: &[u8] = b"\"connections\":";
+    let at = memchr::memmem::find(payload, CONNECTIONS)? + CONNECTIONS.len();
+    digits(payload[at..].strip_suffix(b"}")?)
+}
+
 fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0_u32, |value, byte| {
         byte.is_ascii_digit().then(|| value.wrapping_mul(10).wrapping_add(u32::from(byte - b'0')))
@@ -231,6 +245,8 @@ mod tests {
             ),
             format!(r#"{{"type":"presence_update","seq":3,{}"#, &row(41, 2)[1..]),
             r#"{"type":"presence_leave","seq":4,"userId":"u000041","reason":"leave"}"#.to_owned(),
+            r#"{"type":"presence_count","channel":"presence:c","epoch":1,"seq":4,"users":39,"connections":40}"#
+                .to_owned(),
             r#"{"type":"pong"}"#.to_owned(),
         ] {
             frames::push_unmasked(&mut bytes, frames::TEXT, text.as_bytes());
@@ -252,10 +268,11 @@ mod tests {
     #[test]
     fn a_stream_says_the_same_however_it_is_cut() {
         let whole = read_in_pieces(usize::MAX);
-        assert_eq!(whole.len(), 2 + 42 + 4);
+        assert_eq!(whole.len(), 2 + 42 + 5);
         assert_eq!(whole[3], owned(&Event::Row(Mark { member: 0, number: 7 })));
         assert_eq!(whole[44], owned(&Event::Joined(Mark { member: 41, number: 1 })));
         assert_eq!(whole[46], owned(&Event::Left { member: 41 }));
+        assert_eq!(whole[47], owned(&Event::Counted { connections: 40 }));
         for piece_bytes in 1..300 {
             assert_eq!(read_in_pieces(piece_bytes), whole, "pieces of {piece_bytes}");
         }

@@ -146,6 +146,11 @@ impl Ledger {
         self.last[row].fill(0);
     }
 
+    /// `member` leaves its channel at `now`.
+    pub fn leaves(&mut self, member: usize, now: Nanos) {
+        self.left_at[member] = now;
+    }
+
     /// Every receiver knows every member of its channel, once.
     pub fn all_know_all(&self) -> bool {
         self.known_pairs == self.present.len()
@@ -223,7 +228,12 @@ impl Ledger {
                 self.tally.errors += 1;
                 self.first_error.get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
             }
-            Event::Opened | Event::Authenticated | Event::Pong | Event::Ping(_) | Event::Other => {}
+            Event::Opened
+            | Event::Authenticated
+            | Event::Counted { .. }
+            | Event::Pong
+            | Event::Ping(_)
+            | Event::Other => {}
         }
     }
 

@@ -20,6 +20,7 @@ mod curves;
 mod driver;
 mod floor;
 mod frames;
+mod guests;
 mod histogram;
 mod inbound;
 mod ledger;
@@ -76,7 +77,7 @@ enum Command {
 #[derive(Args)]
 struct RunArgs {
     /// Scenarios to run, all by default: idle, connect, quiet, busy, hot, full, storm,
-    /// churn, herd, audience, slow-reader.
+    /// churn, herd, audience, counting, friends, slow-reader.
     scenarios: Vec<String>,
     /// Only cases whose name begins like this, for example "1 x 100,".
     #[arg(long, default_value = "")]

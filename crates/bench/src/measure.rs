@@ -38,6 +38,7 @@ measures! {
     CpuPerSeen: "cpu_us_per_delivered_frame", "µs/frame", 3;
     CpuPerConnection: "cpu_us_per_connection", "µs/conn", 1;
     CpuPerConnectionSecond: "cpu_us_per_connection_second", "µs/conn/s", 3;
+    CpuPerSubscription: "cpu_us_per_subscription", "µs/sub", 2;
     CpuPerReturn: "cpu_us_per_return", "µs/return", 1;
     Cpu: "server_cpu_s", "CPU s", 3;
     ServerCore: "server_core_percent", "core %", 1;
@@ -58,6 +59,7 @@ measures! {
     FramesPerRead: "frames_per_read", "frames/read", 2;
     KilobytesPerReceiver: "kilobytes_per_receiver", "KB/recv", 1;
     KilobytesPerReceiverSecond: "kilobytes_per_receiver_second", "KB/recv/s", 1;
+    CountsPerConnectionSecond: "counts_per_connection_second", "counts/conn/s", 2;
     Snapshots: "snapshots", "syncs", 0;
     RssBase: "anonymous_empty_kb", "empty KB", 0;
     RssGrowthPerConnection: "growth_kb_per_connection", "growth KB/conn", 3;

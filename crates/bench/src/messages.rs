@@ -124,6 +124,34 @@ impl Writer {
         self.frame(out, format_args!(r#"{{"type":"subscribe","channel":"{channel}"}}"#));
     }
 
+    /// Subscribes to nothing but how many are in the channel.
+    pub fn subscribe_to_count(&mut self, out: &mut Vec<u8>, channel: &str) {
+        self.frame(
+            out,
+            format_args!(r#"{{"type":"subscribe","channel":"{channel}","mode":"count"}}"#),
+        );
+    }
+
+    /// Subscribes to several channels with one message.
+    pub fn subscribe_to_all<'a>(
+        &mut self,
+        out: &mut Vec<u8>,
+        channels: impl Iterator<Item = &'a str>,
+    ) {
+        self.text.clear();
+        put(&mut self.text, format_args!(r#"{{"type":"subscribe","channels":["#));
+        for (at, channel) in channels.enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            put(&mut self.text, format_args!(r#"{comma}"{channel}""#));
+        }
+        put(&mut self.text, format_args!("]}}"));
+        frames::push_masked(out, frames::TEXT, &self.text);
+    }
+
+    pub fn untrack(&mut self, out: &mut Vec<u8>, channel: &str) {
+        self.frame(out, format_args!(r#"{{"type":"presence_leave","channel":"{channel}"}}"#));
+    }
+
     pub fn ping(&mut self, out: &mut Vec<u8>) {
         self.frame(out, format_args!(r#"{{"type":"ping"}}"#));
     }

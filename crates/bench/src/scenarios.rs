@@ -16,7 +16,9 @@ use crate::server::{Server, Settings};
 pub mod audience;
 pub mod churn;
 pub mod connect;
+pub mod counting;
 pub mod fanout;
+pub mod friends;
 pub mod full;
 pub mod herd;
 pub mod idle;
@@ -56,6 +58,8 @@ pub enum Load {
     Churn(churn::Churn),
     Herd(herd::Herd),
     Audience(audience::Audience),
+    Counting(counting::Counting),
+    Friends(friends::Friends),
     SlowReader(slow_reader::SlowReader),
 }
 
@@ -76,6 +80,8 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         churn::cases,
         herd::cases,
         audience::cases,
+        counting::cases,
+        friends::cases,
         slow_reader::cases,
     ]
     .into_iter()
@@ -84,13 +90,16 @@ pub fn cases(effort: Effort) -> Vec<Case> {
 }
 
 impl Case {
-    /// Floors know fan-out and nothing else, rivals no public keys.
+    /// Floors know fan-out and nothing else; rivals know no public keys, no counts and no lists of
+    /// channels.
     pub fn suits(&self, server: Server) -> bool {
         match self.load {
             // What is measured is whether it slows many deliveries.
             _ if server == Server::HerenowWebhooks => self.scenario == "hot",
             Load::FanOut(_) | Load::Full(_) => true,
-            Load::Herd(_) => matches!(server, Server::Herenow { .. }),
+            Load::Herd(_) | Load::Counting(_) | Load::Friends(_) => {
+                matches!(server, Server::Herenow { .. })
+            }
             // It looks up connections in the kernel's table of TCP.
             Load::SlowReader(_) if server == Server::HerenowUnix => false,
             _ => server.knows_presence(),
@@ -107,6 +116,8 @@ impl Case {
             Load::Churn(load) => load.run(trial),
             Load::Herd(load) => load.run(trial),
             Load::Audience(load) => load.run(trial),
+            Load::Counting(load) => load.run(trial),
+            Load::Friends(load) => load.run(trial),
             Load::SlowReader(load) => load.run(trial),
         }
     }
@@ -140,6 +151,12 @@ impl Trial<'_> {
             return Err(untruth);
         }
         audit::audit(self.process.address(), crowd)
+    }
+
+    /// The server's CPU time since it began.
+    fn cpu_s(&self) -> Result<f64, String> {
+        let time = self.process.cpu_time();
+        time.map(|time| time.as_secs_f64()).map_err(|error| format!("no CPU clock: {error}"))
     }
 
     fn anonymous_kb(&self) -> Result<f64, String> {

@@ -118,6 +118,8 @@ pub struct Settings {
     pub max_messages_per_second: Option<u32>,
     /// Replaces the server's own flush policy, to find it by measurement.
     pub flush_delay_us: Option<u32>,
+    /// Raised where a connection subscribes to more channels than by default.
+    pub max_channels: Option<u32>,
     /// Lets it take tokens signed with [`messages::signed_token`].
     pub has_public_keys: bool,
     /// Has it tell a webhook of every join and leave. Nothing listens at its address.
@@ -136,6 +138,10 @@ impl Settings {
             name += &format!("rate-{rate}");
             realtime.insert("maxMessagesPerSecond".into(), rate.into());
             realtime.insert("messageBurst".into(), (2 * rate).into());
+        }
+        if let Some(channels) = self.max_channels {
+            name += &format!("channels-{channels}");
+            realtime.insert("maxChannelsPerConnection".into(), channels.into());
         }
         if self.has_dead_webhook {
             name += "webhook";
