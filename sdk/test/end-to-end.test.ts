@@ -219,6 +219,27 @@ function promises(): void {
     await lobby.sees({});
   });
 
+  // P4.22, P4.24, P5.8
+  it("counts in more channels than one message names, and has a list only where it is wanted", async () => {
+    server = await RealServer.start({ HERENOW_MAX_CHANNELS_PER_CONNECTION: "300" });
+    const jane = enter("jane", undefined);
+    const rooms = Array.from({ length: 250 }, (_, n) => jane.client.realtime.presence(`room-${n}`));
+    const counts = new Map<string, string>();
+    for (const room of rooms) room.onCount(({ users, connections }) => counts.set(room.name, `${users}/${connections}`));
+    await until(() => counts.size === rooms.length);
+    const bobs = [enter("bob", { n: 1 }, "room-7"), enter("bob", { n: 2 }, "room-7")];
+    await until(() => counts.get("room-7") === "1/2");
+    expect(rooms[7]?.users()).toEqual([]);
+
+    const seen: string[] = [];
+    rooms[7]?.onSync((users) => seen.push(users.map(({ userId }) => userId).join()));
+    await until(() => seen.at(-1) === "bob");
+    bobs[0]?.client.close();
+    await until(() => counts.get("room-7") === "1/1");
+    expect(new Set(counts.values())).toEqual(new Set(["0/0", "1/1"]));
+    expect(jane.problems).toEqual([]);
+  });
+
   it("nobody sees a network that is gone for three seconds", async () => {
     server = await RealServer.start(GRACE);
     const bob = enter("bob", undefined);
