@@ -13,11 +13,11 @@ import { minify } from "terser";
  * none is used of what a browser gives: the tests of the library run with its bundle as well.
  */
 export const INTERNAL_NAMES = `
-  changed counted dead delta dropped emit ends endsAt events existing failed feed forget giveUp heard held is isBarred
-  isCounting isKeptOut isListening isOpen isOver isRenewable isRunning isSynced isWanted keep left limited listen lost
-  nextAt offer offered opened ownLeft ping probe received reconnected refreshed refusal refused renew retries roster
-  sent settle settleMs snapshot start statusChanged stoodAt stop tell text tokens told tracked unheard url usable woke
-  ws
+  changed counted dead delta dropped emit ends endsAt events existing failed feed forget give giveUp heard held is
+  isBarred isCounting isKeptOut isListening isOpen isOver isRenewable isRunning isSynced isWanted keep left limited
+  listen lost nextAt offer offered opened ownLeft ping probe received reconnected refreshed refusal refused renew
+  retries roster sent sentAs settle settleMs snapshot start statusChanged stoodAt stop tell text tokens told toNext
+  tracked unheard url usable woke ws
 `.trim().split(/\s+/);
 
 /** Options of esbuild for every entry. What else an application has stays outside. */

@@ -4,12 +4,13 @@
  * Many `presence(name)` handles share it. Wanting goes up at the end of the microtask and down one task later, so
  * that a component which unmounts and mounts again (React's StrictMode, a change of route) is seen by nobody.
  */
+import { createAnswers } from "./answers.js";
 import { doubled } from "./backoff.js";
 import type { ChannelListeners } from "./events.js";
 import { createFeed } from "./feed.js";
 import { afterTask, type Unsubscribe } from "./listeners.js";
 import { errorOf, type LeaveReason, nameOf, PresenceError, type ServerMessage, type Snapshot, type State } from "./protocol.js";
-import type { Awaited, ChannelHost, Owner, Standing } from "./standing.js";
+import type { ChannelHost, Owner, Standing } from "./standing.js";
 import { leftOf, type Tracked } from "./tracked.js";
 
 /** The wait before asking again, random between half of this and this, backoff each time up to the most. In ms. */
@@ -28,9 +29,7 @@ export type Channel<S extends object = State> = ReturnType<typeof createChannel<
 export function createChannel<S extends object = State>(name: string, host: ChannelHost) {
   /** The handles that track, the newest last: its state is that of this connection's member. */
   const owners = new Set<Owner>();
-  let awaited: Awaited[] = [];
-  /** The answer to states that are not sent yet. One for all of them, however long there is no connection. */
-  let unsent: Promise<boolean> | undefined;
+  const answers = createAnswers();
   let standing: Standing = { is: "none", isCounting: false, retries: 0 };
   /** Until what is wanted is said again: after a refusal, or when the handle that tracks may send its next state. */
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -61,10 +60,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
     owners.delete(owner);
     owners.add(owner);
     raiseSoon();
-    unsent ??= new Promise((settle) => awaited.push({ settle }));
-    // Who does not wait for it hears of the error by onError.
-    unsent.catch(() => {});
-    return unsent;
+    return answers.toNext();
   }
 
   function untrack(owner: Owner): void {
@@ -157,7 +153,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
   function stand(is: Standing["is"]): void {
     clearTimeout(timer);
     standing = { is, isCounting: false, retries: 0 };
-    for (const one of awaited) one.ref = undefined;
+    answers.forget();
   }
 
   function raiseSoon(): void {
@@ -182,8 +178,7 @@ export function createChannel<S extends object = State>(name: string, host: Chan
         if (standing.is === "none") standing.is = "tracked";
         host.send({ type: "presence_join", channel: name, ref: (standing.ref = ++newestRef), ...leftOf(owner.tracked) });
       }
-      for (const one of awaited) one.ref ??= standing.ref;
-      unsent = undefined;
+      answers.sentAs(standing.ref);
       // The server has taken this state before.
       if (!standing.ref) answered(true);
     }
@@ -227,16 +222,10 @@ export function createChannel<S extends object = State>(name: string, host: Chan
     if (isExpected && !message.presences.some(({ connectionId }) => connectionId === host.me?.connectionId)) ended();
   }
 
-  /** What was sent as `ref` has this answer; without one, all that waits for an answer has. */
+  /** The state that was sent as `ref` has this answer; without one, all states have. */
   function answered(answer: boolean | PresenceError, ref?: number): void {
     if (standing.ref === ref) standing.ref = undefined;
-    if (!ref) unsent = undefined;
-    awaited = awaited.filter(({ ref: sent, settle }) => {
-      if (ref && sent !== ref) return true;
-      // Calls nobody before the end of this task.
-      settle(typeof answer === "boolean" ? answer : Promise.reject(answer));
-      return false;
-    });
+    answers.give(answer, ref);
   }
 
   function refused(error: PresenceError, ref: number | undefined): void {

@@ -25,13 +25,6 @@ export interface Owner {
   tracked: Tracked | undefined;
 }
 
-/** A call of `track` that has no answer yet. */
-export interface Awaited {
-  readonly settle: (answer: boolean | Promise<never>) => void;
-  /** With what its state, or a newer one, was sent. */
-  ref?: number | undefined;
-}
-
 /** Where this connection stands with the channel. A new connection stands nowhere. */
 export interface Standing {
   /**
