@@ -75,11 +75,16 @@ impl Links {
 
     /// The node has joined: every other node is sent everything that it is owed. A stream that began
     /// earlier begins anew. It holds only what its receiver asked for, and a home that was elected by
-    /// a view without this node does not ask it.
+    /// a view without this node does not ask it. Contents that are still being put together are asked
+    /// for once more, since they may lack the shards whose homes this node hears of now.
     pub(crate) fn open_all(&mut self, view: &View, now: Instant, out: &mut Vec<Effect>) {
         let others = view.nodes.iter().map(|node| node.incarnation).filter(|id| *id != self.me);
         for to in others.collect::<Vec<_>>() {
-            self.begin_anew(to, out);
+            if let Some(link) = self.sending.get_mut(&to) {
+                link.begin_anew();
+                self.counters.resets += 1;
+                out.push(Effect::Fact(Fact::ResetWanted(to)));
+            }
             self.open(to, now, out);
         }
     }
@@ -296,4 +301,29 @@ fn keys_of<T>(
     mut is_due: impl FnMut(&mut T) -> bool,
 ) -> Vec<Incarnation> {
     links.iter_mut().filter_map(|(id, link)| is_due(link).then_some(*id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::NodeName;
+    use crate::view::{Member, Serving};
+
+    #[test]
+    fn a_node_that_joins_is_asked_once_more_for_contents_that_are_still_put_together() {
+        let other = Incarnation(2);
+        let mut view = View::empty(1);
+        view.nodes.push(Member {
+            name: NodeName::parse("other").expect("a good name"),
+            incarnation: other,
+            admitted: 1,
+            serving: Serving::Open,
+        });
+        let mut links = Links::new(Incarnation(1), 4096, 65_536);
+        let mut out = Vec::new();
+        links.open(other, Instant::default(), &mut out);
+        links.open_all(&view, Instant::default(), &mut out);
+        let asked = |effect: &&Effect| **effect == Effect::Fact(Fact::ResetWanted(other));
+        assert_eq!(out.iter().filter(asked).count(), 2, "{out:?}");
+    }
 }

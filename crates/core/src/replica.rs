@@ -100,6 +100,7 @@ impl Replica {
 
     /// Says who vouches for the connections of this node from here on.
     pub fn set_owner(&mut self, me: Owner) {
+        self.forget_adopted();
         self.me = me;
     }
 
@@ -199,9 +200,9 @@ impl Replica {
                 self.hold_on(held, out);
             }
             Role::Home => {
+                self.adopt_lost();
                 self.role = Role::Copy(Box::new(Own::of(self.own_members())));
                 self.shard.become_copies();
-                self.forget_graces();
             }
         }
         // It goes to the new home with the report that this asks for.

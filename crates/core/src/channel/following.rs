@@ -148,6 +148,20 @@ impl Channel {
         }
     }
 
+    /// See [`crate::Shard::give_members`].
+    pub(crate) fn give_members(&mut self, from: Owner, to: Owner) -> Vec<(ConnectionId, u32)> {
+        let owned = self.owned_by(from);
+        let mut given = Vec::with_capacity(owned.len());
+        for connection in owned {
+            if let Some(Tracked { member, .. }) = self.members.get_mut(&connection) {
+                member.owner = to;
+                member.generation = member.generation.wrapping_sub(1);
+                given.push((connection, member.generation));
+            }
+        }
+        given
+    }
+
     /// Whether the connection of a member has a socket.
     pub(crate) fn connectivity(&self, connection: ConnectionId) -> Connectivity {
         match self.detached.as_ref().is_some_and(|detached| detached.has(connection)) {

@@ -1,15 +1,18 @@
 //! The members of nodes that are gone. They stay at their home for the grace of their channel, since
 //! their connections may come back at other nodes, and leave when it has ended.
+//!
+//! If another node becomes the home meanwhile, the one before adopts them: it reports them like its own,
+//! and takes them away when their grace has ended.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herenow_wire::{ChannelName, LeaveReason};
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 
-use super::Replica;
+use super::{Replica, Role};
 use crate::change::Owner;
-use crate::command::Effect;
+use crate::command::{Command, Effect};
 use crate::policy::Policy;
 use crate::time::Instant;
 
@@ -17,9 +20,17 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Graces {
     policy: Arc<Policy>,
-    /// When the members of an owner leave a channel. Each entry has a member at least, unless all of them
-    /// have come back.
-    until: BTreeSet<(Instant, ChannelName, Owner)>,
+    /// When members leave a channel. Each entry has a member at least, unless all of its have come back.
+    until: BTreeSet<(Instant, ChannelName, Whose)>,
+}
+
+/// Which members leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    /// Those of an owner that is lost. Only a home has such.
+    Lost(Owner),
+    /// That of a connection which this node has adopted, with the generation that it has since.
+    Adopted(ConnectionId, u32),
 }
 
 impl Replica {
@@ -45,7 +56,7 @@ impl Replica {
             match &mut self.graces {
                 Some(graces) if until > now => {
                     self.shard.lose_owner(&channel, owner);
-                    graces.until.insert((until, channel, owner.lost()));
+                    graces.until.insert((until, channel, Whose::Lost(owner.lost())));
                 }
                 _ => self.shard.remove_owner(&channel, (owner, LeaveReason::Disconnect), now, out),
             }
@@ -58,20 +69,70 @@ impl Replica {
     }
 
     /// Takes the members away whose grace has ended. Those whose connections have come back have another
-    /// owner.
+    /// owner or another generation.
     pub(super) fn end_graces(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let reason = LeaveReason::Disconnect;
         while let Some(graces) = &mut self.graces
             && graces.until.first().is_some_and(|(until, _, _)| *until <= now)
-            && let Some((_, channel, owner)) = graces.until.pop_first()
+            && let Some((_, channel, whose)) = graces.until.pop_first()
         {
-            self.shard.remove_owner(&channel, (owner, LeaveReason::Disconnect), now, out);
+            match whose {
+                Whose::Lost(owner) => self.shard.remove_owner(&channel, (owner, reason), now, out),
+                Whose::Adopted(connection, generation)
+                    if self.has_adopted(&channel, connection, generation) =>
+                {
+                    let owner = self.me;
+                    self.handle(Command::Remove { channel, connection, owner, reason }, now, out);
+                }
+                Whose::Adopted(..) => {}
+            }
         }
     }
 
-    /// Another node decides from here on.
-    pub(super) fn forget_graces(&mut self) {
-        if let Some(graces) = &mut self.graces {
-            graces.until.clear();
+    /// Another node decides from here on: this one reports the members of those that are gone. A put with the
+    /// generation that a connection had takes its member over.
+    pub(super) fn adopt_lost(&mut self) {
+        let Some(graces) = &mut self.graces else { return };
+        for (until, channel, whose) in std::mem::take(&mut graces.until) {
+            match whose {
+                Whose::Lost(owner) => {
+                    let adopted = self.shard.give_members((owner, self.me), &channel);
+                    graces.until.extend(adopted.into_iter().map(|(connection, generation)| {
+                        (until, channel.clone(), Whose::Adopted(connection, generation))
+                    }));
+                }
+                Whose::Adopted(..) => drop(graces.until.insert((until, channel, whose))),
+            }
+        }
+    }
+
+    /// This node was left out itself, and has nothing to say for others any more.
+    pub(super) fn forget_adopted(&mut self) {
+        let Some(graces) = &mut self.graces else { return };
+        for (_, channel, whose) in std::mem::take(&mut graces.until) {
+            if let (Whose::Adopted(connection, generation), Role::Copy(own)) =
+                (whose, &mut self.role)
+            {
+                own.forget(&channel, (connection, generation));
+            }
+        }
+    }
+
+    fn has_adopted(
+        &self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+        generation: u32,
+    ) -> bool {
+        match &self.role {
+            Role::Home => {
+                let member = self.shard.list(channel).and_then(|list| list.member(connection));
+                member.is_some_and(|(member, _)| {
+                    (member.owner, member.generation) == (self.me, generation)
+                })
+            }
+            Role::Opening(_) => false,
+            Role::Copy(own) => own.has_shown(channel, (connection, generation)),
         }
     }
 

@@ -29,12 +29,13 @@ impl Replica {
         }
     }
 
-    /// See [`Shard::has_deadlines`]. A home has some also while the members of nodes that are gone have
-    /// their grace; elsewhere there are some while requests for snapshots wait for puts.
+    /// See [`Shard::has_deadlines`]. There are some also while members of nodes that are gone have their
+    /// grace, and while requests for snapshots wait for puts.
     pub fn has_deadlines(&self, hibernate_after: Option<Duration>) -> bool {
         match &self.role {
             Role::Home => self.has_graces() || self.shard.has_deadlines(hibernate_after),
-            Role::Opening(_) | Role::Copy(_) => self.holds_requests(),
+            Role::Opening(_) => self.holds_requests(),
+            Role::Copy(_) => self.has_graces() || self.holds_requests(),
         }
     }
 
@@ -50,7 +51,11 @@ impl Replica {
                 self.end_graces(now, out);
                 self.shard.handle_timeout(now, hibernate_after, out);
             }
-            Role::Opening(_) | Role::Copy(_) => self.answer_overdue(now, out),
+            Role::Opening(_) => self.answer_overdue(now, out),
+            Role::Copy(_) => {
+                self.end_graces(now, out);
+                self.answer_overdue(now, out);
+            }
         }
     }
 

@@ -148,6 +148,31 @@ impl Own {
         Outgoing { to: To::Home, item: Item::Remove { channel, connection, generation, reason } }
     }
 
+    /// Whether a connection shows what it showed with this generation, and wants nothing else.
+    pub(super) fn has_shown(
+        &self,
+        channel: &ChannelName,
+        (connection, generation): (ConnectionId, u32),
+    ) -> bool {
+        let mine = self.shown.get(channel).and_then(|shown| shown.get(&connection));
+        mine.is_some_and(|mine| mine.put.generation == generation)
+            && !self.queues.has(connection, channel)
+    }
+
+    /// A member is not reported any more, if it has this generation.
+    pub(super) fn forget(
+        &mut self,
+        channel: &ChannelName,
+        (connection, generation): (ConnectionId, u32),
+    ) {
+        if let Some(shown) = self.shown.get_mut(channel) {
+            shown.retain(|id, mine| *id != connection || mine.put.generation != generation);
+            if shown.is_empty() {
+                self.shown.remove(channel);
+            }
+        }
+    }
+
     /// The connection of a member has lost its socket.
     pub(super) fn detach(&mut self, channel: ChannelName, connection: ConnectionId) -> Outgoing {
         let mut generation = 0;

@@ -30,6 +30,11 @@ impl Queues {
         (queue.count >= MAX_WAITING_PER_MEMBER).then_some(queue.last_ticket)
     }
 
+    /// Whether a put of the member waits.
+    pub(super) fn has(&self, connection: ConnectionId, channel: &ChannelName) -> bool {
+        self.by_member.contains_key(&(connection, channel.clone()))
+    }
+
     /// A put waits under this ticket.
     pub(super) fn add(&mut self, connection: ConnectionId, channel: &ChannelName, ticket: u32) {
         let queue = self.by_member.entry((connection, channel.clone())).or_default();

@@ -55,6 +55,19 @@ impl Shard {
         }
     }
 
+    /// Gives the members of an owner in a channel to another one. Their generation is the one before, so that
+    /// whoever shows what it had takes the member over. Gives the connections, and what generation each has now.
+    pub(crate) fn give_members(
+        &mut self,
+        (from, to): (Owner, Owner),
+        name: &ChannelName,
+    ) -> Vec<(ConnectionId, u32)> {
+        match self.channels.get_mut(name).map(|slot| &mut slot.map) {
+            Some(Map::Live(channel)) => channel.give_members(from, to),
+            Some(Map::Hibernating(_) | Map::Collecting(_)) | None => Vec::new(),
+        }
+    }
+
     pub(super) fn remove(
         &mut self,
         name: &ChannelName,

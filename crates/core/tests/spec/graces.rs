@@ -1,9 +1,9 @@
 //! The members of a node that is gone, while the grace of their channel runs at the home.
 
-use herenow_core::{From, Overrides, Owner};
+use herenow_core::{From, Overrides, Owner, Replica, Shard};
 use herenow_wire::link::Item;
 
-use crate::given::{at, policy, policy_but_for, put_among, settings, shown};
+use crate::given::{at, channel, policy, policy_but_for, put_among, settings, shown};
 use crate::nodes::{EPOCH, Nodes, put, put_of_socket, subscribe};
 
 const GRACE_MS: u64 = 5_000;
@@ -134,4 +134,73 @@ fn a_node_that_was_taken_for_dead_while_a_home_opens_has_its_members_there() {
     assert_eq!(nodes.list(0), "ab");
     assert!(!nodes.nodes[0].replica.has_deadlines(None));
     assert_eq!(nodes.nodes[1].taken, [""; 0]);
+}
+
+/// Node 1 is gone, and node 2 has become the home since.
+fn moved_home() -> Nodes {
+    let mut nodes = three_nodes();
+    lose_node(&mut nodes, 1);
+    nodes.nodes[1].replica = Replica::new(channel("lobby").shard(), Shard::new(0));
+    nodes.move_home(2, EPOCH + 1);
+    assert_eq!((nodes.list(2).as_str(), nodes.heard(0).len()), ("ab", 0));
+    nodes
+}
+
+// P7.8
+#[test]
+fn members_of_a_node_that_is_gone_keep_their_grace_when_the_home_moves() {
+    let mut nodes = moved_home();
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS - 1);
+    assert_eq!(nodes.list(2), "ab");
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    assert_eq!(nodes.list(2), "b");
+    let heard = nodes.heard(0);
+    assert!(heard.len() == 2 && heard[1].contains("leave(disconnect) a"), "{heard:?}");
+    assert!(!nodes.nodes[0].replica.has_deadlines(None));
+}
+
+// P7.9
+#[test]
+fn a_connection_that_comes_back_after_the_home_has_moved_neither_leaves_nor_joins() {
+    // With a later socket, and at a node that was taken for dead with the one that it had.
+    for generation in [4, 3] {
+        let mut nodes = moved_home();
+        nodes.ask(1, put_of_socket('a', generation, "{}"));
+        nodes.acknowledge(1);
+        assert_eq!(nodes.answers(1), [""; 0], "it is not refused");
+        nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+        assert_eq!((nodes.list(2).as_str(), nodes.heard(0).len()), ("ab", 0));
+    }
+}
+
+// P7.9
+#[test]
+fn a_connection_that_comes_back_at_the_former_home_does_not_leave_when_its_grace_has_ended() {
+    let mut nodes = moved_home();
+    nodes.nodes[0].is_cut = true;
+    nodes.ask(0, put_of_socket('a', 4, "{}"));
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    nodes.nodes[0].is_cut = false;
+    nodes.with(0, Replica::put_again);
+    nodes.acknowledge(0);
+    assert_eq!((nodes.list(2).as_str(), nodes.heard(0).len()), ("ab", 0));
+}
+
+// P7.8
+#[test]
+fn a_home_that_was_the_home_before_ends_the_graces_that_it_has_adopted() {
+    let mut nodes = moved_home();
+    nodes.move_home(0, EPOCH + 2);
+    assert_eq!(nodes.list(0), "ab");
+    nodes.timeout(0, GONE_AT_MS + GRACE_MS);
+    assert_eq!(nodes.list(0), "b");
+}
+
+#[test]
+fn a_node_that_was_left_out_itself_reports_no_members_of_others() {
+    let mut nodes = moved_home();
+    nodes.with(0, |replica, _| replica.set_owner(Owner(9)));
+    assert!(!nodes.nodes[0].replica.has_deadlines(None));
+    let report = nodes.nodes[0].replica.report(EPOCH + 2);
+    assert!(report.channels.iter().all(|channel| channel.members.is_empty()));
 }
