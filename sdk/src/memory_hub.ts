@@ -5,6 +5,7 @@
 import { MemoryChannel, type Member } from "./memory_channel.js";
 import { Connection, freshId, type Line, queue, type Subscription } from "./memory_connection.js";
 import { MemoryCounts } from "./memory_counts.js";
+import { MemoryExpiring } from "./memory_expiring.js";
 import { parseRequest, type Ref, type Refusal, refusal, type Request } from "./memory_message.js";
 import { authOf, maySubscribe, mayTrack, type Namespaces, namespaceOf } from "./memory_rules.js";
 import { infoOf, remainingMs, verified } from "./memory_token.js";
@@ -26,6 +27,7 @@ export class MemoryHub {
   /** Until when whom a backend keeps out, in ms since 1970. */
   readonly #kicks = new Map<string, number>();
   readonly #counts = new MemoryCounts((name, count) => this.#tellCount(name, count));
+  readonly #expiring = new MemoryExpiring((name, id, field) => this.#endField(name, id, field));
   readonly #epoch: number;
 
   constructor(settings: HubSettings, epoch: number) {
@@ -222,7 +224,7 @@ export class MemoryHub {
   }
 
   async #track(connection: Connection, said: Request & { type: "track" }, ref: Ref | undefined): Promise<Refusal | undefined> {
-    const { channel, state } = said;
+    const { channel, state, expire } = said;
     const { auth } = connection;
     if (!auth) return refusal("NOT_AUTHENTICATED", "Authenticate first.", channel);
     const isNew = !connection.subscriptions.has(channel);
@@ -233,8 +235,10 @@ export class MemoryHub {
     }
     this.#enter(connection, channel).mayTrack = true;
     const isIn = this.#put(connection, channel, { userId: auth.id, state });
-    if (isIn) this.#acknowledge(connection, ref);
-    else this.#answer(connection, ref, { ...refusal("MEMBER_LIMIT", "The channel is full.", channel), type: "error" });
+    if (isIn) {
+      this.#expiring.set(channel, connection.id, expire);
+      this.#acknowledge(connection, ref);
+    } else this.#answer(connection, ref, { ...refusal("MEMBER_LIMIT", "The channel is full.", channel), type: "error" });
     if (isNew) this.#show(connection, channel);
     return undefined;
   }
@@ -251,6 +255,16 @@ export class MemoryHub {
     const info = connection.auth && infoOf(connection.auth.claims);
     channel.put({ userId, connectionId: connection.id, state, info });
     return true;
+  }
+
+  /** Whatever has become of the connection: its member is still there. */
+  #endField(name: string, connectionId: string, field: string): void {
+    const channel = this.#channels.get(name);
+    const member = channel?.member(connectionId);
+    if (!channel || !member) return;
+    const { [field]: _ended, ...state } = member.state;
+    channel.put({ ...member, state });
+    queue(() => this.#flush());
   }
 
   #unsubscribe(connection: Connection, channel: string, ref: Ref | undefined): void {
@@ -345,6 +359,7 @@ export class MemoryHub {
 
   #leave(connection: Connection, channel: string, reason: LeaveReason): void {
     this.#channels.get(channel)?.remove(connection.id, reason);
+    this.#expiring.clear(channel, connection.id);
     queue(() => this.#flush());
   }
 
@@ -380,8 +395,6 @@ export class MemoryHub {
   }
 
   #tellCount(name: string, count: object): boolean {
-    const counting = this.#counting(name);
-    for (const connection of counting) connection.line?.send(count);
-    return counting.length > 0;
+    return this.#counting(name).map(({ line }) => line?.send(count)).length > 0;
   }
 }

@@ -11,7 +11,10 @@ export type Request =
   | { type: "ping" }
   | { type: "subscribe"; channels: string[]; isCounting: boolean }
   | { type: "unsubscribe" | "untrack" | "sync"; channel: string }
-  | { type: "track"; channel: string; state: State };
+  | { type: "track"; channel: string; state: State; expire: Expire };
+
+/** Fields that end by themselves, each after so many ms. */
+export type Expire = Readonly<Record<string, number>>;
 
 /** Why a message is refused. */
 export interface Refusal {
@@ -31,6 +34,9 @@ type Fields = Record<string, unknown>;
 const MAX_DEPTH = 32;
 const MAX_REF_BYTES = 256;
 const MAX_CHANNELS = 100;
+const MAX_EXPIRING = 8;
+const MIN_EXPIRE_MS = 1_000;
+const MAX_EXPIRE_MS = 3_600_000;
 
 /** The names of one row mean the same. */
 const TYPES: Readonly<Record<string, Request["type"]>> = {
@@ -89,7 +95,10 @@ function requestOf(fields: Fields, defaultChannel: string | null): Request | Ref
   if (bytes > MAX_STATE_BYTES) {
     return refusal("STATE_TOO_LARGE", `A state has at most ${MAX_STATE_BYTES} bytes, not ${bytes}.`, channel);
   }
-  return { type, channel, state };
+  const { expire = {} } = fields;
+  if (isExpire(expire)) return { type, channel, state, expire };
+  const range = `${MIN_EXPIRE_MS} to ${MAX_EXPIRE_MS}`;
+  return refusal("INVALID_MESSAGE", `At most ${MAX_EXPIRING} fields expire, each after ${range} ms.`, channel);
 }
 
 function subscribeAll({ channel, channels, mode }: Fields): Request | Refusal {
@@ -122,6 +131,13 @@ function channelIn(text: unknown): string | undefined {
 
 function isObject(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isExpire(value: unknown): value is Expire {
+  if (!isObject(value)) return false;
+  const times = Object.values(value);
+  const isTime = (ms: unknown): boolean => Number.isInteger(ms) && Number(ms) >= MIN_EXPIRE_MS && Number(ms) <= MAX_EXPIRE_MS;
+  return times.length <= MAX_EXPIRING && times.every(isTime);
 }
 
 function isPlain(value: unknown, depth: number): boolean {

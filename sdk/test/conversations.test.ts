@@ -23,7 +23,7 @@ async function hold({ authenticated, steps }: (typeof numbered)[number], talk: T
   expect(await talk.end()).toEqual([]);
 }
 
-// P3.1, P3.2, P3.5, P3.7, P3.10, P3.16, P4.2, P4.4, P4.5, P4.7, P4.9, P4.10, P4.13, P4.14, P4.20, P4.22, P4.24, P5.8, P6.1, P6.6, P6.7, P7.8, P7.9
+// P3.1, P3.2, P3.5, P3.7, P3.10, P3.16, P4.2, P4.4, P4.5, P4.7, P4.9, P4.10, P4.13, P4.14, P4.20, P4.22, P4.23, P4.24, P5.8, P6.1, P6.6, P6.7, P7.8, P7.9
 describe("the server in memory", { timeout: PATIENCE_MS }, () => {
   it.each(numbered)("$name", async (conversation) => {
     await hold(conversation, new Talk(await inMemory(conversation.server), conversation.mark));
