@@ -81,7 +81,7 @@ export interface Settings {
    */
   hibernateAfterMs?: number;
   /**
-   * How long the members of a broken connection stay, so that it can resume; 0: they leave at once.
+   * How long the members of a broken connection stay, so that it can resume (if a page went away, at most 15 s); 0: they leave at once.
    * Default: 0 ms. Allowed: 0 to 3600000.
    */
   disconnectGraceMs?: number;

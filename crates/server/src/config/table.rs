@@ -96,7 +96,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "disconnectGraceMs",
         env: "HERENOW_DISCONNECT_GRACE_MS",
         flag: "disconnect-grace-ms",
-        meaning: "How long the members of a broken connection stay, so that it can resume; 0: they leave at once.",
+        meaning: "How long the members of a broken connection stay, so that it can resume (if a page went away, at most 15 s); 0: they leave at once.",
         kind: number!(disconnect_grace_ms, "ms", 0..=3_600_000),
     },
     Setting {
