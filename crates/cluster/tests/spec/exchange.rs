@@ -4,7 +4,7 @@ use herenow_core::{NodeEvent, NodeMail, Owner};
 use herenow_wire::link::{Body, Follows, Incarnation, Item, Report, Ticket, Urgency};
 use herenow_wire::{ConnectionId, SHARDS};
 
-use crate::exchange_rig::{Desk, HUBS, OTHER, put, refused, snap};
+use crate::exchange_rig::{Desk, HUBS, OTHER, Writes, put, refused, snap};
 
 /// The loops that were told something that is so.
 fn hubs(told: &[(u16, NodeEvent)], is_it: impl Fn(&NodeEvent) -> bool) -> Vec<u16> {
@@ -245,6 +245,25 @@ fn a_home_that_asks_while_contents_are_gathered_is_answered_by_a_loop_that_gave_
     desk.packet(0, Body::Collect { shards: vec![(shard, epoch)] });
     let is_asked = |event: &NodeEvent| matches!(event, NodeEvent::ReportWanted { .. });
     assert_eq!(hubs(&desk.take_told(), is_asked), [0]);
+}
+
+#[test]
+fn a_node_that_joins_asks_its_loops_for_contents_once_more_though_a_stream_waits_for_them() {
+    let mut desk = Desk::beside_another();
+    let (me, put) = (desk.exchange.incarnation(), desk.put(0, 1));
+    desk.writes = Writes::Unknown;
+    desk.write_view(|view| view.nodes.retain(|node| node.incarnation != me));
+    assert!(!desk.exchange.is_in());
+    desk.send(0, vec![put]);
+    desk.answer_reset(0, Vec::new());
+    assert_eq!(desk.requests(0).len(), 1);
+    desk.writes = Writes::Done;
+    desk.advance(3_000);
+    assert!(desk.exchange.is_in());
+    assert_eq!(desk.requests(0).len(), 2, "homes may have changed since it handed in its part");
+    desk.take_sent();
+    desk.answer_reset(1, Vec::new());
+    assert_eq!(desk.take_items(), [], "loop 0 has not answered the second request");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! made of packets.
 
 use herenow_cluster::{
-    Action, Config, Event, Exchange, Key, Member, NodeName, Now, Read, Serving, Subject, View,
+    Action, Config, Event, Exchange, Key, Member, NodeName, Now, Read, Serving, Subject, Swapped,
+    View,
 };
 use herenow_core::{Instant, NodeEvent, NodeMail, Owner, Peer};
 use herenow_wire::link::{
@@ -22,12 +23,21 @@ pub const HUBS: u16 = 2;
 pub struct Desk {
     pub exchange: Exchange,
     engine: Engine,
+    /// What becomes of what it writes.
+    pub writes: Writes,
     now_ms: u64,
     /// What the loops were told since it was last taken.
     told: Vec<(u16, NodeEvent)>,
     /// What was sent to the other node since it was last taken.
     sent: Vec<Sent>,
     other_sent: u64,
+}
+
+/// What becomes of what a node writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    Done,
+    Unknown,
 }
 
 /// A packet to the other node.
@@ -53,6 +63,7 @@ impl Desk {
         let mut desk = Self {
             exchange,
             engine: Engine::default(),
+            writes: Writes::Done,
             now_ms: 0,
             told: Vec::new(),
             sent: Vec::new(),
@@ -242,7 +253,10 @@ impl Desk {
                     self.handle(Event::Read(id, read));
                 }
                 Action::Swap { id, key, expected, value } => {
-                    let swapped = self.engine.swap(key, expected, value);
+                    let swapped = match self.writes {
+                        Writes::Done => self.engine.swap(key, expected, value),
+                        Writes::Unknown => Swapped::Unknown,
+                    };
                     self.handle(Event::Swapped(id, swapped));
                 }
                 Action::Publish(Subject::Inbox(_), bytes) => self.sent.extend(sent(&bytes)),
