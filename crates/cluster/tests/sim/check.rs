@@ -141,7 +141,7 @@ fn assert_channel(channel: &ChannelName, living: &[&Process], world: &World) {
             };
             let rows: BTreeMap<ConnectionId, State> =
                 rows.into_iter().map(|member| (member.connection, member.state)).collect();
-            assert_eq!(rows, truth, "the home of {channel}");
+            assert_eq!(rows, truth, "the home of {channel}, shard {}, at {me}", channel.shard());
         }
         if let Some(subscriber) = hub.subscribers.get(channel) {
             let (at, rows) = subscriber.list().expect("it has its list");

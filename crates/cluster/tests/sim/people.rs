@@ -126,6 +126,10 @@ impl World {
     }
 
     fn track(&mut self, slot: usize, at: (ConnectionId, &ChannelName), state: Option<State>) {
+        self.note(|| {
+            let what = if state.is_some() { "shows something in" } else { "goes from" };
+            format!("{slot}: {:?} {what} {}", at.0, at.1)
+        });
         self.with_process(slot, |acting| {
             let asked = acting.process.sessions.track(at, state);
             acting.command(asked);
@@ -133,6 +137,7 @@ impl World {
     }
 
     fn subscribe(&mut self, slot: usize, channel: &ChannelName, interest: Interest) {
+        self.note(|| format!("{slot}: {interest:?} of {channel}"));
         self.with_process(slot, |acting| {
             let hub = acting.process.hub_of(channel.shard());
             acting.at_hub(hub, |hub, around| hub.subscribe(channel, interest, around));
