@@ -156,7 +156,8 @@ impl Links {
 
     /// A packet of a node of the view.
     pub(crate) fn packet(&mut self, packet: &Packet<'_>, now: Instant, out: &mut Vec<Effect>) {
-        let Packet { from, n, ack, .. } = *packet;
+        let Packet { from, n, ack, received, .. } = *packet;
+        self.received(from, received, now, out);
         let max_item_bytes = self.max_item_bytes;
         let link = self.receiving.entry(from).or_insert_with(|| Receiving::new(max_item_bytes));
         match &packet.body {
@@ -251,6 +252,13 @@ impl Links {
         }
     }
 
+    /// The other node has got everything up to `n`.
+    fn received(&mut self, by: Incarnation, n: u64, now: Instant, out: &mut Vec<Effect>) {
+        if self.sending.get_mut(&by).is_some_and(|link| link.received(n)) {
+            self.pump(by, now, out);
+        }
+    }
+
     fn acknowledged(&mut self, by: Incarnation, n: u64, now: Instant, out: &mut Vec<Effect>) {
         if self.sending.get_mut(&by).is_some_and(|link| link.acknowledged(n)) {
             out.push(Effect::Fact(Fact::Acked { by, n }));
@@ -281,7 +289,8 @@ impl Links {
             _ if !has_said_all => 0,
             (_, Some(link)) => link.acknowledge(),
         };
-        let packet = Packet { from: self.me, to, n, ack, body };
+        let received = self.receiving.get_mut(&to).map_or(0, Receiving::say_received);
+        let packet = Packet { from: self.me, to, n, ack, received, body };
         out.push(Effect::Publish(Subject::Inbox(to), packet.encode()));
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Receiving {
     told: u64,
     /// The last that the sender knows to be told.
     acked: u64,
+    /// The sender was told that everything up to this has come.
+    said: u64,
     /// The highest number that was heard of.
     seen: u64,
     /// A batch is missing. When to say so next.
@@ -68,11 +70,18 @@ impl Receiving {
             applied: 0,
             told: 0,
             acked: 0,
+            said: 0,
             seen: 0,
             nack_at: None,
             ack_at: None,
             is_asked: false,
         }
+    }
+
+    /// The last batch that has come, with all before it: a packet that goes to the sender says so.
+    pub(crate) fn say_received(&mut self) -> u64 {
+        self.said = self.applied;
+        self.applied
     }
 
     /// The highest number that was heard of.
@@ -142,11 +151,8 @@ impl Receiving {
 
     /// The sender asks whether everything has come, and it has.
     pub(crate) fn asked(&mut self, now: Instant) {
-        if self.told == self.applied {
-            self.ack_at = Some(now);
-        } else {
-            self.is_asked = true;
-        }
+        self.ack_at = Some(now);
+        self.is_asked = self.told < self.applied;
     }
 
     /// The owner has applied and told everything up to `n`.
@@ -167,9 +173,13 @@ impl Receiving {
         self.told
     }
 
+    fn has_news(&self) -> bool {
+        self.applied > self.said || self.told > self.acked || self.told == self.applied
+    }
+
     /// When something is to be said without a batch that goes back.
     pub(crate) fn next_deadline(&self) -> Instant {
-        let ack = self.ack_at.filter(|_| self.told > self.acked || self.told == self.applied);
+        let ack = self.ack_at.filter(|_| self.has_news());
         self.nack_at.into_iter().chain(ack).min().unwrap_or(Instant::NEVER)
     }
 
@@ -184,8 +194,7 @@ impl Receiving {
 
     /// Whether to acknowledge alone.
     pub(crate) fn poll_ack(&mut self, now: Instant) -> bool {
-        let has_news = self.told > self.acked || self.told == self.applied;
-        let is_due = has_news && self.ack_at.is_some_and(|at| at <= now);
+        let is_due = self.has_news() && self.ack_at.is_some_and(|at| at <= now);
         if is_due {
             self.ack_at = (self.told < self.applied).then(|| now + ACK_AFTER);
         }
@@ -278,9 +287,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_asks_is_answered_when_everything_was_told() {
+    fn a_sender_that_asks_hears_what_has_come_and_again_when_everything_was_told() {
         let mut receiving = begun();
         receiving.asked(at(5));
+        assert!(receiving.poll_ack(at(5)));
+        assert_eq!((receiving.say_received(), receiving.acknowledge()), (10, 0));
         assert!(!receiving.poll_ack(at(5)));
         receiving.tell(10, at(9));
         assert!(receiving.poll_ack(at(9)));

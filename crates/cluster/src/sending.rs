@@ -183,10 +183,14 @@ impl Sending {
         !std::mem::replace(&mut self.awaits_contents, true)
     }
 
-    /// Whether nothing waits that was handed in. Only then may be acknowledged what was told: a
-    /// refusal goes before the acknowledgement of its put.
+    /// Whether nothing waits that was handed in, and no snapshot is owed. Only then may be acknowledged what
+    /// was told: a refusal, and the change that a put has made, go before the acknowledgement of the put.
     pub(crate) fn has_said_all(&self) -> bool {
-        self.waiting.is_empty() && !self.awaits_contents
+        // Channels come last.
+        let holds_a_channel =
+            |of: &BTreeSet<Concern>| matches!(of.last(), Some(Concern::Channel(_)));
+        let owes = holds_a_channel(&self.owed) || holds_a_channel(&self.asked);
+        self.waiting.is_empty() && !owes && !self.awaits_contents
     }
 
     /// The owner says what is owed. Gives the number of the last batch that holds it.
@@ -215,6 +219,17 @@ impl Sending {
         (self.begun_at..=self.sent).contains(&seen)
     }
 
+    /// Everything up to `n` has come, and makes room. Whether that is news.
+    pub(crate) fn received(&mut self, n: u64) -> bool {
+        let before = self.unacked.len();
+        if n <= self.sent && n >= self.begun_at {
+            while let Some((_, bytes)) = self.unacked.pop_front_if(|(number, _)| *number <= n) {
+                self.unacked_bytes -= bytes;
+            }
+        }
+        self.unacked.len() < before
+    }
+
     /// Everything up to `n` is applied and told. Whether that is news.
     pub(crate) fn acknowledged(&mut self, n: u64) -> bool {
         if n <= self.acked || n > self.sent || n < self.begun_at || self.awaits_contents {
@@ -222,9 +237,6 @@ impl Sending {
         }
         self.acked = n;
         while self.kept.pop_front_if(|(number, _)| *number <= n).is_some() {}
-        while let Some((_, bytes)) = self.unacked.pop_front_if(|(number, _)| *number <= n) {
-            self.unacked_bytes -= bytes;
-        }
         if self.acked == self.sent {
             self.tick_at = Instant::NEVER;
         }

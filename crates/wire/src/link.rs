@@ -41,6 +41,9 @@ pub struct Packet<'a> {
     /// The number of the last batch of the receiver's that the sender has applied and told. It
     /// counts only after everything up to `n` has been applied: a refusal is sent before it.
     pub ack: u64,
+    /// The number of the last batch of the receiver's that has come, with all before it. It makes room for
+    /// more. Two numbers, since what is to be told may wait for room itself.
+    pub received: u64,
     /// What it says.
     pub body: Body<'a>,
 }
@@ -126,7 +129,7 @@ pub enum LinkError {
 
 impl Packet<'_> {
     /// The bytes that a batch has before its items, at most.
-    pub const MAX_HEADER_BYTES: usize = 2 + 8 + 8 + 10 + 10 + 1;
+    pub const MAX_HEADER_BYTES: usize = 2 + 8 + 8 + 10 + 10 + 10 + 1;
 
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -137,6 +140,7 @@ impl Packet<'_> {
         out.extend(self.to.0.to_le_bytes());
         put_varint(self.n, &mut out);
         put_varint(self.ack, &mut out);
+        put_varint(self.received, &mut out);
         match &self.body {
             Body::Batch { follows, urgency, items } => {
                 let begins = if *follows == Follows::Nothing { BEGINS_ANEW } else { 0 };
@@ -166,7 +170,7 @@ impl<'a> Packet<'a> {
         let kind = reader.byte()?;
         let from = Incarnation(reader.fixed_u64()?);
         let to = Incarnation(reader.fixed_u64()?);
-        let (n, ack) = (reader.varint()?, reader.varint()?);
+        let (n, ack, received) = (reader.varint()?, reader.varint()?, reader.varint()?);
         let body = match kind {
             BATCH => Self::decode_batch(&mut reader)?,
             TICK => Body::Tick,
@@ -175,7 +179,7 @@ impl<'a> Packet<'a> {
             COLLECT => Body::Collect { shards: decode_shards(&mut reader)? },
             other => return Err(LinkError::Kind(other)),
         };
-        Ok(Self { from, to, n, ack, body })
+        Ok(Self { from, to, n, ack, received, body })
     }
 
     fn decode_batch(reader: &mut Reader<'a>) -> Result<Body<'a>, LinkError> {

@@ -102,6 +102,7 @@ fn packet(body: Body<'_>) -> Packet<'_> {
         to: Incarnation(u64::MAX),
         n: 300,
         ack: 2,
+        received: 5,
         body,
     }
 }
@@ -259,18 +260,18 @@ fn ids_and_states_are_checked_as_those_of_clients_are() {
 
 #[test]
 fn a_number_has_one_form_and_at_most_64_bits() {
-    let with_ack = |ack: &[u8]| {
+    let with_received = |received: &[u8]| {
         let mut bytes = packet(Body::Ack).encode();
         bytes.pop();
-        bytes.extend(ack);
-        Packet::decode(&bytes).map(|packet| packet.ack)
+        bytes.extend(received);
+        Packet::decode(&bytes).map(|packet| packet.received)
     };
-    assert_eq!(with_ack(&[0x80, 0x00]), Err(LinkError::Number));
-    assert_eq!(with_ack(&[0x80; 11]), Err(LinkError::Number));
+    assert_eq!(with_received(&[0x80, 0x00]), Err(LinkError::Number));
+    assert_eq!(with_received(&[0x80; 11]), Err(LinkError::Number));
     let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-    assert_eq!(with_ack(&most), Ok(u64::MAX));
+    assert_eq!(with_received(&most), Ok(u64::MAX));
     let over = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
-    assert_eq!(with_ack(&over), Err(LinkError::Number));
+    assert_eq!(with_received(&over), Err(LinkError::Number));
 }
 
 #[test]

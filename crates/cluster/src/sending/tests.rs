@@ -55,7 +55,8 @@ fn fill(sending: &mut Sending) {
 
 /// Everything that waits is sent and acknowledged.
 fn drain(sending: &mut Sending) {
-    while sending.acknowledged(sending.sent()) {
+    while sending.received(sending.sent()) {
+        sending.acknowledged(sending.sent());
         sent(sending);
     }
 }
@@ -177,6 +178,31 @@ fn what_was_asked_for_counts_as_owed_until_the_owner_has_answered() {
     sending.answered(&owed);
     assert!(matches!(sending.take(vec![snap(1)], Urgency::Soon), Taken::UpTo(_)));
     assert_eq!(sending.poll_owed(), None, "it is not asked for twice");
+}
+
+#[test]
+fn what_has_come_makes_room_before_anybody_is_told_of_it() {
+    let mut sending = begun();
+    fill(&mut sending);
+    sending.take(vec![snap(1)], Urgency::Whenever);
+    assert_eq!(sending.poll_owed(), None, "there is no room");
+    while sending.received(sending.sent()) {
+        sent(&mut sending);
+    }
+    assert!(sending.poll_owed().is_some());
+}
+
+#[test]
+fn nothing_is_acknowledged_while_a_snapshot_is_owed() {
+    let mut sending = begun();
+    fill(&mut sending);
+    sending.take(vec![snap(1), interest(1)], Urgency::Whenever);
+    drain(&mut sending);
+    assert!(!sending.has_said_all(), "the snapshot tells what is acknowledged");
+    let owed = sending.poll_owed().expect("there is room");
+    assert!(!sending.has_said_all(), "it is asked for");
+    sending.answered(&owed);
+    assert!(sending.has_said_all());
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl Desk {
 
     pub fn packet(&mut self, ack: u64, body: Body<'_>) {
         let (to, n) = (self.exchange.incarnation(), self.other_sent);
-        let bytes = Packet { from: OTHER, to, n, ack, body }.encode();
+        let bytes = Packet { from: OTHER, to, n, ack, received: ack, body }.encode();
         self.handle(Event::Packet(&bytes));
     }
 
@@ -208,7 +208,7 @@ impl Desk {
     /// A node that is in no view that was read says that it is the home of a shard.
     pub fn collect(&mut self, home: Incarnation, shard: (u16, u64)) {
         let (to, body) = (self.exchange.incarnation(), Body::Collect { shards: vec![shard] });
-        let bytes = Packet { from: home, to, n: 0, ack: 0, body }.encode();
+        let bytes = Packet { from: home, to, n: 0, ack: 0, received: 0, body }.encode();
         self.handle(Event::Packet(&bytes));
     }
 

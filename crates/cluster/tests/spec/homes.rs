@@ -13,7 +13,7 @@ fn opened(rig: &mut Rig, name: &str) -> usize {
 /// A packet in which `home` says to a node that it is the home of a shard.
 fn collect(rig: &Rig, home: Incarnation, (to, shard, epoch): (&str, u16, u64)) -> Vec<u8> {
     let body = Body::Collect { shards: vec![(shard, epoch)] };
-    Packet { from: home, to: rig.id(to), n: 0, ack: 0, body }.encode()
+    Packet { from: home, to: rig.id(to), n: 0, ack: 0, received: 0, body }.encode()
 }
 
 fn reports_wanted(rig: &mut Rig, name: &str) -> Vec<Vec<(u16, u64)>> {
@@ -100,7 +100,7 @@ fn a_request_for_a_report_that_comes_again_is_answered_once() {
 fn a_packet_for_an_earlier_incarnation_is_dropped() {
     let mut rig = cluster(&["a", "b"]);
     let body = Body::Collect { shards: vec![(3, u64::from(u32::MAX))] };
-    let packet = Packet { from: rig.id("b"), to: Incarnation(1), n: 0, ack: 0, body };
+    let packet = Packet { from: rig.id("b"), to: Incarnation(1), n: 0, ack: 0, received: 0, body };
     rig.tell("a", Input::Packet(&packet.encode()));
     assert_eq!(rig.facts("a"), []);
     assert_eq!(rig.node("a").counters().misdirected_packets, 1);
