@@ -16,6 +16,9 @@ impl Peer {
     /// The bit that marks a node.
     const NODE: u16 = 1 << 15;
 
+    /// Keeps a copy of a channel that is only counted, and is sent nothing.
+    pub const COUNTER: Self = Self(Self::NODE - 1);
+
     /// Another node, by the number that this process has given it.
     pub const fn node(number: u16) -> Self {
         Self(Self::NODE | number)

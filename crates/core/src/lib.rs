@@ -48,7 +48,7 @@ pub use pace::Pace;
 pub use patterns::{Pattern, Patterns, Unmatched};
 pub use policy::{Announces, ChannelSettings, CurrentPolicy, Overrides, Policy, Row};
 pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit, VERIFICATION_BURST};
-pub use replica::{From, Outgoing, Replica, To};
+pub use replica::{From, Outgoing, Replica, Showing, To};
 pub use session::{
     AuthRefusal, Claim, Context, Input, Limits, PAGE_GRACE, Question, Right, Ruling, Session,
     SessionEffect, Verification,

@@ -20,6 +20,7 @@ use herenow_wire::{ChannelName, SHARDS};
 
 use self::graces::Graces;
 use self::held::UNTIL_OPEN;
+pub use self::keeping::Showing;
 use self::opening::Opening;
 use self::own::{Own, Seen};
 use crate::change::{Member, Owner, Snapshot};

@@ -58,14 +58,21 @@ impl Channel {
             .take(gone.len())
             .collect();
         let mut changes: Vec<(u64, Op)> = Vec::new();
-        for row in snap.rows {
+        let mut rows = snap.rows;
+        rows.sort_unstable_by_key(|row| row.seq);
+        // Who is told of a member has it at the end of the list: those of which nobody is told are in
+        // front of all others, in the order in which they were.
+        let mut last_quiet = Some(0);
+        for row in rows {
             let new = member(row);
-            match self.members.get_mut(&new.connection) {
-                Some(tracked)
-                    if (&tracked.member.state, &tracked.member.user) == (&new.state, &new.user) =>
-                {
-                    tracked.member = new;
-                }
+            let old = self.members.get_mut(&new.connection);
+            let is_as_before = |old: &Member| (&old.state, &old.user) == (&new.state, &new.user);
+            last_quiet = old.as_ref().and_then(|tracked| {
+                let old = &tracked.member;
+                (last_quiet? < old.seq && is_as_before(old)).then_some(old.seq)
+            });
+            match old {
+                Some(tracked) if last_quiet.is_some() => tracked.member = new,
                 old => {
                     let old = old.map(|tracked| tracked.member.clone());
                     changes.push((new.seq, Op::Put { old, new }));

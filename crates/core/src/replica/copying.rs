@@ -3,9 +3,10 @@
 
 use herenow_wire::link::{Change, Interest, Item, Refused, RefusedWhy, Snap, Ticket};
 
+use super::own::Cause;
 use super::{Outgoing, Replica, Role, To};
 use crate::channel::Followed;
-use crate::command::{Command, Connectivity, Effect};
+use crate::command::{Command, Effect};
 use crate::decision::Put;
 use crate::time::Instant;
 
@@ -22,11 +23,10 @@ impl Replica {
         let outgoing = match command {
             // Its fields are ended by this node, with a command of its own.
             Command::Put { channel, put, max_members, asker, reference, expire: _ } => {
-                let wanted = (put, max_members, Connectivity::Connected);
-                own.put(channel, wanted, Some((asker, reference)))
+                own.put(channel, (put, max_members), Cause::Asked(asker, reference))
             }
             Command::Keep { channel, put, max_members } => {
-                own.put(channel, (put, max_members, Connectivity::Detached), None)
+                own.put(channel, (put, max_members), Cause::Kept)
             }
             Command::Restate { channel, connection, state } => {
                 let Some(put) = own.restated(&channel, connection, state) else { return };

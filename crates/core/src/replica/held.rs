@@ -14,10 +14,13 @@ use crate::time::Instant;
 /// here: the home may be out of reach.
 const WAIT_FOR_PUT: Duration = Duration::from_secs(1);
 
+/// So many requests of one loop for one channel wait each for itself.
+const MAX_REQUESTS: usize = 8;
+
 /// In place of a ticket while a home opens: all puts are decided then.
 pub(super) const UNTIL_OPEN: u32 = u32::MAX;
 
-/// See the module. A loop has at most one request for each put of its own that waits: the newest.
+/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     by_loop: BTreeMap<(ChannelName, Peer), Vec<Request>>,
@@ -128,9 +131,14 @@ impl Held {
         now: Instant,
     ) {
         let requests = self.by_loop.entry((channel, peer)).or_default();
-        match requests.last_mut().filter(|last| last.ticket == ticket) {
-            Some(last) => last.id = id,
-            None => requests.push(Request { id, ticket, until: now + WAIT_FOR_PUT }),
+        let request = Request { id, ticket, until: now + WAIT_FOR_PUT };
+        // Each waits for its own second, but for those that come in great number.
+        if requests.len() >= MAX_REQUESTS
+            && let Some(last) = requests.last_mut()
+        {
+            *last = request;
+        } else {
+            requests.push(request);
         }
     }
 

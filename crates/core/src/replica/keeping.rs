@@ -2,19 +2,53 @@
 
 use std::time::Duration;
 
-use herenow_wire::ChannelName;
+use herenow_wire::{ChannelName, ConnectionId, State};
 
 use super::{Replica, Role};
 use crate::change::Owner;
 use crate::command::Effect;
 use crate::leaves::LeaveCounts;
-use crate::shard::{Counted, Shard};
+use crate::shard::{Contents, Counted, Shard};
 use crate::time::Instant;
+
+/// What a connection shows, as far as its node knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Showing<'a> {
+    /// Nothing.
+    Nothing,
+    /// This.
+    State(&'a State),
+    /// Nobody can say now: lists are being put together.
+    Unknown,
+}
 
 impl Replica {
     /// A shard of a node that is alone: its home is here for good.
     pub fn alone(number: u16, shard: Shard, me: Owner) -> Self {
         Self { number, me, shard, role: Role::Home, outgoing: Vec::new(), graces: None }
+    }
+
+    /// What a connection of this node shows in a channel, or wants to.
+    pub fn showing(&self, channel: &ChannelName, connection: ConnectionId) -> Showing<'_> {
+        match &self.role {
+            Role::Home => match self.shard.contents(channel) {
+                Contents::Live(live) => match live.member(connection) {
+                    Some((member, _)) => Showing::State(&member.state),
+                    None => Showing::Nothing,
+                },
+                Contents::Freed { position: None, .. } => Showing::Unknown,
+                // The states are gone. Who is still there says what it shows now.
+                Contents::Freed { .. } | Contents::Nothing => Showing::Nothing,
+            },
+            Role::Opening(opening) => match opening.latest(self.me, channel, connection) {
+                Some(state) => Showing::State(state),
+                None => Showing::Nothing,
+            },
+            Role::Copy(own) => match own.latest(channel, connection) {
+                Some((put, _)) => Showing::State(&put.state),
+                None => Showing::Nothing,
+            },
+        }
     }
 
     /// See [`Shard::counted`].

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use herenow_wire::link::{
     Attachment, Interest, Position, Presence, RefusedWhy, Report, Reported, Row, Shown, Snap,
 };
-use herenow_wire::{ChannelName, ConnectionId};
+use herenow_wire::{ChannelName, ConnectionId, State};
 
 use super::deciding::refused;
 use super::held::Held;
@@ -142,6 +142,40 @@ impl Opening {
     /// Something is asked that is decided when the home opens.
     pub(super) fn wait(&mut self, owner: Owner, command: Command) {
         self.waiting.push(Asked { owner, command });
+    }
+
+    /// What a connection of this node shows, or wants to.
+    pub(super) fn latest(
+        &self,
+        me: Owner,
+        channel: &ChannelName,
+        connection: ConnectionId,
+    ) -> Option<&State> {
+        for asked in self.waiting.iter().rev().filter(|asked| asked.owner == me) {
+            match &asked.command {
+                Command::Put { channel: of, put, .. } | Command::Keep { channel: of, put, .. }
+                    if of == channel && put.connection == connection =>
+                {
+                    return Some(&put.state);
+                }
+                Command::Restate { channel: of, connection: whose, state }
+                    if of == channel && *whose == connection =>
+                {
+                    return Some(state);
+                }
+                Command::Remove { channel: of, connection: whose, .. }
+                    if of == channel && *whose == connection =>
+                {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        let known = self.members.get(channel)?.get(&connection)?;
+        match &known.reported.shown {
+            Shown::State(state) if known.owner == me => Some(state),
+            Shown::State(_) | Shown::Sleeping => None,
+        }
     }
 
     /// Whether a put of a loop of this node waits in a channel.

@@ -52,11 +52,20 @@ struct Waiting {
     put: Put,
     max_members: u32,
     attachment: Attachment,
-    /// Who wants to hear of it; nobody does of a [`Command::Keep`].
-    asker: Option<Asker>,
-    reference: Option<Ref>,
+    cause: Cause,
     /// The member has been taken away since, so that it must not be sent again.
     is_over: bool,
+}
+
+/// Why something is put.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// A connection tracks, and wants to hear of it.
+    Asked(Asker, Option<Ref>),
+    /// A connection without a socket showed it in a map that was lost.
+    Kept,
+    /// Fields of a state have ended.
+    Restated,
 }
 
 impl Own {
@@ -93,16 +102,14 @@ impl Own {
     pub(super) fn put(
         &mut self,
         channel: ChannelName,
-        (put, max_members, connectivity): (Put, u32, Connectivity),
-        answer: Option<(Asker, Option<Ref>)>,
+        (put, max_members): (Put, u32),
+        cause: Cause,
     ) -> Outgoing {
-        let attachment = attachment(connectivity);
-        let (asker, reference) = match answer {
-            Some((asker, reference)) => (Some(asker), reference),
-            None => (None, None),
+        let attachment = match &cause {
+            Cause::Kept => Attachment::Detached,
+            Cause::Asked(..) | Cause::Restated => Attachment::Socket,
         };
-        let is_over = false;
-        self.send(Waiting { channel, put, max_members, attachment, asker, reference, is_over })
+        self.send(Waiting { channel, put, max_members, attachment, cause, is_over: false })
     }
 
     /// Fields of a member's state have ended.
@@ -112,17 +119,27 @@ impl Own {
         connection: ConnectionId,
         state: State,
     ) -> Option<Outgoing> {
+        let (put, attachment) = self.latest(channel, connection)?;
+        let put = Put { state, ..put.clone() };
+        // If it is not agreed to, this must not bring it in.
+        let waits = self.waiting.values().find(|waiting| waiting.is_about(channel, connection));
+        let max_members = waits.map_or(u32::MAX, |waiting| waiting.max_members);
+        let (channel, cause) = (channel.clone(), Cause::Restated);
+        Some(self.send(Waiting { channel, put, max_members, attachment, cause, is_over: false }))
+    }
+
+    /// What a connection shows, or wants to: whether the home has agreed to it or not.
+    pub(super) fn latest(
+        &self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+    ) -> Option<(&Put, Attachment)> {
+        let mut newest_first = self.waiting.values().rev();
+        if let Some(waiting) = newest_first.find(|waiting| waiting.is_about(channel, connection)) {
+            return Some((&waiting.put, waiting.attachment));
+        }
         let mine = self.shown.get(channel)?.get(&connection)?;
-        let (put, attachment) = (Put { state, ..mine.put.clone() }, mine.attachment);
-        Some(self.send(Waiting {
-            channel: channel.clone(),
-            put,
-            max_members: u32::MAX,
-            attachment,
-            asker: None,
-            reference: None,
-            is_over: false,
-        }))
+        Some((&mine.put, mine.attachment))
     }
 
     /// A member goes, in whatever way it is here.
@@ -210,12 +227,27 @@ impl Own {
                 self.lose(refused.connection, refused.generation);
                 PutResult::Superseded
             }
-            // It waits for the home that asks for a report next.
-            RefusedWhy::Fault | RefusedWhy::NotHome => return,
+            RefusedWhy::Fault | RefusedWhy::NotHome => {
+                return self.undecided(ticket, out);
+            }
         };
         if let Some(waiting) = self.take(ticket) {
             waiting.answer(result, out);
         }
+    }
+
+    /// A put was not decided. It waits for the home that asks for a report next, under another ticket: the
+    /// batch that carried it is acknowledged all the same. A later put of the connection takes its place.
+    fn undecided(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
+        let Some(waiting) = self.take(ticket) else { return };
+        let (channel, connection) = (&waiting.channel, waiting.put.connection);
+        let later = self.waiting.range(number_of(ticket).unwrap_or(0)..);
+        if later.into_iter().any(|(_, later)| later.is_about(channel, connection)) {
+            return waiting.answer(PutResult::Done, out);
+        }
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        self.waiting.insert(self.last_ticket, waiting);
+        self.held.wait_for(self.last_ticket);
     }
 
     /// Another node vouches for a connection, from a later generation on than this.
@@ -279,7 +311,7 @@ impl Own {
             if waiting.is_over {
                 waiting.answer(PutResult::Done, out);
             } else {
-                commands.push(waiting.into_command());
+                commands.extend(waiting.into_commands());
             }
         }
         commands
@@ -350,27 +382,38 @@ impl Mine {
 
 impl Waiting {
     fn is_of(&self, channel: &ChannelName, peer: Peer) -> bool {
-        self.channel == *channel && self.asker.is_some_and(|asker| asker.peer == peer)
+        let is_of_loop = matches!(&self.cause, Cause::Asked(asker, _) if asker.peer == peer);
+        self.channel == *channel && is_of_loop
+    }
+
+    fn is_about(&self, channel: &ChannelName, connection: ConnectionId) -> bool {
+        self.put.connection == connection && self.channel == *channel && !self.is_over
     }
 
     fn answer(self, result: PutResult, out: &mut Vec<Effect>) {
-        let Self { channel, asker, reference, .. } = self;
-        if let Some(asker) = asker
+        let Self { channel, cause, .. } = self;
+        if let Cause::Asked(asker, reference) = cause
             && (result != PutResult::Done || reference.is_some())
         {
             out.push(Effect::Answer { asker, reference, channel, result });
         }
     }
 
-    fn into_command(self) -> Command {
-        let Self { channel, put, max_members, asker, reference, .. } = self;
-        match asker {
-            Some(asker) => {
+    /// What was asked, and what was said of the connection since.
+    fn into_commands(self) -> impl Iterator<Item = Command> {
+        let Self { channel, put, max_members, cause, attachment, .. } = self;
+        let (connection, owner) = (put.connection, put.owner);
+        let is_detached = attachment == Attachment::Detached;
+        let detach = Command::Detach { channel: channel.clone(), connection, owner };
+        let command = match cause {
+            Cause::Asked(asker, reference) => {
                 let expire = Expire::Never;
                 Command::Put { channel, put, expire, max_members, asker, reference }
             }
-            None => Command::Keep { channel, put, max_members },
-        }
+            Cause::Kept => Command::Keep { channel, put, max_members },
+            Cause::Restated => Command::Restate { channel, connection, state: put.state },
+        };
+        std::iter::once(command).chain(is_detached.then_some(detach))
     }
 }
 

@@ -4,7 +4,7 @@ use herenow_core::{Command, Contents, Owner, Peer, Replica, RequestId, Shard};
 use herenow_wire::LeaveReason;
 use herenow_wire::link::{Item, Report};
 
-use crate::given::{at, channel, id, put_among, remove, shown};
+use crate::given::{at, channel, id, put_among, remove, shown, state};
 use crate::nodes::{EPOCH, Nodes, put, put_of_socket, subscribe};
 
 #[test]
@@ -99,6 +99,28 @@ fn subscribers_hear_the_differences_to_a_new_homes_list_after_its_epoch() {
     assert_eq!(heard[0], format!("epoch {}", 9 << 20));
     assert!(heard[1].contains("leave(disconnect) z"), "{heard:?}");
     assert_eq!(heard.len(), 2, "{heard:?}");
+}
+
+// P5.2
+#[test]
+fn a_member_whose_place_in_the_list_is_another_is_told_though_it_shows_the_same() {
+    let mut nodes = Nodes::new(3);
+    nodes.ask(2, subscribe());
+    for letter in ['a', 'b', 'c', 'd', 'e', 'f'] {
+        nodes.ask(1, put(letter, "{}"));
+    }
+    nodes.acknowledge(1);
+    nodes.heard(2);
+    let (home, to) = (nodes.nodes[0].from, nodes.nodes[2].from.peer);
+    let whole = nodes.nodes[0].replica.snapshot(&channel("lobby"), to);
+    let Some(Item::Snap(mut snap)) = whole else { panic!("it wants the list") };
+    // It went and came back, and neither was heard at the other node.
+    snap.position.seq += 2;
+    snap.rows[1].seq = snap.position.seq;
+    nodes.give(2, home, Item::Snap(snap));
+    assert_eq!(nodes.list(2), "acdefb");
+    let heard = nodes.heard(2);
+    assert!(heard.iter().any(|line| line.contains("update b")), "{heard:?}");
 }
 
 // P6.8
@@ -217,6 +239,37 @@ fn while_the_home_is_out_of_reach_few_puts_of_a_member_wait_and_the_newest_is_am
     assert!(nodes.nodes[1].replica.is_settled());
     let heard = nodes.heard(0);
     assert!(heard.last().is_some_and(|last| last.contains(r#"{"n":99}"#)), "{heard:?}");
+}
+
+// P6.7
+#[test]
+fn a_put_that_met_no_home_is_not_done_when_its_batch_is_acknowledged() {
+    let mut nodes = Nodes::new(3);
+    // The second has not heard that it is the home.
+    nodes.home = 2;
+    nodes.ask(1, put('a', "{}"));
+    nodes.acknowledge(1);
+    assert_eq!(nodes.answers(1), [""; 0]);
+    nodes.move_home(2, EPOCH + 1);
+    nodes.acknowledge(1);
+    assert_eq!(nodes.answers(1), ["a done"]);
+}
+
+// P4.23
+#[test]
+fn fields_that_ended_stay_ended_whoever_becomes_the_home() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(0, subscribe());
+    nodes.nodes[1].is_cut = true;
+    nodes.ask(1, put('a', r#"{"n":1,"typing":true}"#));
+    let (channel, connection, state) = (channel("lobby"), id('a'), state(r#"{"n":1}"#));
+    nodes.ask(1, Command::Restate { channel, connection, state });
+    nodes.nodes[1].is_cut = false;
+    nodes.begin(1, EPOCH + 1);
+    nodes.begin(0, EPOCH + 2);
+    nodes.heard(0);
+    nodes.with(0, |replica, out| replica.open(at(0), out));
+    assert!(nodes.heard(0).last().is_some_and(|line| line.contains(r#"a{"n":1}"#)));
 }
 
 #[test]
