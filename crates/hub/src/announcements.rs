@@ -80,6 +80,12 @@ impl Announcements {
 }
 
 impl<I: Io> Work<'_, I> {
+    /// Forgets the channels of which another node is the home now: that one announces them.
+    pub(crate) fn forget_moved(&mut self) {
+        let shards = &self.hub.shards;
+        self.hub.announcements.followed.retain(|channel, _| shards.is_home_of(channel));
+    }
+
     /// Announces what a flush of the channel has told, or what has become of a channel that is gone.
     pub(crate) fn announce(&mut self, channel: &ChannelName, flush: &Flush) {
         let wanted = match self.hub.policy.announces_any() {

@@ -53,7 +53,7 @@ impl CountedChannel {
     fn may_differ(&self, flush: &Flush) -> bool {
         let is_in_other_life = self.told.is_none_or(|(epoch, ..)| epoch != flush.epoch);
         let is_of_membership = |op: &Op| !matches!(op, Op::Put { old: Some(_), .. });
-        is_in_other_life || flush.ops.iter().any(is_of_membership)
+        is_in_other_life || flush.snapshot.is_some() || flush.ops.iter().any(is_of_membership)
     }
 }
 
@@ -139,15 +139,18 @@ impl Counts {
         Some(channel)
     }
 
-    fn end(&mut self, channel: &ChannelName, peer: Peer) {
-        let Some(counted) = self.counted.get_mut(channel) else { return };
+    /// A hub is told no more. Whether no hub is.
+    fn end(&mut self, channel: &ChannelName, peer: Peer) -> bool {
+        let Some(counted) = self.counted.get_mut(channel) else { return false };
         counted.peers.retain(|known| *known != peer);
         if counted.peers.is_empty() {
             if let Some(due) = counted.due {
                 self.due.remove(&(due, channel.clone()));
             }
             self.counted.remove(channel);
+            return true;
         }
+        false
     }
 
     /// A newer frame has come.
@@ -210,13 +213,23 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn take_count_mail(&mut self, mail: CountMail) {
         match mail {
             CountMail::Begin(channel, peer) => self.begin_counting(&channel, peer),
-            CountMail::End(channel, peer) => self.hub.counts.end(&channel, peer),
+            CountMail::End(channel, peer) => {
+                if self.hub.counts.end(&channel, peer) {
+                    let effects = &mut self.hub.shard_effects;
+                    self.hub.shards.drop_for_counts(&channel, self.now, effects);
+                    self.apply_shard_effects();
+                }
+            }
             CountMail::Told(channel, frame) => self.hub.counts.take(&channel, frame),
         }
     }
 
     /// A hub is to be told from here on. The first one has the channel looked at.
     fn begin_counting(&mut self, channel: &ChannelName, peer: Peer) {
+        if !self.hub.counts.counted.contains_key(channel) {
+            self.hub.shards.keep_for_counts(channel, self.now, &mut self.hub.shard_effects);
+            self.apply_shard_effects();
+        }
         let counted = self.hub.counts.counted.entry(channel.clone()).or_default();
         if !counted.peers.contains(&peer) {
             counted.peers.push(peer);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use herenow_core::{Command, Contents, Expire, Instant};
+use herenow_core::{Command, Expire, Instant, Showing};
 use herenow_wire::{ChannelName, ConnectionId, ExpiringFields, FieldName};
 
 use crate::api::Io;
@@ -109,10 +109,9 @@ impl<I: Io> Work<'_, I> {
         match command {
             Command::Put { channel, put, expire: Expire::AsBefore, .. } => {
                 if self.hub.expiring.has(channel, put.connection)
-                    && let Contents::Live(live) = self.hub.shards.contents(channel)
-                    && let Some((member, _)) = live.member(put.connection)
+                    && let Showing::State(state) = self.hub.shards.showing(channel, put.connection)
                 {
-                    put.state = member.state.clone();
+                    put.state = state.clone();
                 }
             }
             Command::Put { channel, put, .. } => {
@@ -131,12 +130,11 @@ impl<I: Io> Work<'_, I> {
             && end <= self.now
         {
             let fields = self.hub.expiring.remove(&channel, connection);
-            match self.hub.shards.contents(&channel) {
-                Contents::Live(live) => {
-                    let Some((member, _)) = live.member(connection) else { continue };
+            match self.hub.shards.showing(&channel, connection) {
+                Showing::State(state) => {
                     let (over, left): (Vec<_>, Vec<_>) =
                         fields.into_iter().partition(|(_, end)| *end <= self.now);
-                    let state = over.iter().fold(member.state.clone(), |state, (name, _)| {
+                    let state = over.iter().fold(state.clone(), |state, (name, _)| {
                         state.without(name).unwrap_or(state)
                     });
                     self.hub.expiring.set(&channel, connection, left);
@@ -144,13 +142,12 @@ impl<I: Io> Work<'_, I> {
                     self.hub.shards.handle(command, self.now, &mut self.hub.shard_effects);
                     self.apply_shard_effects();
                 }
-                Contents::Freed { position: None, .. } => {
+                Showing::Unknown => {
                     let later = self.now + LOOK_AGAIN;
                     let fields = fields.into_iter().map(|(name, end)| (name, end.max(later)));
                     self.hub.expiring.set(&channel, connection, fields.collect());
                 }
-                // The states are gone. Who is still there says what it shows now.
-                Contents::Freed { .. } | Contents::Nothing => {}
+                Showing::Nothing => {}
             }
         }
     }

@@ -11,11 +11,16 @@ use crate::work::Work;
 impl<I: Io> Work<'_, I> {
     /// The exchange says something of other nodes.
     pub(crate) fn take_node_events(&mut self, events: Vec<NodeEvent>) {
+        let mut has_moved = false;
         for event in events {
+            has_moved |= matches!(event, NodeEvent::Out { .. } | NodeEvent::Moved { .. });
             let (now, effects) = (self.now, &mut self.hub.shard_effects);
             self.hub.shards.handle_node_event(event, now, effects);
             self.apply_shard_effects();
             self.lose_taken();
+        }
+        if has_moved {
+            self.forget_moved();
         }
     }
 

@@ -9,7 +9,8 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use herenow_core::{
-    Command, Contents, Counted, Effect, Flush, Instant, LeaveCounts, Peer, Replica, Shard, Since,
+    Command, Contents, Counted, Effect, Flush, Instant, LeaveCounts, Peer, Replica, Shard, Showing,
+    Since,
 };
 use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
@@ -230,6 +231,11 @@ impl Shards {
         let Command::Put { channel, .. } = command else { return false };
         self.fault_on.as_ref() == Some(channel)
             || self.fails_next.take_if(|next| next == channel).is_some()
+    }
+
+    /// See [`Replica::showing`].
+    pub(crate) fn showing(&self, channel: &ChannelName, connection: ConnectionId) -> Showing<'_> {
+        self.shards[self.at(channel)].showing(channel, connection)
     }
 
     fn lists(&self, channel: &ChannelName) -> &Shard {

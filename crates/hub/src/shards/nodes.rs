@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use herenow_core::{
-    Effect, Flush, From, Instant, NodeEvent, NodeMail, Outgoing, Owed, Owner, Peer, Replica, Term,
-    To,
+    Command, Effect, Flush, From, Instant, NodeEvent, NodeMail, Outgoing, Owed, Owner, Peer,
+    Replica, RequestId, Term, To,
 };
 use herenow_wire::link::{Item, RefusedWhy};
 use herenow_wire::{ChannelName, ConnectionId};
@@ -205,12 +205,39 @@ impl Shards {
     pub(crate) fn flush_to_nodes(&mut self, channel: &ChannelName, flush: &mut Flush) {
         let Some(nodes) = &mut self.nodes else { return };
         let mut to = std::mem::take(&mut flush.to);
+        to.retain(|receiver| receiver.peer != Peer::COUNTER);
         for node in to.extract_if(.., |receiver| receiver.peer.as_node().is_some()) {
             if let Some(item) = Replica::item_for(channel, flush, &node) {
                 nodes.send(node.peer, item);
             }
         }
         flush.to = to;
+    }
+
+    /// A channel is counted here from now on, and so needs a copy even if nobody here has its list.
+    pub(crate) fn keep_for_counts(
+        &mut self,
+        channel: &ChannelName,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.nodes.is_some() {
+            let (channel, request_id) = (channel.clone(), RequestId(0));
+            self.handle(Command::Subscribe { channel, peer: Peer::COUNTER, request_id }, now, out);
+        }
+    }
+
+    /// Nobody counts the channel here any more.
+    pub(crate) fn drop_for_counts(
+        &mut self,
+        channel: &ChannelName,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.nodes.is_some() {
+            let channel = channel.clone();
+            self.handle(Command::Unsubscribe { channel, peer: Peer::COUNTER }, now, out);
+        }
     }
 
     /// Says which batches have been applied and told: those of which nothing waits for a flush. One of a
