@@ -23,14 +23,18 @@ lint:
 rust:
 	cargo test --workspace
 
-# Ten thousand seeds of the simulation of the hub, and some of the simulation of a cluster's nodes.
-# `make sim SEED=74` replays one of the hub and prints what happens, `make sim SEED=74 OF=cluster` one of the cluster.
+# Ten thousand seeds of the simulation of the hub, half of them with several nodes, and some of the simulation of
+# a cluster's machines. `make sim SEED=74` replays one of a hub alone and prints what happens, `OF=nodes` one with
+# several nodes, `OF=cluster` one of the machines.
 OF = hub
+REPLAY_hub = -p herenow-hub --test sim whatever_happens_everybody
+REPLAY_nodes = -p herenow-hub --test sim whatever_happens_to_nodes
+REPLAY_cluster = -p herenow-cluster --test sim whatever
 sim:
 ifdef SEED
-	SIM_SEED=$(SEED) cargo test --release -p herenow-$(OF) --test sim whatever -- --nocapture
+	SIM_SEED=$(SEED) cargo test --release $(REPLAY_$(OF)) -- --nocapture
 else
-	SIM_SEEDS=10000 cargo test --release -p herenow-hub --test sim
+	SIM_SEEDS=5000 cargo test --release -p herenow-hub --test sim
 	SIM_SEEDS=4000 cargo test --release -p herenow-cluster --test sim
 endif
 

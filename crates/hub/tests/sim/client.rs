@@ -322,7 +322,7 @@ impl Client {
                 stage.send_up(link, Up::Open(opening));
                 stage.opened.push(link);
                 self.link = Some(link);
-                self.observer = Observer::default();
+                self.observer = Observer::new(stage.plan.nodes);
                 self.half_read.clear();
             }
             Output::Send(text) => {

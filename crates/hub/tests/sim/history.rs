@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use herenow_wire::ChannelName;
 
+use crate::plan::Nodes;
+
 /// Everybody in one channel, the one tracked longest ago first: user, connection, state.
 pub type Rows = Vec<(String, String, String)>;
 
@@ -14,6 +16,9 @@ pub type Members = BTreeSet<(String, String)>;
 /// See the module.
 #[derive(Default)]
 pub struct History {
+    is_of_a_cluster: bool,
+    /// The bucket of the cluster was lost: two homes may have used one epoch.
+    pub is_torn: bool,
     seen: BTreeMap<(ChannelName, u64, u64), Rows>,
     members: BTreeMap<(ChannelName, u64, u64), Members>,
     /// Users and connections.
@@ -27,13 +32,29 @@ pub struct History {
 }
 
 impl History {
+    /// Of one server or of the nodes of a cluster.
+    pub fn of(nodes: Nodes) -> Self {
+        Self { is_of_a_cluster: nodes != Nodes::Alone, ..Self::default() }
+    }
+
     /// A client has come to this list at this point, by a snapshot or by the deltas since one.
     pub fn meet(&mut self, channel: &ChannelName, (epoch, seq): (u64, u64), rows: &Rows) {
+        if self.is_torn {
+            return;
+        }
         let at = (channel.clone(), epoch, seq);
         let known = self.seen.entry(at).or_insert_with(|| rows.clone());
         assert_eq!(known, rows, "{channel}: two lists at ({epoch}, {seq})");
         let members = rows.iter().map(|(user, id, _)| (user.clone(), id.clone())).collect();
         self.meet_members(channel, (epoch, seq), members);
+    }
+
+    /// A client has come to this list by a delta. Where there are several nodes, each merges the
+    /// changes of a time in its own way, and only at the end of a flush one list is like the other.
+    pub fn meet_delta(&mut self, channel: &ChannelName, at: (u64, u64), rows: &Rows) {
+        if !self.is_of_a_cluster {
+            self.meet(channel, at, rows);
+        }
     }
 
     /// A client or a follower has these members at this point.

@@ -1,6 +1,6 @@
-//! A deterministic simulation of one server and many clients: the hubs of the one and the state
-//! machines of the others, as they ship, and a network between them that delays, stalls, cuts and swallows. A seed
-//! says all; `make sim SEED=…` replays one and prints what happens.
+//! A deterministic simulation of many clients and one server, or the nodes of a cluster: the hubs and
+//! exchanges of the one and the state machines of the others, as they ship, and networks between them that delay,
+//! stall, cut, lose, double and swallow. A seed says all; `make sim SEED=…` replays one and prints what happens.
 //!
 //! `SIM_SEEDS` says how many seeds are run, beginning with `SIM_FIRST`.
 
@@ -9,7 +9,10 @@ mod backend;
 mod bounds;
 mod chance;
 mod client;
+mod cluster;
 mod counting;
+#[path = "../../../cluster/tests/sim/engine.rs"]
+mod engine;
 mod expiring;
 mod follower;
 mod frames;
@@ -28,6 +31,8 @@ use std::sync::Once;
 
 use herenow_hub::is_contained;
 
+use self::chance::Chance;
+use self::plan::Plan;
 use self::seeds::{number_from, run_all};
 use self::stage::{Tally, Trace};
 
@@ -49,27 +54,42 @@ fn report_no_contained_fault() {
 
 #[test]
 fn whatever_happens_everybody_ends_with_the_truth() {
+    let tally = run_or_replay(Plan::draw, "");
+    assert!(tally.is_none_or(|tally| tally.misses_nothing()), "something rare never happened");
+}
+
+#[test]
+fn whatever_happens_to_nodes_everybody_ends_with_the_truth() {
+    let tally = run_or_replay(Plan::draw_cluster, " OF=nodes");
+    let has_all = |tally: Tally| tally.misses_nothing_of_a_cluster();
+    assert!(tally.is_none_or(has_all), "something rare never happened");
+}
+
+/// Runs the seeds that the environment names, or replays the one that it names.
+fn run_or_replay(plan: fn(&mut Chance) -> Plan, of: &str) -> Option<Tally> {
     report_no_contained_fault();
     if let Some(seed) = number_from("SIM_SEED") {
-        println!("seed {seed}: {:?}", world::run(seed, Trace::Printed));
-        return;
+        println!("seed {seed}: {:?}", world::run(seed, plan, Trace::Printed));
+        return None;
     }
     let first = number_from("SIM_FIRST").unwrap_or(0);
     let count = number_from("SIM_SEEDS").unwrap_or(FEW);
-    let run = |seed| world::run(seed, Trace::Silent);
+    let run = |seed| world::run(seed, plan, Trace::Silent);
     let (failed, tally) = run_all((first, count), run, Tally::add);
     println!("{tally:?}");
     if let Some((seed, why)) = failed {
-        panic!("seed {seed} fails, replay it with `make sim SEED={seed}`: {why}");
+        panic!("seed {seed} fails, replay it with `make sim SEED={seed}{of}`: {why}");
     }
-    assert!(tally.misses_nothing(), "something rare never happened: {tally:?}");
+    Some(tally)
 }
 
 #[test]
 fn a_seed_repeats_to_the_byte() {
     report_no_contained_fault();
     for seed in 0..20 {
-        let run = || world::run(seed, Trace::Silent);
+        let run = || world::run(seed, Plan::draw, Trace::Silent);
         assert_eq!(run(), run(), "seed {seed}");
+        let run = || world::run(seed, Plan::draw_cluster, Trace::Silent);
+        assert_eq!(run(), run(), "seed {seed} of a cluster");
     }
 }

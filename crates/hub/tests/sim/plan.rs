@@ -14,6 +14,8 @@ use herenow_wire::{ChannelName, UserId};
 use crate::chance::Chance;
 
 pub struct Plan {
+    /// How many nodes there are, or one alone.
+    pub nodes: Nodes,
     pub loops: u16,
     /// How many clients sign in; the users are fewer.
     pub members: usize,
@@ -50,6 +52,26 @@ pub struct Plan {
     pub shut_out_users: u64,
     pub limits: Limits,
     pub things_that_happen: u64,
+    /// The longest that anything is on its way to or from the engine.
+    pub engine_delay_us: u64,
+    /// So many of a thousand messages are lost there.
+    pub engine_loses: u64,
+    /// So many of a thousand messages come twice.
+    pub doubled: u64,
+    pub max_payload_bytes: usize,
+    /// Whether reads may give what was there before.
+    pub reads_lag: bool,
+    /// Whether the bucket may be lost or restored.
+    pub bucket_suffers: bool,
+}
+
+/// How many nodes a run has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nodes {
+    /// One that is no part of a cluster.
+    Alone,
+    /// So many of a cluster.
+    Of(usize),
 }
 
 /// A link that takes little at a time is a quick one: else a snapshot would take longer than a
@@ -76,6 +98,13 @@ impl Plan {
         let own = own_settings(chance);
         let ttl = Duration::from_secs(chance.between(4, 20));
         Self {
+            nodes: Nodes::Alone,
+            engine_delay_us: 0,
+            engine_loses: 0,
+            doubled: 0,
+            max_payload_bytes: 0,
+            reads_lag: false,
+            bucket_suffers: false,
             loops: chance.between(1, 3) as u16,
             members: chance.between(2, 9) as usize,
             observers: chance.below(3) as usize,
@@ -112,12 +141,43 @@ impl Plan {
         }
     }
 
+    /// The same for the nodes of a cluster.
+    pub fn draw_cluster(chance: &mut Chance) -> Self {
+        Self {
+            nodes: Nodes::Of(chance.between(1, 5) as usize),
+            engine_delay_us: *pick(chance, &[2_000, 20_000, 300_000, 2_000_000]),
+            engine_loses: *pick(chance, &[0, 5, 50, 200]),
+            doubled: *pick(chance, &[0, 10, 100]),
+            max_payload_bytes: *pick(chance, &[1_100, 4_096, 64 * 1_024]),
+            reads_lag: chance.one_in(4),
+            bucket_suffers: chance.one_in(4),
+            hibernate_after: None,
+            ..Self::draw(chance)
+        }
+    }
+
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        match self.nodes {
+            Nodes::Alone => 1,
+            Nodes::Of(nodes) => nodes,
+        }
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        self.nodes != Nodes::Alone
+    }
+
     /// What a hub is made of. Which hub it is, and the life of its channels, are the server's to say.
     pub fn config(&self) -> Config {
         Config {
             me: Peer(0),
             hubs: self.loops,
-            membership: Membership::Alone,
+            membership: if self.is_cluster() {
+                Membership::OneOfSeveral
+            } else {
+                Membership::Alone
+            },
             epoch_base: 0,
             limits: self.limits.clone(),
             presence_ttl: self.ttl,

@@ -17,11 +17,13 @@ use herenow_wire::{ChannelName, CloseCode, ConnectionId, Info, User, UserId};
 
 use crate::backend;
 use crate::bounds::SnapshotWaits;
+use crate::cluster::FromLoop;
 use crate::network::{Down, LinkId, Up};
 use crate::stage::{Stage, Weather};
 
 /// See the module.
 pub struct Shell {
+    node: usize,
     me: Peer,
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
@@ -92,8 +94,9 @@ impl Inbox {
 }
 
 impl Shell {
-    pub fn new(me: Peer, now: Instant) -> Self {
+    pub fn new((node, me): (usize, Peer), now: Instant) -> Self {
         Self {
+            node,
             me,
             sockets: Vec::new(),
             free: Vec::new(),
@@ -124,6 +127,14 @@ impl Shell {
         match self.pauses.last_mut().filter(|(_, end)| *end >= now) {
             Some((_, end)) => *end = self.busy_until,
             None => self.pauses.push((now, self.busy_until)),
+        }
+    }
+
+    /// Nothing holds it up any more.
+    pub fn go_on(&mut self, now: Instant) {
+        self.busy_until = self.busy_until.min(now);
+        if let Some((_, end)) = self.pauses.last_mut() {
+            *end = (*end).min(now);
         }
     }
 
@@ -335,6 +346,10 @@ impl<'a> Outside<'a> {
 
     /// Lets a backend ask, now and then.
     pub fn ask_for_a_list(&mut self, hub: &mut Hub) {
+        if self.stage.plan.is_cluster() {
+            // A list is asked of the home, which no other node does yet.
+            return;
+        }
         let loops = self.inboxes.len() as u16;
         if let Some(question) = backend::draw_question(self.stage, (self.shell.me, loops)) {
             hub.handle(question, self.stage.now, self);
@@ -470,12 +485,14 @@ impl Io for Outside<'_> {
         Ok(())
     }
 
-    fn post_to_nodes(&mut self, _: Owner, _: Vec<NodeMail>) {
-        panic!("a node that is alone has nothing for others");
+    fn post_to_nodes(&mut self, owner: Owner, mail: Vec<NodeMail>) {
+        assert!(self.stage.plan.is_cluster(), "a node that is alone has nothing for others");
+        let (node, hub) = (self.shell.node, self.shell.me.0);
+        self.stage.node_mail.push(FromLoop { node, hub, owner, mail });
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
-        let checked = verify(token, resume, self.stage);
+        let checked = verify(token, (resume, self.shell.node), self.stage);
         match self.later(self.stage.plan.longest_verdict_us) {
             None => Asked::Now(checked),
             Some(at) => {
@@ -525,7 +542,7 @@ impl Io for Outside<'_> {
     }
 
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str> {
-        resume_token(claim, user)
+        resume_token(self.shell.node, claim, user)
     }
 
     fn respond(&mut self, id: QueryId, response: Response) {
@@ -533,6 +550,10 @@ impl Io for Outside<'_> {
     }
 
     fn announce(&mut self, announcement: Announcement) {
+        if self.stage.plan.is_cluster() {
+            // Who follows a channel from outside is not told yet of what happened at another home.
+            return;
+        }
         let Stage { follower, history, .. } = &mut *self.stage;
         follower.fold(&announcement, history);
     }
@@ -559,9 +580,9 @@ fn outcome(question: &Question, ruling: Ruling) -> RuleOutcome {
 }
 
 /// A token is the name of its user: no run is about signatures.
-fn verify(token: &str, resume: Option<&str>, stage: &Stage) -> Checked {
+fn verify(token: &str, (resume, node): (Option<&str>, usize), stage: &Stage) -> Checked {
     let result = UserId::parse(token).map_err(|_| AuthRefusal::Bad("a token names a user".into()));
-    let claim = result.as_ref().ok().and_then(|user| claim_of(resume?, user));
+    let claim = result.as_ref().ok().and_then(|user| claim_of(node, resume?, user));
     let life_ms = stage.plan.token_life.map(|life| life.as_millis() as u64);
     let expires_at_unix_ms = life_ms.map_or(u64::MAX, |life_ms| stage.now.as_millis() + life_ms);
     let result = result.map(|user| informed(user, stage.now));
@@ -581,14 +602,18 @@ fn informed(user: UserId, now: Instant) -> User {
 }
 
 /// A resume token says what it is for.
-fn resume_token(claim: Claim, user: &UserId) -> Box<str> {
+fn resume_token(node: usize, claim: Claim, user: &UserId) -> Box<str> {
     let id: String = claim.connection.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     let Claim { generation, peer, slot, .. } = claim;
-    format!("{id} {generation} {} {slot} {}", peer.0, user.as_str()).into()
+    format!("{node} {id} {generation} {} {slot} {}", peer.0, user.as_str()).into()
 }
 
-fn claim_of(token: &str, user: &UserId) -> Option<Claim> {
-    let mut parts = token.splitn(5, ' ');
+/// Nodes do not know each other's tokens.
+fn claim_of(node: usize, token: &str, user: &UserId) -> Option<Claim> {
+    let mut parts = token.splitn(6, ' ');
+    if parts.next()? != node.to_string() {
+        return None;
+    }
     let id = u128::from_str_radix(parts.next()?, 16).ok()?;
     let generation = parts.next()?.parse().ok()?;
     let peer = Peer(parts.next()?.parse().ok()?);

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use herenow_core::Instant;
+use herenow_core::{Instant, NodeEvent};
 use herenow_wire::DefaultChannel;
 
 use crate::bounds::Most;
 use crate::chance::Chance;
+use crate::cluster::FromLoop;
 use crate::follower::Follower;
 use crate::frames::{self, Opcode};
 use crate::history::History;
@@ -29,6 +30,8 @@ pub struct Stage {
     pub weather: Weather,
     /// Links that clients have opened and no loop looks after yet.
     pub opened: Vec<LinkId>,
+    /// What loops have handed to the exchanges of their nodes.
+    pub node_mail: Vec<FromLoop>,
     trace: Trace,
 }
 
@@ -90,6 +93,21 @@ pub struct Tally {
     pub counted_as_seen: u64,
     /// Updates by which a field ended.
     pub fields_ended: u64,
+    /// Views that were written.
+    pub views: u64,
+    /// Messages between nodes that were lost.
+    pub lost_messages: u64,
+    /// Nodes that went on as another after an exclusion, and began as one.
+    pub outs: u64,
+    /// Shards that got another home.
+    pub moves: u64,
+    /// Nodes that were told to be gone.
+    pub gone: u64,
+    /// Puts that another node has decided.
+    pub remote_puts: u64,
+    /// Streams between nodes that began anew.
+    pub resets: u64,
+    pub buckets_lost: u64,
     /// Of every frame that was read, in order.
     pub digest: u64,
 }
@@ -127,6 +145,31 @@ impl Tally {
         self.longest_snapshot_wait_ms =
             self.longest_snapshot_wait_ms.max(other.longest_snapshot_wait_ms);
         self.most.add(other.most);
+        self.views += other.views;
+        self.lost_messages += other.lost_messages;
+        self.outs += other.outs;
+        self.moves += other.moves;
+        self.gone += other.gone;
+        self.remote_puts += other.remote_puts;
+        self.resets += other.resets;
+        self.buckets_lost += other.buckets_lost;
+    }
+
+    pub fn count_node_event(&mut self, event: &NodeEvent) {
+        match event {
+            NodeEvent::Out { .. } => self.outs += 1,
+            NodeEvent::Gone(_) => self.gone += 1,
+            NodeEvent::Moved { .. } => self.moves += 1,
+            NodeEvent::Done(tickets) => self.remote_puts += tickets.len() as u64,
+            NodeEvent::ResetWanted { .. } => self.resets += 1,
+            _ => {}
+        }
+    }
+
+    pub fn misses_nothing_of_a_cluster(&self) -> bool {
+        let Tally { views, lost_messages, outs, moves, gone, .. } = *self;
+        let rare = [self.remote_puts, self.resets, self.buckets_lost];
+        [views, lost_messages, outs, moves, gone].iter().chain(&rare).all(|n| *n > 0)
     }
 
     pub fn digest(&mut self, text: &str) {
@@ -164,20 +207,22 @@ impl Tally {
 }
 
 impl Stage {
-    pub fn new(seed: u64, trace: Trace) -> Self {
+    pub fn new(seed: u64, plan: fn(&mut Chance) -> Plan, trace: Trace) -> Self {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance);
+        let plan = plan(&mut chance);
+        let history = History::of(plan.nodes);
         Self {
             now: Instant::from_millis(1),
             plan,
             chance,
             backend_chance: Chance::new(!seed),
             network: Network::default(),
-            history: History::default(),
+            history,
             follower: Follower::default(),
             tally: Tally::default(),
             weather: Weather::Rough,
             opened: Vec::new(),
+            node_mail: Vec::new(),
             trace,
         }
     }

@@ -127,21 +127,26 @@ impl World {
     }
 
     fn server_suffers(&mut self) {
+        let node = match self.servers.len() {
+            1 => 0,
+            count => self.stage.chance.index(count),
+        };
         let channel = pick(&mut self.stage.chance, &self.stage.plan.channels).clone();
         let stage = &mut self.stage;
         let longest_ms = 2 * stage.plan.ttl.as_millis() as u64;
         let what = stage.chance.below(14);
-        stage.note(|| format!("the server suffers ({what})"));
+        stage.note(|| format!("server {node} suffers ({what})"));
         match what {
-            0..5 => self.server.break_shard(&channel),
+            0..5 if self.cluster.is_some() => self.cluster_suffers(node),
+            0..5 => self.with_server(node, |server, _| server.break_shard(&channel)),
             5..7 => {
                 let at = stage.chance.index(usize::from(stage.plan.loops));
                 let until = stage.within_ms(50, longest_ms);
-                self.server.pause(at, until, stage.now);
+                self.with_server(node, |server, stage| server.pause(at, until, stage.now));
             }
             7..9 => {
                 let until = stage.within_ms(50, longest_ms);
-                self.server.pause_all(until, stage.now);
+                self.pause(node, until);
             }
             9..11 => {
                 if stage.chance.one_in(2) {
@@ -151,27 +156,79 @@ impl World {
                     stage.plan.draw_own(&mut stage.chance);
                     stage.tally.settings_changed += 1;
                 }
-                self.server.reload(stage);
+                for node in 0..self.servers.len() {
+                    self.with_server(node, Server::reload);
+                }
                 self.clients.iter_mut().for_each(Client::meet_new_rules);
             }
             _ if stage.chance.one_in(2) => {
-                self.server.kill(stage);
-                self.server = Server::start(stage);
+                self.kill(node);
+                self.start(node);
             }
-            _ => self.restart(),
+            _ => self.restart(node),
         }
     }
-}
 
-impl World {
-    /// The server is told to end, and another one takes its place when it has.
-    fn restart(&mut self) {
-        self.server.shut_down(&mut self.stage);
-        while !self.server.has_ended(&self.stage) {
+    /// What only happens where there are several nodes.
+    fn cluster_suffers(&mut self, node: usize) {
+        let stage = &mut self.stage;
+        let what = stage.chance.below(8);
+        let until = stage.within_ms(200, 9_000);
+        stage.note(|| format!("the cluster suffers ({what})"));
+        match what {
+            0 | 1 if self.servers[node].is_some() => {
+                let again = stage.within_ms(0, 20_000);
+                self.kill(node);
+                self.restarts.push((again, node));
+            }
+            2 => {
+                let until = stage.within_ms(4_000, 90_000);
+                self.pause(node, until);
+            }
+            what => {
+                let Some(cluster) = &mut self.cluster else { return };
+                match what {
+                    3 => cluster.cut(node, until, (true, false)),
+                    4 => cluster.cut(node, until, (false, true)),
+                    5 => cluster.cut(node, until, (true, true)),
+                    6 => cluster.bucket_suffers(stage),
+                    _ => cluster.stop_engine(until),
+                }
+            }
+        }
+    }
+
+    /// The whole process of a node stands still.
+    fn pause(&mut self, node: usize, until: Instant) {
+        self.with_server(node, |server, stage| server.pause_all(until, stage.now));
+        if let Some(cluster) = &mut self.cluster {
+            cluster.pause(node, until);
+        }
+    }
+
+    /// A server is told to end, and another one takes its place when it has.
+    fn restart(&mut self, node: usize) {
+        if self.servers[node].is_none() {
+            return;
+        }
+        if let (Some(cluster), Some(server)) = (&mut self.cluster, &mut self.servers[node]) {
+            cluster.drain(node, server, &mut self.stage);
+            let drained = self.stage.within_ms(0, 2_000);
+            self.advance(drained);
+        }
+        self.with_server(node, Server::shut_down);
+        let has_ended = |world: &Self| {
+            world.servers[node].as_ref().is_none_or(|one| one.has_ended(&world.stage))
+        };
+        while !has_ended(self) {
             self.advance(self.stage.now + Duration::from_millis(100));
         }
-        self.server.kill(&mut self.stage);
-        self.server = Server::start(&mut self.stage);
+        if let (Some(cluster), Some(server)) = (&mut self.cluster, &mut self.servers[node]) {
+            cluster.leave(node, server, &mut self.stage);
+            self.advance(self.stage.now + Duration::from_millis(500));
+        }
+        self.kill(node);
+        self.start(node);
     }
 }
 

@@ -8,22 +8,32 @@ use herenow_core::Instant;
 use herenow_wire::{ChannelName, DefaultChannel, UserId};
 
 use crate::application::{List, list_of};
+use crate::chance::Chance;
 use crate::client::Client;
+use crate::cluster::Cluster;
 use crate::counting::Counting;
-use crate::plan::token_of;
+use crate::plan::{Plan, token_of};
 use crate::server::Server;
 use crate::stage::{Stage, Tally, Trace, Weather};
 
 /// See the module.
 pub struct World {
     pub(crate) stage: Stage,
-    pub(crate) server: Server,
+    /// Of each node the process that runs there.
+    pub(crate) servers: Vec<Option<Server>>,
+    /// What makes them one, if there are several.
+    pub(crate) cluster: Option<Cluster>,
+    /// Nodes that are to start again, and when.
+    pub(crate) restarts: Vec<(Instant, usize)>,
     pub(crate) clients: Vec<Client>,
 }
 
 /// Long enough for every client to notice a dead socket, to come back with the longest backoff
 /// twice, and for a rebuilt map.
 const CALM: Duration = Duration::from_secs(120);
+
+/// Long enough for nodes to be in one view again, and to have reported what they have.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Long enough for a close to arrive and a map to be rebuilt that hibernated.
 const AFTER_A_LEAVE: Duration = Duration::from_secs(5);
@@ -32,8 +42,8 @@ const AFTER_A_LEAVE: Duration = Duration::from_secs(5);
 const MOST_STEPS: u64 = 1_000_000;
 
 /// Runs one seed to its end. Panics where anything is not as promised.
-pub fn run(seed: u64, trace: Trace) -> Tally {
-    let mut world = World::new(seed, trace);
+pub fn run(seed: u64, plan: fn(&mut Chance) -> Plan, trace: Trace) -> Tally {
+    let mut world = World::new(Stage::new(seed, plan, trace));
     for _ in 0..world.stage.chance.between(1, 2) {
         world.storm();
         world.calm_down();
@@ -47,12 +57,18 @@ pub fn run(seed: u64, trace: Trace) -> Tally {
 }
 
 impl World {
-    fn new(seed: u64, trace: Trace) -> Self {
-        let mut stage = Stage::new(seed, trace);
-        let server = Server::start(&mut stage);
+    fn new(stage: Stage) -> Self {
+        let count = stage.plan.servers();
+        let cluster = stage.plan.is_cluster().then(|| Cluster::new(count, stage.now));
+        let servers = (0..count).map(|_| None).collect();
+        let (clients, restarts) = (Vec::new(), Vec::new());
+        let mut world = Self { servers, cluster, restarts, clients, stage };
+        for at in 0..count {
+            world.start(at);
+        }
+        let stage = &world.stage;
         let epoch = beginning();
         let (members, all) = (stage.plan.members, stage.plan.members + stage.plan.observers);
-        let mut world = Self { server, clients: Vec::new(), stage };
         for number in 0..all {
             let token = (number < members).then(|| token_of(number));
             let mut default = world.stage.a_default_channel();
@@ -84,27 +100,112 @@ impl World {
     /// Lets everything happen that is to happen up to then.
     pub(crate) fn advance(&mut self, end: Instant) {
         for _ in 0..MOST_STEPS {
-            for link in std::mem::take(&mut self.stage.opened) {
-                self.server.watch(link, &mut self.stage);
-            }
-            let (turn_at, turn) = self.server.next_turn(&mut self.stage);
+            self.divide_links();
+            let (turn_at, turn) = self.next_turn();
+            let cluster_at = self.next_of_cluster();
             let steps = self.clients.iter().enumerate();
             let (step_at, step) = steps
                 .map(|(at, client)| (client.next_step(&mut self.stage), at))
                 .min()
                 .expect("there is at least one client");
-            if turn_at.min(step_at) > end {
+            let next = turn_at.min(step_at).min(cluster_at);
+            if next > end {
                 self.stage.now = end;
                 return;
             }
-            self.stage.now = turn_at.min(step_at);
-            if turn_at <= step_at {
-                self.server.turn(turn, &mut self.stage);
+            self.stage.now = next;
+            if turn_at == next {
+                let (node, turn) = turn;
+                self.with_server(node, |server, stage| server.turn(turn, stage));
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.take_mail(&mut self.stage);
+                }
+            } else if cluster_at == next {
+                self.step_of_cluster();
             } else {
                 self.clients[step].step(&mut self.stage);
             }
         }
         panic!("it never comes to rest");
+    }
+
+    /// A process starts at a node.
+    pub(crate) fn start(&mut self, at: usize) {
+        if self.servers[at].is_some() {
+            return;
+        }
+        let mut server = Server::start(at, &mut self.stage);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.start(at, &mut server, &mut self.stage);
+        }
+        self.servers[at] = Some(server);
+    }
+
+    /// A process is no more, as by `kill -9`.
+    pub(crate) fn kill(&mut self, at: usize) {
+        self.with_server(at, Server::kill);
+        self.servers[at] = None;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.kill(at);
+        }
+    }
+
+    pub(crate) fn with_server(&mut self, at: usize, act: impl FnOnce(&mut Server, &mut Stage)) {
+        if let Some(server) = &mut self.servers[at] {
+            act(server, &mut self.stage);
+        }
+    }
+
+    /// Each link that was opened goes to some node that is there.
+    fn divide_links(&mut self) {
+        for link in std::mem::take(&mut self.stage.opened) {
+            let mut living: Vec<&mut Server> = self.servers.iter_mut().flatten().collect();
+            match living.len() {
+                0 => {
+                    let at = self.stage.arrival();
+                    self.stage.network.link(link).cut(at);
+                }
+                1 => living[0].watch(link, &mut self.stage),
+                count => {
+                    let at = self.stage.chance.index(count);
+                    living[at].watch(link, &mut self.stage);
+                }
+            }
+        }
+    }
+
+    /// When which loop of which node turns next.
+    fn next_turn(&mut self) -> (Instant, (usize, usize)) {
+        let mut next = (Instant::NEVER, (0, 0));
+        for (node, server) in self.servers.iter_mut().enumerate() {
+            if let Some(server) = server {
+                let (at, turn) = server.next_turn(&mut self.stage);
+                next = next.min((at, (node, turn)));
+            }
+        }
+        next
+    }
+
+    fn next_of_cluster(&self) -> Instant {
+        let Some(cluster) = &self.cluster else { return Instant::NEVER };
+        let restarts = self.restarts.iter().map(|(at, _)| *at);
+        restarts.fold(cluster.next_step(self.stage.now), Instant::min).max(self.stage.now)
+    }
+
+    fn step_of_cluster(&mut self) {
+        let now = self.stage.now;
+        for (_, node) in self.restarts.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            self.start(node);
+        }
+        for server in self.servers.iter_mut().flatten() {
+            if self.stage.weather == Weather::Rough {
+                server.be_patient(now);
+            }
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.step(&mut self.servers, &mut self.stage);
+            cluster.take_mail(&mut self.stage);
+        }
     }
 
     fn calm_down(&mut self) {
@@ -121,12 +222,25 @@ impl World {
             // The rules may have had no answer when it asked before.
             client.count_anew(&mut self.stage);
         }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.calm_down(now);
+            for (_, at) in std::mem::take(&mut self.restarts) {
+                self.start(at);
+            }
+            for server in self.servers.iter_mut().flatten() {
+                server.go_on(now);
+                server.be_patient(now + SETTLES_WITHIN);
+            }
+        }
         self.advance(now + CALM);
         self.stage.weather = Weather::Rough;
     }
 
     /// Every list is the set of those who are connected and show something.
     fn agrees(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.is_settled(self.stage.now);
+        }
         for client in &self.clients {
             let who = client.number;
             assert_eq!(client.machine.status(), Status::Connected, "client {who}");
@@ -165,7 +279,9 @@ impl World {
         let most = self.stage.plan.most_members(channel) as usize;
         // While a lost map is rebuilt, nobody knows yet how many of those who were in it come back:
         // they stay beside whoever came meanwhile.
-        let is_kept = list.len() <= most || self.stage.tally.faults > 0;
+        // Where a home has died, so it is with those that other nodes show.
+        let may_be_more = self.stage.tally.faults > 0 || self.stage.tally.moves > 0;
+        let is_kept = list.len() <= most || may_be_more;
         assert!(is_kept, "{channel} holds {} of at most {most}", list.len());
         let is_open = |connection: &str| {
             let of = |client: &&Client| client.connection.as_deref() == Some(connection);
@@ -201,7 +317,12 @@ impl World {
         self.clients[0].stop(&mut self.stage);
         let rest = self.stage.plan.longest_ttl() + self.stage.plan.grace + Duration::from_secs(10);
         self.advance(self.stage.now + rest);
-        self.server.is_drained(&mut self.stage);
+        if let Some(cluster) = &self.cluster {
+            cluster.is_quiet();
+        }
+        for server in self.servers.iter_mut().flatten() {
+            server.is_drained(&mut self.stage);
+        }
     }
 }
 
