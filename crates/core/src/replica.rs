@@ -14,6 +14,7 @@ mod keeping;
 mod opening;
 mod own;
 mod queues;
+mod waiting;
 
 use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
 use herenow_wire::{ChannelName, SHARDS};

@@ -3,7 +3,7 @@
 
 use herenow_wire::link::{Change, Interest, Item, Refused, RefusedWhy, Snap, Ticket};
 
-use super::own::Cause;
+use super::waiting::Cause;
 use super::{Outgoing, Replica, Role, To};
 use crate::channel::Followed;
 use crate::command::{Command, Effect};

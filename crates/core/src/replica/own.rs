@@ -7,13 +7,14 @@ use herenow_wire::link::{
     self, Attachment, Interest, Item, Position, Presence, Put as LinkPut, Refused, RefusedWhy,
     Reported, Shown, Ticket,
 };
-use herenow_wire::{ChannelName, ConnectionId, LeaveReason, Ref, State};
+use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State};
 
 use super::held::{Held, Released};
 use super::queues::Queues;
+use super::waiting::{Cause, Waiting};
 use super::{Outgoing, To, ticket_of};
 use crate::change::{Member, Op};
-use crate::command::{Asker, Command, Connectivity, Effect, Expire, Peer, PutResult};
+use crate::command::{Command, Connectivity, Effect, Peer, PutResult};
 use crate::decision::Put;
 use crate::shard::Shard;
 
@@ -43,29 +44,6 @@ pub(super) struct Seen {
     pub(super) position: Position,
     pub(super) member: Member,
     pub(super) attachment: Attachment,
-}
-
-/// A put that the home has not answered.
-#[derive(Debug)]
-struct Waiting {
-    channel: ChannelName,
-    put: Put,
-    max_members: u32,
-    attachment: Attachment,
-    cause: Cause,
-    /// The member has been taken away since, so that it must not be sent again.
-    is_over: bool,
-}
-
-/// Why something is put.
-#[derive(Debug)]
-pub(super) enum Cause {
-    /// A connection tracks, and wants to hear of it.
-    Asked(Asker, Option<Ref>),
-    /// A connection without a socket showed it in a map that was lost.
-    Kept,
-    /// Fields of a state have ended.
-    Restated,
 }
 
 impl Own {
@@ -246,7 +224,7 @@ impl Own {
             return waiting.answer(PutResult::Done, out);
         }
         self.last_ticket = self.last_ticket.wrapping_add(1);
-        self.waiting.insert(self.last_ticket, waiting);
+        self.insert(waiting);
         self.held.wait_for(self.last_ticket);
     }
 
@@ -352,9 +330,14 @@ impl Own {
             max_members: waiting.max_members,
             ticket: Some(ticket_of(self.last_ticket)),
         });
+        self.insert(waiting);
+        Outgoing { to: To::Home, item }
+    }
+
+    /// Under the last ticket.
+    fn insert(&mut self, waiting: Waiting) {
         self.queues.add(waiting.put.connection, &waiting.channel, self.last_ticket);
         self.waiting.insert(self.last_ticket, waiting);
-        Outgoing { to: To::Home, item }
     }
 
     fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
@@ -377,43 +360,6 @@ impl Mine {
             shown: Shown::State(self.put.state.clone()),
             seen,
         }
-    }
-}
-
-impl Waiting {
-    fn is_of(&self, channel: &ChannelName, peer: Peer) -> bool {
-        let is_of_loop = matches!(&self.cause, Cause::Asked(asker, _) if asker.peer == peer);
-        self.channel == *channel && is_of_loop
-    }
-
-    fn is_about(&self, channel: &ChannelName, connection: ConnectionId) -> bool {
-        self.put.connection == connection && self.channel == *channel && !self.is_over
-    }
-
-    fn answer(self, result: PutResult, out: &mut Vec<Effect>) {
-        let Self { channel, cause, .. } = self;
-        if let Cause::Asked(asker, reference) = cause
-            && (result != PutResult::Done || reference.is_some())
-        {
-            out.push(Effect::Answer { asker, reference, channel, result });
-        }
-    }
-
-    /// What was asked, and what was said of the connection since.
-    fn into_commands(self) -> impl Iterator<Item = Command> {
-        let Self { channel, put, max_members, cause, attachment, .. } = self;
-        let (connection, owner) = (put.connection, put.owner);
-        let is_detached = attachment == Attachment::Detached;
-        let detach = Command::Detach { channel: channel.clone(), connection, owner };
-        let command = match cause {
-            Cause::Asked(asker, reference) => {
-                let expire = Expire::Never;
-                Command::Put { channel, put, expire, max_members, asker, reference }
-            }
-            Cause::Kept => Command::Keep { channel, put, max_members },
-            Cause::Restated => Command::Restate { channel, connection, state: put.state },
-        };
-        std::iter::once(command).chain(is_detached.then_some(detach))
     }
 }
 
