@@ -155,6 +155,8 @@ pub struct Hub {
 impl Hub {
     /// A hub without connections.
     pub fn new(config: Config, policy: Arc<Policy>, now: Instant) -> Self {
+        let mut shards = Shards::new(&config, now);
+        shards.set_policy(&policy);
         Self {
             policy: CurrentPolicy::new(policy),
             counters: Counters::default(),
@@ -175,7 +177,7 @@ impl Hub {
             reviews: Reviews::default(),
             review_cost: 0,
             shutdown_deadline: None,
-            shards: Shards::new(&config, now),
+            shards,
             keyed_members: KeyedMembers::default(),
             expiring: Expiring::default(),
             announcements: Announcements::default(),

@@ -243,6 +243,7 @@ impl<I: Io> Work<'_, I> {
 
     /// New rules hold from here on, and whatever the old ones granted is asked again, bit by bit.
     pub(crate) fn reload(&mut self, policy: Arc<Policy>) {
+        self.hub.shards.set_policy(&policy);
         let before = self.hub.policy.replace(policy);
         self.follow_others(&before);
         for slot in self.hub.connections.slots() {

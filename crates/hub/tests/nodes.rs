@@ -4,7 +4,11 @@
 #[path = "../examples/one_hub/mod.rs"]
 mod one_hub;
 
-use herenow_core::{From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, Term};
+use std::time::Duration;
+
+use herenow_core::{
+    ChannelSettings, From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, SCAN_EVERY, Term,
+};
 use herenow_hub::Event;
 use herenow_wire::link::{
     Attachment, Incarnation, Interest, Item, Position, Presence, Put, Row, Snap, Ticket,
@@ -233,6 +237,26 @@ fn a_node_that_is_gone_takes_its_members_along() {
     told(&mut one_hub);
     tell(&mut one_hub, NodeEvent::Gone(OTHER));
     assert!(told(&mut one_hub).contains("presence_leave"));
+}
+
+#[test] // P7.8
+fn the_members_of_a_node_that_is_gone_keep_the_grace_of_their_channel() {
+    const GRACE: Duration = Duration::from_secs(5);
+    let settings = ChannelSettings { disconnect_grace_ms: GRACE.as_millis() as u64, ..settings() };
+    let mut one_hub = OneHub::one_of_several(Policy::new(settings, Patterns::default()));
+    tell(&mut one_hub, NodeEvent::Out { owner: Owner(1) });
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    tell(&mut one_hub, put(1));
+    tell(&mut one_hub, NodeEvent::Gone(OTHER));
+    for _ in 0..2 {
+        assert_eq!(one_hub.counters().members, 1, "it may come back at another node");
+        one_hub.wait(GRACE / 2);
+        one_hub.turn();
+    }
+    one_hub.wait(SCAN_EVERY);
+    one_hub.turn();
+    assert_eq!(one_hub.counters().members, 0);
 }
 
 #[test] // P5.4

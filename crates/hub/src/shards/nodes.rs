@@ -3,10 +3,11 @@
 //! home of each, and carries between the replicas and the exchange.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use herenow_core::{
     Command, Effect, Flush, From, Instant, NodeEvent, NodeMail, Outgoing, Owed, Owner, Peer,
-    Replica, RequestId, Term, To,
+    Policy, Replica, RequestId, Term, To,
 };
 use herenow_wire::link::{Item, RefusedWhy};
 use herenow_wire::{ChannelName, ConnectionId};
@@ -179,6 +180,15 @@ impl Shards {
             NodeEvent::OwedWanted { to, owed } => {
                 self.know(to);
                 self.send_owed(to.peer, owed, out);
+            }
+        }
+    }
+
+    /// How long members stay whose node is gone, from here on.
+    pub(crate) fn set_policy(&mut self, policy: &Arc<Policy>) {
+        if self.nodes.is_some() {
+            for replica in &mut self.shards {
+                replica.set_policy(Arc::clone(policy));
             }
         }
     }
