@@ -116,7 +116,7 @@ impl Sessions {
     /// channels goes when its grace has ended, unless that node has it by then.
     pub fn lose(&mut self, connection: ConnectionId, generation: u32) {
         if let Some(known) = self.connections.get_mut(&connection)
-            && known.generation <= generation
+            && generation.wrapping_sub(known.generation) <= u32::MAX / 2
         {
             known.is_lost = true;
             self.pending.retain(|_, (of, _, _)| *of != connection);
