@@ -5,6 +5,7 @@ use herenow_cluster::{
     Action, Beat, Event as ToExchange, Key, NodeName, Read, RequestId, Revision, Subject, Swapped,
     View,
 };
+use herenow_wire::link::Incarnation;
 
 use crate::check;
 use crate::clock::{MS, Micros};
@@ -108,8 +109,11 @@ impl World {
                     self.publish(slot, &Arrival::Beat(name, value.clone()));
                 }
                 let swapped = self.engine.swap(key.clone(), expected, value.clone());
-                if key == Key::View && matches!(swapped, Swapped::Done(_)) {
-                    self.written(&value);
+                if matches!(swapped, Swapped::Done(_)) {
+                    match key {
+                        Key::View => self.written(&value),
+                        Key::Beat(_) => self.closed.extend(closed(&value)),
+                    }
                 }
                 Arrival::Swapped(id, swapped)
             }
@@ -196,6 +200,14 @@ impl World {
                 }
             }
         }
+    }
+}
+
+/// Whose key it closes.
+fn closed(value: &[u8]) -> Option<Incarnation> {
+    match Beat::decode(value) {
+        Ok(Beat::Closed { incarnation }) => Some(incarnation),
+        Ok(Beat::Alive { .. }) | Err(_) => None,
     }
 }
 

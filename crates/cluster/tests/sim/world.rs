@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use herenow_cluster::{Action, Config, Event as ToExchange, Exchange, NodeName, RequestId};
 use herenow_core::NodeEvent;
+use herenow_wire::link::Incarnation;
 
 use crate::chance::Chance;
 use crate::check::{self, History};
@@ -30,6 +31,8 @@ pub struct World {
     pub is_bucket_torn: bool,
     /// Nodes that have written a view and have not heard that it was taken.
     pub views_under_way: BTreeSet<(usize, u64, RequestId)>,
+    /// Those whose keys were closed, even if the bucket has forgotten that.
+    pub closed: BTreeSet<Incarnation>,
     events: BTreeMap<(Micros, u64), Event>,
     next_event: u64,
     trace: Trace,
@@ -105,6 +108,7 @@ pub fn run(seed: u64, trace: Trace) -> Tally {
         was_bucket_lost: false,
         is_bucket_torn: false,
         views_under_way: BTreeSet::new(),
+        closed: BTreeSet::new(),
         events: BTreeMap::new(),
         next_event: 0,
         trace,
