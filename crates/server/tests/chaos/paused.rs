@@ -114,6 +114,6 @@ async fn a_paused_server_expires_nobody_who_still_answers_and_the_silent_in_time
     let leave = watcher.next_message().await;
     assert_eq!((&leave["userId"], &leave["reason"]), (&json!("late"), &json!("timeout")));
     assert!(answering.try_join_next().is_none(), "nobody who answers was closed");
-    assert_eq!(server.metric("members").await, MEMBERS as u64);
+    server.until_metric("members", MEMBERS as u64).await;
     answering.abort_all();
 }
