@@ -1,10 +1,14 @@
 //! What a machine says and tells of a channel of which only the count is wanted.
 
-use std::time::{Duration, Instant};
+mod bench;
 
-use herenow_client::machine::{Closed, Event, Input, Machine, Moment, Output};
+use std::time::Duration;
+
+use herenow_client::machine::{Closed, Event, Input, Moment, Output};
 use herenow_client::protocol::{Counts, Position};
-use herenow_wire::{ChannelName, State};
+use herenow_wire::State;
+
+use bench::{Bench, a, send};
 
 const COUNT: &str = r#"{"type":"subscribe","channel":"presence:a","mode":"count"}"#;
 const LIST: &str = r#"{"type":"subscribe","channel":"presence:a"}"#;
@@ -18,15 +22,9 @@ const THREE: &str = r#"{"type":"presence_count","channel":"presence:a","epoch":1
 const DENIED: &str =
     r#"{"type":"error","code":"CHANNEL_ACCESS_DENIED","message":"no","channel":"presence:a"}"#;
 
-struct Bench {
-    machine: Machine,
-    now: Instant,
-}
-
 impl Bench {
     fn connected() -> Self {
-        let machine = Machine::new(Some("t0ken".into()));
-        let mut bench = Self { machine, now: Instant::now() };
+        let mut bench = Self::new();
         bench.input(Input::Start);
         bench.opens();
         bench
@@ -37,28 +35,10 @@ impl Bench {
         out.extend(self.text(ME));
         out
     }
-
-    fn input(&mut self, input: Input) -> Vec<Output> {
-        let mut out = Vec::new();
-        self.machine.handle(input, Moment { now: self.now, random: 0.5 }, &mut out);
-        out
-    }
-
-    fn text(&mut self, text: &str) -> Vec<Output> {
-        self.input(Input::Text(text.into()))
-    }
-}
-
-fn a() -> ChannelName {
-    ChannelName::parse("presence:a").expect("a good name")
 }
 
 fn track(json: &str) -> Input {
     Input::Track(a(), State::parse(json).expect("a good state"))
-}
-
-fn send(text: &str) -> Output {
-    Output::Send(text.into())
 }
 
 fn counted() -> Output {

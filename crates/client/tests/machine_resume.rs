@@ -1,9 +1,13 @@
 //! Coming back to the place that the server kept: this input gives exactly these outputs.
 
+mod bench;
+
 use std::time::Instant;
 
 use herenow_client::machine::{Closed, Event, Input, Machine, Moment, Output, Status};
-use herenow_wire::{ChannelName, State};
+use herenow_wire::State;
+
+use bench::{Bench, a, send};
 
 const AUTH: &str = r#"{"type":"auth","token":"t0ken"}"#;
 const RESUMING: &str = r#"{"type":"auth","token":"t0ken","resume":"r1"}"#;
@@ -13,30 +17,14 @@ const UNSUBSCRIBE: &str = r#"{"type":"unsubscribe","channel":"presence:a"}"#;
 const LEAVE: &str = r#"{"type":"presence_leave","channel":"presence:a"}"#;
 const ROW: &str = r#"{"userId":"jane","connectionId":"c1","state":{"n":1}}"#;
 
-struct Bench {
-    machine: Machine,
-    now: Instant,
-}
-
 impl Bench {
     /// Signed in as connection `c1` with the resume token `r1`.
     fn connected() -> Self {
-        let machine = Machine::new(Some("t0ken".into()));
-        let mut bench = Self { machine, now: Instant::now() };
+        let mut bench = Self::new();
         bench.input(Input::Start);
         assert_eq!(bench.input(Input::Opened), [status(Status::Connected), send(AUTH)]);
         assert_eq!(bench.text(&success("c1", r#","resume":"r1""#)), [signed_in("c1")]);
         bench
-    }
-
-    fn input(&mut self, input: Input) -> Vec<Output> {
-        let mut out = Vec::new();
-        self.machine.handle(input, Moment { now: self.now, random: 0.5 }, &mut out);
-        out
-    }
-
-    fn text(&mut self, text: &str) -> Vec<Output> {
-        self.input(Input::Text(text.into()))
     }
 
     fn lose(&mut self) {
@@ -56,16 +44,8 @@ impl Bench {
     }
 }
 
-fn a() -> ChannelName {
-    ChannelName::parse("presence:a").expect("a good name")
-}
-
 fn track() -> Input {
     Input::Track(a(), State::parse(r#"{"n":1}"#).expect("a good state"))
-}
-
-fn send(text: &str) -> Output {
-    Output::Send(text.into())
 }
 
 fn status(status: Status) -> Output {
