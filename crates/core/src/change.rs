@@ -15,8 +15,8 @@ impl Owner {
     /// Set in the number of an owner that is lost.
     const LOST: u32 = 1 << 31;
 
-    /// The same owner once it is lost, while its members keep their grace: whoever shows something for one of
-    /// their connections takes the member over, also with the same generation.
+    /// The same owner once it is lost, while its members keep their grace: a node that shows something for
+    /// one of their connections takes the member over, also with the same generation.
     pub(crate) fn lost(self) -> Self {
         Self(self.0 | Self::LOST)
     }

@@ -142,7 +142,7 @@ impl Shard {
         successor.with_user_index(self.user_index)
     }
 
-    /// Whether somebody has lost members since they were last taken.
+    /// Whether an owner has lost members since they were last taken.
     pub(crate) fn has_taken(&self) -> bool {
         !self.taken.is_empty()
     }

@@ -55,7 +55,7 @@ pub struct Holdings {
     /// Mail that waits for room.
     pub mail: usize,
     /// Batches of other nodes that are applied and not told.
-    pub untold: usize,
+    pub unacknowledged: usize,
     /// Lost shards of which not every hub has said what it knows.
     pub lost_shards: usize,
     /// Near deadlines of sessions that are planned.
@@ -138,7 +138,7 @@ impl Hub {
             unread: self.unread.len(),
             snapshot_requests: self.snapshot_requests.len(),
             mail: self.outgoing.len(),
-            untold: self.shards.untold(),
+            unacknowledged: self.shards.unacknowledged(),
             lost_shards: self.shards.awaiting(),
             near_deadlines: self.near_deadlines.len(),
             due: self.shards.due(),

@@ -3,7 +3,7 @@
 //!
 //! If another node becomes the home meanwhile, by a drain or a join, the one before adopts them: it reports
 //! them like its own, and takes them away when their grace has ended. Their generation is the one before,
-//! so whoever shows what a connection had takes its member over. A home that was excluded itself forgets
+//! so a node that shows what a connection had takes its member over. A home that was excluded itself forgets
 //! them, and if a home dies they leave: no row tells another node whose they were.
 
 use std::collections::BTreeSet;

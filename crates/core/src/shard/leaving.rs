@@ -44,8 +44,8 @@ impl Shard {
         }
     }
 
-    /// An owner is lost, and its members in a channel stay for now: without a socket, and for whoever shows
-    /// something for their connections. Subscribers hear nothing of it.
+    /// An owner is lost, and its members in a channel stay for now: without a socket, and for the node that
+    /// shows something for their connections. Subscribers hear nothing of it.
     pub(crate) fn lose_owner(&mut self, name: &ChannelName, owner: Owner) {
         match self.channels.get_mut(name).map(|slot| &mut slot.map) {
             Some(Map::Live(channel)) => channel.lose_owner(owner),
@@ -56,7 +56,7 @@ impl Shard {
     }
 
     /// Gives the members of an owner in a channel to another one. Their generation is the one before, so that
-    /// whoever shows what it had takes the member over. Gives the connections, and what generation each has now.
+    /// a node that shows the same takes the member over. Gives the connections, and what generation each has now.
     pub(crate) fn give_members(
         &mut self,
         (from, to): (Owner, Owner),

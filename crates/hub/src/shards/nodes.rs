@@ -24,7 +24,7 @@ pub(crate) struct Nodes {
     /// The node of each owner that was heard of and has not gone.
     peers: BTreeMap<Owner, Peer>,
     /// The batches of each node of which it has not been told that they are applied, oldest first.
-    untold: BTreeMap<Peer, VecDeque<Untold>>,
+    unacknowledged: BTreeMap<Peer, VecDeque<Unacknowledged>>,
     outgoing: Vec<NodeMail>,
     /// Connections that have come back at another node, with the generation that is lost.
     taken: Vec<(ConnectionId, u32)>,
@@ -46,7 +46,7 @@ enum HomeAt {
 
 /// A batch that was taken in, and what it waits for.
 #[derive(Debug)]
-struct Untold {
+struct Unacknowledged {
     batch: u64,
     /// Channels in which it has put something: the flush that tells of it comes first.
     channels: BTreeSet<ChannelName>,
@@ -59,7 +59,7 @@ impl Nodes {
             me: Owner::NOBODY,
             homes: vec![Home { term: Term::NONE, at: HomeAt::Nowhere }; shards],
             peers: BTreeMap::new(),
-            untold: BTreeMap::new(),
+            unacknowledged: BTreeMap::new(),
             outgoing: Vec::new(),
             taken: Vec::new(),
         }
@@ -133,7 +133,7 @@ impl Shards {
                     self.with(at, |replica| replica.gone(node, now, out));
                 }
                 if let Some(nodes) = &mut self.nodes {
-                    nodes.untold.remove(&node.peer);
+                    nodes.unacknowledged.remove(&node.peer);
                     nodes.peers.remove(&node.owner);
                 }
             }
@@ -254,9 +254,9 @@ impl Shards {
     /// home that opens waits until that has decided.
     pub(crate) fn tell_nodes(&mut self, is_postponed: impl Fn(&ChannelName) -> bool) {
         let Some(mut nodes) = self.nodes.take() else { return };
-        for (from, untold) in &mut nodes.untold {
+        for (from, unacknowledged) in &mut nodes.unacknowledged {
             let mut told = None;
-            while let Some(first) = untold.front_mut() {
+            while let Some(first) = unacknowledged.front_mut() {
                 first.channels.retain(|channel| {
                     self.planned.contains_key(channel)
                         || is_postponed(channel)
@@ -266,18 +266,18 @@ impl Shards {
                     break;
                 }
                 told = Some(first.batch);
-                untold.pop_front();
+                unacknowledged.pop_front();
             }
             let told = told.map(|batch| NodeMail::Told { from: *from, batch });
             nodes.outgoing.extend(told);
         }
-        nodes.untold.retain(|_, untold| !untold.is_empty());
+        nodes.unacknowledged.retain(|_, unacknowledged| !unacknowledged.is_empty());
         self.nodes = Some(nodes);
     }
 
     /// How many batches of other nodes wait to be told.
-    pub(crate) fn untold(&self) -> usize {
-        self.nodes.iter().flat_map(|nodes| nodes.untold.values()).map(VecDeque::len).sum()
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.nodes.iter().flat_map(|nodes| nodes.unacknowledged.values()).map(VecDeque::len).sum()
     }
 
     /// This node is another one from here on: it is the home of nothing.
@@ -290,7 +290,7 @@ impl Shards {
         }
         let Some(nodes) = &mut self.nodes else { return };
         nodes.me = owner;
-        nodes.untold.clear();
+        nodes.unacknowledged.clear();
         // It was said by who this node was before.
         nodes.outgoing.clear();
         for home in nodes.homes.iter_mut().filter(|home| home.at == HomeAt::Here) {
@@ -314,7 +314,11 @@ impl Shards {
             self.receive_item(from, item, now, out);
         }
         if let Some(nodes) = &mut self.nodes {
-            nodes.untold.entry(from.peer).or_default().push_back(Untold { batch, channels });
+            nodes
+                .unacknowledged
+                .entry(from.peer)
+                .or_default()
+                .push_back(Unacknowledged { batch, channels });
         }
     }
 

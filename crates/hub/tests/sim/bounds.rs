@@ -66,7 +66,7 @@ impl Most {
         assert!(held.default_channels <= channels && held.audience_channels <= channels);
         assert!(held.subscriptions <= sockets * channels, "{held:?}");
         assert!(held.planned <= channels && held.postponed <= channels, "{held:?}");
-        assert!(held.untold == 0 || plan.is_cluster(), "there are no other nodes");
+        assert!(held.unacknowledged == 0 || plan.is_cluster(), "there are no other nodes");
         assert!(held.lost_shards <= channels, "{held:?}");
         assert!(held.due <= held.planned + channels * MOST_BROUGHT_FORWARD, "{held:?}");
         assert!(held.deliveries <= channels * MOST_RUNNING, "{held:?}");
