@@ -84,6 +84,12 @@ pub enum Event<'a> {
     },
     /// The rules or settings of channels are others from here on.
     Reload(Arc<Policy>),
+    /// Close every connection, evenly over this time, for clients to go to other nodes. Members leave, or
+    /// keep their grace.
+    Drain {
+        /// The time.
+        over: Duration,
+    },
     /// Close every connection, and end when they are gone or the time is over.
     ShutDown {
         /// How long to wait.
@@ -216,6 +222,7 @@ impl Hub {
             Event::Nodes(events) => work.take_node_events(events),
             Event::Request { id, request } => work.take_request(id, request),
             Event::Reload(policy) => work.reload(policy),
+            Event::Drain { over } => work.begin_draining(over),
             Event::ShutDown { within, return_within } => {
                 work.begin_shutdown(within, return_within);
             }

@@ -30,7 +30,7 @@ pub(crate) enum Deadline {
     Flush,
     /// When to look at a channel that is counted, or to tell its count to a socket that was not ready.
     Count,
-    /// When a hub that shuts down stops waiting.
+    /// When a hub that shuts down stops waiting, or closes the next connection before it does.
     Shutdown,
 }
 
@@ -62,7 +62,13 @@ impl Hub {
             Deadline::SnapshotRequest => self.snapshot_requests.poll_timeout(),
             Deadline::Flush => self.shards.poll_timeout(),
             Deadline::Count => self.counts.poll_timeout(),
-            Deadline::Shutdown => self.shutdown_deadline.unwrap_or(Instant::NEVER),
+            Deadline::Shutdown => match &self.draining {
+                None => self.shutdown_deadline.unwrap_or(Instant::NEVER),
+                Some(draining) => {
+                    let end = self.shutdown_deadline.unwrap_or(Instant::NEVER);
+                    draining.poll_timeout().min(end)
+                }
+            },
         }
     }
 }
@@ -80,8 +86,9 @@ impl<I: Io> Work<'_, I> {
             Deadline::Field => self.end_fields(),
             Deadline::Scan => self.scan(),
             // These have a place of their own in the turn, after all that may change a channel or
-            // wake a request; the shell asks `Hub::has_ended`.
-            Deadline::SnapshotRequest | Deadline::Flush | Deadline::Count | Deadline::Shutdown => {}
+            // wake a request. The shell asks `Hub::has_ended`.
+            Deadline::SnapshotRequest | Deadline::Flush | Deadline::Count => {}
+            Deadline::Shutdown => self.drain_connections(),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::deadline::NearDeadlines;
 use crate::deliver::{Deliveries, Scratch};
 use crate::detached::DetachedSessions;
 use crate::detached_users::DetachedUsers;
+use crate::draining::Draining;
 use crate::expiring::Expiring;
 use crate::held::Held;
 use crate::histogram::Histogram;
@@ -125,6 +126,8 @@ pub struct Hub {
     pub(crate) review_cost: usize,
     /// When a hub that shuts down stops waiting for its connections.
     pub(crate) shutdown_deadline: Option<Instant>,
+    /// Its connections are being closed one after the other.
+    pub(crate) draining: Option<Box<Draining>>,
 
     pub(crate) shards: Shards,
     /// Members that have no connection.
@@ -177,6 +180,7 @@ impl Hub {
             reviews: Reviews::default(),
             review_cost: 0,
             shutdown_deadline: None,
+            draining: None,
             shards,
             keyed_members: KeyedMembers::default(),
             expiring: Expiring::default(),

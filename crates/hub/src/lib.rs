@@ -18,6 +18,7 @@ mod deadline;
 mod deliver;
 mod detached;
 mod detached_users;
+mod draining;
 mod expiring;
 mod fault;
 mod frames;

@@ -35,7 +35,7 @@ impl<I: Io> Work<'_, I> {
         hub.counters.connections_accepted += 1;
         self.apply_session_effects(slot);
         self.apply_shard_effects();
-        if self.hub.shutdown_deadline.is_some() {
+        if self.hub.shutdown_deadline.is_some() || self.hub.draining.is_some() {
             self.close(slot, CloseCode::Restart, "");
         }
     }

@@ -296,7 +296,7 @@ impl Shards {
     /// takes its place, and all hubs are to tell that one what they know.
     fn with(&mut self, at: usize, call: impl FnOnce(&mut Replica)) {
         let replica = self.shards.get_mut(at).expect("a hub is only asked for its own shards");
-        self.counts.members -= replica.shard().members();
+        self.counts.members -= replica.counted_members();
         self.counts.channels -= replica.shard().channels();
         // What the fault left half done is thrown away whole, so nothing broken is seen.
         if contain(|| call(&mut *replica)).is_err() {
@@ -310,7 +310,7 @@ impl Shards {
         if let Some(nodes) = &mut self.nodes {
             nodes.post(at, replica.take_outgoing());
         }
-        self.counts.members += replica.shard().members();
+        self.counts.members += replica.counted_members();
         self.counts.channels += replica.shard().channels();
         if replica.shard().has_leaves() {
             self.count_leaves(at);
@@ -320,7 +320,10 @@ impl Shards {
     /// Apart, since most calls are none of a leave.
     #[cold]
     fn count_leaves(&mut self, at: usize) {
-        self.counts.leaves.add(&self.shards[at].take_leaves());
+        let leaves = self.shards[at].take_leaves();
+        if !self.shards[at].is_copy() {
+            self.counts.leaves.add(&leaves);
+        }
     }
 }
 
