@@ -255,6 +255,8 @@ impl Driver {
             }
             Output::Close => {
                 if let Link::Open(mut socket) = std::mem::replace(&mut self.link, Link::None) {
+                    // A box of a sink may be a sink itself, whose end says nothing.
+                    let socket = &mut *socket;
                     let frame =
                         CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
                     // Closing on purpose: whether the peer still hears it changes nothing here.

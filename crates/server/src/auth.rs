@@ -34,7 +34,7 @@ pub use jwks_source::JwksSource;
 pub use jwks_url::{FETCH_TIMEOUT, FetchError, JwksAddress, JwksUrl, JwksUrlError};
 pub use large_numbers::quote_large_numbers;
 pub use mint::{Minter, mint};
-pub(crate) use resume_key::{MAX_RESUME_TOKEN_BYTES, ResumeKey};
+pub(crate) use resume_key::{KeyBytes, MAX_RESUME_TOKEN_BYTES, ResumeKey};
 pub(crate) use service_keys::KeysInForce;
 pub use service_keys::{
     MAX_SERVICE_KEYS, MIN_SERVICE_KEY_BYTES, RunKey, ServiceKeys, ServiceKeysError,

@@ -26,6 +26,10 @@ pub fn overview(path: Option<&Path>, settings: &Settings, service_keys: &Service
         1 => "Service key: set\n".to_owned(),
         count => format!("Service key: {count} are set\n"),
     });
+    if let Some(cluster) = &settings.cluster {
+        let (name, node, servers) = (cluster.name(), cluster.node(), cluster.shown_servers());
+        let _ = writeln!(out, "Cluster: {name}, with this node as {node}, over {servers}");
+    }
     out.push_str("\nPatterns, the most specific first\n");
     out.push_str(&patterns(settings));
     if !settings.webhooks.is_empty() {

@@ -34,6 +34,8 @@ pub(crate) struct LoopControl {
 pub(crate) struct ControlState {
     pub(crate) version: u64,
     pub(crate) access: Access,
+    /// Over how long connections are closed before the shutdown, if it has come to that.
+    pub(crate) drain: Option<Duration>,
     pub(crate) shutdown: Option<Shutdown>,
 }
 
@@ -57,7 +59,7 @@ impl LoopControl {
     pub(crate) fn new(access: Access, mailboxes: Arc<[Mailbox]>) -> Self {
         Self {
             version: AtomicU64::new(0),
-            state: Mutex::new(ControlState { version: 0, access, shutdown: None }),
+            state: Mutex::new(ControlState { version: 0, access, drain: None, shutdown: None }),
             applied: mailboxes.iter().map(|_| AtomicU64::new(0)).collect(),
             mailboxes,
             failure: OnceLock::new(),
@@ -68,6 +70,11 @@ impl LoopControl {
     /// Puts other rules in force. Returns the version of the state with them.
     pub(crate) fn set_access(&self, access: Access) -> u64 {
         self.change(|state| state.access = access)
+    }
+
+    /// Has all loops close their connections, evenly over this time.
+    pub(crate) fn drain(&self, over: Duration) {
+        self.change(|state| state.drain = Some(over));
     }
 
     /// Has all loops shut down.

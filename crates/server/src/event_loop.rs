@@ -17,6 +17,7 @@ use mio::{Events, Poll, Token};
 use self::shell::Shell;
 use self::sockets::{Got, Sockets};
 use crate::admission::UnauthenticatedPermit;
+use crate::cluster::NodeOutbox;
 use crate::control::{LoopControl, Shutdown};
 use crate::loops::{AcceptedSocket, LoopMetrics};
 use crate::mailbox::{Inbox, Mail, Mailbox};
@@ -32,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) inbox: Inbox,
     /// To every loop, this one included, by index.
     pub(crate) mailboxes: Arc<[Mailbox]>,
+    /// To other nodes, if this one is not alone.
+    pub(crate) nodes: Option<NodeOutbox>,
     pub(crate) metrics: Arc<LoopMetrics>,
     /// When the server's clock was zero; the same for all loops.
     pub(crate) started: Wall,
@@ -62,6 +65,8 @@ const EVENTS: usize = 1024;
 const BATCHES_PER_TURN: usize = 256;
 /// The longest sleep: a wake that was missed costs no more.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// The same while the cluster's thread is behind.
+const NODES_SLEEP: Duration = Duration::from_millis(5);
 
 impl EventLoop {
     /// Fails if the system gives no second handle of the poll.
@@ -69,13 +74,16 @@ impl EventLoop {
         let started = parts.started;
         let now = Instant::from_micros(started.elapsed().as_micros() as u64);
         let registry = parts.poll.registry().try_clone()?;
+        let me = parts.config.me;
         Ok(Self {
-            me: parts.config.me,
+            me,
             hub: Hub::new(parts.config, parts.services.policy(), now),
             shell: Shell {
                 sockets: Sockets::new(registry),
                 services: parts.services,
                 mailboxes: parts.mailboxes,
+                me,
+                nodes: parts.nodes,
             },
             poll: parts.poll,
             inbox: parts.inbox,
@@ -152,12 +160,14 @@ impl EventLoop {
 
     fn timeout(&self) -> Duration {
         let has_readable = self.shell.sockets.count_readable() > 0;
-        let has_work =
-            self.shell.services.has_verified() || (has_readable && !self.hub.is_backpressured());
-        if has_work {
+        let waits_for_nodes = self.shell.is_backpressured_by_nodes();
+        let may_read = !self.hub.is_backpressured() && !waits_for_nodes;
+        if self.shell.services.has_verified() || (has_readable && may_read) {
             return Duration::ZERO;
         }
-        self.hub.poll_timeout(&self.shell).since(self.clock()).min(LONGEST_SLEEP)
+        // Nothing wakes the loop when the cluster's thread has caught up.
+        let longest = if waits_for_nodes { NODES_SLEEP } else { LONGEST_SLEEP };
+        self.hub.poll_timeout(&self.shell).since(self.clock()).min(longest)
     }
 
     fn tell(&mut self, event: Event<'_>) {
@@ -216,6 +226,9 @@ impl EventLoop {
 
     /// Reads the sockets that have something, in turns, until the hub has had enough.
     fn read_sockets(&mut self) {
+        if self.shell.is_backpressured_by_nodes() {
+            return;
+        }
         for _ in 0..self.shell.sockets.count_readable() {
             if self.hub.has_read_enough() {
                 return;
@@ -248,12 +261,13 @@ impl EventLoop {
     fn apply_control(&mut self) {
         let Some(state) = self.control.newer_than(self.applied) else { return };
         self.applied = state.version;
-        match state.shutdown {
-            None => {
+        match (state.shutdown, state.drain) {
+            (None, None) => {
                 let event = self.shell.services.reload(state.access);
                 self.tell(event);
             }
-            Some(Shutdown { at, return_within }) => {
+            (None, Some(over)) => self.tell(Event::Drain { over }),
+            (Some(Shutdown { at, return_within }), _) => {
                 let within = at.saturating_duration_since(Wall::now());
                 self.tell(Event::ShutDown { within, return_within });
             }

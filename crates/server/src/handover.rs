@@ -44,6 +44,8 @@ pub enum HandoverError {
     Channel(io::Error),
     /// Where it would end, all would end: this process is the first of its container.
     FirstProcess,
+    /// The new process would be another node of the cluster.
+    Clustered,
     /// This process was to take over, and the one before has gone or changed its mind.
     NoPredecessor,
 }
@@ -93,6 +95,10 @@ impl fmt::Display for HandoverError {
             Self::FirstProcess => f.write_str(
                 "this is the first process of a container, which would end with it. Start a new \
                  container instead",
+            ),
+            Self::Clustered => f.write_str(
+                "a node of a cluster is replaced by a restart: its clients go to the other nodes \
+                 meanwhile. Restart one node after the other",
             ),
             Self::NoPredecessor => f.write_str(
                 "this process was started to take over from another one, which has ended or keeps serving",

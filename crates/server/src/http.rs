@@ -22,11 +22,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) use api::Api;
+pub(crate) use api::{Api, Scope};
 
 use crate::admission::{Admission, AdmissionDecision};
 use crate::auth::{Minter, Renewal, RunKey, Secret};
 use crate::client_address::{Client, Naming, Unnamed};
+use crate::cluster::Cluster;
 use crate::config::{Pages, Settings};
 use crate::line_rate::LineRate;
 use crate::listener::Listener;
@@ -43,6 +44,8 @@ pub(crate) struct FrontDoor {
     /// The log has said that a trusted proxy names no client.
     pub unnamed: AtomicBool,
     pub loops: Loops,
+    /// If this server is one of several.
+    pub cluster: Option<Cluster>,
     pub pages: Pages,
     /// What development tokens are signed with.
     pub minter: Option<Minter>,

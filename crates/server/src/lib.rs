@@ -8,6 +8,7 @@ pub mod auth;
 mod backend;
 pub mod client_address;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 mod console;
 mod control;
@@ -50,10 +51,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use admission::Admission;
-use auth::{Following, Minter, Renewal, RunKey, Secret, ServiceKeys, Verifier};
+use auth::{Following, Minter, Renewal, ResumeKey, RunKey, Secret, ServiceKeys, Verifier};
 use backend::{Backend, Backends};
+use cluster::{Cluster, Inside};
 use config::{Config, Pages, Reloadable, Settings};
-use http::{Api, FrontDoor};
+use http::{Api, FrontDoor, Scope};
 use line_rate::LineRate;
 use loops::{ControlVersion, Loops, Outlets};
 use metrics::DoorMetrics;
@@ -72,6 +74,8 @@ pub enum RunError {
     Probe(io::Error),
     /// The system gave no thread to read the keys again.
     Keys(io::Error),
+    /// The system gave no thread for the cluster.
+    Cluster(io::Error),
     /// The system gave no thread to send webhooks.
     Webhooks(io::Error),
     /// A loop ended while it was needed, and the server with it.
@@ -92,6 +96,8 @@ pub enum RunError {
 /// How long connections may take to close at the end. With what HTTP may take before, a stop
 /// stays below the ten seconds that supervisors commonly wait.
 const CLOSING_TIME: Duration = Duration::from_secs(7);
+/// The same once the connections of a node have been closed one after the other.
+const DRAINED_CLOSING_TIME: Duration = Duration::from_secs(1);
 /// How long loops may take to apply new rules before the log names those that have not.
 const LATE_AFTER: Duration = Duration::from_secs(1);
 
@@ -143,6 +149,7 @@ pub async fn run_reloading(
 pub struct Server {
     settings: Arc<Settings>,
     loops: Loops,
+    cluster: Option<Cluster>,
     pages: Pages,
     minter: Option<Minter>,
     run_key: Option<RunKey>,
@@ -172,12 +179,26 @@ impl Server {
             false => Backends::Admitted,
         };
         let webhooks = Webhooks::new(config.keys.webhook, clock::unix_ms());
-        let outlets = Outlets { backends, announcer: webhooks.announcer() };
+        let (outbox, inbox) = settings.cluster.as_ref().map(|_| cluster::outbox()).unzip();
+        let resume_key = ResumeKey::random().map_err(RunError::Loops)?;
+        let outlets = Outlets {
+            backends,
+            announcer: webhooks.announcer(),
+            nodes: outbox,
+            resume_key: resume_key.clone(),
+        };
         let loops = Loops::start(Arc::clone(&settings), verifier, outlets);
         let loops = loops.map_err(RunError::Loops)?;
+        let cluster = settings.cluster.clone().zip(inbox);
+        let cluster = cluster.map(|(of, inbox)| {
+            let mailboxes = loops.mailboxes();
+            Cluster::start(of, Inside { inbox, mailboxes, resume_key })
+        });
+        let cluster = cluster.transpose().map_err(RunError::Cluster)?;
         Ok(Self {
             settings,
             loops,
+            cluster,
             pages: config.pages,
             minter,
             run_key: config.keys.run_key,
@@ -203,17 +224,19 @@ impl Server {
         shutdown: impl Future<Output = Shutdown>,
     ) -> Result<(), RunError> {
         let (drain, draining) = watch::channel(false);
-        let Self { settings, loops, webhooks, service_manager, .. } = self;
+        let Self { settings, loops, cluster, webhooks, service_manager, .. } = self;
         // Not before: a process that does not take over from another one tells nobody anything.
         webhooks.replace(Arc::clone(&settings.webhooks)).map_err(RunError::Webhooks)?;
         let rehearsals = settings.rehearsals.clone();
         let period = Duration::from_millis(settings.truth_probe_ms);
         let backend = Backend::new(loops.clone(), loops.started_at_unix_ms());
+        let scope = if cluster.is_some() { Scope::OneNode } else { Scope::All };
         let door = Arc::new(FrontDoor {
             admission: Mutex::new(Admission::new(Arc::clone(&settings))),
             unnamed: AtomicBool::new(false),
             settings,
             loops: loops.clone(),
+            cluster: cluster.clone(),
             pages: self.pages,
             minter: self.minter,
             run_key: self.run_key,
@@ -222,7 +245,7 @@ impl Server {
             refused_origins: LineRate::default(),
             webhooks: webhooks.clone(),
             renewal: self.renewal,
-            api: Api::new(backend, self.service_keys, draining.clone()),
+            api: Api::new((backend, scope), self.service_keys, draining.clone()),
             opened: tokio::time::Instant::now(),
             draining: draining.clone(),
         });
@@ -259,11 +282,24 @@ impl Server {
         rehearsals.rehearse_stop();
         if ended.is_some() {
             let _ = drain.send(true);
-            serving.await;
+            match &cluster {
+                None => serving.await,
+                Some(cluster) => drop(tokio::join!(serving, cluster.drain())),
+            }
         }
+        let closing_time = match cluster.as_ref().filter(|_| failure.is_none()) {
+            None => CLOSING_TIME,
+            Some(_) => {
+                loops.drain().await;
+                DRAINED_CLOSING_TIME
+            }
+        };
         let closing = loops.clone();
-        let closed = tokio::task::spawn_blocking(move || closing.shut_down(CLOSING_TIME));
+        let closed = tokio::task::spawn_blocking(move || closing.shut_down(closing_time));
         let stuck = closed.await.unwrap_or_default();
+        if let Some(cluster) = &cluster {
+            cluster.leave().await;
+        }
         let _ = tokio::task::spawn_blocking(move || webhooks.stop()).await;
         tracing::info!(left = loops.connections(), "stopped");
         match failure {
@@ -348,6 +384,7 @@ impl fmt::Display for RunError {
             Self::Loops(error) => write!(f, "the event loops could not start: {error}"),
             Self::Probe(error) => write!(f, "the probe (truthProbeMs) could not start: {error}"),
             Self::Keys(error) => write!(f, "the files of keys cannot be followed: {error}"),
+            Self::Cluster(error) => write!(f, "the cluster cannot be joined: {error}"),
             Self::Webhooks(error) => write!(f, "webhooks cannot be sent: {error}"),
             Self::Loop { index, error } => {
                 write!(f, "event loop {index} failed, so the server has stopped: {error}")

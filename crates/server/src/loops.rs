@@ -21,6 +21,7 @@ use crate::admission::UnauthenticatedPermit;
 use crate::auth::{ResumeKey, Verifier};
 use crate::backend::{Backends, Unavailable};
 use crate::clock;
+use crate::cluster::NodeOutbox;
 use crate::config::{HubFacts, Reloadable, Settings, hub_config};
 use crate::control::{LoopControl, LoopFailure, Shutdown};
 use crate::durations::BesideLoops;
@@ -70,6 +71,9 @@ pub(crate) struct Outlets {
     pub(crate) backends: Backends,
     /// For webhooks.
     pub(crate) announcer: Announcer,
+    /// Other nodes, if this one is not alone.
+    pub(crate) nodes: Option<NodeOutbox>,
+    pub(crate) resume_key: ResumeKey,
 }
 
 impl Loops {
@@ -77,7 +81,7 @@ impl Loops {
     pub(crate) fn start(
         settings: Arc<Settings>,
         verifier: Arc<Verifier>,
-        Outlets { backends, announcer }: Outlets,
+        Outlets { backends, announcer, nodes, resume_key }: Outlets,
     ) -> io::Result<Self> {
         let started = Instant::now();
         let started_at_unix_ms = clock::unix_ms();
@@ -104,7 +108,7 @@ impl Loops {
             access,
             verification,
             announcer,
-            resume_key: ResumeKey::random()?,
+            resume_key,
             probe: probe.clone(),
             rehearsals: settings.rehearsals.clone(),
         };
@@ -119,6 +123,7 @@ impl Loops {
                 poll,
                 inbox,
                 mailboxes: mailboxes.clone(),
+                nodes: nodes.clone(),
                 metrics: metrics.clone(),
                 started,
             };
@@ -166,6 +171,11 @@ impl Loops {
         let (mailboxes, beside) = (self.mailboxes.clone(), self.beside.clone());
         let access = Access::new(new, &self.settings, mailboxes, beside);
         ControlVersion(self.control.set_access(access))
+    }
+
+    /// To every loop, by index.
+    pub(crate) fn mailboxes(&self) -> Arc<[Mailbox]> {
+        self.mailboxes.clone()
     }
 
     /// Whom the loops take for the probe.
@@ -287,6 +297,20 @@ impl Loops {
         })
     }
 
+    /// Closes every connection with 1012, evenly over a time, for the clients to go to other nodes. Returns when
+    /// all are gone or the time is over.
+    pub(crate) async fn drain(&self) {
+        let over = match self.settings.drain_ms {
+            0 => NODE_DRAIN_TIME,
+            chosen => Duration::from_millis(chosen).min(NODE_DRAIN_TIME),
+        };
+        self.control.drain(over);
+        let end = Instant::now() + over;
+        while self.connections() > 0 && Instant::now() < end {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Closes every connection with 1012 and returns when all are gone or the time is over. Returns
     /// the loops that have not ended by then, by index. Blocks.
     pub fn shut_down(&self, within: Duration) -> Vec<usize> {
@@ -308,6 +332,9 @@ impl Loops {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ControlVersion(u64);
 
+/// Over how long the connections of a node that stops are closed, unless `drainMs` is shorter: a longer time
+/// would not end before supervisors lose patience.
+const NODE_DRAIN_TIME: Duration = Duration::from_millis(5000);
 /// How long a loop may take to end when its time is over.
 const LAST_TURN: Duration = Duration::from_millis(500);
 /// How often loops that should end are looked at.

@@ -8,6 +8,7 @@ use herenow_hub::Histogram;
 use herenow_wire::LeaveReason;
 
 use crate::auth::RenewalMetrics;
+use crate::cluster::ClusterMetrics;
 use crate::logs;
 use crate::loops::LoopsMetrics;
 use crate::probe::ProbeMetrics;
@@ -36,6 +37,8 @@ pub struct BesideMetrics {
     pub webhooks: Vec<EndpointMetrics>,
     /// Of a key set that is fetched from a URL.
     pub key_set: Option<RenewalMetrics>,
+    /// Of other nodes, if this one is not alone.
+    pub cluster: Option<ClusterMetrics>,
 }
 
 /// The whole of `/metrics`.
@@ -86,6 +89,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics, beside: &BesideMetrics) 
     page.door(door);
     page.key_set(beside.key_set);
     page.webhooks(&beside.webhooks);
+    page.cluster(beside.cluster);
     page.counter(
         "log_lines_dropped_total",
         "Log lines dropped because standard error was blocked.",
@@ -259,6 +263,42 @@ impl Page {
         self.by_labels(("webhook_waiting_events", "gauge", help), waiting);
     }
 
+    /// Nothing if this server is alone.
+    fn cluster(&mut self, cluster: Option<ClusterMetrics>) {
+        let Some(cluster) = cluster else { return };
+        self.gauge(
+            "cluster_view",
+            "The number of the newest list of nodes known here.",
+            cluster.view,
+        );
+        self.gauge("cluster_nodes", "Nodes in that list.", cluster.nodes);
+        self.gauge(
+            "cluster_active",
+            "1 while this node may act for the cluster.",
+            cluster.is_active,
+        );
+        self.family(
+            "herenow_cluster_lease_seconds",
+            "gauge",
+            "How long it may without a heartbeat.",
+        );
+        let lease_s = seconds(cluster.lease_ms * 1000);
+        let _ = writeln!(self.0, "herenow_cluster_lease_seconds {lease_s}");
+        let help = "Shards, of 1024, whose channels this node decides.";
+        self.gauge("cluster_home_shards", help, cluster.home_shards);
+        let family = ("cluster_batches_total", "Messages between nodes.");
+        self.by_label(family, "direction", cluster.batches);
+        let family = ("cluster_bytes_total", "Bytes of messages between nodes.");
+        self.by_label(family, "direction", cluster.bytes);
+        let family =
+            ("cluster_batches_dropped_total", "Messages between nodes dropped, by reason.");
+        self.by_label(family, "reason", cluster.dropped);
+        let help = "Times that everything was sent to another node again after a message was lost.";
+        self.counter("cluster_resets_total", help, cluster.resets);
+        let help = "Bytes that wait for the acknowledgement of other nodes now.";
+        self.gauge("cluster_held_bytes", help, cluster.held_bytes);
+    }
+
     fn door(&mut self, door: &DoorMetrics) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         self.counter("upgrades_total", "Handshakes that became WebSockets.", read(&door.upgraded));
@@ -311,7 +351,9 @@ mod tests {
         };
         let age = Some(std::time::Duration::from_secs(61));
         let key_set = Some(RenewalMetrics { taken: 2, failed: 3, age });
-        let beside = BesideMetrics { webhooks: vec![EndpointMetrics::default()], key_set };
+        let webhooks = vec![EndpointMetrics::default()];
+        let cluster = Some(ClusterMetrics { nodes: 3, lease_ms: 1500, ..Default::default() });
+        let beside = BesideMetrics { webhooks, key_set, cluster };
         let page = render(&loops, &DoorMetrics::default(), &beside);
         let mut family = "";
         for line in page.lines() {
@@ -331,6 +373,8 @@ mod tests {
             "herenow_upgrades_refused_total{reason=\"address_full\"} 0",
             "herenow_jwks_fetches_total{result=\"failed\"} 3",
             "herenow_jwks_age_seconds 61",
+            "herenow_cluster_nodes 3",
+            "herenow_cluster_lease_seconds 1.5",
         ] {
             assert!(page.lines().any(|line| line == sample), "{sample}\n{page}");
         }

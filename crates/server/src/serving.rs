@@ -46,6 +46,9 @@ impl Serving {
     async fn run(self, logs: &Logs, announce: impl FnOnce(&Listening)) -> Result<(), StartError> {
         let Self { mut config, wanted, running, trigger, pid_file: path } = self;
         let program = Program::of_this_process().map_err(StartError::System)?;
+        if let Some(cluster) = &config.settings.cluster {
+            herenow_server::cluster::check(cluster).await.map_err(StartError::Cluster)?;
+        }
         let mut predecessor = Predecessor::of_this_process().map_err(StartError::Handover)?;
         if let Some(predecessor) = &predecessor {
             let grace = Duration::from_millis(config.settings.disconnect_grace_ms);
@@ -60,6 +63,7 @@ impl Serving {
         // one.
         let Signals { stopped, hangup, handover } = Signals::listen(trigger, logs)?;
         let service_manager = config.service_manager.clone();
+        let membership = config.settings.membership();
         let server = Server::start(config).map_err(StartError::Run)?;
         match predecessor {
             None => {
@@ -75,7 +79,7 @@ impl Serving {
         tokio::spawn(reload::keep_up(running, trigger, hangup, reloads));
         let Listening { listeners, files, sockets, .. } = listening;
         let loops = server.loops().clone();
-        let successor = Handover { program, sockets, loops, pid_file: path };
+        let successor = Handover { program, sockets, loops, membership, pid_file: path };
         let shutdown = async move {
             tokio::select! {
                 _ = stopped => Shutdown::Stop,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herenow_server::RunError;
@@ -13,12 +14,17 @@ use herenow_server::auth::{
     JwksSource, Keys, MIN_SAFE_SECRET_BYTES, Minter, RunKey, Secret, TokenError,
 };
 use herenow_server::clock::unix_ms;
-use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
+use herenow_server::cluster::{ClusterError, ClusterSettings};
+use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Settings, Unknown};
 use herenow_server::logs::Logs;
 use herenow_server::service_manager::ServiceManager;
 
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::check;
 use crate::cli::{
@@ -45,6 +51,8 @@ pub enum StartError {
     Checked(LoadError),
     /// The keys are wrong.
     Keys(KeysError),
+    /// The cluster is named wrongly, or cannot be joined.
+    Cluster(ClusterError),
     /// There is no key, and this command needs one.
     NoKey,
     /// There is no secret to sign with.
@@ -202,7 +210,8 @@ fn print_upgrade(upgrade: &Upgrade) -> Result<(), StartError> {
 /// Says what the configuration means. The decision comes first that was asked for.
 fn explain(check: &Check) -> Result<(), StartError> {
     let path = config_path(&check.server);
-    let loaded = load_config(&check.server, path.as_deref()).map_err(StartError::Checked)?;
+    let mut loaded = load_config(&check.server, path.as_deref()).map_err(StartError::Checked)?;
+    loaded.settings.cluster = cluster(&check.server, &loaded.settings)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -236,7 +245,8 @@ fn decide(
 const DECISION_TIME: Duration = Duration::from_secs(5);
 
 fn load(server: &Server, path: Option<&Path>) -> Result<Loaded, StartError> {
-    let loaded = load_config(server, path).map_err(StartError::Config)?;
+    let mut loaded = load_config(server, path).map_err(StartError::Config)?;
+    loaded.settings.cluster = cluster(server, &loaded.settings)?;
     if let Some(path) = path {
         let patterns = loaded.settings.rules.rows().len();
         tracing::info!(path = %path.display(), patterns, "configuration");
@@ -245,6 +255,17 @@ fn load(server: &Server, path: Option<&Path>) -> Result<Loaded, StartError> {
         tracing::warn!("{warning}");
     }
     Ok(loaded)
+}
+
+/// The cluster that the flags name, if the settings can be used in one.
+fn cluster(
+    server: &Server,
+    settings: &Settings,
+) -> Result<Option<Arc<ClusterSettings>>, StartError> {
+    let cluster = ClusterSettings::parse(server.cluster_flags()).map_err(StartError::Cluster)?;
+    let checked = cluster.as_ref().map_or(Ok(()), |cluster| cluster.check(settings));
+    checked.map_err(StartError::Cluster)?;
+    Ok(cluster)
 }
 
 /// Reads the configuration, as often as it is asked for.
@@ -311,9 +332,12 @@ pub fn write_logs(global: &Global, logs: &Logs) {
         .with_max_level(global.log_level)
         .with_target(false)
         .with_writer(move || logs.clone());
+    // The client of NATS repeats each failed attempt. What matters of it is logged by the cluster, once.
+    let own =
+        Targets::new().with_default(global.log_level).with_target("async_nats", LevelFilter::OFF);
     match global.log_format {
-        LogFormat::Text => logs.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
+        LogFormat::Text => logs.with_ansi(io::stderr().is_terminal()).finish().with(own).init(),
+        LogFormat::Json => logs.json().flatten_event(true).finish().with(own).init(),
     }
 }
 
@@ -362,6 +386,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(error) | Self::Checked(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
+            Self::Cluster(error) => error.fmt(f),
             Self::NoKey => f.write_str(
                 "there is no key to verify tokens with. Set JWT_USER_SECRET to a secret of 32 bytes \
                  or more (`openssl rand -base64 32` makes one), JWT_USER_SECRET_FILE to a file that \

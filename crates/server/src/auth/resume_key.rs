@@ -1,6 +1,8 @@
 //! The resume token, with which a connection that broke may come back. It is signed and says all
 //! there is to know, so no table of tokens exists.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use herenow_core::{Claim, Peer};
@@ -8,9 +10,13 @@ use herenow_wire::{ConnectionId, UserId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// Signs resume tokens. One key for all loops, made anew at each start: no member outlives that.
+/// Signs resume tokens. Clones share one key. Of a server that is alone it is made anew at each start, since no
+/// member outlives that; the nodes of a cluster replace it by theirs.
 #[derive(Clone)]
-pub(crate) struct ResumeKey([u8; 32]);
+pub(crate) struct ResumeKey(Arc<RwLock<KeyBytes>>);
+
+/// The key itself.
+pub(crate) type KeyBytes = [u8; 32];
 
 /// The bytes of a token before its signature: connection, generation, loop and slot.
 const SIGNED_BYTES: usize = 16 + 4 + 2 + 4;
@@ -23,7 +29,18 @@ impl ResumeKey {
     pub(crate) fn random() -> std::io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-        Ok(Self(key))
+        Ok(Self::from(key))
+    }
+
+    /// The key, for other nodes of the cluster alone.
+    pub(crate) fn bytes(&self) -> KeyBytes {
+        // A key is replaced by one assignment: a panic leaves nothing half done.
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signs with the key of the cluster from here on.
+    pub(crate) fn replace(&self, key: KeyBytes) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
     /// The token with which `user` may take a connection over.
@@ -54,10 +71,17 @@ impl ResumeKey {
     }
 
     fn mac(&self, signed: &[u8], user: &UserId) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length will do");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.bytes()).expect("a key of any length will do");
         mac.update(signed);
         mac.update(user.as_str().as_bytes());
         mac
+    }
+}
+
+impl From<KeyBytes> for ResumeKey {
+    fn from(key: KeyBytes) -> Self {
+        Self(Arc::new(RwLock::new(key)))
     }
 }
 
@@ -76,17 +100,25 @@ mod tests {
 
     #[test]
     fn a_token_says_what_was_signed_and_only_for_its_user() {
-        let key = ResumeKey([7; 32]);
+        let key = ResumeKey::from([7; 32]);
         let token = key.sign(claim(), &user("jane"));
         assert!(token.len() <= MAX_RESUME_TOKEN_BYTES);
         assert_eq!(key.verify(&token, &user("jane")), Some(claim()));
         assert_eq!(key.verify(&token, &user("bob")), None);
-        assert_eq!(ResumeKey([8; 32]).verify(&token, &user("jane")), None);
+        assert_eq!(ResumeKey::from([8; 32]).verify(&token, &user("jane")), None);
+    }
+
+    #[test]
+    fn nodes_that_share_a_key_take_each_other_s_tokens() {
+        let (one, other) = (ResumeKey::from([7; 32]), ResumeKey::from([8; 32]));
+        let token = one.sign(claim(), &user("jane"));
+        other.clone().replace(one.bytes());
+        assert_eq!(other.verify(&token, &user("jane")), Some(claim()));
     }
 
     #[test]
     fn what_is_no_token_is_refused() {
-        let key = ResumeKey([7; 32]);
+        let key = ResumeKey::from([7; 32]);
         let token = key.sign(claim(), &user("jane"));
         for cut in 0..token.len() {
             assert_eq!(key.verify(&token[..cut], &user("jane")), None, "{cut} characters");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use herenow_core::{Limits, Peer, RateLimit};
-use herenow_hub::{Config, Membership};
+use herenow_hub::Config;
 
 use super::Settings;
 use crate::backend::Backends;
@@ -26,7 +26,7 @@ pub(crate) fn hub_config(settings: &Settings, me: Peer, facts: HubFacts) -> Conf
     Config {
         me,
         hubs: facts.hubs,
-        membership: Membership::Alone,
+        membership: settings.membership(),
         epoch_base,
         limits: limits(settings),
         presence_ttl: Duration::from_millis(settings.presence_ttl_ms),

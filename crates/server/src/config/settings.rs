@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use herenow_hub::Membership;
 use herenow_wire::ChannelName;
 
 use super::{Network, Origin, Rehearsals};
 use crate::access::{ChannelSettings, Rules};
+use crate::cluster::ClusterSettings;
 use crate::webhooks::Webhook;
 
 /// The settings of loops, sessions and the front door. Units are in the names.
@@ -57,6 +59,8 @@ pub struct Settings {
     pub rehearsals: Rehearsals,
     /// Event loops, one thread each.
     pub loops: usize,
+    /// Which servers are one presence with this one; `None`: it is alone. Comes from flags.
+    pub cluster: Option<Arc<ClusterSettings>>,
     /// Proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<Network>,
     /// Peers that may read `/metrics` without a token.
@@ -94,6 +98,7 @@ impl Default for Settings {
             fault_on_channel: None,
             rehearsals: Rehearsals::default(),
             loops: std::thread::available_parallelism().map_or(1, usize::from),
+            cluster: None,
             trusted_proxies: Vec::new(),
             metrics_from: Vec::new(),
             metrics_listen: None,
@@ -120,6 +125,14 @@ impl From<Rules> for Reloadable {
 }
 
 impl Settings {
+    /// Whether there are other servers of the same presence.
+    pub fn membership(&self) -> Membership {
+        match self.cluster {
+            None => Membership::Alone,
+            Some(_) => Membership::OneOfSeveral,
+        }
+    }
+
     /// What a reload may change.
     pub fn reloadable(&self) -> Reloadable {
         Reloadable { rules: self.rules.clone(), webhooks: Arc::clone(&self.webhooks) }

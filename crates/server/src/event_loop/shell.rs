@@ -11,6 +11,7 @@ use herenow_hub::{
 use herenow_wire::UserId;
 
 use super::sockets::Sockets;
+use crate::cluster::NodeOutbox;
 use crate::mailbox::{Mail, Mailbox};
 use crate::services::Services;
 
@@ -20,6 +21,17 @@ pub(super) struct Shell {
     pub(super) services: Services,
     /// To every loop, this one included, by index.
     pub(super) mailboxes: Arc<[Mailbox]>,
+    /// Which loop it is.
+    pub(super) me: Peer,
+    /// To other nodes, if this one is not alone.
+    pub(super) nodes: Option<NodeOutbox>,
+}
+
+impl Shell {
+    /// Whether what is for other nodes waits for longer than it should.
+    pub(super) fn is_backpressured_by_nodes(&self) -> bool {
+        self.nodes.as_ref().is_some_and(NodeOutbox::is_backpressured)
+    }
 }
 
 impl Io for Shell {
@@ -55,8 +67,9 @@ impl Io for Shell {
         })
     }
 
-    fn post_to_nodes(&mut self, _: Owner, _: Vec<NodeMail>) {
-        unreachable!("a node that is alone has nothing for others");
+    fn post_to_nodes(&mut self, from: Owner, mail: Vec<NodeMail>) {
+        let nodes = self.nodes.as_ref().expect("a node that is alone has nothing for others");
+        nodes.post(self.me, from, mail);
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {

@@ -10,6 +10,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use herenow_hub::Membership;
 use herenow_server::loops::Loops;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::signal::unix::Signal;
@@ -34,6 +35,7 @@ pub struct Handover {
     /// Each with what it listens on, as the operator wrote it.
     pub sockets: Vec<(String, OwnedFd)>,
     pub loops: Loops,
+    pub membership: Membership,
     /// Beside which a command may wait for the outcome.
     pub pid_file: Option<PathBuf>,
 }
@@ -84,6 +86,9 @@ impl Handover {
 
     /// Starts the new process, and tells it to go when it is ready.
     fn start(&self) -> Result<u32, HandoverError> {
+        if self.membership == Membership::OneOfSeveral {
+            return Err(HandoverError::Clustered);
+        }
         if std::process::id() == FIRST_PROCESS {
             return Err(HandoverError::FirstProcess);
         }

@@ -84,6 +84,9 @@ impl Visit {
                 return answer::with_headers(refused, refusal.headers());
             }
         };
+        if door.cluster.as_ref().is_some_and(|cluster| !cluster.takes_clients()) {
+            return come_back_later(StatusCode::SERVICE_UNAVAILABLE, NOT_JOINED);
+        }
         let client = Client::of(self.peer, request.headers(), &door.settings.trusted_proxies);
         let permit = match door.admit(client) {
             AdmissionDecision::Uncounted => None,
@@ -167,7 +170,8 @@ fn names_one_host<B>(request: &Request<B>) -> bool {
 
 fn metrics_page(door: &FrontDoor) -> Answer {
     let key_set = door.renewal.as_ref().map(|renewal| renewal.metrics());
-    let beside = BesideMetrics { webhooks: door.webhooks.metrics(), key_set };
+    let cluster = door.cluster.as_ref().map(|cluster| cluster.metrics());
+    let beside = BesideMetrics { webhooks: door.webhooks.metrics(), key_set, cluster };
     let page = metrics::render(&door.loops.metrics(), &door.metrics, &beside);
     answer::body(StatusCode::OK, "text/plain; version=0.0.4", page.into())
 }
@@ -195,4 +199,5 @@ const NO_HOST: &str = "The request needs one Host header.\n";
 const WELCOME: &str = "This is Herenow, a presence server. WebSockets open at /api/realtime; \
                        docs/protocol.md of the project says what to send.\n";
 const ADDRESS_FULL: &str = "Too many connections of this address have not authenticated.\n";
+const NOT_JOINED: &str = "The server has not joined its cluster yet.\n";
 const SERVER_FULL: &str = "The server holds as many connections as it may.\n";

@@ -1,0 +1,157 @@
+//! One of several servers that are one presence: the node machine of `herenow_cluster` on a thread of its own,
+//! between the event loops of this process and a NATS server. This carries out what the machine says,
+//! and decides nothing.
+
+mod check;
+mod clock;
+mod engine;
+mod error;
+mod events;
+mod metrics;
+mod outbox;
+mod requests;
+mod settings;
+mod shared_key;
+mod shell;
+mod subjects;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use herenow_cluster::{Member, Serving, View};
+use herenow_wire::link::Incarnation;
+use tokio::sync::{mpsc, watch};
+
+use crate::auth::ResumeKey;
+use crate::mailbox::Mailbox;
+
+pub use check::check;
+pub use error::ClusterError;
+pub use metrics::ClusterMetrics;
+pub use settings::{ClusterFlags, ClusterSettings};
+
+pub(crate) use clock::BootClock;
+use metrics::Traffic;
+pub(crate) use outbox::{NodeInbox, NodeOutbox, outbox};
+
+/// The thread of the cluster. Clones speak to the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    commands: mpsc::UnboundedSender<Command>,
+    status: watch::Receiver<Status>,
+    clock: BootClock,
+}
+
+/// What the thread has to do with in this process.
+pub(crate) struct Inside {
+    /// From every loop.
+    pub(crate) inbox: NodeInbox,
+    /// To every loop, by index.
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    /// Becomes that of the cluster.
+    pub(crate) resume_key: ResumeKey,
+}
+
+/// What the rest of the server wants to know of the cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status {
+    /// Which life of this node it is.
+    pub(crate) me: Option<Incarnation>,
+    /// The newest view that is known.
+    pub(crate) view: Option<Arc<View>>,
+    /// Whether this node has ever been in a view: what is held for clients can be shown from then on.
+    pub(crate) has_joined: bool,
+    /// Whether this node is in the view.
+    pub(crate) is_in: bool,
+    /// Whether resume tokens are signed with the key of the cluster.
+    pub(crate) has_key: bool,
+    /// Until when it may act for the cluster.
+    pub(crate) lease_until: herenow_core::Instant,
+    /// Whether it has left, and does not come back.
+    pub(crate) has_left: bool,
+    /// What has been counted.
+    pub(crate) traffic: Traffic,
+}
+
+/// What the thread is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// The node's shards go to others.
+    Drain,
+    /// The node leaves the view, and the thread ends.
+    Leave,
+}
+
+/// The version of the protocol between nodes.
+const PROTOCOL: u32 = 1;
+/// How long the shards of a node may take to move away.
+const DRAIN_TIME: Duration = Duration::from_millis(1000);
+/// How long the departure from the view may take. Without it the others notice that this node is silent.
+const LEAVE_TIME: Duration = Duration::from_millis(1000);
+
+impl Cluster {
+    /// Starts the thread, which joins by itself.
+    pub(crate) fn start(settings: Arc<ClusterSettings>, inside: Inside) -> io::Result<Self> {
+        let clock = BootClock::start();
+        let (commands, received) = mpsc::unbounded_channel();
+        let (told, status) = watch::channel(Status::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let parts = shell::Parts { settings, inside, commands: received, told, clock };
+        let thread = std::thread::Builder::new().name("cluster".into());
+        thread.spawn(move || {
+            runtime.block_on(shell::run(parts));
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { commands, status, clock })
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> ClusterMetrics {
+        ClusterMetrics::of(&self.status.borrow(), self.clock)
+    }
+
+    /// Whether this node may act for the cluster now.
+    pub(crate) fn has_lease(&self) -> bool {
+        let status = self.status.borrow();
+        status.is_in && self.clock.now() < status.lease_until
+    }
+
+    /// Whether clients may connect: their members would be seen.
+    pub(crate) fn takes_clients(&self) -> bool {
+        let status = self.status.borrow();
+        status.has_joined && status.has_key
+    }
+
+    /// Has the shards of this node move to others, and returns when they have or the time is over.
+    pub(crate) async fn drain(&self) {
+        let _ = self.commands.send(Command::Drain);
+        self.wait(DRAIN_TIME, |status| status.home_shards() == 0 || status.is_last()).await;
+    }
+
+    /// Has this node leave the view, and returns when it has or the time is over.
+    pub(crate) async fn leave(&self) {
+        let _ = self.commands.send(Command::Leave);
+        self.wait(LEAVE_TIME, |status| status.has_left).await;
+    }
+
+    async fn wait(&self, within: Duration, is_done: impl FnMut(&Status) -> bool) {
+        let mut status = self.status.clone();
+        let _ = tokio::time::timeout(within, status.wait_for(is_done)).await;
+    }
+}
+
+impl Status {
+    /// Whether no other node could be a home.
+    fn is_last(&self) -> bool {
+        let others = self.view.iter().flat_map(|view| &view.nodes);
+        let is_open = |node: &Member| node.serving == Serving::Open;
+        !others.filter(|node| Some(node.incarnation) != self.me).any(is_open)
+    }
+
+    /// Of how many shards this node is the home.
+    fn home_shards(&self) -> usize {
+        let (Some(view), Some(me)) = (&self.view, self.me.filter(|_| self.is_in)) else { return 0 };
+        (0..herenow_wire::SHARDS).filter(|shard| view.term(*shard).home == me).count()
+    }
+}
