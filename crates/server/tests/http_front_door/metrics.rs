@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use herenow_server::access::Pattern;
+use herenow_server::cluster::{ClusterFlags, ClusterSettings};
 use herenow_server::config::{Network, Pages, Settings};
 use herenow_server::webhooks::{EventKinds, Webhook};
 use herenow_testing::logged_address;
@@ -119,8 +120,11 @@ async fn each_metric_is_in_the_documentation_and_the_other_way_round() {
         events: EventKinds::default(),
         allow_private_networks: false,
     };
+    // Those of a cluster are there also while no NATS server is.
+    let cluster = ClusterFlags { servers: Some("nats://127.0.0.1:1".into()), ..Default::default() };
     let settings = Settings {
         truth_probe_ms: 3_600_000,
+        cluster: ClusterSettings::parse(cluster).expect("it names a server"),
         webhooks: vec![webhook].into(),
         ..Settings::default()
     };
