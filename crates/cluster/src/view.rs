@@ -67,6 +67,11 @@ impl View {
         self.nodes.iter().find(|node| node.incarnation == incarnation)
     }
 
+    /// Of how many shards a node is the home.
+    pub fn shards_of(&self, incarnation: Incarnation) -> usize {
+        self.shards.iter().filter(|term| term.home == incarnation).count()
+    }
+
     /// A copy with the number that follows: the wall clock's where that is higher, so that numbers
     /// grow even if the bucket and every node were lost.
     pub fn successor(&self, above: u64, unix_seconds: u64) -> View {

@@ -1,8 +1,10 @@
 //! The words of the command line. Knows how they are written, and nothing of what they cause.
 
+mod cluster;
 mod flags;
 mod remote;
 
+pub use cluster::{Cluster, ClusterArgs, ClusterCommand, ClusterStatus};
 pub use flags::Flags;
 pub use remote::{Channels, Explain, Kick, Remote, Watch, Where, Who};
 
@@ -12,7 +14,6 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use herenow_server::auth::quote_large_numbers;
-use herenow_server::cluster::ClusterFlags;
 use herenow_server::config::Rehearsal;
 use herenow_wire::ChannelName;
 use serde_json::{Map, Value};
@@ -89,6 +90,8 @@ pub enum Command {
     /// Remove a user from a channel and refuse the user there for a time; the exit code is 1 if the user was not there
     #[command(after_help = remote::KICK_EXAMPLES)]
     Kick(Kick),
+    /// Show a cluster of servers
+    Cluster(Cluster),
     /// Print the TypeScript types of a configuration, for a file beside it
     #[command(after_help = TYPES_EXAMPLES)]
     Types,
@@ -165,21 +168,8 @@ pub struct Server {
     #[arg(long, env = "HERENOW_LOOPS", value_name = "N", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub loops: Option<u16>,
-    /// The NATS servers through which several servers are one presence, such as nats://a:4222,nats://b:4222; all of one cluster, with JetStream [default: none, the server is alone]
-    #[arg(long, env = "HERENOW_CLUSTER", value_name = "URLS", hide_env_values = true)]
-    pub cluster: Option<String>,
-    /// The name of the cluster: servers with the same name are one presence [default: herenow]
-    #[arg(long, env = "HERENOW_CLUSTER_NAME", value_name = "NAME", hide_env_values = true)]
-    pub cluster_name: Option<String>,
-    /// The name of this node, which no other node of the cluster has [default: the name of the machine]
-    #[arg(long, env = "HERENOW_NODE", value_name = "NAME", hide_env_values = true)]
-    pub node: Option<String>,
-    /// A file with the JWT and seed of the NATS user [default: none]
-    #[arg(long, env = "HERENOW_CLUSTER_CREDENTIALS", value_name = "FILE", hide_env_values = true)]
-    pub cluster_credentials: Option<PathBuf>,
-    /// The certificates of the authority that the NATS servers have theirs from, in PEM format; TLS is required with it [default: those that this machine trusts]
-    #[arg(long, env = "HERENOW_CLUSTER_CA", value_name = "FILE", hide_env_values = true)]
-    pub cluster_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Delays every flush by so many microseconds, to measure what that costs and saves
     #[arg(long, hide = true, value_name = "N")]
     pub flush_delay_us: Option<u64>,
@@ -188,19 +178,6 @@ pub struct Server {
     pub rehearse: Vec<Rehearsal>,
     #[command(flatten)]
     pub flags: Flags,
-}
-
-impl Server {
-    /// What it says of the cluster, as it was written.
-    pub fn cluster_flags(&self) -> ClusterFlags {
-        ClusterFlags {
-            servers: self.cluster.clone(),
-            name: self.cluster_name.clone(),
-            node: self.node.clone(),
-            credentials: self.cluster_credentials.clone(),
-            ca: self.cluster_ca.clone(),
-        }
-    }
 }
 
 #[derive(Debug, Args)]

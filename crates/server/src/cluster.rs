@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod events;
 mod metrics;
+mod observe;
 mod outbox;
 mod requests;
 mod settings;
@@ -29,6 +30,7 @@ use crate::mailbox::Mailbox;
 pub use check::check;
 pub use error::ClusterError;
 pub use metrics::ClusterMetrics;
+pub use observe::{Seen, SeenNode, observe};
 pub use settings::{ClusterFlags, ClusterSettings};
 
 pub(crate) use clock::BootClock;
@@ -152,6 +154,6 @@ impl Status {
     /// Of how many shards this node is the home.
     fn home_shards(&self) -> usize {
         let (Some(view), Some(me)) = (&self.view, self.me.filter(|_| self.is_in)) else { return 0 };
-        (0..herenow_wire::SHARDS).filter(|shard| view.term(*shard).home == me).count()
+        view.shards_of(me)
     }
 }

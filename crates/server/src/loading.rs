@@ -17,6 +17,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use herenow_server::cluster::ClusterError;
 use herenow_server::config::{self, ConfigError, KEY_SETTINGS, Loaded, Source, Unknown};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,8 @@ pub enum LoadError {
     TooLarge(PathBuf),
     /// It has webhooks, and nothing to sign them with.
     NoWebhookSecret,
+    /// The cluster is named wrongly, or something else cannot be used in one.
+    Cluster(ClusterError),
     /// The process that reads the file could not be started.
     System(io::Error),
 }
@@ -227,6 +230,7 @@ impl fmt::Display for LoadError {
                 path.display(),
                 MEMORY_BYTES >> 20
             ),
+            Self::Cluster(error) => error.fmt(f),
             Self::NoWebhookSecret => f.write_str(
                 "there are webhooks and no secret to sign them with. Set WEBHOOK_SECRET, or \
                  WEBHOOK_SECRET_FILE; `echo whsec_$(openssl rand -base64 32)` makes one",

@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod cluster_status;
 mod environment;
 mod generate;
 mod handover;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use self::connection::{Connection, runtime};
 pub use self::error::RemoteError;
 pub use self::origin::Origin;
-use self::table::Table;
+pub use self::table::Table;
 pub use self::watch::watch;
 use crate::cli::{Channels, Explain, Kick, Remote, Where, Who};
 

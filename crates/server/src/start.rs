@@ -5,7 +5,6 @@ use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herenow_server::RunError;
@@ -15,7 +14,7 @@ use herenow_server::auth::{
 };
 use herenow_server::clock::unix_ms;
 use herenow_server::cluster::{ClusterError, ClusterSettings};
-use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Settings, Unknown};
+use herenow_server::config::{self, Config, KeysError, Loaded, Pages, Unknown};
 use herenow_server::logs::Logs;
 use herenow_server::service_manager::ServiceManager;
 
@@ -28,8 +27,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::check;
 use crate::cli::{
-    Check, Cli, Command, Dev, Global, Health, LogFormat, Serve, Server, Token, Upgrade,
+    Check, Cli, ClusterCommand, Command, Dev, Global, Health, LogFormat, Serve, Server, Token,
+    Upgrade,
 };
+use crate::cluster_status;
 use crate::environment;
 use crate::generate::{self, ManualError};
 use crate::handover::{self, HandoverError, UpgradeError};
@@ -53,6 +54,8 @@ pub enum StartError {
     Keys(KeysError),
     /// The cluster is named wrongly, or cannot be joined.
     Cluster(ClusterError),
+    /// So many nodes of a cluster were not heard, which is what `herenow cluster status` was asked.
+    SilentNodes(usize),
     /// There is no key, and this command needs one.
     NoKey,
     /// There is no secret to sign with.
@@ -95,6 +98,9 @@ pub fn start(cli: Cli, started: Instant, logs: &Logs) -> Result<(), StartError> 
         Command::Where(command) => remote::find(&command).map_err(StartError::Remote),
         Command::Watch(command) => remote::watch(&command).map_err(StartError::Remote),
         Command::Explain(command) => remote::explain(&command).map_err(StartError::Remote),
+        Command::Cluster(command) => match &command.command {
+            ClusterCommand::Status(command) => cluster_status::status(command),
+        },
         Command::Kick(command) => remote::kick(&command).map_err(StartError::Remote),
         Command::Types => {
             write!(io::stdout(), "{}", config::declarations()).map_err(StartError::System)
@@ -210,8 +216,7 @@ fn print_upgrade(upgrade: &Upgrade) -> Result<(), StartError> {
 /// Says what the configuration means. The decision comes first that was asked for.
 fn explain(check: &Check) -> Result<(), StartError> {
     let path = config_path(&check.server);
-    let mut loaded = load_config(&check.server, path.as_deref()).map_err(StartError::Checked)?;
-    loaded.settings.cluster = cluster(&check.server, &loaded.settings)?;
+    let loaded = load_config(&check.server, path.as_deref()).map_err(StartError::Checked)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -245,8 +250,7 @@ fn decide(
 const DECISION_TIME: Duration = Duration::from_secs(5);
 
 fn load(server: &Server, path: Option<&Path>) -> Result<Loaded, StartError> {
-    let mut loaded = load_config(server, path).map_err(StartError::Config)?;
-    loaded.settings.cluster = cluster(server, &loaded.settings)?;
+    let loaded = load_config(server, path).map_err(StartError::Config)?;
     if let Some(path) = path {
         let patterns = loaded.settings.rules.rows().len();
         tracing::info!(path = %path.display(), patterns, "configuration");
@@ -255,17 +259,6 @@ fn load(server: &Server, path: Option<&Path>) -> Result<Loaded, StartError> {
         tracing::warn!("{warning}");
     }
     Ok(loaded)
-}
-
-/// The cluster that the flags name, if the settings can be used in one.
-fn cluster(
-    server: &Server,
-    settings: &Settings,
-) -> Result<Option<Arc<ClusterSettings>>, StartError> {
-    let cluster = ClusterSettings::parse(server.cluster_flags()).map_err(StartError::Cluster)?;
-    let checked = cluster.as_ref().map_or(Ok(()), |cluster| cluster.check(settings));
-    checked.map_err(StartError::Cluster)?;
-    Ok(cluster)
 }
 
 /// Reads the configuration, as often as it is asked for.
@@ -279,6 +272,11 @@ pub fn load_config(server: &Server, path: Option<&Path>) -> Result<Loaded, LoadE
     if let Some(loops) = server.loops {
         loaded.settings.loops = loops.into();
     }
+    let cluster = ClusterSettings::parse(server.cluster.flags()).map_err(LoadError::Cluster)?;
+    if let Some(cluster) = &cluster {
+        cluster.check(&loaded.settings).map_err(LoadError::Cluster)?;
+    }
+    loaded.settings.cluster = cluster;
     if !loaded.settings.webhooks.is_empty() {
         let secrets = config::load_webhook_secrets(|name| server.flags.or_environment(name));
         // What is wrong with one is said where all keys are read.
@@ -371,6 +369,7 @@ impl StartError {
             Self::System(_)
             | Self::Run(_)
             | Self::Checked(_)
+            | Self::SilentNodes(_)
             | Self::Health(_)
             | Self::Manual(ManualError::Write(_))
             | Self::Handover(_)
@@ -387,6 +386,10 @@ impl fmt::Display for StartError {
             Self::Config(error) | Self::Checked(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
             Self::Cluster(error) => error.fmt(f),
+            Self::SilentNodes(1) => f.write_str("a node has not been heard for 1.5 s"),
+            Self::SilentNodes(count) => {
+                write!(f, "{count} nodes have not been heard for 1.5 s")
+            }
             Self::NoKey => f.write_str(
                 "there is no key to verify tokens with. Set JWT_USER_SECRET to a secret of 32 bytes \
                  or more (`openssl rand -base64 32` makes one), JWT_USER_SECRET_FILE to a file that \

@@ -64,9 +64,9 @@ pub async fn check(settings: &ClusterSettings) -> Result<(), ClusterError> {
     }
 }
 
-type Connected = (Client, mpsc::UnboundedReceiver<Event>);
+pub(super) type Connected = (Client, mpsc::UnboundedReceiver<Event>);
 
-async fn connect(
+pub(super) async fn connect(
     settings: &ClusterSettings,
     address: ServerAddr,
 ) -> Result<Result<Connected, ConnectErrorKind>, ClusterError> {

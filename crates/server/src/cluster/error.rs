@@ -42,6 +42,12 @@ pub enum ClusterError {
     Permission(String),
     /// The cluster's nodes speak another version of the protocol between them.
     Protocol(u32),
+    /// Nothing names a cluster.
+    NotNamed,
+    /// None of these NATS servers accepts a connection.
+    Away(String),
+    /// There is no cluster of this name.
+    NoCluster(String),
     /// A node of this name beats.
     NodeLives(String),
     /// The system gave no thread, or no certificates.
@@ -119,6 +125,14 @@ impl fmt::Display for ClusterError {
                 "the nodes of this cluster speak version {theirs} of the protocol between nodes, and \
                  this program version {}: upgrade the older ones",
                 super::PROTOCOL
+            ),
+            Self::NotNamed => f.write_str(
+                "name the NATS servers of the cluster with --cluster or HERENOW_CLUSTER",
+            ),
+            Self::Away(servers) => write!(f, "no NATS server accepts a connection: {servers}"),
+            Self::NoCluster(name) => write!(
+                f,
+                "there is no cluster named {name} on these NATS servers; --cluster-name names another"
             ),
             Self::NodeLives(name) => write!(
                 f,

@@ -262,7 +262,8 @@ impl Log {
                 self.is_away = false;
                 tracing::info!("connected to NATS");
             }
-            Arrival::Event(Connection::Disconnected) => self.away("the connection broke"),
+            // If the next attempt succeeds, nothing has happened.
+            Arrival::Event(Connection::Disconnected) => tracing::debug!("disconnected from NATS"),
             Arrival::Event(Connection::ClientError(error)) => self.away(&error.to_string()),
             Arrival::Event(Connection::ServerError(error)) => self.refused(error.to_string()),
             Arrival::Bucket(Err(Failure::Refused(error))) => {
