@@ -10,6 +10,7 @@ mod events;
 mod metrics;
 mod observe;
 mod outbox;
+mod pacing;
 mod requests;
 mod settings;
 mod shared_key;

@@ -14,7 +14,7 @@ pub(crate) struct FromLoop {
     pub(super) hub: u16,
     pub(super) owner: Owner,
     pub(super) mail: Vec<NodeMail>,
-    items: usize,
+    pub(super) items: usize,
 }
 
 /// Where loops hand in what they have for other nodes.
@@ -35,7 +35,7 @@ pub(crate) struct NodeInbox {
 /// most, with the loop that sent it.
 const MAX_WAITING_ITEMS: usize = 65_536;
 /// What is handed over in one go.
-const TAKEN_AT_ONCE: usize = 256;
+const TAKEN_AT_ONCE: usize = 4096;
 
 /// Both ends.
 pub(crate) fn outbox() -> (NodeOutbox, NodeInbox) {
@@ -60,11 +60,13 @@ impl NodeOutbox {
 }
 
 impl NodeInbox {
-    /// Waits for mail. What has been taken is not lost if this is dropped.
-    pub(super) async fn take(&mut self, into: &mut Vec<FromLoop>) {
-        self.queue.recv_many(into, TAKEN_AT_ONCE).await;
-        let items = into.iter().map(|from| from.items).sum();
+    /// Waits for mail, and takes what has come. Nothing is lost if this is dropped.
+    pub(super) async fn take(&mut self) -> Vec<FromLoop> {
+        let mut taken = Vec::new();
+        self.queue.recv_many(&mut taken, TAKEN_AT_ONCE).await;
+        let items = taken.iter().map(|from| from.items).sum();
         self.waiting_items.fetch_sub(items, Ordering::Relaxed);
+        taken
     }
 }
 

@@ -2,17 +2,18 @@
 //! out, in order.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Event as Connection;
 use herenow_cluster::{Action, Config, Event, Exchange, Read, Subject};
 use herenow_core::NodeEvent;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::clock::BootClock;
 use super::engine::{Arrival, Engine};
-use super::outbox::FromLoop;
+use super::outbox::{FromLoop, NodeInbox};
+use super::pacing::{self, Pacing};
 use super::requests::Failure;
 use super::settings::ClusterSettings;
 use super::shared_key::Schedule;
@@ -47,6 +48,7 @@ struct Shell {
     told: watch::Sender<Status>,
     clock: BootClock,
     actions: Vec<Action>,
+    pacing: Pacing,
     resume_key: ResumeKey,
     key_schedule: Schedule,
     is_leaving: bool,
@@ -93,12 +95,12 @@ pub(super) async fn run(parts: Parts) {
         told,
         clock,
         actions,
+        pacing: Pacing::new(Instant::now()),
         resume_key,
         key_schedule: Schedule::new(),
         is_leaving: false,
     };
     shell.carry_out();
-    let mut mail = Vec::new();
     while !shell.told.borrow().has_left {
         let due = shell.until_due();
         tokio::select! {
@@ -108,7 +110,7 @@ pub(super) async fn run(parts: Parts) {
                 log.tell(&arrival);
                 shell.arrive(arrival);
             }
-            () = inbox.take(&mut mail) => shell.take_mail(&mut mail),
+            mail = take(&mut inbox, shell.pacing.hold_until()) => shell.take_mail(mail),
             () = sleep(due) => shell.handle(Event::Timeout),
         }
         shell.engine.turn_if_failing();
@@ -117,14 +119,23 @@ pub(super) async fn run(parts: Parts) {
     }
 }
 
+/// Takes mail as it comes, or what has come until then.
+async fn take(inbox: &mut NodeInbox, hold_until: Option<Instant>) -> Vec<FromLoop> {
+    if let Some(until) = hold_until {
+        sleep_until(until.into()).await;
+    }
+    inbox.take().await
+}
+
 impl Shell {
     fn handle(&mut self, event: Event<'_>) {
         self.exchange.handle(event, self.clock.both(), &mut self.actions);
         self.carry_out();
     }
 
-    fn take_mail(&mut self, mail: &mut Vec<FromLoop>) {
-        for FromLoop { hub, owner, mail, .. } in mail.drain(..) {
+    fn take_mail(&mut self, mail: Vec<FromLoop>) {
+        self.pacing.taken(&mail, Instant::now());
+        for FromLoop { hub, owner, mail, .. } in pacing::merge(mail) {
             self.handle(Event::Mail { hub, owner, mail });
         }
     }
