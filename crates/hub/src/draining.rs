@@ -63,7 +63,9 @@ impl<I: Io> Work<'_, I> {
         }
         self.socket_lost(slot, Input::SocketLost);
         // Multiplying by a large odd number spreads neighbouring slots over the time.
-        let spread = u64::from(slot.wrapping_mul(2_654_435_769));
+        let config = &self.hub.config;
+        let place = slot.wrapping_mul(u32::from(config.hubs)) + u32::from(config.me.0);
+        let spread = u64::from(place.wrapping_mul(2_654_435_769));
         let retry_after_ms = (spread * u64::from(RETURN_WITHIN_MS)) >> 32;
         self.close(slot, CloseCode::Restart, &format!("{{\"retryAfterMs\":{retry_after_ms}}}"));
     }

@@ -19,6 +19,7 @@ mod subjects;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use herenow_cluster::{Member, Serving, View};
@@ -44,6 +45,7 @@ pub(crate) struct Cluster {
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     clock: BootClock,
+    is_draining: Arc<AtomicBool>,
 }
 
 /// What the thread has to do with in this process.
@@ -106,12 +108,17 @@ impl Cluster {
             runtime.block_on(shell::run(parts));
             runtime.shutdown_background();
         })?;
-        Ok(Self { commands, status, clock })
+        Ok(Self { commands, status, clock, is_draining: Arc::default() })
     }
 
     /// What is counted.
     pub(crate) fn metrics(&self) -> ClusterMetrics {
         ClusterMetrics::of(&self.status.borrow(), self.clock)
+    }
+
+    /// Whether new clients should come to this node: it is an active member, and stays one.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.has_lease() && self.takes_clients()
     }
 
     /// Whether this node may act for the cluster now.
@@ -123,11 +130,12 @@ impl Cluster {
     /// Whether clients may connect: their members would be seen.
     pub(crate) fn takes_clients(&self) -> bool {
         let status = self.status.borrow();
-        status.has_joined && status.has_key
+        status.has_joined && status.has_key && !self.is_draining.load(Ordering::Relaxed)
     }
 
     /// Has the shards of this node move to others, and returns when they have or the time is over.
     pub(crate) async fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
         let _ = self.commands.send(Command::Drain);
         self.wait(DRAIN_TIME, |status| status.home_shards() == 0 || status.is_last()).await;
     }

@@ -280,20 +280,19 @@ impl Server {
             _ => service_manager.stopping(),
         }
         rehearsals.rehearse_stop();
-        if ended.is_some() {
-            let _ = drain.send(true);
-            match &cluster {
-                None => serving.await,
-                Some(cluster) => drop(tokio::join!(serving, cluster.drain())),
+        let leaving = cluster.as_ref().filter(|_| ended.is_some() && failure.is_none());
+        if let Some(cluster) = leaving {
+            // Load balancers see meanwhile that it is not ready.
+            tokio::select! {
+                () = send_clients_away(cluster, &loops) => {}
+                () = &mut serving => {}
             }
         }
-        let closing_time = match cluster.as_ref().filter(|_| failure.is_none()) {
-            None => CLOSING_TIME,
-            Some(_) => {
-                loops.drain().await;
-                DRAINED_CLOSING_TIME
-            }
-        };
+        if ended.is_some() {
+            let _ = drain.send(true);
+            serving.await;
+        }
+        let closing_time = leaving.map_or(CLOSING_TIME, |_| DRAINED_CLOSING_TIME);
         let closing = loops.clone();
         let closed = tokio::task::spawn_blocking(move || closing.shut_down(closing_time));
         let stuck = closed.await.unwrap_or_default();
@@ -308,6 +307,12 @@ impl Server {
             None => Err(RunError::Stuck { loops: stuck }),
         }
     }
+}
+
+/// The channels that a node decides go to other nodes, and then its clients do.
+async fn send_clients_away(cluster: &Cluster, loops: &Loops) {
+    cluster.drain().await;
+    loops.drain().await;
 }
 
 /// Starts the probe, if it is wanted.

@@ -26,12 +26,12 @@ pub(super) fn ready(door: &FrontDoor) -> Answer {
     if *door.draining.borrow() {
         return answer::text(StatusCode::SERVICE_UNAVAILABLE, "The server is stopping.\n");
     }
-    if door.cluster.as_ref().is_some_and(|cluster| !cluster.has_lease()) {
+    if door.cluster.as_ref().is_some_and(|cluster| !cluster.is_ready()) {
         return answer::text(StatusCode::SERVICE_UNAVAILABLE, NO_LEASE);
     }
     let alive = live(door);
     if alive.status() == StatusCode::OK { answer::text(StatusCode::OK, "ready\n") } else { alive }
 }
 
-const NO_LEASE: &str = "The server is not an active member of its cluster: it has not joined yet, or NATS \
-                        does not answer.\n";
+const NO_LEASE: &str = "The server is not an active member of its cluster: it has not joined yet, NATS does \
+                        not answer, or it is leaving.\n";

@@ -199,5 +199,5 @@ const NO_HOST: &str = "The request needs one Host header.\n";
 const WELCOME: &str = "This is Herenow, a presence server. WebSockets open at /api/realtime; \
                        docs/protocol.md of the project says what to send.\n";
 const ADDRESS_FULL: &str = "Too many connections of this address have not authenticated.\n";
-const NOT_JOINED: &str = "The server has not joined its cluster yet.\n";
+const NOT_JOINED: &str = "The server has not joined its cluster yet, or is leaving it.\n";
 const SERVER_FULL: &str = "The server holds as many connections as it may.\n";
