@@ -1,0 +1,278 @@
+//! Servers that are one presence over a real NATS server: who sees whom, what becomes of the members of a node
+//! that ends, and what stops a start.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use herenow_client::raw::RawConnection;
+use herenow_testing::{Folder, Process, SECRET, herenow, token, unix_seconds, until};
+use serde_json::{Value, json};
+
+/// Waits for what takes a few seconds, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+const CHANNEL: &str = "presence:lobby";
+const SERVICE_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A NATS server with JetStream, of its own. It ends with this.
+struct Nats {
+    _process: Process,
+    _folder: Folder,
+    address: SocketAddr,
+}
+
+impl Nats {
+    fn start() -> Self {
+        Self::with("jetstream { store_dir: \"FOLDER\" }")
+    }
+
+    /// `FOLDER` in the configuration stands for one that can be written.
+    fn with(config: &str) -> Self {
+        let folder = Folder::new();
+        let config = config.replace("FOLDER", folder.path().to_str().expect("a path in UTF-8"));
+        folder.write("nats.conf", &format!("listen: \"127.0.0.1:-1\"\n{config}\n"));
+        let mut command = Command::new("nats-server");
+        command.arg("-c").arg(folder.path().join("nats.conf")).env("GOMAXPROCS", "1");
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("nats-server is there: see scripts/install-needs");
+        let stderr = child.stderr.take().expect("it is piped");
+        let process = Process::with_log(child, stderr);
+        let line = process.wait_for("Listening for client connections on");
+        let address = line.rsplit(' ').next().and_then(|text| text.parse().ok());
+        let address = address.expect("it says where it listens");
+        process.wait_for("Server is ready");
+        Self { _process: process, _folder: folder, address }
+    }
+
+    fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+}
+
+struct Node {
+    process: Process,
+    address: SocketAddr,
+}
+
+fn serve(cluster: &str, node: &str, arguments: &[&str]) -> Command {
+    let own = ["serve", "--listen", "127.0.0.1:0", "--loops", "2", "--cluster", cluster];
+    let all = [&own, &["--node", node] as &[&str], arguments].concat();
+    let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &all);
+    command.env("JWT_USER_SECRET", SECRET).env("SERVICE_KEY", SERVICE_KEY);
+    command
+}
+
+impl Node {
+    fn start(cluster: &str, node: &str, arguments: &[&str]) -> Self {
+        let process = Process::spawn(&mut serve(cluster, node, arguments));
+        let address = process.wait_for_address();
+        Self { process, address }
+    }
+
+    /// One that has joined.
+    fn join(nats: &Nats, node: &str) -> Self {
+        let node = Self::start(&nats.url(), node, &["--drain-ms", "300"]);
+        assert!(until(PATIENCE, || node.status("/health/ready") == 200), "it joins");
+        node
+    }
+
+    fn status(&self, path: &str) -> u16 {
+        self.get(path, &[]).0
+    }
+
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String, Option<String>) {
+        let url = format!("http://{}{path}", self.address);
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut request = agent.get(&url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let Ok(mut answer) = request.call() else { return (0, String::new(), None) };
+        let retry = answer.headers().get("retry-after");
+        let retry = retry.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = answer.body_mut().read_to_string().expect("it is text");
+        (answer.status().as_u16(), text, retry)
+    }
+
+    /// A connection of `user` that shows itself, once it has seen itself.
+    async fn track(&self, user: &str) -> RawConnection {
+        let mut connection = RawConnection::connect(self.address, "").await;
+        let token = token(&json!({"sub": user, "exp": unix_seconds() as u64 + 600}));
+        connection.send(json!({"type": "auth", "token": token})).await;
+        connection.send(json!({"type": "subscribe", "channel": CHANNEL})).await;
+        connection.next_of_type("subscribed").await;
+        let join = json!({"type": "presence_join", "channel": CHANNEL, "state": {}, "ref": 1});
+        connection.send(join).await;
+        connection.next_of_type("ack").await;
+        connection
+    }
+}
+
+async fn next_about(connection: &mut RawConnection, kind: &str, user: &str) -> Value {
+    loop {
+        let message = connection.next_of_type(kind).await;
+        if message["userId"] == user {
+            return message;
+        }
+    }
+}
+
+/// Asks for the list of members until it holds these.
+async fn until_members_are(connection: &mut RawConnection, wanted: &[&str]) {
+    let asking = async {
+        loop {
+            connection.send(json!({"type": "presence_sync", "channel": CHANNEL})).await;
+            let list = connection.next_of_type("presence_sync").await;
+            let rows = list["presences"].as_array().expect("it is a list");
+            if rows.iter().map(|row| &row["userId"]).eq(wanted) {
+                return;
+            }
+        }
+    };
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
+    asked.unwrap_or_else(|_| panic!("the members are never {wanted:?}"));
+}
+
+#[tokio::test]
+async fn a_member_on_one_node_is_seen_on_another_until_its_node_is_killed() {
+    let nats = Nats::start();
+    let (one, mut two) = (Node::join(&nats, "one"), Node::join(&nats, "two"));
+    let mut jane = one.track("jane").await;
+    let mut bob = two.track("bob").await;
+    next_about(&mut jane, "presence_join", "bob").await;
+    until_members_are(&mut bob, &["jane", "bob"]).await;
+    two.process.kill();
+    let leave = next_about(&mut jane, "presence_leave", "bob").await;
+    assert_eq!(leave["reason"], "disconnect");
+    until_members_are(&mut jane, &["jane"]).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_stopped_sends_its_clients_away_and_its_members_leave() {
+    let nats = Nats::start();
+    let (one, mut two) = (Node::join(&nats, "one"), Node::join(&nats, "two"));
+    let mut jane = one.track("jane").await;
+    let mut bob = two.track("bob").await;
+    next_about(&mut jane, "presence_join", "bob").await;
+    two.process.signal("TERM");
+    next_about(&mut jane, "presence_leave", "bob").await;
+    let (code, reason) = loop {
+        match bob.next().await {
+            herenow_client::raw::Received::Close(code, reason) => break (code, reason),
+            herenow_client::raw::Received::End => panic!("it is closed with a reason"),
+            _ => {}
+        }
+    };
+    assert_eq!(code, 1012);
+    assert!(reason.contains("retryAfterMs"), "{reason}");
+    let status = two.process.ended_within(PATIENCE).expect("it ends");
+    assert!(status.success(), "{}", two.process.log());
+    until_members_are(&mut jane, &["jane"]).await;
+    // All shards are here now, which a member of any channel shows.
+    jane.send(json!({"type": "subscribe", "channel": "presence:other"})).await;
+    jane.next_of_type("subscribed").await;
+}
+
+#[test]
+fn a_node_that_has_not_joined_is_not_ready_and_refuses_websockets() {
+    let mut node = Node::start("nats://127.0.0.1:1", "one", &[]);
+    assert_eq!(node.status("/health/live"), 200);
+    assert_eq!(node.status("/health/ready"), 503);
+    let upgrade = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let (status, said, retry_after) = node.get("/api/realtime", &upgrade);
+    assert_eq!((status, retry_after.as_deref()), (503, Some("5")), "{said}");
+    node.process.signal("TERM");
+    assert!(node.process.ended_within(PATIENCE).is_some_and(|status| status.success()));
+    let log = node.process.whole_log();
+    assert_eq!(log.matches("no NATS server is connected").count(), 1, "{log}");
+}
+
+#[test]
+fn the_http_api_says_that_it_cannot_answer_for_a_cluster() {
+    let nats = Nats::start();
+    let node = Node::join(&nats, "one");
+    let key = format!("Bearer {SERVICE_KEY}");
+    let (status, said, _) = node.get("/api/presence/channels", &[("Authorization", &key)]);
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("one node of a cluster"), "{said}");
+}
+
+#[test]
+fn the_nodes_of_a_cluster_are_listed() {
+    let nats = Nats::start();
+    let (_one, _two) = (Node::join(&nats, "one"), Node::join(&nats, "two"));
+    let url = nats.url();
+    let arguments = ["cluster", "status", "--json", "--cluster", &url];
+    let mut rows: Vec<Value> = Vec::new();
+    // On a busy machine a heartbeat may be late, which is what the exit code says.
+    let are_listed = until(PATIENCE, || {
+        let output = herenow(env!("CARGO_BIN_EXE_herenow"), &arguments).output();
+        let output = output.expect("the binary runs");
+        let lines = String::from_utf8(output.stdout).expect("it writes UTF-8");
+        rows = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        rows.len() == 2 && output.status.success()
+    });
+    assert!(are_listed, "{rows:?}");
+    let shards: u64 = rows.iter().map(|row| row["shards"].as_u64().expect("a number")).sum();
+    assert_eq!(shards, 1024);
+}
+
+fn refusal(cluster: &str, node: &str) -> String {
+    let output = serve(cluster, node, &[]).output().expect("the binary runs");
+    let said = String::from_utf8(output.stderr).expect("it writes UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    said
+}
+
+#[test]
+fn the_name_of_a_node_that_is_alive_stops_the_start() {
+    let nats = Nats::start();
+    let _one = Node::join(&nats, "one");
+    let said = refusal(&nats.url(), "one");
+    assert!(said.contains("a node named one is in the cluster and alive"), "{said}");
+}
+
+#[test]
+fn a_nats_server_without_jetstream_stops_the_start() {
+    let nats = Nats::with("");
+    let said = refusal(&nats.url(), "one");
+    assert!(said.contains("JetStream does not answer"), "{said}");
+}
+
+#[test]
+fn a_user_that_nats_refuses_or_that_lacks_a_permission_stops_the_start() {
+    let nats = Nats::with(
+        r#"
+        jetstream { store_dir: "FOLDER" }
+        authorization { users: [
+          { user: "whole", password: "hunter2", permissions: {
+            publish: ["hn.herenow.>", "$KV.hn_herenow.>", "$JS.API.STREAM.INFO.KV_hn_herenow",
+              "$JS.API.STREAM.CREATE.KV_hn_herenow", "$JS.API.STREAM.MSG.GET.KV_hn_herenow"]
+            subscribe: ["hn.herenow.>", "$KV.hn_herenow.beat.*"] } }
+          { user: "mute", password: "hunter2", permissions: {
+            publish: ["hn.herenow.>", "$JS.API.STREAM.INFO.KV_hn_herenow",
+              "$JS.API.STREAM.CREATE.KV_hn_herenow", "$JS.API.STREAM.MSG.GET.KV_hn_herenow"]
+            subscribe: ["hn.herenow.>", "$KV.hn_herenow.beat.*"] } }
+          { user: "deaf", password: "hunter2", permissions: {
+            publish: [">"]
+            subscribe: ["hn.herenow.r.>", "$KV.hn_herenow.beat.*"] } }
+        ] }"#,
+    );
+    let url = |user: &str| format!("nats://{user}:hunter2@{}", nats.address);
+    let said = refusal(&url("nobody"), "one");
+    assert!(said.contains("refuses the user"), "{said}");
+    let said = refusal(&url("mute"), "one");
+    assert!(said.contains("Publish to \"$KV.hn_herenow.beat.one\""), "{said}");
+    let said = refusal(&url("deaf"), "one");
+    assert!(said.contains("Subscription to \"hn.herenow.view\""), "{said}");
+    // The permissions that docs/configuration.md lists are enough.
+    let node = Node::start(&url("whole"), "one", &[]);
+    assert!(until(PATIENCE, || node.status("/health/ready") == 200), "{}", node.process.log());
+}
