@@ -9,6 +9,7 @@ use herenow_core::{Instant, Owed};
 use herenow_wire::ChannelName;
 use herenow_wire::link::{Incarnation, Item, Urgency};
 
+use crate::asking::{AskError, AskId};
 use crate::engine::{Key, Read, RequestId, Revision, Subject, Swapped};
 use crate::terms::Term;
 use crate::value::NodeName;
@@ -57,6 +58,24 @@ pub enum Input<'a> {
         from: Incarnation,
         /// Its number.
         n: u64,
+    },
+    /// The owner asks another node.
+    Ask {
+        /// Comes back with the answer.
+        id: AskId,
+        /// Which node.
+        to: Incarnation,
+        /// What.
+        body: Arc<[u8]>,
+    },
+    /// The owner answers [`Fact::Asked`].
+    Answer {
+        /// Which node asked.
+        to: Incarnation,
+        /// The number of its request.
+        id: AskId,
+        /// The answer.
+        body: Vec<u8>,
     },
     /// The node is to have no shards any more.
     Drain,
@@ -177,6 +196,22 @@ pub enum Fact {
         to: Incarnation,
         /// The number of the last batch.
         n: u64,
+    },
+    /// A node of the view asks. Answered by [`Input::Answer`], in any order.
+    Asked {
+        /// Which node.
+        from: Incarnation,
+        /// The number that it has given to its request.
+        id: AskId,
+        /// What it asks.
+        body: Vec<u8>,
+    },
+    /// What came of [`Input::Ask`].
+    Answered {
+        /// The number of the request.
+        id: AskId,
+        /// The answer, if there is one.
+        answer: Result<Vec<u8>, AskError>,
     },
     /// The node has applied and told everything up to this batch.
     Acked {

@@ -21,6 +21,7 @@ use self::gathering::Gathering;
 use self::numbers::Numbers;
 use self::sent::Sent;
 use crate::api::{Effect, Input, Now};
+use crate::asking::{AskError, AskId};
 use crate::engine::{Key, Read, RequestId, Revision, Subject, Swapped};
 use crate::membership::Config;
 use crate::node::{Counters, Node};
@@ -85,6 +86,24 @@ pub enum Event<'a> {
         /// What, in order.
         mail: Vec<NodeMail>,
     },
+    /// This process asks another node.
+    Ask {
+        /// Comes back with the answer.
+        id: AskId,
+        /// Which node of the view.
+        to: Incarnation,
+        /// What. The request is repeated until it is answered, and carried out once.
+        body: Arc<[u8]>,
+    },
+    /// This process answers [`Action::Asked`].
+    Answer {
+        /// Which node asked.
+        to: Incarnation,
+        /// The number of its request.
+        id: AskId,
+        /// The answer.
+        body: Vec<u8>,
+    },
     /// The node is to have no shards any more.
     Drain,
     /// The node is to leave the view, and not to come back.
@@ -119,6 +138,22 @@ pub enum Action {
     View(Arc<View>),
     /// What leaves the cluster may leave it until then: webhooks, answers over HTTP.
     LeaseUntil(Instant),
+    /// A node of the view asks. Answered by [`Event::Answer`], in any order.
+    Asked {
+        /// Which node.
+        from: Incarnation,
+        /// The number that it has given to its request.
+        id: AskId,
+        /// What it asks.
+        body: Vec<u8>,
+    },
+    /// What came of [`Event::Ask`]: once for each.
+    Answered {
+        /// The number of the request.
+        id: AskId,
+        /// The answer, if there is one.
+        answer: Result<Vec<u8>, AskError>,
+    },
     /// The node is in the view now.
     Joined,
     /// The node has left the view and does not come back.
@@ -162,6 +197,8 @@ impl Exchange {
             Event::Packet(bytes) => Input::Packet(bytes),
             Event::Hint(bytes) => Input::Hint(bytes),
             Event::Beat(name, bytes) => Input::Beat(name, bytes),
+            Event::Ask { id, to, body } => Input::Ask { id, to, body },
+            Event::Answer { to, id, body } => Input::Answer { to, id, body },
             Event::Drain => Input::Drain,
             Event::Leave => Input::Leave,
             Event::Mail { hub, owner, mail } => {

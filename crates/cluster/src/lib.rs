@@ -7,6 +7,7 @@
 //! to. This crate knows nothing of presence: what the items of a link mean is their owner's to say.
 
 mod api;
+mod asking;
 mod beat;
 mod collect;
 mod engine;
@@ -22,6 +23,7 @@ mod value;
 mod view;
 
 pub use api::{Contents, Effect, Fact, Input, Now, Outgoing};
+pub use asking::{AskError, AskId, GIVE_UP_AFTER, MAX_MESSAGE_BYTES};
 pub use engine::{Key, Read, RequestId, Revision, Subject, Swapped};
 pub use exchange::{Action, Event, Exchange};
 pub use membership::Config;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use herenow_core::{Instant, Owed};
-use herenow_wire::link::{Body, Incarnation, Packet};
+use herenow_wire::link::{Body, Incarnation, MIN_BODY_BYTES, Packet, Part};
 
 use crate::api::{Contents, Effect, Fact, Outgoing};
 use crate::engine::Subject;
@@ -189,8 +189,8 @@ impl Links {
                     self.begin_anew(from, out);
                 }
             }
-            // It belongs to no stream.
-            Body::Collect { .. } => {}
+            // They belong to no stream.
+            Body::Collect { .. } | Body::Request(_) | Body::Response(_) => {}
         }
     }
 
@@ -302,6 +302,34 @@ impl Links {
         out: &mut Vec<Effect>,
     ) {
         self.publish(to, Body::Collect { shards }, out);
+    }
+
+    /// Sends a request of this number.
+    pub(crate) fn request(&self, to: Incarnation, (id, body): (u64, &[u8]), out: &mut Vec<Effect>) {
+        self.say_apart(to, Part::all_of(id, body, self.part_bytes()).map(Body::Request), out);
+    }
+
+    /// Sends the response to a request of this number.
+    pub(crate) fn respond(&self, to: Incarnation, (id, body): (u64, &[u8]), out: &mut Vec<Effect>) {
+        self.say_apart(to, Part::all_of(id, body, self.part_bytes()).map(Body::Response), out);
+    }
+
+    /// Says what belongs to no stream. It says nothing of the streams either: the receiver does not look.
+    fn say_apart<'a>(
+        &self,
+        to: Incarnation,
+        bodies: impl Iterator<Item = Body<'a>>,
+        out: &mut Vec<Effect>,
+    ) {
+        out.extend(bodies.map(|body| {
+            let packet = Packet { from: self.me, to, n: 0, ack: 0, received: 0, body };
+            Effect::Publish(Subject::Inbox(to), packet.encode())
+        }));
+    }
+
+    fn part_bytes(&self) -> usize {
+        let header = Packet::MAX_HEADER_BYTES + Part::MAX_HEADER_BYTES;
+        self.max_payload_bytes.saturating_sub(header).max(MIN_BODY_BYTES / 2)
     }
 }
 

@@ -1,14 +1,15 @@
 //! One node of a cluster: one function takes inputs, and a list of effects comes out. This file
-//! connects membership, links and collecting, which know nothing of each other.
+//! connects membership, links, collecting and asking, which know nothing of each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use herenow_core::Instant;
 use herenow_wire::SHARDS;
-use herenow_wire::link::{Body, Incarnation, Item, Packet, Reader};
+use herenow_wire::link::{Body, Incarnation, Item, Packet, Part, Reader};
 
 use crate::api::{Effect, Fact, Input, Now};
+use crate::asking::{AskError, AskId, Asking, Came};
 use crate::collect::Collecting;
 use crate::link::Links;
 use crate::membership::{Config, Membership, News};
@@ -21,6 +22,7 @@ pub struct Node {
     membership: Membership,
     links: Links,
     collecting: Collecting,
+    asking: Asking,
     terms: Terms,
     /// The term for which this node last reported a shard to its home. The link delivers the report or
     /// asks for everything again, so a request that is repeated is not answered twice.
@@ -67,10 +69,12 @@ enum Deadline {
     Links,
     /// When to ask again those that have not reported.
     Collect,
+    /// When to ask again those that have not answered, to give up, to forget what others have asked.
+    Asking,
 }
 
 impl Deadline {
-    const ALL: [Self; 3] = [Self::Membership, Self::Links, Self::Collect];
+    const ALL: [Self; 4] = [Self::Membership, Self::Links, Self::Collect, Self::Asking];
 }
 
 impl Node {
@@ -83,6 +87,7 @@ impl Node {
             membership,
             links,
             collecting: Collecting::default(),
+            asking: Asking::default(),
             terms: Terms::new(),
             reported: BTreeMap::new(),
             view: None,
@@ -95,6 +100,9 @@ impl Node {
     /// this order.
     pub fn handle(&mut self, input: Input<'_>, now: Now, out: &mut Vec<Effect>) {
         if self.membership.has_left() {
+            if let Input::Ask { id, .. } = input {
+                give_up(vec![id], out);
+            }
             return;
         }
         match input {
@@ -117,6 +125,12 @@ impl Node {
             }
             Input::Reset { to, contents } => self.links.reset(to, contents, now.at, out),
             Input::Told { from, n } => self.links.told(from, n, now.at),
+            Input::Ask { id, to, body } => self.ask((id, to), body, now.at, out),
+            Input::Answer { to, id, body } => {
+                if let Some(body) = self.asking.answer((to, id.0), body) {
+                    self.links.respond(to, (id.0, &body), out);
+                }
+            }
             Input::Drain => self.membership.drain(),
             Input::Leave => self.membership.leave(out),
         }
@@ -132,6 +146,7 @@ impl Node {
             Deadline::Membership => self.membership.next_deadline(),
             Deadline::Links => self.links.next_deadline(),
             Deadline::Collect => self.collecting.next_deadline(),
+            Deadline::Asking => self.asking.next_deadline(),
         });
         next.into_iter().min().unwrap_or(Instant::NEVER)
     }
@@ -172,9 +187,10 @@ impl Node {
         (0..SHARDS).any(|shard| self.term(shard).home == node)
     }
 
-    /// Whether every link is acknowledged and silent, and no shard waits for a report.
+    /// Whether every link is acknowledged and silent, no shard waits for a report, and no request for an
+    /// answer.
     pub fn is_quiet(&self) -> bool {
-        self.links.are_idle() && self.collecting.len() == 0
+        self.links.are_idle() && self.collecting.len() == 0 && self.asking.is_idle()
     }
 
     /// How many links it has, and the bytes that they hold.
@@ -194,6 +210,11 @@ impl Node {
         for (to, shards) in self.collecting.poll(now.at) {
             self.links.collect(to, shards, out);
         }
+        let given_up = self.asking.expire(now.at);
+        give_up(given_up, out);
+        for (id, to, body) in self.asking.poll(now.at) {
+            self.links.request(to, (id.0, &body), out);
+        }
         self.links.act(now.at, out);
     }
 
@@ -202,6 +223,7 @@ impl Node {
             match news {
                 News::Out => {
                     self.collecting.clear();
+                    give_up(self.asking.restart(), out);
                     self.reported.clear();
                     self.links.restart(self.membership.me());
                     out.push(Effect::Fact(Fact::Out(self.membership.me())));
@@ -220,6 +242,7 @@ impl Node {
                 News::Lease(_) => {}
                 News::Left => {
                     self.collecting.clear();
+                    give_up(self.asking.restart(), out);
                     self.links.restart(self.membership.me());
                     out.push(Effect::Fact(Fact::Left));
                 }
@@ -238,6 +261,7 @@ impl Node {
             out.push(Effect::Fact(Fact::Gone(id)));
         }
         self.collecting.keep(&view);
+        give_up(self.asking.keep(&view), out);
         for shard in 0..SHARDS {
             let term = view.term(shard);
             if self.terms.learn(shard, term).is_none() {
@@ -279,6 +303,16 @@ impl Node {
             self.links.counters.unknown_senders += 1;
             return;
         }
+        match &packet.body {
+            Body::Request(part) => return self.request(packet.from, part, now, out),
+            Body::Response(part) => {
+                if let Some((id, body)) = self.asking.response(packet.from, part) {
+                    out.push(Effect::Fact(Fact::Answered { id, answer: Ok(body) }));
+                }
+                return;
+            }
+            _ => {}
+        }
         let before = out.len();
         self.links.packet(&packet, now, out);
         let reports = out[before..].iter().filter_map(|effect| match effect {
@@ -291,6 +325,33 @@ impl Node {
             }
         }
         self.open_complete(out);
+    }
+
+    fn ask(
+        &mut self,
+        (id, to): (AskId, Incarnation),
+        body: Arc<[u8]>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let is_known = self.view.as_ref().is_some_and(|view| view.node(to).is_some());
+        let asked = match is_known {
+            true => self.asking.ask((id, to), body, now),
+            false => Err(AskError::Silent),
+        };
+        if let Err(error) = asked {
+            out.push(Effect::Fact(Fact::Answered { id, answer: Err(error) }));
+        }
+    }
+
+    fn request(&mut self, from: Incarnation, part: &Part<'_>, now: Instant, out: &mut Vec<Effect>) {
+        match self.asking.request(from, part, now) {
+            Came::Nothing => {}
+            Came::Whole(body) => {
+                out.push(Effect::Fact(Fact::Asked { from, id: AskId(part.id), body }));
+            }
+            Came::Again(answer) => self.links.respond(from, (part.id, &answer), out),
+        }
     }
 
     /// A node says that it is the home of these shards, and asks for reports. Only the order of terms
@@ -328,4 +389,13 @@ impl Node {
             out.push(Effect::Fact(Fact::ReportWanted { home, shards: wanted }));
         }
     }
+}
+
+/// There is no answer to these requests.
+fn give_up(given_up: Vec<AskId>, out: &mut Vec<Effect>) {
+    out.extend(
+        given_up
+            .into_iter()
+            .map(|id| Effect::Fact(Fact::Answered { id, answer: Err(AskError::Silent) })),
+    );
 }

@@ -9,6 +9,7 @@ mod bytes;
 mod fields;
 mod item;
 mod item_codec;
+mod message;
 mod parts;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use self::item::{
     Attachment, Change, Channel, Interest, Item, Kick, KickTarget, Op, Position, Presence, Put,
     Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket,
 };
+pub use self::message::{Part, Parts};
 pub use self::parts::{Assembler, MIN_BODY_BYTES, bodies, encoded_bytes};
 
 /// One life of a node: a number drawn at every start and after every exclusion, never used again.
@@ -75,6 +77,11 @@ pub enum Body<'a> {
         /// Each shard, with the epoch in which the sender is its home.
         shards: Vec<(u16, u64)>,
     },
+    /// A part of what the sender asks of the receiver. It belongs to no stream: all parts are
+    /// repeated until the response is there.
+    Request(Part<'a>),
+    /// A part of the response to a request of the receiver.
+    Response(Part<'a>),
 }
 
 /// Whether a batch needs the one before it.
@@ -133,8 +140,12 @@ impl Packet<'_> {
 
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let items = if let Body::Batch { items, .. } = &self.body { items.len() } else { 0 };
-        let mut out = Vec::with_capacity(Self::MAX_HEADER_BYTES + items);
+        let content = match &self.body {
+            Body::Batch { items, .. } => items.len(),
+            Body::Request(part) | Body::Response(part) => part.bytes.len() + Part::MAX_HEADER_BYTES,
+            Body::Tick | Body::Ack | Body::Nack { .. } | Body::Collect { .. } => 0,
+        };
+        let mut out = Vec::with_capacity(Self::MAX_HEADER_BYTES + content);
         out.extend([VERSION, self.body.kind()]);
         out.extend(self.from.0.to_le_bytes());
         out.extend(self.to.0.to_le_bytes());
@@ -157,6 +168,7 @@ impl Packet<'_> {
                     put_varint(*epoch, &mut out);
                 }
             }
+            Body::Request(part) | Body::Response(part) => part.encode(&mut out),
         }
         out
     }
@@ -177,6 +189,8 @@ impl<'a> Packet<'a> {
             ACK => Body::Ack,
             NACK => Body::Nack { seen: reader.varint()? },
             COLLECT => Body::Collect { shards: decode_shards(&mut reader)? },
+            REQUEST => Body::Request(Part::decode(&mut reader)?),
+            RESPONSE => Body::Response(Part::decode(&mut reader)?),
             other => return Err(LinkError::Kind(other)),
         };
         Ok(Self { from, to, n, ack, received, body })
@@ -209,6 +223,8 @@ impl Body<'_> {
             Self::Ack => ACK,
             Self::Nack { .. } => NACK,
             Self::Collect { .. } => COLLECT,
+            Self::Request(_) => REQUEST,
+            Self::Response(_) => RESPONSE,
         }
     }
 }
@@ -256,6 +272,8 @@ const TICK: u8 = 2;
 const ACK: u8 = 3;
 const NACK: u8 = 4;
 const COLLECT: u8 = 5;
+const REQUEST: u8 = 6;
+const RESPONSE: u8 = 7;
 
 const BEGINS_ANEW: u8 = 1;
 const ACK_SOON: u8 = 2;

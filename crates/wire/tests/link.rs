@@ -2,8 +2,8 @@
 
 use herenow_wire::link::{
     Assembler, Attachment, Body, Change, Channel, Follows, Incarnation, Interest, Item, Kick,
-    KickTarget, LinkError, MIN_BODY_BYTES, Op, Packet, Position, Presence, Put, Refused,
-    RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket, Urgency, bodies,
+    KickTarget, LinkError, MIN_BODY_BYTES, Op, Packet, Part, Parts, Position, Presence, Put,
+    Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket, Urgency, bodies,
 };
 use herenow_wire::{ChannelName, ConnectionId, Info, LeaveReason, State, User, UserId};
 use serde_json::json;
@@ -111,6 +111,8 @@ fn batch(items: &[u8]) -> Packet<'_> {
     packet(Body::Batch { follows: Follows::Previous, urgency: Urgency::Soon, items })
 }
 
+const PART: Part<'_> = Part { id: 300, index: 0, count: 2, bytes: b"{}" };
+
 /// Each packet with its name and its items.
 fn packets() -> Vec<(String, Vec<u8>, Vec<Item>)> {
     let bare = |name: &str, body| (name.to_owned(), packet(body).encode(), Vec::new());
@@ -121,6 +123,8 @@ fn packets() -> Vec<(String, Vec<u8>, Vec<Item>)> {
         bare("nack", Body::Nack { seen: 301 }),
         bare("collect", Body::Collect { shards: vec![(0, 1), (1023, 1_800_000_001)] }),
         bare("an empty batch that begins anew", anew),
+        bare("request", Body::Request(PART)),
+        bare("response", Body::Response(Part { index: 1, ..PART })),
     ];
     for (name, item) in items() {
         let items = vec![item];
@@ -324,4 +328,42 @@ fn parts_that_do_not_follow_each_other_or_grow_too_large_are_refused() {
     let heard = bodies(&[Item::Heard { channel: lobby() }], ANY_SIZE).concat();
     assert_eq!(assembler.read(&heard, &mut items), Err(LinkError::Part), "another item between");
     assert_eq!(items, []);
+}
+
+#[test]
+fn a_body_in_parts_comes_together_in_any_order_and_however_often_a_part_comes() {
+    for (body, count) in [(&b""[..], 1), (b"1234", 1), (b"12345", 2), (b"123456789", 3)] {
+        let parts: Vec<_> = Part::all_of(7, body, 4).collect();
+        assert_eq!(parts.len(), count);
+        let mut together = Parts::default();
+        for part in parts[1..].iter().chain(&parts[1..]) {
+            assert_eq!(together.take(part, 9), Ok(None));
+        }
+        assert_eq!(together.take(&parts[0], 9), Ok(Some(body.to_vec())));
+        assert_eq!(together.held_bytes(), 0);
+    }
+}
+
+#[test]
+fn parts_that_do_not_fit_together_or_are_too_large_are_refused_and_dropped() {
+    let mut parts = Parts::default();
+    assert_eq!(parts.take(&PART, 3), Ok(None));
+    let other = Part { index: 1, count: 3, ..PART };
+    assert_eq!(parts.take(&other, 3), Err(LinkError::Part));
+    assert_eq!(parts.held_bytes(), 0);
+    assert_eq!(parts.take(&PART, 3), Ok(None));
+    assert_eq!(parts.take(&Part { index: 1, ..PART }, 3), Err(LinkError::TooLarge));
+    assert_eq!(parts.held_bytes(), 0);
+}
+
+#[test]
+fn a_part_that_cannot_be_is_refused() {
+    let refused = |part| {
+        let bytes = packet(Body::Request(part)).encode();
+        Packet::decode(&bytes).map(|_| ())
+    };
+    let too_many = Part { count: Part::MAX_COUNT + 1, ..PART };
+    assert_eq!(refused(too_many), Err(LinkError::TooMany));
+    assert_eq!(refused(Part { index: 2, ..PART }), Err(LinkError::Part));
+    assert_eq!(refused(Part { count: 0, ..PART }), Err(LinkError::Part));
 }

@@ -90,6 +90,8 @@ impl Exchange {
             Fact::Received { from, n, items } => self.receive((from, n), items, out),
             // It is only given for what is handed in, in the answer to that.
             Fact::Sent { .. } => {}
+            Fact::Asked { from, id, body } => out.push(Action::Asked { from, id, body }),
+            Fact::Answered { id, answer } => out.push(Action::Answered { id, answer }),
             Fact::Acked { by, n } => {
                 let done = self.sent.acknowledged(by, n);
                 for (hub, done) in self.divide(done, |(shard, _)| *shard) {

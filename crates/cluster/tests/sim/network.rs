@@ -54,6 +54,8 @@ impl World {
             Action::ToHub(..)
             | Action::View(_)
             | Action::LeaseUntil(_)
+            | Action::Asked { .. }
+            | Action::Answered { .. }
             | Action::Joined
             | Action::Left => {}
         }

@@ -30,6 +30,10 @@ pub struct Desk {
     told: Vec<(u16, NodeEvent)>,
     /// What was sent to the other node since it was last taken.
     sent: Vec<Sent>,
+    /// What belongs to no stream: requests to the other node and responses, with their numbers.
+    apart: Vec<Apart>,
+    /// What came of requests, and what the other node has asked, since it was last taken.
+    asked: Vec<Action>,
     other_sent: u64,
 }
 
@@ -38,6 +42,13 @@ pub struct Desk {
 pub enum Writes {
     Done,
     Unknown,
+}
+
+/// A packet of one part that belongs to no stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Apart {
+    Request(u64, Vec<u8>),
+    Response(u64, Vec<u8>),
 }
 
 /// A packet to the other node.
@@ -67,6 +78,8 @@ impl Desk {
             now_ms: 0,
             told: Vec::new(),
             sent: Vec::new(),
+            apart: Vec::new(),
+            asked: Vec::new(),
             other_sent: 100,
         };
         desk.carry_out(actions);
@@ -212,6 +225,16 @@ impl Desk {
         self.handle(Event::Packet(&bytes));
     }
 
+    /// The requests and responses that were sent since this was last called.
+    pub fn take_apart(&mut self) -> Vec<Apart> {
+        std::mem::take(&mut self.apart)
+    }
+
+    /// What this process was asked and answered since this was last called.
+    pub fn take_asked(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.asked)
+    }
+
     /// What was sent to the other node since this was last called.
     pub fn take_sent(&mut self) -> Vec<Sent> {
         std::mem::take(&mut self.sent)
@@ -259,7 +282,11 @@ impl Desk {
                     };
                     self.handle(Event::Swapped(id, swapped));
                 }
-                Action::Publish(Subject::Inbox(_), bytes) => self.sent.extend(sent(&bytes)),
+                Action::Publish(Subject::Inbox(_), bytes) => match apart(&bytes) {
+                    Some(apart) => self.apart.push(apart),
+                    None => self.sent.extend(sent(&bytes)),
+                },
+                Action::Asked { .. } | Action::Answered { .. } => self.asked.push(action),
                 Action::ToHub(hub, event) => self.told.push((hub, event)),
                 _ => {}
             }
@@ -287,6 +314,14 @@ pub fn refused(channel: ChannelName) -> Item {
 
 pub fn snap(channel: ChannelName) -> Item {
     Item::Snap(Snap { channel, position: Position { epoch: 1, seq: 1 }, rows: Vec::new() })
+}
+
+fn apart(bytes: &[u8]) -> Option<Apart> {
+    match Packet::decode(bytes).expect("a packet").body {
+        Body::Request(part) => Some(Apart::Request(part.id, part.bytes.to_vec())),
+        Body::Response(part) => Some(Apart::Response(part.id, part.bytes.to_vec())),
+        _ => None,
+    }
 }
 
 fn sent(bytes: &[u8]) -> Option<Sent> {

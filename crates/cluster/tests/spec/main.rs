@@ -2,6 +2,7 @@
 //! nodes beside a fake engine that is told what time it is.
 
 // The simulation uses more of it.
+mod asking;
 #[allow(dead_code)]
 #[path = "../sim/engine.rs"]
 mod engine;

@@ -307,7 +307,12 @@ impl Cluster {
                     let delay_us = stage.chance.between(1, LONGEST_MAIL_US);
                     server.tell_loop(hub, event, stage.now + Duration::from_micros(delay_us));
                 }
-                Action::View(_) | Action::LeaseUntil(_) | Action::Joined | Action::Left => {}
+                Action::View(_)
+                | Action::LeaseUntil(_)
+                | Action::Asked { .. }
+                | Action::Answered { .. }
+                | Action::Joined
+                | Action::Left => {}
             }
         }
     }
