@@ -8,6 +8,7 @@ mod users;
 use std::collections::HashMap;
 
 use herenow_wire::{ConnectionId, LeaveReason};
+use serde::{Deserialize, Serialize};
 
 use crate::by_user::{ByUser, INDEXED_DOWN_TO};
 use crate::change::{Change, Member, Op, Owner, Snapshot};
@@ -38,7 +39,7 @@ pub struct Channel {
 }
 
 /// How far a channel's list has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPosition {
     /// The life of the map.
     pub epoch: u64,

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use herenow_wire::{ChannelName, ConnectionId, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::time::Instant;
 
 /// Who is kept out of a channel.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Target {
     /// Every connection of a user.
     User(UserId),

@@ -1,9 +1,13 @@
 //! Since when a member is here, in four bytes that a member has to spare.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Instant;
 
 /// A moment to a tenth of a second, up to 13 years after the server's start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, Serialize, Deserialize,
+)]
 pub struct Since(u32);
 
 const MICROS: u64 = 100_000;

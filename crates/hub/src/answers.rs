@@ -10,8 +10,10 @@ use crate::api::Io;
 use crate::history::Found;
 use crate::kicking::Removal;
 use crate::requests::{
-    ChannelCount, ListedMember, MemberPage, QueryId, ReadRequest, Request, Response, WriteRequest,
+    ChannelCount, Concerns, ListedMember, MemberPage, QueryId, ReadRequest, Request, Response,
+    WriteRequest,
 };
+use crate::shards::Shards;
 use crate::user_answers::Place;
 use crate::work::Work;
 
@@ -110,6 +112,9 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn take_request(&mut self, id: QueryId, request: Request) {
         match request {
             Request::Read(read) => self.hub.requests.waiting.push_back((id, read)),
+            Request::Write(_) if !request.concerns().are_decided_by(&self.hub.shards) => {
+                self.io.respond(id, Response::NotHome);
+            }
             Request::Write(write) => self.write(id, write),
         }
     }
@@ -176,12 +181,16 @@ impl<I: Io> Work<'_, I> {
                 matches!(shards.contents(name), Contents::Freed { .. })
             });
             rebuilding.awaits += missing.unwrap_or_default();
-            missing.is_none()
+            // Another node may have become the home, and this one would wait for ever.
+            missing.is_none() || !rebuilding.request.concerns().are_decided_by(shards)
         });
         requests.waiting.extend(rebuilt.map(|rebuilding| (rebuilding.id, rebuilding.request)));
     }
 
     fn advance(&mut self, request: &ReadRequest, at: &mut Progress, looks: &mut Looks) -> Step {
+        if !request.concerns().are_decided_by(&self.hub.shards) {
+            return Step::Done(Response::NotHome);
+        }
         let channels = &request.looks_into()[at.next..];
         looks.spend(channels.len() * LOOKS_PER_CHANNEL);
         if self.wakes_freed(channels) {
@@ -191,7 +200,9 @@ impl<I: Io> Work<'_, I> {
             ReadRequest::ListChannels { prefix, after, limit } => {
                 if at.channels.is_empty() && at.names.is_empty() {
                     let after = after.as_ref().map(ChannelName::as_str);
-                    let names = self.hub.shards.channels_after(prefix, after);
+                    let shards = &self.hub.shards;
+                    let names = shards.channels_after(prefix, after);
+                    let names = names.filter(|name| shards.is_home_of(name));
                     at.names = names.take(*limit).cloned().collect();
                 }
                 while let Some(name) = at.names.pop_first() {
@@ -282,6 +293,18 @@ impl<I: Io> Work<'_, I> {
         let cost = if *limit == 0 { cost_of_users(live) } else { live.len() };
         looks.spend(cost + LOOKS_PER_CHANNEL);
         Step::Done(Response::Members(page_of(live, *after, *limit)))
+    }
+}
+
+impl Concerns<'_> {
+    /// Whether this node decides about all channels that a request names. A copy does not know what
+    /// has changed at the home since.
+    fn are_decided_by(self, shards: &Shards) -> bool {
+        match self {
+            Self::Channel(channel) => shards.is_home_of(channel),
+            Self::Channels(all) => all.iter().all(|channel| shards.is_home_of(channel)),
+            Self::Everything => true,
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod facts;
 mod kinds;
 mod leaving;
 mod lives;
+mod moving;
 mod noting;
 mod records;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use herenow_core::{Asker, Command, Effect, Expire, Instant, Put, PutResult};
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::api::Io;
 use crate::requests::{PutMember, Response};
@@ -14,7 +15,8 @@ use crate::sessions::{NO_SLOT, OWNER};
 use crate::work::Work;
 
 /// A backend's name for a member: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Box<str>")]
 pub struct MemberKey(Box<str>);
 
 /// See the module.
@@ -50,6 +52,14 @@ impl MemberKey {
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<Box<str>> for MemberKey {
+    type Error = &'static str;
+
+    fn try_from(text: Box<str>) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a key has 1 to 64 of `A-Z a-z 0-9 . _ -`")
     }
 }
 

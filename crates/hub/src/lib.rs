@@ -68,7 +68,7 @@ pub use keyed_members::MemberKey;
 pub use mail::{Delivery, LostShard, Mail};
 pub use reading::READ_BYTES;
 pub use requests::{
-    ChannelCount, ListedMember, MemberPage, PutMember, QueryId, ReadRequest, Request, Response,
-    WriteRequest,
+    ChannelCount, Concerns, ListedMember, MemberPage, PutMember, QueryId, ReadRequest, Request,
+    Response, WriteRequest,
 };
 pub use send_queue::MAX_PARTS;

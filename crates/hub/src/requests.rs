@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use herenow_core::{ListPosition, Since, Target};
 use herenow_wire::{ChannelName, ConnectionId, State, User, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::history::{MemberFacts, UserFacts};
 use crate::keyed_members::MemberKey;
 
 /// What a backend asks of one hub. Nobody asks but the server itself, which bounds how much.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// What is here. Answered over as many turns as it takes.
     Read(ReadRequest),
@@ -18,9 +19,9 @@ pub enum Request {
 }
 
 /// What a backend wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadRequest {
-    /// The channels of this hub's shards, by name.
+    /// The channels of this hub's shards of which this node is the home, by name.
     ListChannels {
         /// What their bare names begin with.
         prefix: Box<str>,
@@ -86,7 +87,7 @@ pub enum ReadRequest {
 }
 
 /// What a backend wants changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteRequest {
     /// Shows a member that has no connection, in a channel of this hub's shards.
     PutMember(PutMember),
@@ -115,6 +116,64 @@ pub enum WriteRequest {
     },
 }
 
+/// Which loops a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerns<'a> {
+    /// That of one channel.
+    Channel(&'a ChannelName),
+    /// Those of several channels, each of which is asked about its own.
+    Channels(&'a [ChannelName]),
+    /// All, since each has a part of the answer.
+    Everything,
+}
+
+impl Request {
+    /// Which loops it is for.
+    pub fn concerns(&self) -> Concerns<'_> {
+        match self {
+            Self::Read(read) => read.concerns(),
+            Self::Write(
+                WriteRequest::PutMember(PutMember { channel, .. })
+                | WriteRequest::RemoveMember { channel, .. },
+            ) => Concerns::Channel(channel),
+            Self::Write(WriteRequest::Kick { .. } | WriteRequest::Disconnect { .. }) => {
+                Concerns::Everything
+            }
+        }
+    }
+
+    /// The same about other channels; `None` if it is not about several.
+    pub fn about(&self, channels: Vec<ChannelName>) -> Option<Self> {
+        match self {
+            Self::Read(ReadRequest::CountMembers { .. }) => {
+                Some(ReadRequest::CountMembers { channels }.into())
+            }
+            Self::Read(ReadRequest::ListUser { user, .. }) => {
+                Some(ReadRequest::ListUser { user: user.clone(), channels }.into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl ReadRequest {
+    pub(crate) fn concerns(&self) -> Concerns<'_> {
+        match self {
+            Self::ListMembers { channel, .. }
+            | Self::ExplainMember { channel, .. }
+            | Self::CountUsers { channel: Some(channel), .. } => Concerns::Channel(channel),
+            Self::CountMembers { channels } | Self::ListUser { channels, .. } => {
+                Concerns::Channels(channels)
+            }
+            Self::ListChannels { .. }
+            | Self::CountSubscribers { .. }
+            | Self::FindUser { .. }
+            | Self::ExplainUser { .. }
+            | Self::CountUsers { channel: None, .. } => Concerns::Everything,
+        }
+    }
+}
+
 impl From<ReadRequest> for Request {
     fn from(read: ReadRequest) -> Self {
         Self::Read(read)
@@ -128,7 +187,7 @@ impl From<WriteRequest> for Request {
 }
 
 /// A member that has no connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutMember {
     /// Where.
     pub channel: ChannelName,
@@ -145,7 +204,7 @@ pub struct PutMember {
 }
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
     /// To [`ReadRequest::ListChannels`] and [`ReadRequest::CountMembers`].
     Channels(Vec<ChannelCount>),
@@ -176,10 +235,13 @@ pub enum Response {
     Removed,
     /// There is none, or the hub remembers nothing.
     NotFound,
+    /// Another node is the home of a channel of the request, or this one does not know yet all that it
+    /// holds. Nothing was done.
+    NotHome,
 }
 
 /// How many are in a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelCount {
     /// Which.
     pub channel: ChannelName,
@@ -192,7 +254,7 @@ pub struct ChannelCount {
 }
 
 /// Some members of a channel at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberPage {
     /// How far the list had come at that moment; `None` if nobody uses the channel.
     pub position: Option<ListPosition>,
@@ -207,7 +269,7 @@ pub struct MemberPage {
 }
 
 /// One member of a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedMember {
     /// Whom it shows.
     pub user: User,

@@ -1,18 +1,26 @@
 //! What backends ask, put to the loops that know: each channel's numbers and members come from the
 //! loop of its shard, connections and subscriptions from all. Knows no HTTP.
 
+mod answer;
+mod gathering;
+mod unavailable;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use herenow_core::{ListPosition, Peer, UserIndex};
+use herenow_cluster::NodeName;
+use herenow_core::{Instant, ListPosition, UserIndex};
 use herenow_hub::{
-    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Remembers, Request,
-    Response, Target, WriteRequest,
+    ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Remembers, Response,
+    Target, WriteRequest,
 };
 use herenow_wire::{ChannelName, UserId};
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
+pub(crate) use self::answer::DatedMember;
+use self::gathering::Part;
+pub(crate) use self::unavailable::Unavailable;
+use crate::clock;
+use crate::cluster::Cluster;
 use crate::explanation::{Asked, Explanation, Moments};
 use crate::loops::Loops;
 use crate::watched::Watched;
@@ -23,11 +31,9 @@ pub(crate) struct Backend {
     loops: Loops,
     /// When the clock of the loops was zero.
     started_at_unix_ms: u64,
+    /// The other nodes, if this is one of several.
+    cluster: Option<Cluster>,
 }
-
-/// A loop was too busy to be asked, or did not answer in time. To be asked again later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unavailable;
 
 /// How many use a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +54,28 @@ pub(crate) struct ChannelUse {
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     pub(crate) has_more: bool,
+}
+
+/// Some members of a channel at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Members {
+    /// How far the list had come at that moment; `None` if nobody uses the channel.
+    pub(crate) position: Option<ListPosition>,
+    /// Different users in the whole channel.
+    pub(crate) users: usize,
+    /// Members of the whole channel.
+    pub(crate) connections: usize,
+    /// In the order of a snapshot.
+    pub(crate) page: Page<DatedMember>,
+}
+
+/// Where a user is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    /// By the name of the channel.
+    pub(crate) page: Page<(ChannelName, Vec<DatedMember>)>,
+    /// The nodes that did not answer in time. The user may be in more channels than those of the page.
+    pub(crate) silent: Vec<NodeName>,
 }
 
 /// What became of a member that was to be shown.
@@ -88,17 +116,14 @@ impl Backends {
     }
 }
 
-/// How long loops may take to answer: a channel's map that hibernates is rebuilt first.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The moment, on the clock of an explanation, at which several nodes answer: before it there is room
+/// for what a node remembers from before another one was started.
+const ANSWERED_AT: Instant = Instant::from_millis(10 * 365 * 24 * 3600 * 1000);
 
 impl Backend {
-    pub(crate) fn new(loops: Loops, started_at_unix_ms: u64) -> Self {
-        Self { loops, started_at_unix_ms }
-    }
-
-    /// A moment on the clock of the loops, in milliseconds since the Unix epoch.
-    pub(crate) fn unix_ms(&self, since: herenow_core::Since) -> u64 {
-        self.started_at_unix_ms + since.instant().as_millis()
+    pub(crate) fn new(loops: Loops, cluster: Option<Cluster>) -> Self {
+        let started_at_unix_ms = loops.started_at_unix_ms();
+        Self { loops, started_at_unix_ms, cluster }
     }
 
     /// Whether a channel is the server's own, which backends are not shown.
@@ -116,7 +141,7 @@ impl Backend {
         // One more says whether there are more, and one may be hidden.
         let request = ReadRequest::ListChannels { prefix: prefix.into(), after, limit: limit + 2 };
         let mut all: Vec<ChannelCount> =
-            self.ask_all(request).await?.into_iter().flat_map(channels_of).collect();
+            self.responses(request).await?.into_iter().flat_map(channels_of).collect();
         all.retain(|count| !self.hides(&count.channel));
         all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
         let has_more = all.len() > limit;
@@ -129,8 +154,8 @@ impl Backend {
         &self,
         channels: Vec<ChannelName>,
     ) -> Result<Vec<ChannelUse>, Unavailable> {
-        let count = |channels| ReadRequest::CountMembers { channels };
-        let answers = self.ask_homes(channels.clone(), count).await?;
+        let request = ReadRequest::CountMembers { channels: channels.clone() };
+        let answers = self.responses(request).await?;
         let found = answers.into_iter().flat_map(channels_of);
         let counts: BTreeMap<ChannelName, ChannelCount> =
             found.map(|count| (count.channel.clone(), count)).collect();
@@ -144,11 +169,17 @@ impl Backend {
         channel: ChannelName,
         after: Option<u64>,
         limit: usize,
-    ) -> Result<MemberPage, Unavailable> {
-        let home = self.loops.home(&channel);
-        match self.ask(home, ReadRequest::ListMembers { channel, after, limit }).await? {
-            Response::Members(page) => Ok(page),
-            _ => Err(Unavailable),
+    ) -> Result<Members, Unavailable> {
+        let request = ReadRequest::ListMembers { channel, after, limit };
+        let mut parts = self.gather(request).await?.whole()?;
+        let Some(Part { clock, responses }) = parts.pop() else { return Err(Unavailable::Busy) };
+        match responses.into_iter().next() {
+            Some(Response::Members(found)) => {
+                let MemberPage { position, users, connections, members, has_more } = found;
+                let items = members.into_iter().map(|member| clock.dated(member)).collect();
+                Ok(Members { position, users, connections, page: Page { items, has_more } })
+            }
+            _ => Err(Unavailable::Busy),
         }
     }
 
@@ -163,19 +194,23 @@ impl Backend {
         user: UserId,
         after: Option<ChannelName>,
         limit: usize,
-    ) -> Result<Page<(ChannelName, Vec<ListedMember>)>, Unavailable> {
-        let found = self.ask_all(ReadRequest::FindUser { user: user.clone() }).await?;
-        let mut names: Vec<ChannelName> = found.into_iter().flat_map(names_of).collect();
+    ) -> Result<Whereabouts, Unavailable> {
+        let found = self.gather(ReadRequest::FindUser { user: user.clone() }).await?;
+        let mut silent = found.silent;
+        let responses = found.parts.into_iter().flat_map(|part| part.responses);
+        let mut names: Vec<ChannelName> = responses.flat_map(names_of).collect();
         names.sort_unstable();
         names.dedup();
         names.retain(|name| after.as_ref().is_none_or(|after| name > after));
         let has_more = names.len() > limit;
         names.truncate(limit);
-        let list = |channels| ReadRequest::ListUser { user: user.clone(), channels };
-        let answers = self.ask_homes(names, list).await?;
-        let mut items: Vec<_> = answers.into_iter().flat_map(members_of).collect();
+        let listed = self.gather(ReadRequest::ListUser { user, channels: names }).await?;
+        silent.extend(listed.silent);
+        silent.sort_unstable();
+        silent.dedup();
+        let mut items: Vec<_> = listed.parts.into_iter().flat_map(dated_members_of).collect();
         items.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Ok(Page { items, has_more })
+        Ok(Whereabouts { page: Page { items, has_more }, silent })
     }
 
     /// How many connections show each of these users, in a channel or anywhere.
@@ -185,22 +220,15 @@ impl Backend {
         channel: Option<ChannelName>,
     ) -> Result<Vec<usize>, Unavailable> {
         let count = users.len();
-        let home = channel.as_ref().map(|channel| self.loops.home(channel));
-        let request = ReadRequest::CountUsers { users, channel };
-        let counts = match home {
-            Some(home) => vec![self.ask(home, request).await?],
-            None => self.ask_all(request).await?,
-        };
-        Ok(sum(count, counts))
+        Ok(sum(count, self.responses(ReadRequest::CountUsers { users, channel }).await?))
     }
 
     /// Shows a member that has no connection.
     pub(crate) async fn put_member(&self, member: PutMember) -> Result<Shown, Unavailable> {
-        let home = self.loops.home(&member.channel);
-        match self.ask(home, WriteRequest::PutMember(member)).await? {
-            Response::Put { connection, is_new } => Ok(Shown::Yes { connection, is_new }),
-            Response::Full => Ok(Shown::Full),
-            _ => Err(Unavailable),
+        match self.responses(WriteRequest::PutMember(member)).await?.pop() {
+            Some(Response::Put { connection, is_new }) => Ok(Shown::Yes { connection, is_new }),
+            Some(Response::Full) => Ok(Shown::Full),
+            _ => Err(Unavailable::Busy),
         }
     }
 
@@ -210,20 +238,19 @@ impl Backend {
         channel: ChannelName,
         key: MemberKey,
     ) -> Result<bool, Unavailable> {
-        let home = self.loops.home(&channel);
-        let answer = self.ask(home, WriteRequest::RemoveMember { channel, key }).await?;
-        Ok(answer == Response::Removed)
+        let answers = self.responses(WriteRequest::RemoveMember { channel, key }).await?;
+        Ok(answers.contains(&Response::Removed))
     }
 
     /// Removes a user or a connection from a channel and keeps it out. How many connections that
-    /// were, or `None` where too many are kept out already. Every loop has been told.
+    /// were, or `None` where too many are kept out already. Every loop of every node has been told.
     pub(crate) async fn kick(
         &self,
         channel: ChannelName,
         target: Target,
         time: Duration,
     ) -> Result<Option<usize>, Unavailable> {
-        Ok(kicked(self.ask_all(WriteRequest::Kick { channel, target, time }).await?))
+        Ok(kicked(self.responses(WriteRequest::Kick { channel, target, time }).await?))
     }
 
     /// The same with all connections of a user and the whole server.
@@ -232,7 +259,7 @@ impl Backend {
         user: UserId,
         time: Duration,
     ) -> Result<Option<usize>, Unavailable> {
-        Ok(kicked(self.ask_all(WriteRequest::Disconnect { user, time }).await?))
+        Ok(kicked(self.responses(WriteRequest::Disconnect { user, time }).await?))
     }
 
     /// Why a user is, or is not, in a channel.
@@ -241,27 +268,49 @@ impl Backend {
         channel: ChannelName,
         user: UserId,
     ) -> Result<(Explanation, Moments), Unavailable> {
-        let of_member = (
-            self.loops.home(&channel),
-            ReadRequest::ExplainMember { channel: channel.clone(), user: user.clone() }.into(),
-        );
+        let of_member = ReadRequest::ExplainMember { channel: channel.clone(), user: user.clone() };
         let of_user = ReadRequest::ExplainUser { channel: channel.clone(), user: user.clone() };
-        let of_loops = self.loops.peers().map(|peer| (peer, Request::from(of_user.clone())));
-        let answers = self.ask_each(std::iter::once(of_member).chain(of_loops)).await?;
+        let (of_member, of_user) = tokio::try_join!(self.gather(of_member), self.gather(of_user))?;
+        let mut parts = of_member.whole()?;
+        parts.extend(of_user.whole()?);
+        let moments = self.moments_of_answers();
         let (mut member, mut loops) = (None, Vec::new());
-        for answer in answers {
-            match answer {
-                Response::MemberFacts(facts) => member = Some(*facts),
-                Response::UserFacts(facts) => loops.push(*facts),
-                _ => return Err(Unavailable),
+        for Part { clock, responses } in parts {
+            // Each node has a clock of its own, and may have started at another time.
+            let shift = self.cluster.is_some().then_some((clock.now, moments.now));
+            for response in responses {
+                match response {
+                    Response::MemberFacts(mut facts) => {
+                        shift.inspect(|(from, to)| facts.move_to(*from, *to));
+                        member = Some(*facts);
+                    }
+                    Response::UserFacts(mut facts) => {
+                        shift.inspect(|(from, to)| facts.move_to(*from, *to));
+                        loops.push(*facts);
+                    }
+                    _ => return Err(Unavailable::Busy),
+                }
             }
         }
-        let now = loops.iter().map(|facts| facts.now).max().ok_or(Unavailable)?;
-        let moments = Moments { started_at_unix_ms: self.started_at_unix_ms, now };
+        let now = loops.iter().map(|facts| facts.now).max().ok_or(Unavailable::Busy)?;
+        let moments = Moments { now, ..moments };
         let rule = self.loops.tracking_rule(&channel);
-        let member = member.ok_or(Unavailable)?;
+        let member = member.ok_or(Unavailable::Busy)?;
         let asked = Asked { channel, user, member, loops, rule };
         Ok((Explanation::of(&asked, moments), moments))
+    }
+
+    /// The clock on which an explanation tells moments: that of the loops, or one on which nodes that
+    /// were started at different times answer at one moment.
+    fn moments_of_answers(&self) -> Moments {
+        let Self { started_at_unix_ms, .. } = *self;
+        match self.cluster {
+            None => Moments { started_at_unix_ms, now: self.clock().now },
+            Some(_) => {
+                let began = clock::unix_ms().saturating_sub(ANSWERED_AT.as_millis());
+                Moments { started_at_unix_ms: began, now: ANSWERED_AT }
+            }
+        }
     }
 
     /// Watches a channel from here on.
@@ -288,53 +337,7 @@ impl Backend {
         channels: Vec<ChannelName>,
     ) -> Result<Vec<usize>, Unavailable> {
         let count = channels.len();
-        Ok(sum(count, self.ask_all(ReadRequest::CountSubscribers { channels }).await?))
-    }
-
-    async fn ask(&self, peer: Peer, request: impl Into<Request>) -> Result<Response, Unavailable> {
-        answered(self.loops.request(peer, request.into())?).await
-    }
-
-    /// Asks each loop about those of the channels whose shards it has, all at once.
-    async fn ask_homes(
-        &self,
-        channels: Vec<ChannelName>,
-        request: impl Fn(Vec<ChannelName>) -> ReadRequest,
-    ) -> Result<Vec<Response>, Unavailable> {
-        let mut by_loop: BTreeMap<Peer, Vec<ChannelName>> = BTreeMap::new();
-        for channel in channels {
-            by_loop.entry(self.loops.home(&channel)).or_default().push(channel);
-        }
-        let asked = by_loop.into_iter().map(|(peer, channels)| (peer, request(channels).into()));
-        self.ask_each(asked).await
-    }
-
-    /// Asks all loops at once.
-    async fn ask_all(&self, request: impl Into<Request>) -> Result<Vec<Response>, Unavailable> {
-        let request = request.into();
-        self.ask_each(self.loops.peers().map(|peer| (peer, request.clone()))).await
-    }
-
-    async fn ask_each(
-        &self,
-        requests: impl Iterator<Item = (Peer, Request)>,
-    ) -> Result<Vec<Response>, Unavailable> {
-        let mut asked = Vec::new();
-        for (peer, request) in requests {
-            asked.push(self.loops.request(peer, request)?);
-        }
-        let mut answers = Vec::new();
-        for answer in asked {
-            answers.push(answered(answer).await?);
-        }
-        Ok(answers)
-    }
-}
-
-async fn answered(answer: oneshot::Receiver<Response>) -> Result<Response, Unavailable> {
-    match timeout(ANSWER_TIMEOUT, answer).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(_)) | Err(_) => Err(Unavailable),
+        Ok(sum(count, self.responses(ReadRequest::CountSubscribers { channels }).await?))
     }
 }
 
@@ -350,6 +353,13 @@ fn members_of(response: Response) -> Vec<(ChannelName, Vec<ListedMember>)> {
         Response::UserMembers(members) => members,
         _ => Vec::new(),
     }
+}
+
+fn dated_members_of(part: Part) -> impl Iterator<Item = (ChannelName, Vec<DatedMember>)> {
+    let Part { clock, responses } = part;
+    responses.into_iter().flat_map(members_of).map(move |(channel, members)| {
+        (channel, members.into_iter().map(|member| clock.dated(member)).collect())
+    })
 }
 
 fn names_of(response: Response) -> Vec<ChannelName> {

@@ -11,6 +11,7 @@ mod metrics;
 mod observe;
 mod outbox;
 mod pacing;
+mod questions;
 mod requests;
 mod settings;
 mod shared_key;
@@ -22,9 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use herenow_cluster::{Member, Serving, View};
+use herenow_cluster::{AskError, AskId, Member, Serving, View};
 use herenow_wire::link::Incarnation;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::auth::ResumeKey;
 use crate::mailbox::Mailbox;
@@ -38,6 +39,7 @@ pub use settings::{ClusterFlags, ClusterSettings};
 pub(crate) use clock::BootClock;
 use metrics::Traffic;
 pub(crate) use outbox::{NodeInbox, NodeOutbox, outbox};
+pub(crate) use questions::{Place, Questions};
 
 /// The thread of the cluster. Clones speak to the same one.
 #[derive(Clone, Debug)]
@@ -80,8 +82,12 @@ pub(crate) struct Status {
 }
 
 /// What the thread is told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Command {
+    /// Another node is asked.
+    Ask { to: Incarnation, body: Arc<[u8]>, answer: oneshot::Sender<questions::Asked> },
+    /// Another node, which has asked, is answered.
+    Answer { to: Incarnation, id: AskId, body: Vec<u8> },
     /// The node's shards go to others.
     Drain,
     /// The node leaves the view, and the thread ends.
@@ -97,18 +103,22 @@ const LEAVE_TIME: Duration = Duration::from_millis(1000);
 
 impl Cluster {
     /// Starts the thread, which joins by itself.
-    pub(crate) fn start(settings: Arc<ClusterSettings>, inside: Inside) -> io::Result<Self> {
+    pub(crate) fn start(
+        settings: Arc<ClusterSettings>,
+        inside: Inside,
+    ) -> io::Result<(Self, Questions)> {
         let clock = BootClock::start();
         let (commands, received) = mpsc::unbounded_channel();
         let (told, status) = watch::channel(Status::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let parts = shell::Parts { settings, inside, commands: received, told, clock };
+        let (desk, questions) = questions::Desk::new(&commands);
+        let parts = shell::Parts { settings, inside, commands: received, desk, told, clock };
         let thread = std::thread::Builder::new().name("cluster".into());
         thread.spawn(move || {
             runtime.block_on(shell::run(parts));
             runtime.shutdown_background();
         })?;
-        Ok(Self { commands, status, clock, is_draining: Arc::default() })
+        Ok((Self { commands, status, clock, is_draining: Arc::default() }, questions))
     }
 
     /// What is counted.
@@ -119,6 +129,20 @@ impl Cluster {
     /// Whether new clients should come to this node: it is an active member, and stays one.
     pub(crate) fn is_ready(&self) -> bool {
         self.has_lease() && self.takes_clients()
+    }
+
+    /// Where this node stands, while it is in the view.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let status = self.status.borrow();
+        let (me, view) = (status.me.filter(|_| status.is_in)?, status.view.clone()?);
+        Some(Place { me, view })
+    }
+
+    /// Asks another node. Answered within the time that nodes have to answer.
+    pub(crate) async fn ask(&self, to: Incarnation, body: Arc<[u8]>) -> Result<Vec<u8>, AskError> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::Ask { to, body, answer });
+        answered.await.unwrap_or(Err(AskError::Silent))
     }
 
     /// Whether this node may act for the cluster now.

@@ -188,7 +188,8 @@ impl Asked {
 
     /// How many connections and members are not told one by one.
     fn left_out(&self) -> usize {
-        let connections = self.loops.iter().map(|facts| facts.count - facts.connections.len());
+        let connections =
+            self.loops.iter().map(|facts| facts.count.saturating_sub(facts.connections.len()));
         connections.sum::<usize>() + self.member.count.saturating_sub(MAX_EXPLAINED)
     }
 }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) use api::{Api, Scope};
+pub(crate) use api::Api;
 
 use crate::admission::{Admission, AdmissionDecision};
 use crate::auth::{Minter, Renewal, RunKey, Secret};

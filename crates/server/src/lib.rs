@@ -53,9 +53,9 @@ use tokio::time::{Instant, sleep_until};
 use admission::Admission;
 use auth::{Following, Minter, Renewal, ResumeKey, RunKey, Secret, ServiceKeys, Verifier};
 use backend::{Backend, Backends};
-use cluster::{Cluster, Inside};
+use cluster::{Cluster, Inside, Questions};
 use config::{Config, Pages, Reloadable, Settings};
-use http::{Api, FrontDoor, Scope};
+use http::{Api, FrontDoor};
 use line_rate::LineRate;
 use loops::{ControlVersion, Loops, Outlets};
 use metrics::DoorMetrics;
@@ -150,6 +150,8 @@ pub struct Server {
     settings: Arc<Settings>,
     loops: Loops,
     cluster: Option<Cluster>,
+    /// What other nodes ask.
+    questions: Option<Questions>,
     pages: Pages,
     minter: Option<Minter>,
     run_key: Option<RunKey>,
@@ -194,11 +196,12 @@ impl Server {
             let mailboxes = loops.mailboxes();
             Cluster::start(of, Inside { inbox, mailboxes, resume_key })
         });
-        let cluster = cluster.transpose().map_err(RunError::Cluster)?;
+        let (cluster, questions) = cluster.transpose().map_err(RunError::Cluster)?.unzip();
         Ok(Self {
             settings,
             loops,
             cluster,
+            questions,
             pages: config.pages,
             minter,
             run_key: config.keys.run_key,
@@ -224,13 +227,15 @@ impl Server {
         shutdown: impl Future<Output = Shutdown>,
     ) -> Result<(), RunError> {
         let (drain, draining) = watch::channel(false);
-        let Self { settings, loops, cluster, webhooks, service_manager, .. } = self;
+        let Self { settings, loops, cluster, questions, webhooks, service_manager, .. } = self;
         // Not before: a process that does not take over from another one tells nobody anything.
         webhooks.replace(Arc::clone(&settings.webhooks)).map_err(RunError::Webhooks)?;
         let rehearsals = settings.rehearsals.clone();
         let period = Duration::from_millis(settings.truth_probe_ms);
-        let backend = Backend::new(loops.clone(), loops.started_at_unix_ms());
-        let scope = if cluster.is_some() { Scope::OneNode } else { Scope::All };
+        let backend = Backend::new(loops.clone(), cluster.clone());
+        if let Some(questions) = questions {
+            tokio::spawn(backend.clone().answer_nodes(questions));
+        }
         let door = Arc::new(FrontDoor {
             admission: Mutex::new(Admission::new(Arc::clone(&settings))),
             unnamed: AtomicBool::new(false),
@@ -245,7 +250,7 @@ impl Server {
             refused_origins: LineRate::default(),
             webhooks: webhooks.clone(),
             renewal: self.renewal,
-            api: Api::new((backend, scope), self.service_keys, draining.clone()),
+            api: Api::new(backend, self.service_keys, draining.clone()),
             opened: tokio::time::Instant::now(),
             draining: draining.clone(),
         });

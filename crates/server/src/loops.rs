@@ -193,6 +193,11 @@ impl Loops {
         self.control.state().access.tracking_rule(channel)
     }
 
+    /// What the clock of the loops shows.
+    pub(crate) fn now(&self) -> herenow_core::Instant {
+        herenow_core::Instant::from_micros(self.started.elapsed().as_micros() as u64)
+    }
+
     /// When the clock of the loops was zero.
     pub(crate) fn started_at_unix_ms(&self) -> u64 {
         self.started_at_unix_ms
@@ -211,7 +216,7 @@ impl Loops {
     ) -> Result<oneshot::Receiver<Response>, Unavailable> {
         let (answer, answered) = oneshot::channel();
         let mail = vec![Mail::Request(Box::new((request, answer)))];
-        self.mailboxes[usize::from(peer.0)].send(mail).map_err(|_| Unavailable)?;
+        self.mailboxes[usize::from(peer.0)].send(mail).map_err(|_| Unavailable::Busy)?;
         Ok(answered)
     }
 
@@ -222,7 +227,7 @@ impl Loops {
         let opening = Opening::Watch { channel };
         let accepted = AcceptedSocket { stream, first_bytes: Vec::new(), opening, permit: None };
         let mail = vec![Mail::Accepted(Box::new(accepted))];
-        self.mailboxes[usize::from(home.0)].send(mail).map_err(|_| Unavailable)
+        self.mailboxes[usize::from(home.0)].send(mail).map_err(|_| Unavailable::Busy)
     }
 
     /// Waits until every loop has taken the rules of this order, or newer ones.

@@ -88,7 +88,7 @@ impl Watched {
     pub(crate) fn new(loops: &Loops, channel: ChannelName) -> Result<Self, Unavailable> {
         let (ours, theirs) = pair().map_err(|error| {
             tracing::warn!(%error, "a channel cannot be watched");
-            Unavailable
+            Unavailable::Busy
         })?;
         loops.watch(theirs, channel)?;
         Ok(Self { stream: ours, unread: BytesMut::new(), epoch: 0 })

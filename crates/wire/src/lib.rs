@@ -3,6 +3,7 @@
 //! Pure: no socket, no clock, no async. Everything that leaves this crate has been checked, and
 //! its type says so.
 
+mod as_text;
 mod canonical;
 mod code;
 pub mod encode;

@@ -7,6 +7,7 @@ use herenow_wire::encode::Reply;
 use herenow_wire::{
     ChannelName, CloseCode, Incoming, LeaveReason, Ref, Refusal, State, User, UserId,
 };
+use serde::{Deserialize, Serialize};
 
 use super::Session;
 use super::resume::Claim;
@@ -172,7 +173,7 @@ pub struct Question {
 }
 
 /// What one may be allowed to do in a channel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
 pub enum Right {
     /// See who is here.
     Subscribe,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use herenow_core::{Heard, Instant, Right, Since};
 use herenow_wire::{ChannelName, ConnectionId, ErrorCode, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::keyed_members::MemberKey;
 
@@ -22,7 +23,7 @@ pub struct Origin {
 }
 
 /// The address of a client, as trusted proxies name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Address {
     /// The client's own.
     Ip(IpAddr),
@@ -46,7 +47,7 @@ pub struct TokenFacts {
 }
 
 /// What an access rule that was run has said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleOutcome {
     /// Which of the two rules of a pattern.
     pub rule: Right,
@@ -55,7 +56,7 @@ pub struct RuleOutcome {
 }
 
 /// What came of an access rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Said {
     /// It returned true.
     True,
@@ -68,7 +69,7 @@ pub enum Said {
 }
 
 /// How a socket has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SocketEnd {
     /// The client sent a close frame with this code; 1005 if it had none.
     ClientClosed(u16),
@@ -83,7 +84,7 @@ pub enum SocketEnd {
 }
 
 /// The life of one socket up to now, or up to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     /// When it was opened.
     pub opened: Instant,
@@ -104,7 +105,7 @@ pub struct Life {
 }
 
 /// Why a member has left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// The client sent `presence_leave`.
     Untracked,
@@ -151,7 +152,7 @@ pub enum Cause {
 }
 
 /// A socket that a session has lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// When.
     pub at: Instant,
@@ -160,7 +161,7 @@ pub struct Lost {
 }
 
 /// What a session without a socket has given way to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GaveWayTo {
     /// A new connection, for which there was no other place.
     Connection,
@@ -171,7 +172,7 @@ pub enum GaveWayTo {
 }
 
 /// A member that has left a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastMember {
     /// Whom it showed.
     pub user: UserId,
@@ -188,7 +189,7 @@ pub struct PastMember {
 }
 
 /// What has happened to a user's connections, beside leaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserEvent {
     /// A socket has ended.
     Ended {
@@ -204,7 +205,7 @@ pub enum UserEvent {
 }
 
 /// A request that was refused, as often as it was in a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedRequest {
     /// Of which connection, the last time.
     pub connection: ConnectionId,
@@ -225,7 +226,7 @@ pub struct RefusedRequest {
 }
 
 /// A token that names a user and was refused, as often as it was for this reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedToken {
     /// From where, the last time.
     pub address: Address,
@@ -242,7 +243,7 @@ pub struct RefusedToken {
 }
 
 /// Something that has happened, and when, the last time if it was several times.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past<R> {
     /// When.
     pub at: Instant,
@@ -251,7 +252,7 @@ pub struct Past<R> {
 }
 
 /// A member that is in the channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresentMember {
     /// Its id on the wire.
     pub connection: ConnectionId,
@@ -262,7 +263,7 @@ pub struct PresentMember {
 }
 
 /// A connection of the user that is here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresentConnection {
     /// Its id on the wire.
     pub connection: ConnectionId,
@@ -277,7 +278,7 @@ pub struct PresentConnection {
 }
 
 /// What a hub knows of the connections of a user, with regard to a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserFacts {
     /// When it was asked.
     pub now: Instant,
@@ -298,7 +299,7 @@ pub struct UserFacts {
 }
 
 /// What the home of a channel knows of a user there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberFacts {
     /// The user's members in the list, [`MAX_EXPLAINED`] at most.
     pub members: Vec<PresentMember>,

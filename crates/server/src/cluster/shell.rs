@@ -14,6 +14,7 @@ use super::clock::BootClock;
 use super::engine::{Arrival, Engine};
 use super::outbox::{FromLoop, NodeInbox};
 use super::pacing::{self, Pacing};
+use super::questions::Desk;
 use super::requests::Failure;
 use super::settings::ClusterSettings;
 use super::shared_key::Schedule;
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     pub(super) settings: Arc<ClusterSettings>,
     pub(super) inside: Inside,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) desk: Desk,
     pub(super) told: watch::Sender<Status>,
     pub(super) clock: BootClock,
 }
@@ -45,6 +47,7 @@ struct Shell {
     /// What each loop is to be told, by index. It waits if the loop's mailbox is full; links bound it,
     /// since nothing is acknowledged that a loop has not taken.
     to_loops: Vec<Vec<NodeEvent>>,
+    desk: Desk,
     told: watch::Sender<Status>,
     clock: BootClock,
     actions: Vec<Action>,
@@ -56,7 +59,7 @@ struct Shell {
 
 /// Runs until the node has left the view.
 pub(super) async fn run(parts: Parts) {
-    let Parts { settings, inside, mut commands, told, clock } = parts;
+    let Parts { settings, inside, mut commands, desk, told, clock } = parts;
     let Inside { mut inbox, mailboxes, resume_key } = inside;
     let mut engine = match Engine::connect(&settings).await {
         Ok(engine) => engine,
@@ -92,6 +95,7 @@ pub(super) async fn run(parts: Parts) {
         exchange,
         mailboxes,
         to_loops,
+        desk,
         told,
         clock,
         actions,
@@ -192,6 +196,11 @@ impl Shell {
 
     fn obey(&mut self, command: Command) {
         match command {
+            Command::Ask { to, body, answer } => {
+                let ask = self.desk.ask(to, body, answer);
+                self.handle(ask);
+            }
+            Command::Answer { to, id, body } => self.handle(Event::Answer { to, id, body }),
             Command::Drain => self.handle(Event::Drain),
             Command::Leave => {
                 self.is_leaving = true;
@@ -216,6 +225,8 @@ impl Shell {
                     self.tell(|status| status.view = Some(view));
                 }
                 Action::LeaseUntil(until) => self.tell(|status| status.lease_until = until),
+                Action::Asked { from, id, body } => self.desk.asked(from, id, body),
+                Action::Answered { id, answer } => self.desk.answered(id, answer),
                 Action::Joined => {
                     tracing::info!("joined the cluster");
                     self.tell(|status| status.has_joined = true);

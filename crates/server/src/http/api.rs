@@ -41,7 +41,6 @@ pub(crate) struct Api {
     state: ApiState,
     keys: ServiceKeys,
     in_flight: Semaphore,
-    scope: Scope,
     /// Made for the first request: many servers never get one.
     router: OnceLock<Router>,
 }
@@ -51,15 +50,6 @@ pub(crate) struct Api {
 struct ApiState {
     backend: Backend,
     streams: Streams,
-}
-
-/// Whose members the loops of this process can answer for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// All there are.
-    All,
-    /// Those of one node of several: no answer would be whole.
-    OneNode,
 }
 
 /// What all of its paths begin with.
@@ -74,13 +64,13 @@ const MAX_IN_FLIGHT: usize = 32;
 
 impl Api {
     pub(crate) fn new(
-        (backend, scope): (Backend, Scope),
+        backend: Backend,
         keys: ServiceKeys,
         draining: watch::Receiver<bool>,
     ) -> Self {
         let state = ApiState { backend, streams: Streams::new(keys.clone(), draining) };
         let in_flight = Semaphore::new(MAX_IN_FLIGHT);
-        Self { state, keys, in_flight, scope, router: OnceLock::new() }
+        Self { state, keys, in_flight, router: OnceLock::new() }
     }
 
     /// Whether a path belongs to it.
@@ -112,9 +102,6 @@ impl Api {
         let is_document = request.uri().path().strip_prefix(BASE) == Some(DOCUMENT);
         if !is_document {
             self.check_key(request.headers())?;
-            if self.scope == Scope::OneNode {
-                return Err(Problem::new(Code::Unavailable, ONE_NODE));
-            }
         }
         let _permit = self.in_flight.try_acquire().map_err(|_| Problem::busy())?;
         target::check(&mut request)?;
@@ -184,8 +171,6 @@ impl FromRef<ApiState> for Streams {
 /// What a handler answers with.
 type Answered<T> = Result<Json<T>, Problem>;
 
-const ONE_NODE: &str = "This server is one node of a cluster, and no node answers for all of them yet. \
-                        Connect over a WebSocket instead.";
 const NO_KEY_SET: &str = "This server has no service key, so it lets no backend in. Set \
                           SERVICE_KEY or SERVICE_KEY_FILE and start it again.";
 const NO_KEY_SHOWN: &str =

@@ -3,7 +3,6 @@
 use aide::transform::TransformOperation;
 use axum::Json;
 use axum::extract::State;
-use herenow_hub::MemberPage;
 use herenow_wire::ChannelName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use super::document::require_all;
 use super::names::{self, Channel, ChannelText};
 use super::problem::Problem;
 use super::query::{Limit, NoParameters, Query};
-use crate::backend::{Backend, ChannelUse, Page};
+use crate::backend::{Backend, ChannelUse, Members, Page};
 
 /// Which channels are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -109,7 +108,7 @@ pub(super) async fn read(
 ) -> Answered<ChannelNumbers> {
     let members = backend.members(channel.clone(), None, 0).await?;
     let subscribers = backend.subscribers(channel.clone()).await?;
-    let MemberPage { position, users, connections, .. } = members;
+    let Members { position, users, connections, .. } = members;
     let read = ChannelUse { channel, position, users, connections, subscribers };
     Ok(Json(ChannelNumbers::from(read)))
 }

@@ -9,7 +9,6 @@ use aide::transform::TransformOperation;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use herenow_core::Since;
 use herenow_hub::{ListedMember, PutMember};
 use herenow_wire::{ConnectionId, Info, State as MemberState, StateError};
 use hyper::StatusCode;
@@ -25,7 +24,7 @@ use super::document::{inline_schema, require_all};
 use super::names::{Channel, Key, UserText};
 use super::problem::{Code, Problem};
 use super::query::{NoParameters, Paging, Query};
-use crate::backend::{Backend, Shown};
+use crate::backend::{Backend, DatedMember, Members, Shown};
 
 /// Some members of a channel at one moment.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -121,18 +120,19 @@ pub(super) async fn list(
     let list = List { kind: "members", of: channel.as_str() };
     let after = cursor.map(|cursor| Place::parse(list, &cursor)).transpose()?;
     let seq = after.as_ref().map(|place| place.seq);
-    let page = backend.members(channel.clone(), seq, limit.0).await?;
-    if let (Some(after), Some(position)) = (&after, page.position)
+    let Members { position, page, .. } = backend.members(channel.clone(), seq, limit.0).await?;
+    if let (Some(after), Some(position)) = (&after, position)
         && after.epoch != position.epoch
     {
         return Err(cursor::wrong());
     }
-    let (epoch, seq) = page.position.map(|at| (at.epoch, at.seq)).unzip();
-    let last = page.members.last().filter(|_| page.has_more);
-    let next = last.zip(epoch).map(|(last, epoch)| Place { epoch, seq: last.seq }.cursor(list));
-    let presences = page.members.into_iter().map(|member| {
-        let user_id = member.user.id().to_string();
-        Presence { user_id, shown: ShownPresence::of(member, &backend) }
+    let (epoch, seq) = position.map(|at| (at.epoch, at.seq)).unzip();
+    let last = page.items.last().filter(|_| page.has_more);
+    let next =
+        last.zip(epoch).map(|(last, epoch)| Place { epoch, seq: last.member.seq }.cursor(list));
+    let presences = page.items.into_iter().map(|dated| {
+        let user_id = dated.member.user.id().to_string();
+        Presence { user_id, shown: ShownPresence::of(dated) }
     });
     let (channel, presences) = (channel.to_string(), presences.collect());
     Ok(Json(MemberList { channel, epoch, seq, presences, next }))
@@ -222,13 +222,13 @@ impl Place {
 }
 
 impl ShownPresence {
-    pub(super) fn of(member: ListedMember, backend: &Backend) -> Self {
-        let ListedMember { user, connection, state, since, .. } = member;
+    pub(super) fn of(DatedMember { member, since_unix_ms }: DatedMember) -> Self {
+        let ListedMember { user, connection, state, .. } = member;
         Self {
             connection_id: connection.to_string(),
             state: StateJson::of(&state),
             info: user.info().map(InfoJson::of),
-            since: Iso8601::of(since, backend),
+            since: Iso8601::of(since_unix_ms),
         }
     }
 }
@@ -257,8 +257,8 @@ impl InfoJson {
 }
 
 impl Iso8601 {
-    fn of(since: Since, backend: &Backend) -> Self {
-        let ms = i64::try_from(backend.unix_ms(since)).unwrap_or(i64::MAX);
+    fn of(unix_ms: u64) -> Self {
+        let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
         let moment = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
         Self(moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
     }

@@ -147,8 +147,8 @@ impl Problem {
 }
 
 impl From<Unavailable> for Problem {
-    fn from(Unavailable: Unavailable) -> Self {
-        Self::new(Code::Unavailable, "The server is too busy to answer. Send it again.")
+    fn from(unavailable: Unavailable) -> Self {
+        Self::new(Code::Unavailable, unavailable.to_string())
     }
 }
 

@@ -3,7 +3,6 @@
 use aide::transform::TransformOperation;
 use axum::Json;
 use axum::extract::State;
-use herenow_hub::ListedMember;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +26,10 @@ pub(super) struct Whereabouts {
     channels: Vec<UserChannel>,
     /// The `cursor` of the next page; null on the last page.
     next: Option<String>,
+    /// Nodes of a cluster that did not answer within 2 s. The user may be in more channels than these.
+    /// Absent if every node has answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unanswered: Vec<String>,
 }
 
 /// What a user shows in a channel.
@@ -72,16 +75,17 @@ pub(super) async fn read(
 ) -> Answered<Whereabouts> {
     let list = List { kind: "user", of: user.as_str() };
     let after = cursor.map(|cursor| channels::channel_at(list, &cursor)).transpose()?;
-    let Page { items, has_more } = backend.user(user.clone(), after, limit.0).await?;
+    let found = backend.user(user.clone(), after, limit.0).await?;
+    let Page { items, has_more } = found.page;
     let last = items.last().filter(|_| has_more);
     let next = last.map(|(channel, _)| list.cursor(channel.as_str().as_bytes()));
-    let shown = |member: ListedMember| ShownPresence::of(member, &backend);
     let channels = items.into_iter().map(|(channel, members)| UserChannel {
         channel: channel.to_string(),
-        presences: members.into_iter().map(shown).collect(),
+        presences: members.into_iter().map(ShownPresence::of).collect(),
     });
     let channels = channels.collect();
-    Ok(Json(Whereabouts { user_id: user.to_string(), channels, next }))
+    let unanswered = found.silent.iter().map(ToString::to_string).collect();
+    Ok(Json(Whereabouts { user_id: user.to_string(), channels, next, unanswered }))
 }
 
 pub(super) fn about_read(operation: TransformOperation<'_>) -> TransformOperation<'_> {
