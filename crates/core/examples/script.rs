@@ -164,7 +164,7 @@ fn commands() -> Vec<Command> {
             }
             88..95 => {
                 let reason = LeaveReason::Leave;
-                Command::Remove { channel, connection, owner: Owner(0), reason }
+                Command::Remove { channel, connection, owner: Owner(0), generation: 0, reason }
             }
             _ => Command::Subscribe {
                 channel,

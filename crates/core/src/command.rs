@@ -117,6 +117,8 @@ pub enum Command {
         connection: ConnectionId,
         /// Who vouches for it.
         owner: Owner,
+        /// Which of the sockets that have had the connection's id. A member of a later one stays.
+        generation: u32,
     },
     /// A member goes, if it is there.
     Remove {
@@ -126,6 +128,8 @@ pub enum Command {
         connection: ConnectionId,
         /// Who vouched for it.
         owner: Owner,
+        /// Which of the sockets that have had the connection's id. A member of a later one stays.
+        generation: u32,
         /// Why.
         reason: LeaveReason,
     },

@@ -27,6 +27,11 @@ impl Put {
         let ahead = self.generation.wrapping_sub(generation);
         ahead > u32::MAX / 2 || ahead == 0 && owner != self.owner && !owner.is_lost()
     }
+
+    /// Whether it is of the socket with this generation, or of an earlier one.
+    pub(crate) fn is_up_to(&self, generation: u32) -> bool {
+        is_up_to(self.generation, generation)
+    }
 }
 
 /// What a request would do.
@@ -41,4 +46,9 @@ pub enum Decision {
     /// A later socket of the connection shows something already. What comes late from an earlier one
     /// changes nothing.
     Superseded,
+}
+
+/// Whether a generation of a connection is this one or an earlier one. Generations wrap.
+pub(crate) fn is_up_to(generation: u32, this: u32) -> bool {
+    this.wrapping_sub(generation) <= u32::MAX / 2
 }

@@ -50,8 +50,8 @@ pub use policy::{Announces, ChannelSettings, CurrentPolicy, Overrides, Policy, R
 pub use rate::{ABUSE_FACTOR, ABUSE_SECONDS, RateLimit, VERIFICATION_BURST};
 pub use replica::{From, Outgoing, Replica, Showing, To};
 pub use session::{
-    AuthRefusal, Claim, Context, Input, Limits, PAGE_GRACE, Question, Right, Ruling, Session,
-    SessionEffect, Verification,
+    AuthRefusal, Claim, Claimed, Context, Input, Limits, PAGE_GRACE, Place, Question, Right,
+    Ruling, Session, SessionEffect, Verification,
 };
 pub use shard::{Contents, Counted, Shard};
 pub use since::Since;

@@ -26,7 +26,7 @@ use self::access::{Cause, Pending};
 pub use self::input::{
     AuthRefusal, Context, Input, Limits, Question, Right, Ruling, SessionEffect, Verification,
 };
-pub use self::resume::{Claim, PAGE_GRACE};
+pub use self::resume::{Claim, Claimed, PAGE_GRACE, Place};
 use self::stage::Stage;
 use self::subscription::Subscription;
 use self::waiting::{Join, Waiting};
@@ -135,6 +135,10 @@ impl Session {
             Input::Message(_) | Input::Refused(_) => self.admit(input, context, out),
             Input::Verified(verification) => self.verified(verification, context, out),
             Input::Decision { channel, ruling } => self.decided(channel, ruling, context, out),
+            // The connection has come back at another node too, and that socket counts.
+            Input::Answer { result: PutResult::Superseded, .. } => {
+                self.close(CloseCode::GoingAway, out);
+            }
             Input::Answer { channel, reference, result } => answer(channel, reference, result, out),
             Input::Review => self.enqueue(input, context, out),
             Input::Hibernated { channel } => {
@@ -312,8 +316,7 @@ fn answer(
             let message = "The channel has as many members as allowed. You are still subscribed.";
             fail(ErrorCode::MemberLimit, message, Some(channel), reference, out);
         }
-        // Its connection has another socket by now.
-        PutResult::Superseded => {}
+        PutResult::Superseded => unreachable!("it ends the session"),
     }
 }
 

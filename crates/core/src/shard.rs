@@ -184,11 +184,15 @@ impl Shard {
             Command::Restate { channel, connection, state } => {
                 self.restate(&channel, connection, state, out);
             }
-            Command::Detach { channel, connection, owner } => {
-                self.detach(&channel, connection, owner);
+            Command::Detach { channel, connection, owner, generation } => {
+                if !self.is_of_later(&channel, connection, generation) {
+                    self.detach(&channel, connection, owner);
+                }
             }
-            Command::Remove { channel, connection, owner, reason } => {
-                self.remove(&channel, connection, (owner, reason), now, out);
+            Command::Remove { channel, connection, owner, generation, reason } => {
+                if !self.is_of_later(&channel, connection, generation) {
+                    self.remove(&channel, connection, (owner, reason), now, out);
+                }
             }
             Command::Subscribe { channel, peer, request_id } => {
                 let subscription =

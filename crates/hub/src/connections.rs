@@ -4,9 +4,10 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use herenow_wire::{ChannelName, DefaultChannel};
+use herenow_wire::{ChannelName, ConnectionId, DefaultChannel};
 
 use crate::connection::Connection;
+use crate::hub::Membership;
 
 /// See the module.
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub(crate) struct Connections {
     looks: Cell<u64>,
     /// Those that named a default channel, by that channel.
     by_default_channel: BTreeMap<ChannelName, BTreeSet<u32>>,
+    /// By the connection's id, if other nodes ask for them by it.
+    by_id: Option<BTreeSet<(ConnectionId, u32)>>,
 }
 
 impl std::fmt::Debug for Connections {
@@ -26,6 +29,14 @@ impl std::fmt::Debug for Connections {
 }
 
 impl Connections {
+    pub(crate) fn new(membership: Membership) -> Self {
+        let by_id = match membership {
+            Membership::Alone => None,
+            Membership::OneOfSeveral => Some(BTreeSet::new()),
+        };
+        Self { by_id, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -43,6 +54,9 @@ impl Connections {
             let named = self.by_default_channel.entry(channel.clone()).or_default();
             named.insert(slot as u32);
         }
+        if let Some(by_id) = &mut self.by_id {
+            by_id.insert((connection.session.connection(), slot as u32));
+        }
         debug_assert!(self.slots[slot].is_none(), "a slot is used again only once it was closed");
         self.slots[slot] = Some(connection);
         self.len += 1;
@@ -51,6 +65,9 @@ impl Connections {
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Connection> {
         let connection = self.slots.get_mut(slot as usize)?.take()?;
         self.len -= 1;
+        if let Some(by_id) = &mut self.by_id {
+            by_id.remove(&(connection.session.connection(), slot));
+        }
         if let DefaultChannel::Named(channel) = connection.default_channel()
             && let Some(named) = self.by_default_channel.get_mut(channel)
         {
@@ -60,6 +77,22 @@ impl Connections {
             }
         }
         Some(connection)
+    }
+
+    /// The session in `slot` has taken over the id of another, in the place of this one.
+    pub(crate) fn rename(&mut self, slot: u32, before: ConnectionId) {
+        let now = self.get(slot).map(|connection| connection.session.connection());
+        if let (Some(by_id), Some(now)) = (&mut self.by_id, now) {
+            by_id.remove(&(before, slot));
+            by_id.insert((now, slot));
+        }
+    }
+
+    /// The slots of a connection: more than one while a later socket has come back from another node. Empty
+    /// on a node that is alone.
+    pub(crate) fn slots_of(&self, id: ConnectionId) -> Vec<u32> {
+        let of_id = self.by_id.iter().flat_map(|by_id| by_id.range((id, 0)..=(id, u32::MAX)));
+        of_id.map(|(_, slot)| *slot).collect()
     }
 
     /// Those that named `channel` as their default.

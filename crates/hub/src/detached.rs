@@ -131,6 +131,10 @@ impl<I: Io> Work<'_, I> {
             self.notify_registrar(Mail::Detached { user, detachment });
         }
         self.note_detached(slot, id);
+        // A connection that went to another node and came back may have left a session here.
+        if let Some(earlier) = self.take_detached(id) {
+            self.end_orphan(earlier, GaveWayTo::Claimant);
+        }
         self.hub.detached.insert(session, self.now, &self.hub.config.limits);
     }
 

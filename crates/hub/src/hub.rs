@@ -117,6 +117,8 @@ pub struct Hub {
     pub(crate) near_deadlines: NearDeadlines,
     /// Connections that have taken a session over and wait for the rules.
     pub(crate) taken_over: TakenOver,
+    /// How many sessions of other nodes have been claimed here.
+    pub(crate) claimed_elsewhere: u32,
     /// Sessions without a socket.
     pub(crate) detached: DetachedSessions,
     pub(crate) detached_users: DetachedUsers,
@@ -165,7 +167,7 @@ impl Hub {
             counters: Counters::default(),
             errors: ErrorCounts::default(),
             flush_waits: Histogram::default(),
-            connections: Connections::default(),
+            connections: Connections::new(config.membership),
             broken: Vec::new(),
             dead: Vec::new(),
             replies: Replies::default(),
@@ -175,6 +177,7 @@ impl Hub {
             channel_leases: ChannelLeases::default(),
             near_deadlines: NearDeadlines::new(),
             taken_over: TakenOver::default(),
+            claimed_elsewhere: 0,
             detached: DetachedSessions::default(),
             detached_users: DetachedUsers::default(),
             reviews: Reviews::default(),

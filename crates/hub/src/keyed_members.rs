@@ -179,7 +179,8 @@ impl<I: Io> Work<'_, I> {
         let Some(member) = self.hub.keyed_members.remove(at) else { return false };
         let (channel, connection) = (at.0.clone(), member.connection);
         self.note_keyed_left(at, (connection, member.user), reason);
-        self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+        let (owner, generation) = (OWNER, 0);
+        self.command(Command::Remove { channel, connection, owner, generation, reason });
         self.apply_shard_effects();
         true
     }

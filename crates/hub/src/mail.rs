@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use herenow_core::{Asker, Claim, Command, Input, Peer, PutResult, Session, SnapshotFor};
+use herenow_core::{Asker, Claim, Claimed, Command, Input, Peer, PutResult, Session, SnapshotFor};
 use herenow_wire::{ChannelName, ConnectionId, Ref, UserId};
 
 use crate::api::Io;
@@ -183,7 +183,9 @@ impl<I: Io> Work<'_, I> {
                     self.answer(asker, Input::Answer { channel, reference, result });
                 }
                 Mail::Claim { asker, claim, user } => self.claimed(asker, claim, user),
-                Mail::TakenOver { asker, session } => self.taken_over(asker, session),
+                Mail::TakenOver { asker, session } => {
+                    self.taken_over(asker, session.map_or(Claimed::Nothing, Claimed::Session));
+                }
                 Mail::Detached { user, detachment } => self.register_detached(user, detachment),
                 Mail::Reattached { user, detachment } => {
                     self.hub.detached_users.end(&user, detachment);

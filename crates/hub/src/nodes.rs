@@ -37,27 +37,32 @@ impl<I: Io> Work<'_, I> {
     /// Connections have come back at another node: wherever they are here, their sessions are over.
     pub(crate) fn lose_taken(&mut self) {
         for (connection, generation) in self.hub.shards.take_taken() {
-            let me = self.hub.config.me;
-            let mail = || Mail::Taken { connection, generation };
-            self.hub.outgoing.push_to_others(me, mail);
-            self.lose_connection(connection, generation);
+            self.take_from_all(connection, generation);
         }
     }
 
-    /// Another node vouches for a connection. Its socket here is closed; what it shows in channels where
-    /// that node has not shown it yet keeps its grace, as if the socket had broken.
+    /// Ends the sessions of a connection on all hubs, up to this generation.
+    pub(crate) fn take_from_all(&mut self, connection: ConnectionId, generation: u32) {
+        let mail = || Mail::Taken { connection, generation };
+        self.hub.outgoing.push_to_others(self.hub.config.me, mail);
+        self.lose_connection(connection, generation);
+    }
+
+    /// A later socket vouches for a connection. That which it has here is closed; what it shows in channels where
+    /// the later one has not shown it yet keeps its grace, as if the socket had broken.
     pub(crate) fn lose_connection(&mut self, connection: ConnectionId, generation: u32) {
-        let is_lost = |slot: &u32| {
-            self.hub.connections.get(*slot).is_some_and(|one| {
+        for slot in self.hub.connections.slots_of(connection) {
+            let is_lost = self.hub.connections.get(slot).is_some_and(|one| {
                 let is_older = generation.wrapping_sub(one.session.generation()) <= u32::MAX / 2;
-                one.session.connection() == connection && is_older && one.is_open()
-            })
-        };
-        let Some(slot) = self.hub.connections.slots().into_iter().find(is_lost) else { return };
-        self.handle_input(slot, Input::SocketLost);
-        self.apply_session_effects(slot);
-        self.apply_shard_effects();
-        self.note_end(slot, SocketEnd::TakenOver);
-        self.close(slot, CloseCode::GoingAway, "resumed on another node");
+                is_older && one.is_open()
+            });
+            if is_lost {
+                self.handle_input(slot, Input::SocketLost);
+                self.apply_session_effects(slot);
+                self.apply_shard_effects();
+                self.note_end(slot, SocketEnd::TakenOver);
+                self.close(slot, CloseCode::GoingAway, "resumed on another connection");
+            }
+        }
     }
 }

@@ -131,7 +131,7 @@ impl<I: Io> Work<'_, I> {
 
     /// Carries out one thing that a session wants done, with a socket or without one.
     pub(crate) fn perform(&mut self, asker: Asker, effect: SessionEffect) {
-        let Asker { slot, connection, .. } = asker;
+        let Asker { slot, connection, generation, .. } = asker;
         match effect {
             SessionEffect::Reply(mut reply, reference) => {
                 if let Reply::AuthSuccess { resume, .. } = &mut reply {
@@ -148,7 +148,6 @@ impl<I: Io> Work<'_, I> {
             SessionEffect::RequestSnapshot { channel } => self.request_again(slot, channel),
             SessionEffect::Unlisten { channel } => self.unlisten(slot, channel),
             SessionEffect::Put { channel, state, expire, user, reference, settings } => {
-                let generation = asker.generation;
                 let put = Put { connection, owner: OWNER, generation, user, state };
                 self.watch_lease(slot, settings.presence_ttl());
                 let max_members = settings.max_members;
@@ -156,13 +155,16 @@ impl<I: Io> Work<'_, I> {
             }
             SessionEffect::Remove { channel, reason } => {
                 self.note_leave(asker, &channel, reason);
-                self.command(Command::Remove { channel, connection, owner: OWNER, reason });
+                let owner = OWNER;
+                let remove = Command::Remove { channel, connection, owner, generation, reason };
+                self.command(remove);
             }
             SessionEffect::Admitted => {
                 self.io.admitted(slot);
             }
             SessionEffect::Detach { channel } => {
-                self.command(Command::Detach { channel, connection, owner: OWNER });
+                let owner = OWNER;
+                self.command(Command::Detach { channel, connection, owner, generation });
             }
             SessionEffect::Detached => self.keep_detached(slot),
             SessionEffect::TakeOver { claim, user } => self.claimed(asker, claim, user),

@@ -7,7 +7,8 @@ mod one_hub;
 use std::time::Duration;
 
 use herenow_core::{
-    ChannelSettings, From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, SCAN_EVERY, Term,
+    ChannelSettings, Claim, From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, SCAN_EVERY,
+    Term,
 };
 use herenow_hub::Event;
 use herenow_wire::link::{
@@ -49,6 +50,35 @@ fn member() -> (OneHub, u32) {
     one_hub.turn();
     told(&mut one_hub);
     (one_hub, slot)
+}
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A hub that has just become part of its cluster, where connections may come back.
+fn with_grace() -> OneHub {
+    let settings = ChannelSettings { disconnect_grace_ms: GRACE.as_millis() as u64, ..settings() };
+    let mut one_hub = OneHub::one_of_several(Policy::new(settings, Patterns::default()));
+    tell(&mut one_hub, NodeEvent::Out { owner: Owner(1) });
+    one_hub.record();
+    one_hub
+}
+
+/// What a resume token of another node claims: the connection of [`put`].
+fn claim_from_elsewhere() -> Claim {
+    Claim { connection: presence(7).connection, generation: 0, place: None }
+}
+
+/// In steps, since a pause of the process would make the graces longer.
+fn outlive_graces(one_hub: &mut OneHub) {
+    for _ in 0..20 {
+        one_hub.wait(GRACE / 10);
+        one_hub.turn();
+    }
+}
+
+fn has_closed_with(written: &[u8], code: u16) -> bool {
+    let [high, low] = code.to_be_bytes();
+    written.windows(4).any(|frame| matches!(frame, [0x88, _, h, l] if (*h, *l) == (high, low)))
 }
 
 fn term(epoch: u64, home: Incarnation) -> Term {
@@ -241,10 +271,7 @@ fn a_node_that_is_gone_takes_its_members_along() {
 
 #[test] // P7.8
 fn the_members_of_a_node_that_is_gone_keep_the_grace_of_their_channel() {
-    const GRACE: Duration = Duration::from_secs(5);
-    let settings = ChannelSettings { disconnect_grace_ms: GRACE.as_millis() as u64, ..settings() };
-    let mut one_hub = OneHub::one_of_several(Policy::new(settings, Patterns::default()));
-    tell(&mut one_hub, NodeEvent::Out { owner: Owner(1) });
+    let mut one_hub = with_grace();
     let opened = home(&mut one_hub);
     tell(&mut one_hub, opened);
     tell(&mut one_hub, put(1));
@@ -271,4 +298,77 @@ fn a_node_that_is_out_keeps_its_list_and_decides_nothing() {
     say(&mut one_hub, slot, r#"{"type":"untrack","channel":"presence:lobby"}"#);
     assert!(!told(&mut one_hub).contains("presence_leave"), "nobody has decided it");
     assert_eq!(one_hub.take_node_mail(), [], "and there is nobody to tell");
+}
+
+#[test] // P7.16
+fn who_comes_back_after_its_node_is_gone_is_not_seen_to_leave() {
+    let mut one_hub = with_grace();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    let subscriber = one_hub.connect();
+    say(&mut one_hub, subscriber, SUBSCRIBE);
+    tell(&mut one_hub, put(1));
+    told(&mut one_hub);
+    tell(&mut one_hub, NodeEvent::Gone(OTHER));
+    let back = one_hub.connect_claiming(claim_from_elsewhere());
+    one_hub.turn();
+    let text = told(&mut one_hub);
+    let id = presence(7).connection.to_string();
+    assert!(text.contains(&id), "it has its connection's id again: {text}");
+    say(&mut one_hub, back, &TRACK.replace(r#"{"a":1}"#, r#"{"is":"there"}"#));
+    outlive_graces(&mut one_hub);
+    let text = told(&mut one_hub);
+    assert!(text.contains(r#""ref":"r1""#), "{text}");
+    assert!(!text.contains("presence_leave") && !text.contains("presence_join"), "{text}");
+    assert_eq!(one_hub.counters().members, 1);
+}
+
+#[test] // P7.10
+fn a_token_of_another_node_that_is_used_twice_gives_one_member() {
+    let mut one_hub = with_grace();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    let first = one_hub.connect_claiming(claim_from_elsewhere());
+    say(&mut one_hub, first, TRACK);
+    let second = one_hub.connect_claiming(claim_from_elsewhere());
+    told(&mut one_hub);
+    say(&mut one_hub, second, TRACK);
+    let written = one_hub.take_recorded();
+    assert!(has_closed_with(&written, 1001), "the first socket is closed");
+    assert_eq!(one_hub.counters().members, 1);
+    outlive_graces(&mut one_hub);
+    assert_eq!(one_hub.counters().members, 1, "what the first has left behind takes nothing along");
+}
+
+#[test] // P7.10
+fn a_socket_whose_connection_came_back_elsewhere_later_is_closed() {
+    let mut one_hub = with_grace();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    let late = one_hub.connect_claiming(claim_from_elsewhere());
+    let later = Put {
+        channel: lobby(),
+        presence: Presence { generation: 10_000, ..presence(7) },
+        state: state("{}"),
+        max_members: 100,
+        ticket: None,
+    };
+    let items = vec![Item::Put(later)];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
+    told(&mut one_hub);
+    say(&mut one_hub, late, TRACK);
+    assert!(has_closed_with(&one_hub.take_recorded(), 1001));
+    assert_eq!(one_hub.counters().members, 1, "the other node's");
+}
+
+#[test] // P7.9
+fn a_node_that_is_alone_takes_no_session_of_another() {
+    let settings = ChannelSettings { disconnect_grace_ms: 5_000, ..settings() };
+    let mut one_hub = OneHub::with_policy(Policy::new(settings, Patterns::default()));
+    one_hub.record();
+    one_hub.connect_claiming(claim_from_elsewhere());
+    one_hub.turn();
+    let id = presence(7).connection.to_string();
+    let text = told(&mut one_hub);
+    assert!(text.contains("auth_success") && !text.contains(&id), "{text}");
 }

@@ -6,7 +6,7 @@ mod one_hub;
 
 use std::sync::Arc;
 
-use herenow_core::{ChannelSettings, Claim, Overrides, Pattern, Patterns, Peer, Policy};
+use herenow_core::{ChannelSettings, Claim, Overrides, Pattern, Patterns, Peer, Place, Policy};
 use herenow_hub::{End, Event, Holdings};
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel};
 use one_hub::{OneHub, masked, settings, track};
@@ -71,7 +71,11 @@ fn a_claim_looks_at_the_one_place_that_it_names_and_elsewhere_is_an_ordinary_sig
     one_hub.record();
     let nobody = ConnectionId::from_bytes([7; 16]);
     for (peer, slot) in [(0, 17), (0, u32::MAX), (9, 17)] {
-        let claim = Claim { connection: nobody, generation: 0, peer: Peer(peer), slot };
+        let claim = Claim {
+            connection: nobody,
+            generation: 0,
+            place: Some(Place { peer: Peer(peer), slot }),
+        };
         let seen = looks(&mut one_hub, |one_hub| {
             one_hub.connect_claiming(claim);
         });

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use herenow_core::{
-    Auth, AuthRefusal, Claim, NodeMail, Owner, Peer, Question, Ruling, Verification,
+    Auth, AuthRefusal, Claim, NodeMail, Owner, Peer, Place, Question, Ruling, Verification,
 };
 use herenow_hub::{
     Announcement, Asked, Asker, Checked, Io, Mail, Purpose, QueryId, Response, Wrote,
@@ -139,7 +139,8 @@ impl Io for Side {
 
     fn resume_token(&mut self, claim: Claim, _: &UserId) -> Box<str> {
         let id = u128::from_be_bytes(*claim.connection.as_bytes());
-        format!("{id} {} {} {}", claim.generation, claim.peer.0, claim.slot).into()
+        let place = claim.place.expect("a hub says where its sessions are");
+        format!("{id} {} {} {}", claim.generation, place.peer.0, place.slot).into()
     }
 
     fn announce(&mut self, _: Announcement) {}
@@ -152,5 +153,6 @@ fn claim_of(token: &str) -> Option<Claim> {
     let connection = ConnectionId::from_bytes(parts.next()?.parse::<u128>().ok()?.to_be_bytes());
     let generation = parts.next()?.parse().ok()?;
     let peer = Peer(parts.next()?.parse().ok()?);
-    Some(Claim { connection, generation, peer, slot: parts.next()?.parse().ok()? })
+    let place = Some(Place { peer, slot: parts.next()?.parse().ok()? });
+    Some(Claim { connection, generation, place })
 }

@@ -50,7 +50,9 @@ impl Sessions {
         let known = self.connections.get(&connection);
         let known = known.filter(|known| known.generation == generation);
         let channels = known.into_iter().flat_map(|known| known.mine.keys().cloned());
-        channels.map(|channel| Command::Detach { channel, connection, owner: OWNER }).collect()
+        let owner = OWNER;
+        let detach = |channel| Command::Detach { channel, connection, owner, generation };
+        channels.map(detach).collect()
     }
 
     /// A connection has ended, and shows nothing any more.
@@ -62,7 +64,7 @@ impl Sessions {
         self.connections.remove(&connection);
         let removed = channels().iter().map(|channel| {
             let (channel, reason) = (channel.clone(), LeaveReason::Disconnect);
-            Command::Remove { channel, connection, owner: OWNER, reason }
+            Command::Remove { channel, connection, owner: OWNER, generation, reason }
         });
         removed.collect()
     }
@@ -82,8 +84,9 @@ impl Sessions {
         let Some(state) = state else {
             let had = known.mine.remove(&channel).is_some() || waits;
             self.pending.retain(|_, pending| !is_its(pending));
-            let reason = LeaveReason::Leave;
-            return had.then_some(Command::Remove { channel, connection, owner, reason });
+            let (generation, reason) = (known.generation, LeaveReason::Leave);
+            let remove = Command::Remove { channel, connection, owner, generation, reason };
+            return had.then_some(remove);
         };
         // A client waits for the answer to its last.
         if waits {

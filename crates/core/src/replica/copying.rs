@@ -32,10 +32,12 @@ impl Replica {
                 let Some(put) = own.restated(&channel, connection, state) else { return };
                 put
             }
-            Command::Remove { channel, connection, reason, .. } => {
-                own.remove(channel, connection, reason)
+            Command::Remove { channel, connection, generation, reason, .. } => {
+                own.remove(channel, (connection, generation), reason)
             }
-            Command::Detach { channel, connection, .. } => own.detach(channel, connection),
+            Command::Detach { channel, connection, generation, .. } => {
+                own.detach(channel, (connection, generation))
+            }
             Command::Subscribe { channel, peer, request_id } => {
                 if !self.request(&channel, (peer, request_id), now, out) {
                     return;

@@ -152,7 +152,9 @@ impl Replica {
         }
         let (owner, reason) = (from.owner, LeaveReason::Disconnect);
         for (channel, connection) in gone {
-            self.decide(Command::Remove { channel, connection, owner, reason }, now, out);
+            let generation = self.shard.generation_of(&channel, connection).unwrap_or_default();
+            let remove = Command::Remove { channel, connection, owner, generation, reason };
+            self.decide(remove, now, out);
         }
         for channel in unwanted {
             self.decide(Command::Unsubscribe { channel, peer: from.peer }, now, out);
@@ -178,10 +180,12 @@ fn command(from: From, item: Item) -> Option<Command> {
             let expire = Expire::Never;
             Command::Put { channel, put, expire, max_members, asker, reference: None }
         }
-        Item::Remove { channel, connection, reason, .. } => {
-            Command::Remove { channel, connection, owner, reason }
+        Item::Remove { channel, connection, generation, reason } => {
+            Command::Remove { channel, connection, owner, generation, reason }
         }
-        Item::Detach { channel, connection, .. } => Command::Detach { channel, connection, owner },
+        Item::Detach { channel, connection, generation } => {
+            Command::Detach { channel, connection, owner, generation }
+        }
         Item::Interest { channel, interest: Interest::Changes } => {
             Command::Subscribe { channel, peer: from.peer, request_id: RequestId(0) }
         }

@@ -84,7 +84,8 @@ impl Replica {
                     if self.has_adopted(&channel, connection, generation) =>
                 {
                     let owner = self.me;
-                    self.handle(Command::Remove { channel, connection, owner, reason }, now, out);
+                    let remove = Command::Remove { channel, connection, owner, generation, reason };
+                    self.handle(remove, now, out);
                 }
                 Whose::Adopted(..) => {}
             }

@@ -124,20 +124,21 @@ impl Own {
     pub(super) fn remove(
         &mut self,
         channel: ChannelName,
-        connection: ConnectionId,
+        (connection, generation): (ConnectionId, u32),
         reason: LeaveReason,
     ) -> Outgoing {
-        let mut generation = 0;
+        let is_meant = |put: &Put| put.connection == connection && put.is_up_to(generation);
         if let Some(shown) = self.shown.get_mut(&channel) {
-            generation = shown.remove(&connection).map_or(0, |mine| mine.put.generation);
+            if shown.get(&connection).is_some_and(|mine| is_meant(&mine.put)) {
+                shown.remove(&connection);
+            }
             if shown.is_empty() {
                 self.shown.remove(&channel);
             }
         }
         for waiting in self.waiting.values_mut() {
-            if waiting.channel == channel && waiting.put.connection == connection {
+            if waiting.channel == channel && is_meant(&waiting.put) {
                 waiting.is_over = true;
-                generation = waiting.put.generation;
             }
         }
         Outgoing { to: To::Home, item: Item::Remove { channel, connection, generation, reason } }
@@ -169,17 +170,19 @@ impl Own {
     }
 
     /// The connection of a member has lost its socket.
-    pub(super) fn detach(&mut self, channel: ChannelName, connection: ConnectionId) -> Outgoing {
-        let mut generation = 0;
+    pub(super) fn detach(
+        &mut self,
+        channel: ChannelName,
+        (connection, generation): (ConnectionId, u32),
+    ) -> Outgoing {
+        let is_meant = |put: &Put| put.connection == connection && put.is_up_to(generation);
         let shown = self.shown.get_mut(&channel).and_then(|shown| shown.get_mut(&connection));
-        if let Some(mine) = shown {
+        if let Some(mine) = shown.filter(|mine| is_meant(&mine.put)) {
             mine.attachment = Attachment::Detached;
-            generation = mine.put.generation;
         }
         for waiting in self.waiting.values_mut() {
-            if waiting.channel == channel && waiting.put.connection == connection {
+            if waiting.channel == channel && is_meant(&waiting.put) {
                 waiting.attachment = Attachment::Detached;
-                generation = waiting.put.generation;
             }
         }
         Outgoing { to: To::Home, item: Item::Detach { channel, connection, generation } }
@@ -230,9 +233,7 @@ impl Own {
 
     /// Another node vouches for a connection, from a later generation on than this.
     pub(super) fn lose(&mut self, connection: ConnectionId, generation: u32) {
-        let is_lost = |put: &Put| {
-            put.connection == connection && generation.wrapping_sub(put.generation) <= u32::MAX / 2
-        };
+        let is_lost = |put: &Put| put.connection == connection && put.is_up_to(generation);
         for shown in self.shown.values_mut() {
             shown.retain(|_, mine| !is_lost(&mine.put));
         }

@@ -53,7 +53,8 @@ impl Waiting {
         let Self { channel, put, max_members, cause, attachment, .. } = self;
         let (connection, owner) = (put.connection, put.owner);
         let is_detached = attachment == Attachment::Detached;
-        let detach = Command::Detach { channel: channel.clone(), connection, owner };
+        let generation = put.generation;
+        let detach = Command::Detach { channel: channel.clone(), connection, owner, generation };
         let command = match cause {
             Cause::Asked(asker, reference) => {
                 let expire = Expire::Never;

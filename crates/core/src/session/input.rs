@@ -10,7 +10,7 @@ use herenow_wire::{
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use super::resume::Claim;
+use super::resume::{Claim, Claimed};
 use crate::auth::Auth;
 use crate::command::{Asker, Expire, PutResult};
 use crate::policy::{ChannelSettings, CurrentPolicy};
@@ -114,8 +114,8 @@ pub enum Input {
     },
     /// What became of [`SessionEffect::TakeOver`].
     TakenOver {
-        /// The claimed session, if there still is one. If not, this is a new connection.
-        claimed: Option<Box<Session>>,
+        /// What there still is of it. If nothing, this is a new connection.
+        claimed: Claimed,
     },
     /// A backend removes the connection from a channel, and keeps it out for a time.
     Kicked {

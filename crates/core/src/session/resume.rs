@@ -26,10 +26,34 @@ pub struct Claim {
     pub connection: ConnectionId,
     /// Which of the connection's tokens it is: only the newest counts, so each works once.
     pub generation: u32,
-    /// The loop that the session is on, which it leaves with this token alone.
+    /// Where the session is. `None` if that is another process, which it never leaves.
+    pub place: Option<Place>,
+}
+
+/// Where in a process a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The loop that the session is on, which it leaves with its newest token alone.
     pub peer: Peer,
     /// The slot that it has there for as long as it has a socket.
     pub slot: u32,
+}
+
+/// What there is of a session that was claimed.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Claimed {
+    /// Nothing.
+    Nothing,
+    /// All of it.
+    Session(Box<Session>),
+    /// Its name, since it is on another node. The client subscribes and shows everything again, and by that
+    /// takes its members over.
+    Name {
+        /// The connection.
+        connection: ConnectionId,
+        /// Which of the sockets that have had its id this is.
+        generation: u32,
+    },
 }
 
 impl Session {
@@ -125,7 +149,7 @@ impl Session {
     /// may have been lost meanwhile.
     pub(super) fn taken_over(
         &mut self,
-        claimed: Option<Box<Session>>,
+        claimed: Claimed,
         context: &Context<'_>,
         out: &mut Vec<SessionEffect>,
     ) {
@@ -134,13 +158,19 @@ impl Session {
         else {
             return;
         };
-        if let Some(claimed) = claimed {
-            self.connection = claimed.connection;
-            self.generation = claimed.generation.wrapping_add(1);
-            self.subscriptions = claimed.subscriptions;
-            for subscription in &mut self.subscriptions {
-                // It may have been found in another hub's policy.
-                subscription.row = Row::default();
+        match claimed {
+            Claimed::Nothing => {}
+            Claimed::Session(claimed) => {
+                self.connection = claimed.connection;
+                self.generation = claimed.generation.wrapping_add(1);
+                self.subscriptions = claimed.subscriptions;
+                for subscription in &mut self.subscriptions {
+                    // It may have been found in another hub's policy.
+                    subscription.row = Row::default();
+                }
+            }
+            Claimed::Name { connection, generation } => {
+                (self.connection, self.generation) = (connection, generation);
             }
         }
         self.authenticate(verified, reference, context, out);

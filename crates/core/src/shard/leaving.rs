@@ -6,7 +6,7 @@ use super::{Hibernating, Map, Shard, Slot};
 use crate::change::Owner;
 use crate::collecting::{lose_owner, owned_by};
 use crate::command::Effect;
-use crate::decision::Decision;
+use crate::decision::{Decision, is_up_to};
 use crate::leaves::LeaveCounts;
 use crate::time::Instant;
 
@@ -66,6 +66,25 @@ impl Shard {
             Some(Map::Live(channel)) => channel.give_members(from, to),
             Some(Map::Hibernating(_) | Map::Collecting(_)) | None => Vec::new(),
         }
+    }
+
+    /// Which of the sockets that have had its id has shown a connection's member, where that is known.
+    pub(crate) fn generation_of(
+        &self,
+        name: &ChannelName,
+        connection: ConnectionId,
+    ) -> Option<u32> {
+        self.list(name)?.member(connection).map(|(member, _)| member.generation)
+    }
+
+    /// Whether a connection's member is of a later socket than that which had this generation.
+    pub(super) fn is_of_later(
+        &self,
+        name: &ChannelName,
+        connection: ConnectionId,
+        generation: u32,
+    ) -> bool {
+        self.generation_of(name, connection).is_some_and(|of| !is_up_to(of, generation))
     }
 
     pub(super) fn remove(

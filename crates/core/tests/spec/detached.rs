@@ -23,7 +23,7 @@ fn detach(letter: char) -> Command {
 }
 
 fn detach_of(letter: char, owner: Owner) -> Command {
-    Command::Detach { channel: channel("lobby"), connection: id(letter), owner }
+    Command::Detach { channel: channel("lobby"), connection: id(letter), owner, generation: 0 }
 }
 
 /// Full with a, b and c.

@@ -293,7 +293,7 @@ pub fn remove(name: &str, letter: char, reason: LeaveReason) -> Command {
 }
 
 pub fn remove_of(name: &str, letter: char, owner: Owner, reason: LeaveReason) -> Command {
-    Command::Remove { channel: channel(name), connection: id(letter), owner, reason }
+    Command::Remove { channel: channel(name), connection: id(letter), owner, generation: 0, reason }
 }
 
 pub fn subscribe_peer(name: &str, peer: u16, request_id: u32) -> Command {

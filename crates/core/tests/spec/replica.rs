@@ -316,7 +316,7 @@ fn a_detached_member_gives_way_in_a_full_channel_though_the_home_has_moved() {
     nodes.ask(1, put_among("lobby", shown('a', "{}"), 1));
     nodes.acknowledge(1);
     let (connection, owner) = (id('a'), Owner(0));
-    nodes.ask(1, Command::Detach { channel: channel("lobby"), connection, owner });
+    nodes.ask(1, Command::Detach { channel: channel("lobby"), connection, owner, generation: 0 });
     nodes.move_home(1, EPOCH + 1);
     nodes.move_home(0, EPOCH + 2);
     nodes.ask(0, put_among("lobby", shown('b', "{}"), 1));

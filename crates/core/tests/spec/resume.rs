@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use herenow_core::{ChannelSettings, Claim, Input, Overrides, Peer, Session, SessionEffect};
+use herenow_core::{
+    ChannelSettings, Claim, Claimed, Input, Overrides, Peer, Place, Session, SessionEffect,
+};
 
 use crate::given::{
     Token, asker, at, denied, good, granted, id, limits, ping, policy, policy_but_for, settings,
@@ -33,7 +35,7 @@ fn detached() -> Talk {
 }
 
 fn claim(letter: char, generation: u32) -> Claim {
-    Claim { connection: id(letter), generation, peer: Peer(0), slot: 0 }
+    Claim { connection: id(letter), generation, place: Some(Place { peer: Peer(0), slot: 0 }) }
 }
 
 /// Good tokens of `name`, for jane's lost connection.
@@ -60,6 +62,7 @@ fn hand_over(talk: &mut Talk) -> (Vec<String>, Option<Box<Session>>) {
 }
 
 fn take_over(talk: &mut Talk, claimed: Option<Box<Session>>) -> Vec<String> {
+    let claimed = claimed.map_or(Claimed::Nothing, Claimed::Session);
     talk.hear(11_000, Input::TakenOver { claimed })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herenow_core::{ChannelSettings, Claim, Input, Overrides, Peer, SessionEffect};
+use herenow_core::{ChannelSettings, Claim, Claimed, Input, Overrides, Peer, Place, SessionEffect};
 
 use crate::given::{asker, at, good, granted, id, limits, policy, policy_but_for, settings, track};
 use crate::told::Talk;
@@ -52,9 +52,11 @@ fn a_session_that_was_taken_over_looks_its_settings_up_where_it_is_now() {
     let own = Overrides { max_members: Some(3), ..Overrides::default() };
     // As many policies as where it comes from, and another one.
     new.policy = herenow_core::CurrentPolicy::new(policy_but_for("lobby", own, settings()));
-    let claim = Claim { connection: id('c'), generation: 0, peer: Peer(0), slot: 0 };
+    let place = Some(Place { peer: Peer(0), slot: 0 });
+    let claim = Claim { connection: id('c'), generation: 0, place };
     new.hear(2, crate::given::Token { claim: Some(claim), ..good("jane") });
-    new.hear(2, Input::TakenOver { claimed: session });
+    let claimed = session.map_or(Claimed::Nothing, Claimed::Session);
+    new.hear(2, Input::TakenOver { claimed });
     new.hear(2, granted("lobby"));
     new.hear(2, granted("lobby"));
     assert_eq!(put_settings(&mut new, "lobby").max_members, 3);

@@ -1,11 +1,11 @@
 //! Many channels: who is told what, what is asked for, and what is freed.
 
-use herenow_core::{Owner, Put};
+use herenow_core::{Command, Owner, Put};
 use herenow_wire::LeaveReason;
 
 use crate::given::{
-    OWNER, ROOMY, at, put, put_among, put_with_ref, remove, remove_of, shown, subscribe_peer,
-    unsubscribe_peer,
+    OWNER, ROOMY, at, channel, id, put, put_among, put_with_ref, remove, remove_of, shown,
+    subscribe_peer, unsubscribe_peer,
 };
 use crate::told::House;
 
@@ -74,6 +74,18 @@ fn a_socket_that_shows_the_same_state_as_the_one_before_it_tells_nobody_anything
     house.gives(6, put_among("lobby", late, ROOMY), &["answer a lobby superseded"]);
     let next = shown_by_socket(1, r#"{"n":1}"#);
     house.gives(7, put_among("lobby", next, ROOMY), &["dirty lobby since 0"]);
+}
+
+// P7.9
+#[test]
+fn a_leave_that_comes_late_from_a_socket_whose_connection_was_taken_over_changes_nothing() {
+    let full = [put_among("lobby", shown_by_socket(1, "{}"), 1)];
+    let mut house = House::after(full);
+    house.gives(5, remove("lobby", 'a', LeaveReason::Disconnect), &[]);
+    let (channel, connection, owner) = (channel("lobby"), id('a'), OWNER);
+    house.gives(6, Command::Detach { channel, connection, owner, generation: 0 }, &[]);
+    // It would be the first to give way.
+    house.gives(7, put_among("lobby", shown('b', "{}"), 1), &["answer b lobby full"]);
 }
 
 // P7.9

@@ -270,9 +270,14 @@ impl Client {
         match message {
             ServerMessage::Sync(_) => tally.snapshots += 1,
             ServerMessage::Resync { .. } => tally.resyncs += 1,
-            ServerMessage::AuthSuccess { connection_id, .. } => {
+            ServerMessage::AuthSuccess { connection_id, resume, .. } => {
                 let is_resumed = self.last_connection.as_deref() == Some(connection_id);
                 tally.resumes += u64::from(is_resumed);
+                // A token begins with the process that signed it.
+                let process = |token: &str| token.split(' ').next().map(String::from);
+                let has_moved =
+                    resume.as_deref().and_then(process) != self.resume.as_deref().and_then(process);
+                tally.moved_connections += u64::from(is_resumed && has_moved);
                 self.last_connection = Some(connection_id.to_string());
             }
             ServerMessage::Unsubscribed { .. } | ServerMessage::AuthRefreshed { .. } => {

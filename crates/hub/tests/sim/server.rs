@@ -44,6 +44,9 @@ impl Server {
         // As the real one: seconds times 2^20, the part of a second in the low bits, since a server
         // may start twice within one.
         let epoch_base = ((1_000_000 + stage.now.as_millis()) << 20) / 1_000;
+        // A node alone takes even the tokens of the process before for its own.
+        stage.processes += u64::from(stage.plan.is_cluster());
+        let process = stage.processes;
         let hubs = (0..stage.plan.loops).map(|index| {
             let config = Config { me: Peer(index), epoch_base, ..stage.plan.config() };
             Hub::new(config, stage.plan.policy(), stage.now)
@@ -51,7 +54,7 @@ impl Server {
         Self {
             hubs: hubs.collect(),
             shells: (0..stage.plan.loops)
-                .map(|index| Shell::new((node, Peer(index)), stage.now))
+                .map(|index| Shell::new((node, process, Peer(index)), stage.now))
                 .collect(),
             inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
             node_events: (0..stage.plan.loops).map(|_| VecDeque::new()).collect(),

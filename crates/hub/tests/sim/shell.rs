@@ -6,8 +6,8 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use herenow_core::{
-    Auth, AuthRefusal, Claim, Instant, NodeMail, Owner, Peer, Question, Right, Ruling, SCAN_EVERY,
-    Verification,
+    Auth, AuthRefusal, Claim, Instant, NodeMail, Owner, Peer, Place, Question, Right, Ruling,
+    SCAN_EVERY, Verification,
 };
 use herenow_hub::{
     Announcement, Asked, Asker, Checked, End, Event, Hub, Io, Mail, Opening, Purpose, QueryId,
@@ -24,6 +24,8 @@ use crate::stage::{Stage, Weather};
 /// See the module.
 pub struct Shell {
     node: usize,
+    /// What its resume tokens call the process.
+    process: u64,
     me: Peer,
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
@@ -94,9 +96,10 @@ impl Inbox {
 }
 
 impl Shell {
-    pub fn new((node, me): (usize, Peer), now: Instant) -> Self {
+    pub fn new((node, process, me): (usize, u64, Peer), now: Instant) -> Self {
         Self {
             node,
+            process,
             me,
             sockets: Vec::new(),
             free: Vec::new(),
@@ -492,7 +495,7 @@ impl Io for Outside<'_> {
     }
 
     fn verify(&mut self, asker: Asker, token: &str, resume: Option<&str>) -> Asked<Checked> {
-        let checked = verify(token, (resume, self.shell.node), self.stage);
+        let checked = verify(token, (resume, self.shell.process), self.stage);
         match self.later(self.stage.plan.longest_verdict_us) {
             None => Asked::Now(checked),
             Some(at) => {
@@ -542,7 +545,7 @@ impl Io for Outside<'_> {
     }
 
     fn resume_token(&mut self, claim: Claim, user: &UserId) -> Box<str> {
-        resume_token(self.shell.node, claim, user)
+        resume_token(self.shell.process, claim, user)
     }
 
     fn respond(&mut self, id: QueryId, response: Response) {
@@ -580,9 +583,9 @@ fn outcome(question: &Question, ruling: Ruling) -> RuleOutcome {
 }
 
 /// A token is the name of its user: no run is about signatures.
-fn verify(token: &str, (resume, node): (Option<&str>, usize), stage: &Stage) -> Checked {
+fn verify(token: &str, (resume, process): (Option<&str>, u64), stage: &Stage) -> Checked {
     let result = UserId::parse(token).map_err(|_| AuthRefusal::Bad("a token names a user".into()));
-    let claim = result.as_ref().ok().and_then(|user| claim_of(node, resume?, user));
+    let claim = result.as_ref().ok().and_then(|user| claim_of(process, resume?, user));
     let life_ms = stage.plan.token_life.map(|life| life.as_millis() as u64);
     let expires_at_unix_ms = life_ms.map_or(u64::MAX, |life_ms| stage.now.as_millis() + life_ms);
     let result = result.map(|user| informed(user, stage.now));
@@ -602,23 +605,22 @@ fn informed(user: UserId, now: Instant) -> User {
 }
 
 /// A resume token says what it is for.
-fn resume_token(node: usize, claim: Claim, user: &UserId) -> Box<str> {
+fn resume_token(process: u64, claim: Claim, user: &UserId) -> Box<str> {
     let id: String = claim.connection.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let Claim { generation, peer, slot, .. } = claim;
-    format!("{node} {id} {generation} {} {slot} {}", peer.0, user.as_str()).into()
+    let Place { peer, slot } = claim.place.expect("a hub says where its sessions are");
+    format!("{process} {id} {} {} {slot} {}", claim.generation, peer.0, user.as_str()).into()
 }
 
-/// Nodes do not know each other's tokens.
-fn claim_of(node: usize, token: &str, user: &UserId) -> Option<Claim> {
+/// Nodes take each other's tokens, but the place that one names is in its own process.
+fn claim_of(process: u64, token: &str, user: &UserId) -> Option<Claim> {
     let mut parts = token.splitn(6, ' ');
-    if parts.next()? != node.to_string() {
-        return None;
-    }
+    let is_own = parts.next()? == process.to_string();
     let id = u128::from_str_radix(parts.next()?, 16).ok()?;
     let generation = parts.next()?.parse().ok()?;
     let peer = Peer(parts.next()?.parse().ok()?);
     let slot = parts.next()?.parse().ok()?;
     let connection = ConnectionId::from_bytes(id.to_be_bytes());
-    let claim = Claim { connection, generation, peer, slot };
+    let place = is_own.then_some(Place { peer, slot });
+    let claim = Claim { connection, generation, place };
     (parts.next()? == user.as_str()).then_some(claim)
 }

@@ -32,6 +32,8 @@ pub struct Stage {
     pub opened: Vec<LinkId>,
     /// What loops have handed to the exchanges of their nodes.
     pub node_mail: Vec<FromLoop>,
+    /// How many processes of a cluster have started.
+    pub processes: u64,
     trace: Trace,
 }
 
@@ -108,6 +110,8 @@ pub struct Tally {
     /// Streams between nodes that began anew.
     pub resets: u64,
     pub buckets_lost: u64,
+    /// Connections that have come back at another process.
+    pub moved_connections: u64,
     /// Of every frame that was read, in order.
     pub digest: u64,
 }
@@ -122,6 +126,7 @@ impl Tally {
         self.faults += other.faults;
         self.resumes += other.resumes;
         self.losses += other.losses;
+        self.moved_connections += other.moved_connections;
         self.revocations += other.revocations;
         self.backpressured_turns += other.backpressured_turns;
         self.late_decisions += other.late_decisions;
@@ -168,7 +173,7 @@ impl Tally {
 
     pub fn misses_nothing_of_a_cluster(&self) -> bool {
         let Tally { views, lost_messages, outs, moves, gone, .. } = *self;
-        let rare = [self.remote_puts, self.resets, self.buckets_lost];
+        let rare = [self.remote_puts, self.resets, self.buckets_lost, self.moved_connections];
         [views, lost_messages, outs, moves, gone].iter().chain(&rare).all(|n| *n > 0)
     }
 
@@ -223,6 +228,7 @@ impl Stage {
             weather: Weather::Rough,
             opened: Vec::new(),
             node_mail: Vec::new(),
+            processes: 0,
             trace,
         }
     }

@@ -155,7 +155,10 @@ impl World {
         for (channel, state) in &channels {
             if state.is_some() {
                 let channel = channel.clone();
-                self.send(slot, Command::Detach { channel, connection, owner: OWNER });
+                self.send(
+                    slot,
+                    Command::Detach { channel, connection, owner: OWNER, generation: 0 },
+                );
             }
             self.unlisten(slot, channel);
         }
@@ -284,7 +287,10 @@ impl World {
         let Some(Some(_)) = person.channels.get_mut(channel).map(Option::take) else { return };
         let (channel, connection) = (channel.clone(), person.connection);
         let reason = LeaveReason::Leave;
-        self.send(slot, Command::Remove { channel, connection, owner: OWNER, reason });
+        self.send(
+            slot,
+            Command::Remove { channel, connection, owner: OWNER, generation: 0, reason },
+        );
     }
 
     fn leave(&mut self, slot: usize, channel: &ChannelName) {
