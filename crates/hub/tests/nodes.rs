@@ -152,7 +152,8 @@ fn tickets(mail: &[NodeMail]) -> Vec<Ticket> {
     tickets.collect()
 }
 
-#[test] // P6.3
+// P6.3
+#[test]
 fn who_tracks_at_a_copy_is_answered_when_the_home_has_told() {
     let (mut one_hub, slot) = member();
     copy(&mut one_hub);
@@ -164,7 +165,8 @@ fn who_tracks_at_a_copy_is_answered_when_the_home_has_told() {
     assert!(told(&mut one_hub).contains(r#""ref":"r1""#), "it is so");
 }
 
-#[test] // P6.3
+// P6.3
+#[test]
 fn what_finds_no_home_waits_for_the_one_that_asks_for_a_report() {
     let (mut one_hub, slot) = member();
     say(&mut one_hub, slot, TRACK);
@@ -177,7 +179,8 @@ fn what_finds_no_home_waits_for_the_one_that_asks_for_a_report() {
     assert!(matches!(&items[..], [Item::Report(_), Item::Put(_)]), "{items:?}");
 }
 
-#[test] // P5.1
+// P5.1
+#[test]
 fn who_subscribes_at_a_copy_has_the_list_of_the_home() {
     let (mut one_hub, slot) = member();
     copy(&mut one_hub);
@@ -195,7 +198,8 @@ fn who_subscribes_at_a_copy_has_the_list_of_the_home() {
     assert!(text.contains(r#""seq":4"#), "with the numbers of the home: {text}");
 }
 
-#[test] // P5.4
+// P5.4
+#[test]
 fn what_another_node_puts_is_told_here_and_then_acknowledged() {
     let (mut one_hub, slot) = member();
     let opened = home(&mut one_hub);
@@ -208,7 +212,8 @@ fn what_another_node_puts_is_told_here_and_then_acknowledged() {
     assert_eq!(mail, [NodeMail::Told { from: OTHER.peer, batch: 9 }]);
 }
 
-#[test] // P5.4
+// P5.4
+#[test]
 fn a_node_that_wants_a_channel_hears_of_its_own_put_before_the_acknowledgement() {
     let (mut one_hub, _) = member();
     let opened = home(&mut one_hub);
@@ -225,7 +230,8 @@ fn a_node_that_wants_a_channel_hears_of_its_own_put_before_the_acknowledgement()
     assert!(matches!(&items[..], [Item::Change(_)]), "{items:?}");
 }
 
-#[test] // P6.3
+// P6.3
+#[test]
 fn a_home_that_opens_acknowledges_a_put_when_it_has_decided() {
     let (mut one_hub, _) = member();
     let opened = home(&mut one_hub);
@@ -235,7 +241,8 @@ fn a_home_that_opens_acknowledges_a_put_when_it_has_decided() {
     assert_eq!(one_hub.take_node_mail(), [NodeMail::Told { from: OTHER.peer, batch: 3 }]);
 }
 
-#[test] // P8.9
+// P8.9
+#[test]
 fn a_connection_that_has_come_back_at_another_node_is_closed_and_does_not_leave() {
     let (mut one_hub, slot) = member();
     let opened = home(&mut one_hub);
@@ -257,7 +264,8 @@ fn a_connection_that_has_come_back_at_another_node_is_closed_and_does_not_leave(
     assert_eq!(one_hub.counters().members, 0);
 }
 
-#[test] // P5.4
+// P5.4
+#[test]
 fn a_node_that_is_gone_takes_its_members_along() {
     let (mut one_hub, slot) = member();
     let opened = home(&mut one_hub);
@@ -269,7 +277,8 @@ fn a_node_that_is_gone_takes_its_members_along() {
     assert!(told(&mut one_hub).contains("presence_leave"));
 }
 
-#[test] // P7.8
+// P7.8
+#[test]
 fn the_members_of_a_node_that_is_gone_keep_the_grace_of_their_channel() {
     let mut one_hub = with_grace();
     let opened = home(&mut one_hub);
@@ -286,7 +295,8 @@ fn the_members_of_a_node_that_is_gone_keep_the_grace_of_their_channel() {
     assert_eq!(one_hub.counters().members, 0);
 }
 
-#[test] // P5.4
+// P5.4
+#[test]
 fn a_node_that_is_out_keeps_its_list_and_decides_nothing() {
     let (mut one_hub, slot) = member();
     let opened = home(&mut one_hub);
@@ -300,7 +310,8 @@ fn a_node_that_is_out_keeps_its_list_and_decides_nothing() {
     assert_eq!(one_hub.take_node_mail(), [], "and there is nobody to tell");
 }
 
-#[test] // P7.16
+// P7.16
+#[test]
 fn who_comes_back_after_its_node_is_gone_is_not_seen_to_leave() {
     let mut one_hub = with_grace();
     let opened = home(&mut one_hub);
@@ -323,7 +334,8 @@ fn who_comes_back_after_its_node_is_gone_is_not_seen_to_leave() {
     assert_eq!(one_hub.counters().members, 1);
 }
 
-#[test] // P7.10
+// P7.10
+#[test]
 fn a_token_of_another_node_that_is_used_twice_gives_one_member() {
     let mut one_hub = with_grace();
     let opened = home(&mut one_hub);
@@ -340,7 +352,8 @@ fn a_token_of_another_node_that_is_used_twice_gives_one_member() {
     assert_eq!(one_hub.counters().members, 1, "what the first has left behind takes nothing along");
 }
 
-#[test] // P7.10
+// P7.10
+#[test]
 fn a_socket_whose_connection_came_back_elsewhere_later_is_closed() {
     let mut one_hub = with_grace();
     let opened = home(&mut one_hub);
@@ -361,7 +374,8 @@ fn a_socket_whose_connection_came_back_elsewhere_later_is_closed() {
     assert_eq!(one_hub.counters().members, 1, "the other node's");
 }
 
-#[test] // P7.9
+// P7.9
+#[test]
 fn a_node_that_is_alone_takes_no_session_of_another() {
     let settings = ChannelSettings { disconnect_grace_ms: 5_000, ..settings() };
     let mut one_hub = OneHub::with_policy(Policy::new(settings, Patterns::default()));
