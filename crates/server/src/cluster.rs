@@ -2,6 +2,7 @@
 //! between the event loops of this process and a NATS server. This carries out what the machine says,
 //! and decides nothing.
 
+mod agreement;
 mod check;
 mod clock;
 mod engine;
@@ -18,6 +19,7 @@ mod shared_key;
 mod shell;
 mod subjects;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +38,7 @@ pub use metrics::ClusterMetrics;
 pub use observe::{Seen, SeenNode, observe};
 pub use settings::{ClusterFlags, ClusterSettings};
 
+pub(crate) use agreement::shared;
 pub(crate) use clock::BootClock;
 use metrics::Traffic;
 pub(crate) use outbox::{NodeInbox, NodeOutbox, outbox};
@@ -58,6 +61,8 @@ pub(crate) struct Inside {
     pub(crate) mailboxes: Arc<[Mailbox]>,
     /// Becomes that of the cluster.
     pub(crate) resume_key: ResumeKey,
+    /// What other nodes should have as well.
+    pub(crate) shared_settings: BTreeMap<String, String>,
 }
 
 /// What the rest of the server wants to know of the cluster.

@@ -194,7 +194,8 @@ impl Server {
         let cluster = settings.cluster.clone().zip(inbox);
         let cluster = cluster.map(|(of, inbox)| {
             let mailboxes = loops.mailboxes();
-            Cluster::start(of, Inside { inbox, mailboxes, resume_key })
+            let shared_settings = cluster::shared(&settings);
+            Cluster::start(of, Inside { inbox, mailboxes, resume_key, shared_settings })
         });
         let (cluster, questions) = cluster.transpose().map_err(RunError::Cluster)?.unzip();
         Ok(Self {

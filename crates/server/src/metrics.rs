@@ -284,6 +284,15 @@ impl Page {
         );
         let lease_s = seconds(cluster.lease_ms * 1000);
         let _ = writeln!(self.0, "herenow_cluster_lease_seconds {lease_s}");
+        self.family(
+            "herenow_cluster_stale_seconds",
+            "gauge",
+            "For how long the lists of other nodes have not been known to be right.",
+        );
+        let _ =
+            writeln!(self.0, "herenow_cluster_stale_seconds {}", seconds(cluster.stale_ms * 1000));
+        let help = "Nodes with other settings than this one.";
+        self.gauge("cluster_differing_nodes", help, cluster.differing_nodes);
         let help = "Shards, of 1024, whose channels this node decides.";
         self.gauge("cluster_home_shards", help, cluster.home_shards);
         let family = ("cluster_batches_total", "Messages between nodes.");

@@ -31,6 +31,8 @@ pub(super) struct Engine {
     servers: usize,
     events: mpsc::UnboundedReceiver<Event>,
     subscriptions: Vec<(Subject, Subscriber)>,
+    /// To what nodes tell of their settings.
+    settings: Option<Subscriber>,
     /// Wanted, and not taken by the connection yet.
     unsubscribed: Vec<Subject>,
     /// Which subscription is looked at first.
@@ -50,6 +52,8 @@ pub(super) enum Arrival {
     NoBucket(RequestId),
     Swapped(RequestId, Swapped),
     Message(Subject, Message),
+    /// A node tells its settings.
+    Settings(Message),
     Event(Event),
     /// The key that signs resume tokens.
     ResumeKey(Result<KeyBytes, Failure>),
@@ -73,6 +77,7 @@ impl Engine {
             servers: settings.servers.len(),
             events,
             subscriptions: Vec::new(),
+            settings: None,
             unsubscribed: Vec::new(),
             turn: 0,
             under_way: FuturesUnordered::new(),
@@ -116,6 +121,17 @@ impl Engine {
             let swapped = requests::swap(&client, key, write).await;
             Arrival::Swapped(id, swapped.unwrap_or(Swapped::Unknown))
         }));
+    }
+
+    /// Tells the other nodes the settings of this one.
+    pub(super) fn tell_settings(&mut self, bytes: Vec<u8>) {
+        if self.settings.is_none() {
+            let subscribed = self.client.subscribe(self.subjects.settings()).now_or_never();
+            self.settings = subscribed.and_then(Result::ok);
+        }
+        if self.is_connected() {
+            let _ = self.client.publish(self.subjects.settings(), bytes.into()).now_or_never();
+        }
     }
 
     pub(super) fn publish(&mut self, subject: &Subject, bytes: Vec<u8>) {
@@ -190,6 +206,11 @@ impl Engine {
         if let Poll::Ready(Some(arrival)) = self.under_way.poll_next_unpin(cx) {
             return Poll::Ready(arrival);
         }
+        if let Some(settings) = &mut self.settings
+            && let Poll::Ready(Some(message)) = settings.poll_next_unpin(cx)
+        {
+            return Poll::Ready(Arrival::Settings(message));
+        }
         let count = self.subscriptions.len();
         for step in 0..count {
             let at = (self.turn + step) % count;
@@ -211,6 +232,7 @@ impl Engine {
             }
             Arrival::Bucket(_) => self.is_creating = false,
             Arrival::Read(..)
+            | Arrival::Settings(_)
             | Arrival::ResumeKey(_)
             | Arrival::NoBucket(_)
             | Arrival::Message(..)

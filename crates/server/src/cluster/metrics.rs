@@ -15,6 +15,7 @@ pub(crate) struct Traffic {
     pub(super) lost: u64,
     pub(super) links: usize,
     pub(super) held_bytes: usize,
+    pub(super) differing_nodes: usize,
     pub(super) machine: Counters,
 }
 
@@ -39,6 +40,10 @@ pub struct ClusterMetrics {
     pub dropped: [(&'static str, u64); 5],
     /// Streams that had to begin anew.
     pub resets: u64,
+    /// For how long it has not been able to act, in milliseconds, if it has ever been.
+    pub stale_ms: u64,
+    /// Nodes whose settings differ from those of this one.
+    pub differing_nodes: u64,
     /// Bytes that links hold now.
     pub held_bytes: u64,
 }
@@ -70,6 +75,11 @@ impl ClusterMetrics {
                 ("repeated", machine.repeated_batches),
             ],
             resets: machine.resets,
+            stale_ms: match status.has_joined && left.is_zero() {
+                true => clock.now().since(status.lease_until).as_millis() as u64,
+                false => 0,
+            },
+            differing_nodes: status.traffic.differing_nodes as u64,
             held_bytes: status.traffic.held_bytes as u64,
         }
     }

@@ -49,8 +49,10 @@ impl NodeOutbox {
     pub(crate) fn post(&self, hub: Peer, owner: Owner, mail: Vec<NodeMail>) {
         let items = mail.iter().map(count).sum();
         self.waiting_items.fetch_add(items, Ordering::Relaxed);
-        // The thread has ended only if the server is about to.
-        let _ = self.queue.send(FromLoop { hub: hub.0, owner, mail, items });
+        if self.queue.send(FromLoop { hub: hub.0, owner, mail, items }).is_err() {
+            // The node has left, and nothing waits for it any more.
+            self.waiting_items.fetch_sub(items, Ordering::Relaxed);
+        }
     }
 
     /// Whether the cluster's thread is behind.

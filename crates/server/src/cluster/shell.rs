@@ -10,6 +10,7 @@ use herenow_core::NodeEvent;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
+use super::agreement::Agreement;
 use super::clock::BootClock;
 use super::engine::{Arrival, Engine};
 use super::outbox::{FromLoop, NodeInbox};
@@ -54,13 +55,14 @@ struct Shell {
     pacing: Pacing,
     resume_key: ResumeKey,
     key_schedule: Schedule,
+    agreement: Agreement,
     is_leaving: bool,
 }
 
 /// Runs until the node has left the view.
 pub(super) async fn run(parts: Parts) {
     let Parts { settings, inside, mut commands, desk, told, clock } = parts;
-    let Inside { mut inbox, mailboxes, resume_key } = inside;
+    let Inside { mut inbox, mailboxes, resume_key, shared_settings } = inside;
     let mut engine = match Engine::connect(&settings).await {
         Ok(engine) => engine,
         Err(error) => return tracing::error!("{error}"),
@@ -102,6 +104,7 @@ pub(super) async fn run(parts: Parts) {
         pacing: Pacing::new(Instant::now()),
         resume_key,
         key_schedule: Schedule::new(),
+        agreement: Agreement::new(&settings.node, shared_settings),
         is_leaving: false,
     };
     shell.carry_out();
@@ -119,6 +122,7 @@ pub(super) async fn run(parts: Parts) {
         }
         shell.engine.turn_if_failing();
         shell.share_key();
+        shell.tell_settings();
         shell.tell_loops();
     }
 }
@@ -168,6 +172,10 @@ impl Shell {
                     self.handle(Event::Beat(node, &message.payload));
                 }
             }
+            Arrival::Settings(message) => {
+                let view = self.exchange.view().map(Arc::as_ref);
+                self.agreement.heard(&message.payload, view);
+            }
             Arrival::ResumeKey(answer) => {
                 self.key_schedule.answered(&answer);
                 if let Ok(key) = answer {
@@ -184,6 +192,7 @@ impl Shell {
         let traffic = &mut self.engine.traffic;
         (traffic.links, traffic.held_bytes) = self.exchange.held();
         traffic.machine = self.exchange.counters();
+        traffic.differing_nodes = self.agreement.differing();
         let traffic = *traffic;
         self.tell(|status| status.traffic = traffic);
     }
@@ -191,6 +200,12 @@ impl Shell {
     fn share_key(&mut self) {
         if self.key_schedule.takes_turn() {
             self.engine.share_key(self.resume_key.bytes());
+        }
+    }
+
+    fn tell_settings(&mut self) {
+        if let Some(own) = self.agreement.poll_tell() {
+            self.engine.tell_settings(own);
         }
     }
 
@@ -229,6 +244,7 @@ impl Shell {
                 Action::Answered { id, answer } => self.desk.answered(id, answer),
                 Action::Joined => {
                     tracing::info!("joined the cluster");
+                    self.agreement.joined();
                     self.tell(|status| status.has_joined = true);
                 }
                 Action::Left => self.tell(|status| status.has_left = true),
@@ -264,7 +280,7 @@ impl Shell {
 
     fn until_due(&self) -> Duration {
         let due = self.exchange.poll_timeout().since(self.clock.now());
-        let due = due.min(self.key_schedule.until_due());
+        let due = due.min(self.key_schedule.until_due()).min(self.agreement.until_due());
         let has_unsent = self.to_loops.iter().any(|events| !events.is_empty());
         if has_unsent { due.min(RESEND_AFTER) } else { due }
     }

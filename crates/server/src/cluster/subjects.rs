@@ -43,6 +43,11 @@ impl Subjects {
         }
     }
 
+    /// Where nodes tell their settings.
+    pub(super) fn settings(&self) -> String {
+        format!("hn.{}.settings", self.0)
+    }
+
     /// Under which answers to this process come.
     pub(super) fn answers(&self) -> String {
         format!("hn.{}.r", self.0)
