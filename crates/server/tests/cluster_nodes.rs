@@ -193,14 +193,22 @@ fn a_node_that_has_not_joined_is_not_ready_and_refuses_websockets() {
     assert_eq!(log.matches("no NATS server is connected").count(), 1, "{log}");
 }
 
-#[test]
-fn the_http_api_says_that_it_cannot_answer_for_a_cluster() {
+#[tokio::test]
+async fn the_http_api_of_each_node_answers_for_all_of_them() {
     let nats = Nats::start();
-    let node = Node::join(&nats, "one");
+    let (one, two) = (Node::join(&nats, "one"), Node::join(&nats, "two"));
+    let _jane = one.track("jane").await;
+    let _bob = two.track("bob").await;
     let key = format!("Bearer {SERVICE_KEY}");
-    let (status, said, _) = node.get("/api/presence/channels", &[("Authorization", &key)]);
-    assert_eq!(status, 503, "{said}");
-    assert!(said.contains("one node of a cluster"), "{said}");
+    for node in [&one, &two] {
+        let mut said = String::new();
+        let is_whole = until(PATIENCE, || {
+            let answer = node.get("/api/presence/channels", &[("Authorization", &key)]);
+            said = answer.1;
+            said.contains("\"connections\":2")
+        });
+        assert!(is_whole, "{said}");
+    }
 }
 
 #[test]
