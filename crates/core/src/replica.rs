@@ -17,7 +17,7 @@ mod queues;
 mod waiting;
 
 use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
-use herenow_wire::{ChannelName, SHARDS};
+use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
 use self::graces::Graces;
 use self::held::UNTIL_OPEN;
@@ -41,6 +41,8 @@ pub struct Replica {
     outgoing: Vec<Outgoing>,
     /// Boxed, since a node that is alone has none.
     graces: Option<Box<Graces>>,
+    /// The members that no home had told of when this one opened, since they were last taken.
+    untold: Vec<(ChannelName, ConnectionId)>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Replica {
             role: Role::copy(),
             outgoing: Vec::new(),
             graces: None,
+            untold: Vec::new(),
         }
     }
 
@@ -229,6 +232,7 @@ impl Replica {
         let released = opening.held.take_all();
         let until = |channel: &_, gone_at| gone_at + self.grace_of(channel);
         let gone = opening.take_gone(until, now);
+        self.untold = opening.untold();
         let (waiting, taken) = opening.open(&mut self.shard, now, out);
         self.tell_taken(taken);
         for gone in gone {
@@ -238,6 +242,12 @@ impl Replica {
             self.decide(command, now, out);
         }
         self.answer(released, out);
+    }
+
+    /// The members that no home had told of when this one opened: they join with its first flushes. All
+    /// others have been told to whoever follows their channels.
+    pub fn take_untold(&mut self) -> Vec<(ChannelName, ConnectionId)> {
+        std::mem::take(&mut self.untold)
     }
 
     /// What this node has in the shard, for its home.

@@ -5,12 +5,13 @@
 //! Nothing is kept of channels that nobody follows. Of those that are followed, the members are: a
 //! map that was lost and rebuilt is compared with them, and only what differs is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use herenow_core::{Announces, Channel, Contents, Flush, Op, Policy};
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, User, UserId};
 
 use crate::api::Io;
+use crate::shards::Opened;
 use crate::work::Work;
 
 /// What has changed in a channel since it was last announced.
@@ -84,6 +85,43 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn forget_moved(&mut self) {
         let shards = &self.hub.shards;
         self.hub.announcements.followed.retain(|channel, _| shards.is_home_of(channel));
+    }
+
+    /// This node decides shards from here on that it did not decide before. Changes may be missing that
+    /// the home before has not told of, such as the leaves of members that went with it, and
+    /// also of channels of which nothing is left: one gap covers them all. What a home has told of
+    /// is not announced as joined again.
+    pub(crate) fn follow_opened(&mut self) {
+        let opened = self.hub.shards.take_opened();
+        if opened.is_empty() || !self.hub.policy.announces_any() {
+            return;
+        }
+        self.io.announce_gap();
+        let followed = &mut self.hub.announcements.followed;
+        let opened: BTreeMap<u16, BTreeSet<_>> = opened
+            .into_iter()
+            .map(|Opened { shard, untold }| (shard, untold.into_iter().collect()))
+            .collect();
+        followed.retain(|channel, _| !opened.contains_key(&channel.shard()));
+        let shards = &self.hub.shards;
+        for channel in shards.channels_after("", None) {
+            let Some(untold) = opened.get(&channel.shard()) else { continue };
+            if self.hub.policy.announces(channel) == Announces::Nothing {
+                continue;
+            }
+            if let Contents::Live(live) = shards.contents(channel) {
+                // It is compared with the list when that is flushed.
+                let mut members = Followed::default();
+                for (member, _) in live.members() {
+                    if !untold.contains(&(channel.clone(), member.connection)) {
+                        members.add(member.connection, &member.user);
+                    }
+                }
+                if !members.members.is_empty() {
+                    followed.insert(channel.clone(), members);
+                }
+            }
+        }
     }
 
     /// Announces what a flush of the channel has told, or what has become of a channel that is gone.

@@ -200,6 +200,9 @@ pub trait Io {
     fn respond(&mut self, id: QueryId, response: Response);
     /// Tells those who follow channels from outside. Never waits.
     fn announce(&mut self, announcement: Announcement);
+    /// Changes may be missing before the next announcements, in any channel: those who follow channels read
+    /// their lists.
+    fn announce_gap(&mut self);
     /// A fault was contained: the shard's channels are rebuilt.
     fn shard_lost(&mut self, shard: u16);
 }

@@ -22,6 +22,7 @@ impl<I: Io> Work<'_, I> {
         if has_moved {
             self.forget_moved();
         }
+        self.follow_opened();
     }
 
     /// What is for other nodes goes to the exchange, after what was applied of theirs has been told.

@@ -15,6 +15,7 @@ use herenow_core::{
 use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
 use self::nodes::Nodes;
+pub(crate) use self::nodes::Opened;
 use crate::fault::contain;
 use crate::hub::{Config, Membership};
 use crate::mail::LostShard;

@@ -10,9 +10,10 @@ use herenow_core::{
     ChannelSettings, Claim, From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, SCAN_EVERY,
     Term,
 };
-use herenow_hub::Event;
+use herenow_hub::{Announces, ChangeKind, Event, Pattern, ReadRequest, Response};
 use herenow_wire::link::{
-    Attachment, Incarnation, Interest, Item, Position, Presence, Put, Row, Snap, Ticket,
+    Attachment, Channel, Incarnation, Interest, Item, Position, Presence, Put, Report, Reported,
+    Row, Shown, Snap, Ticket,
 };
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 use one_hub::{OneHub, masked, settings};
@@ -385,4 +386,68 @@ fn a_node_that_is_alone_takes_no_session_of_another() {
     let id = presence(7).connection.to_string();
     let text = told(&mut one_hub);
     assert!(text.contains("auth_success") && !text.contains(&id), "{text}");
+}
+
+/// Who has joined or left the lobby, as was announced since the last call.
+fn announced(one_hub: &mut OneHub) -> Vec<(ChangeKind, ConnectionId)> {
+    let all = one_hub.take_announcements();
+    let changes = all.into_iter().flat_map(|announcement| announcement.changes);
+    changes.map(|change| (change.kind, change.connection)).collect()
+}
+
+// P5.4
+#[test]
+fn a_new_home_announces_a_gap_and_then_the_joins_that_no_home_has_told_of() {
+    let all = Pattern::parse("presence:*").expect("a valid pattern");
+    let policy = Policy::new(settings(), Patterns::default());
+    let policy = policy.announcing(vec![(all, Announces::Membership)]);
+    let mut one_hub = OneHub::one_of_several(policy);
+    tell(&mut one_hub, NodeEvent::Out { owner: Owner(1) });
+    let opened = home(&mut one_hub);
+    let reported = |number, seen| Reported {
+        presence: presence(number),
+        shown: Shown::State(state("{}")),
+        seen,
+    };
+    let members = vec![reported(6, Some(Position { epoch: 1, seq: 4 })), reported(8, None)];
+    let channel = Channel { name: lobby(), interest: Interest::Nothing, members };
+    let report = Report { shard: lobby().shard(), epoch: 1, channels: vec![channel] };
+    let items = vec![Item::Report(report)];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
+    tell(&mut one_hub, put(2));
+    assert_eq!((one_hub.take_gaps(), announced(&mut one_hub)), (0, vec![]), "it decides nothing");
+    tell(&mut one_hub, opened);
+    one_hub.wait(Duration::from_secs(1));
+    one_hub.turn();
+    assert_eq!(one_hub.take_gaps(), 1);
+    let joins = [7, 8].map(|number| (ChangeKind::Added, presence(number).connection));
+    let mut told = announced(&mut one_hub);
+    told.sort_unstable_by_key(|(_, connection)| *connection);
+    assert_eq!(told, joins, "the other one has been told of");
+    tell(&mut one_hub, NodeEvent::Gone(OTHER));
+    one_hub.wait(Duration::from_secs(1));
+    one_hub.turn();
+    let mut left: Vec<_> = announced(&mut one_hub).into_iter().map(|(_, id)| id).collect();
+    left.sort_unstable();
+    assert_eq!(left, [6, 7, 8].map(|number| presence(number).connection));
+    copy(&mut one_hub);
+    assert_eq!(one_hub.take_gaps(), 0, "the other home says so");
+}
+
+// P5.4
+#[test]
+fn a_copy_does_not_answer_for_the_home() {
+    let (mut one_hub, _) = member();
+    let ask = |one_hub: &mut OneHub| {
+        let request = ReadRequest::ListMembers { channel: lobby(), after: None, limit: 10 };
+        one_hub.tell(Event::Request { id: 1, request: request.into() });
+        one_hub.turn();
+        one_hub.take_responses()
+    };
+    copy(&mut one_hub);
+    assert_eq!(ask(&mut one_hub), [(1, Response::NotHome)]);
+    let opened = home(&mut one_hub);
+    assert_eq!(ask(&mut one_hub), [(1, Response::NotHome)], "it does not know everything yet");
+    tell(&mut one_hub, opened);
+    assert!(matches!(ask(&mut one_hub)[..], [(1, Response::Members(_))]));
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use herenow_cluster::{AskError, AskId, Member, Serving, View};
+use herenow_cluster::{AskError, AskId, Member, NodeName, Serving, View};
 use herenow_wire::link::Incarnation;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -50,6 +50,7 @@ pub(crate) struct Cluster {
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     clock: BootClock,
+    node: NodeName,
     is_draining: Arc<AtomicBool>,
 }
 
@@ -116,6 +117,7 @@ impl Cluster {
         let (commands, received) = mpsc::unbounded_channel();
         let (told, status) = watch::channel(Status::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let node = settings.node.clone();
         let (desk, questions) = questions::Desk::new(&commands);
         let parts = shell::Parts { settings, inside, commands: received, desk, told, clock };
         let thread = std::thread::Builder::new().name("cluster".into());
@@ -123,7 +125,8 @@ impl Cluster {
             runtime.block_on(shell::run(parts));
             runtime.shutdown_background();
         })?;
-        Ok((Self { commands, status, clock, is_draining: Arc::default() }, questions))
+        let cluster = Self { commands, status, clock, node, is_draining: Arc::default() };
+        Ok((cluster, questions))
     }
 
     /// What is counted.
@@ -134,6 +137,11 @@ impl Cluster {
     /// Whether new clients should come to this node: it is an active member, and stays one.
     pub(crate) fn is_ready(&self) -> bool {
         self.has_lease() && self.takes_clients()
+    }
+
+    /// Its name.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
     }
 
     /// Where this node stands, while it is in the view.

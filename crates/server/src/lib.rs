@@ -198,6 +198,9 @@ impl Server {
             Cluster::start(of, Inside { inbox, mailboxes, resume_key, shared_settings })
         });
         let (cluster, questions) = cluster.transpose().map_err(RunError::Cluster)?.unzip();
+        if let Some(cluster) = &cluster {
+            webhooks.join(Cluster::clone(cluster));
+        }
         Ok(Self {
             settings,
             loops,

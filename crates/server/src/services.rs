@@ -146,6 +146,10 @@ impl Services {
         }
     }
 
+    pub(crate) fn announce_gap(&self) {
+        self.providers.announcer.announce_gap();
+    }
+
     /// The result of a verification, with what the resume token that came along claims.
     fn checked(&self, token: VerifiedToken) -> Checked {
         let VerifiedToken { result, resume, facts, .. } = token;

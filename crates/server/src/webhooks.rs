@@ -14,7 +14,7 @@ mod secret;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub use self::secret::{WebhookSecretError, WebhookSecrets};
 use self::endpoint::{Endpoint, Report, Sender};
 use self::event::Numbering;
 use self::post::Poster;
+use crate::cluster::Cluster;
 
 /// One endpoint, as the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(crate) struct Webhooks {
 struct Shared {
     secrets: WebhookSecrets,
     started_at_unix_ms: u64,
+    /// Events are sent while this node may act for its cluster, if it is one of several.
+    cluster: OnceLock<Cluster>,
     announcer: Announcer,
     orders: mpsc::UnboundedSender<Order>,
     thread: Mutex<Thread>,
@@ -64,7 +67,7 @@ struct Shared {
 #[derive(Debug)]
 enum Thread {
     /// There has been no endpoint.
-    Idle(mpsc::Receiver<Announcement>, mpsc::UnboundedReceiver<Order>),
+    Idle(mpsc::Receiver<Announced>, mpsc::UnboundedReceiver<Order>),
     Running(JoinHandle<()>),
     Ended,
 }
@@ -81,9 +84,17 @@ enum Order {
 /// Hands announcements of loops over.
 #[derive(Clone, Debug)]
 pub(crate) struct Announcer {
-    announcements: mpsc::Sender<Announcement>,
+    announcements: mpsc::Sender<Announced>,
     /// Some were dropped since the thread last looked.
     has_missed: Arc<AtomicBool>,
+}
+
+/// What loops announce.
+#[derive(Debug)]
+enum Announced {
+    Changes(Announcement),
+    /// Changes may be missing here, in any channel.
+    Gap,
 }
 
 /// Announcements on their way to the thread. One has what a flush has changed.
@@ -99,8 +110,15 @@ impl Webhooks {
         let announcer = Announcer { announcements, has_missed: Arc::default() };
         let thread = Mutex::new(Thread::Idle(announced, ordered));
         let reports = Arc::default();
-        let shared = Shared { secrets, started_at_unix_ms, announcer, orders, thread, reports };
+        let cluster = OnceLock::new();
+        let shared =
+            Shared { secrets, started_at_unix_ms, cluster, announcer, orders, thread, reports };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// This server is one node of several. Said before there are endpoints.
+    pub(crate) fn join(&self, cluster: Cluster) {
+        let _ = self.shared.cluster.set(cluster);
     }
 
     /// Puts these endpoints in force. The queue of one that stays as it is stays as well.
@@ -149,15 +167,19 @@ impl Webhooks {
     }
 
     fn dispatcher(&self) -> io::Result<Dispatcher> {
-        let numbering = Numbering::new(self.shared.started_at_unix_ms);
+        let cluster = self.shared.cluster.get().cloned();
+        let node = cluster.as_ref().map(Cluster::node);
+        let numbering = Numbering::new(self.shared.started_at_unix_ms, node);
         Ok(Dispatcher {
             secrets: self.shared.secrets.clone(),
             numbering: Arc::new(numbering),
             has_missed: Arc::clone(&self.shared.announcer.has_missed),
             reports: Arc::clone(&self.shared.reports),
             poster: Poster::new()?,
+            // Of several nodes one that starts knows nothing of the channels of the others.
+            has_started: cluster.is_some(),
+            cluster,
             endpoints: Vec::new(),
-            has_started: false,
         })
     }
 }
@@ -165,7 +187,16 @@ impl Webhooks {
 impl Announcer {
     /// Never waits.
     pub(crate) fn announce(&self, announcement: Announcement) {
-        if self.announcements.try_send(announcement).is_err() {
+        self.send(Announced::Changes(announcement));
+    }
+
+    /// The same with changes that may be missing.
+    pub(crate) fn announce_gap(&self) {
+        self.send(Announced::Gap);
+    }
+
+    fn send(&self, announced: Announced) {
+        if self.announcements.try_send(announced).is_err() {
             self.has_missed.store(true, Ordering::Release);
         }
     }
@@ -178,6 +209,7 @@ struct Dispatcher {
     has_missed: Arc<AtomicBool>,
     reports: Arc<Mutex<Vec<Report>>>,
     poster: Poster,
+    cluster: Option<Cluster>,
     endpoints: Vec<Endpoint>,
     has_started: bool,
 }
@@ -185,7 +217,7 @@ struct Dispatcher {
 impl Dispatcher {
     async fn run(
         mut self,
-        mut announced: mpsc::Receiver<Announcement>,
+        mut announced: mpsc::Receiver<Announced>,
         mut ordered: mpsc::UnboundedReceiver<Order>,
     ) {
         loop {
@@ -195,11 +227,11 @@ impl Dispatcher {
                     Some(Order::Replace(webhooks)) => self.replace(&webhooks),
                     Some(Order::Stop) | None => break,
                 },
-                Some(announcement) = announced.recv() => self.take(&announcement),
+                Some(announced) = announced.recv() => self.take(&announced),
             }
         }
-        while let Ok(announcement) = announced.try_recv() {
-            self.take(&announcement);
+        while let Ok(announced) = announced.try_recv() {
+            self.take(&announced);
         }
         let last = self.endpoints.iter_mut().map(Endpoint::finish);
         let _ = timeout(LAST_SEND_TIMEOUT, futures_util::future::join_all(last)).await;
@@ -227,13 +259,14 @@ impl Dispatcher {
                 poster: self.poster.clone(),
                 secrets: self.secrets.clone(),
                 numbering: Arc::clone(&self.numbering),
+                cluster: self.cluster.clone(),
             };
             let endpoint = Endpoint::start(number, sender);
             // A receiver that is added later does not know what it has missed.
-            endpoint.push(match self.has_started {
-                false => self.numbering.server_started(),
-                true => self.numbering.gap(0),
-            });
+            match self.has_started {
+                false => endpoint.push(self.numbering.server_started()),
+                true => endpoint.push_gap(),
+            }
             self.endpoints.push(endpoint);
         }
         self.has_started = true;
@@ -241,12 +274,14 @@ impl Dispatcher {
         *self.reports.lock().unwrap_or_else(PoisonError::into_inner) = reports;
     }
 
-    fn take(&mut self, announcement: &Announcement) {
-        if self.has_missed.swap(false, Ordering::AcqRel) {
+    fn take(&mut self, announced: &Announced) {
+        let is_gap = matches!(announced, Announced::Gap);
+        if self.has_missed.swap(false, Ordering::AcqRel) || is_gap {
             for endpoint in &self.endpoints {
-                endpoint.push(self.numbering.gap(0));
+                endpoint.push_gap();
             }
         }
+        let Announced::Changes(announcement) = announced else { return };
         let wanted: Vec<&Endpoint> = self
             .endpoints
             .iter()

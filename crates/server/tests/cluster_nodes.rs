@@ -1,6 +1,10 @@
 //! Servers that are one presence over a real NATS server: who sees whom, what becomes of the members of a node
 //! that ends, and what stops a start.
 
+#[path = "webhooks/receiver.rs"]
+#[expect(dead_code, reason = "the tests of webhooks use more of it")]
+mod receiver;
+
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,9 +13,12 @@ use herenow_client::raw::RawConnection;
 use herenow_testing::{Folder, Process, SECRET, herenow, token, unix_seconds, until};
 use serde_json::{Value, json};
 
+use crate::receiver::Receiver;
+
 /// Waits for what takes a few seconds, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 const CHANNEL: &str = "presence:lobby";
+const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SERVICE_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A NATS server with JetStream, of its own. It ends with this.
@@ -59,6 +66,7 @@ fn serve(cluster: &str, node: &str, arguments: &[&str]) -> Command {
     let all = [&own, &["--node", node] as &[&str], arguments].concat();
     let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &all);
     command.env("JWT_USER_SECRET", SECRET).env("SERVICE_KEY", SERVICE_KEY);
+    command.env("WEBHOOK_SECRET", WEBHOOK_SECRET);
     command
 }
 
@@ -209,6 +217,58 @@ async fn the_http_api_of_each_node_answers_for_all_of_them() {
         });
         assert!(is_whole, "{said}");
     }
+}
+
+#[tokio::test]
+async fn webhooks_are_told_of_each_join_once_and_of_a_gap_when_a_home_moves() {
+    let nats = Nats::start();
+    let mut receiver = Receiver::start(|_| "204 No Content");
+    let folder = Folder::new();
+    let webhook = json!({
+        "url": format!("http://{}/hook", receiver.addr),
+        "channels": [CHANNEL],
+        "events": ["member_added", "member_removed"],
+        "allowPrivateNetworks": true,
+    });
+    let config = json!({ "realtime": { "webhooks": [webhook] } });
+    folder.write("edgebase.config.json", &config.to_string());
+    let config = folder.path().join("edgebase.config.json");
+    let arguments = ["--config", config.to_str().expect("a path in UTF-8"), "--drain-ms", "300"];
+    let join = |name| {
+        let node = Node::start(&nats.url(), name, &arguments);
+        assert!(until(PATIENCE, || node.status("/health/ready") == 200), "it joins");
+        node
+    };
+    let (one, two) = (join("one"), join("two"));
+    let _jane = one.track("jane").await;
+    let _bob = two.track("bob").await;
+    let mut seen = Vec::new();
+    let mut until_told = |kind: &str, user: &str| loop {
+        let event = receiver.next_event();
+        let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        let (of, who) = (text("type"), text("userId"));
+        let is_it = of == kind && who == user;
+        seen.push((of, who));
+        if is_it {
+            return;
+        }
+    };
+    until_told("member_added", "jane");
+    until_told("member_added", "bob");
+    drop(two);
+    let _eve = one.track("eve").await;
+    until_told("member_added", "eve");
+    let count = |kind: &str, user: &str| {
+        seen.iter().filter(|(of, who)| (of.as_str(), who.as_str()) == (kind, user)).count()
+    };
+    // If the node that was killed was the home of the channel too, nobody saw him leave.
+    let joined = seen.iter().position(|(_, who)| who == "bob").expect("he has joined");
+    let after = &seen[joined + 1..];
+    let is_known_gone =
+        |(of, who): &(String, String)| of == "gap" || (of == "member_removed" && who == "bob");
+    assert!(after.iter().any(is_known_gone), "{seen:?}");
+    assert_eq!(count("server_started", ""), 0, "{seen:?}");
+    assert_eq!(count("member_added", "jane"), 1, "a home has told of her: {seen:?}");
 }
 
 #[test]

@@ -92,13 +92,6 @@ fn what_does_not_work_over_several_nodes_is_refused() {
         let said = refusal(&["--cluster", NOBODY, flag, value]);
         assert!(said.contains(&format!("{setting} cannot be used with --cluster")), "{said}");
     }
-    let folder = Folder::new();
-    let webhooks = r#"{"realtime": {"webhooks": [{"channels": ["presence:*"], "url": "https://example.com/hook"}]}}"#;
-    folder.write("edgebase.config.json", webhooks);
-    let config = folder.path().join("edgebase.config.json");
-    let config = config.to_str().expect("a path in UTF-8");
-    let said = refusal(&["--cluster", NOBODY, "--config", config]);
-    assert!(said.contains("webhooks cannot be used with --cluster"), "{said}");
 }
 
 #[test]

@@ -145,6 +145,8 @@ impl Io for Side {
 
     fn announce(&mut self, _: Announcement) {}
 
+    fn announce_gap(&mut self) {}
+
     fn shard_lost(&mut self, _: u16) {}
 }
 

@@ -25,7 +25,8 @@ pub enum Showing<'a> {
 impl Replica {
     /// A shard of a node that is alone: its home is here for good.
     pub fn alone(number: u16, shard: Shard, me: Owner) -> Self {
-        Self { number, me, shard, role: Role::Home, outgoing: Vec::new(), graces: None }
+        let (outgoing, untold) = (Vec::new(), Vec::new());
+        Self { number, me, shard, role: Role::Home, outgoing, graces: None, untold }
     }
 
     /// What a connection of this node shows in a channel, or wants to.

@@ -194,6 +194,25 @@ impl Opening {
         }
     }
 
+    /// The members that no home has told of, those that only wait to be put included.
+    pub(super) fn untold(&self) -> Vec<(ChannelName, ConnectionId)> {
+        let reported = self.members.iter().flat_map(|(name, members)| {
+            let untold = members.iter().filter(|(_, known)| known.reported.seen.is_none());
+            untold.map(move |(connection, _)| (name, *connection))
+        });
+        let is_told = |name, connection| {
+            let known = self.members.get(name).and_then(|members| members.get(connection));
+            known.is_some_and(|known| known.reported.seen.is_some())
+        };
+        let waiting = self.waiting.iter().filter_map(|asked| match &asked.command {
+            Command::Put { channel, put, .. } | Command::Keep { channel, put, .. } => {
+                (!is_told(channel, &put.connection)).then_some((channel, put.connection))
+            }
+            _ => None,
+        });
+        reported.chain(waiting).map(|(name, connection)| (name.clone(), connection)).collect()
+    }
+
     /// Puts the lists together. Gives what is to be decided now, in the order in which it was asked.
     pub(super) fn open(
         mut self,

@@ -70,6 +70,8 @@ struct Counting {
     responses: Vec<(QueryId, Response)>,
     /// What was announced to those who follow channels.
     announcements: Vec<Announcement>,
+    /// How often it was announced that some may be missing.
+    gaps: usize,
     /// What went to other nodes.
     node_mail: Vec<NodeMail>,
 }
@@ -231,6 +233,11 @@ impl OneHub {
         std::mem::take(&mut self.outside.announcements)
     }
 
+    /// How often announcements may have been missing since this was last asked.
+    pub fn take_gaps(&mut self) -> usize {
+        std::mem::take(&mut self.outside.gaps)
+    }
+
     /// What went to other nodes since this was last asked.
     pub fn take_node_mail(&mut self) -> Vec<NodeMail> {
         std::mem::take(&mut self.outside.node_mail)
@@ -348,6 +355,10 @@ impl Io for Counting {
 
     fn respond(&mut self, id: QueryId, response: Response) {
         self.responses.push((id, response));
+    }
+
+    fn announce_gap(&mut self) {
+        self.gaps += 1;
     }
 
     fn announce(&mut self, announcement: Announcement) {

@@ -28,6 +28,16 @@ pub(crate) struct Nodes {
     outgoing: Vec<NodeMail>,
     /// Connections that have come back at another node, with the generation that is lost.
     taken: Vec<(ConnectionId, u32)>,
+    /// Shards that this node has begun to decide.
+    opened: Vec<Opened>,
+}
+
+/// A shard that this node has begun to decide.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) shard: u16,
+    /// Its members that no home has told of.
+    pub(crate) untold: Vec<(ChannelName, ConnectionId)>,
 }
 
 /// Who decides in a shard, as far as is known here.
@@ -62,6 +72,7 @@ impl Nodes {
             unacknowledged: BTreeMap::new(),
             outgoing: Vec::new(),
             taken: Vec::new(),
+            opened: Vec::new(),
         }
     }
 
@@ -146,6 +157,10 @@ impl Shards {
                 let at = self.at_shard(shard);
                 if self.nodes.as_ref().is_some_and(|nodes| nodes.homes[at].term == term) {
                     self.with(at, |replica| replica.open(now, out));
+                    let untold = self.shards[at].take_untold();
+                    if let Some(nodes) = &mut self.nodes {
+                        nodes.opened.push(Opened { shard, untold });
+                    }
                 }
             }
             NodeEvent::Moved { shard, term, home } => {
@@ -196,6 +211,11 @@ impl Shards {
     /// Who has lost a member to a later socket of its connection, at another node.
     pub(crate) fn take_taken(&mut self) -> Vec<(ConnectionId, u32)> {
         self.nodes.as_mut().map_or_else(Vec::new, |nodes| std::mem::take(&mut nodes.taken))
+    }
+
+    /// The shards that this node has begun to decide since this was last asked.
+    pub(crate) fn take_opened(&mut self) -> Vec<Opened> {
+        self.nodes.as_mut().map_or_else(Vec::new, |nodes| std::mem::take(&mut nodes.opened))
     }
 
     /// What is to go to other nodes, and in whose name.

@@ -1,7 +1,10 @@
 //! What is announced to those who follow channels from outside, folded: at each position it gives the
 //! members that subscribers have there, whatever was lost and rebuilt in between.
+//!
+//! After a gap a follower would read the lists again. This one waits until an announcement says that a channel
+//! was or is empty: from there on it knows the members again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use herenow_hub::{Announcement, ChangeKind, MemberChange};
 use herenow_wire::ChannelName;
@@ -12,25 +15,61 @@ use crate::history::{History, Members};
 #[derive(Default)]
 pub struct Follower {
     channels: BTreeMap<ChannelName, Followed>,
+    /// There was a gap.
+    has_missed: bool,
+    /// Changes that were checked.
+    pub folded: u64,
 }
 
-#[derive(Default)]
 struct Followed {
     at: (u64, u64),
     /// By connection, its user.
     members: BTreeMap<String, String>,
+    knows: Knows,
+    /// Connections that have joined since something was missed, and not left.
+    joined: BTreeSet<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knows {
+    /// All members are known.
+    Everything,
+    /// Something was missed.
+    Part,
 }
 
 impl Follower {
+    /// Changes may be missing here, in any channel.
+    pub fn miss(&mut self) {
+        self.has_missed = true;
+        for followed in self.channels.values_mut() {
+            followed.knows = Knows::Part;
+            followed.joined.clear();
+        }
+    }
+
     pub fn fold(&mut self, announcement: &Announcement, history: &mut History) {
         let Announcement { channel, epoch, changes } = announcement;
-        let followed = self.channels.entry(channel.clone()).or_default();
+        let knows = if self.has_missed { Knows::Part } else { Knows::Everything };
+        let new =
+            || Followed { at: (0, 0), members: BTreeMap::new(), knows, joined: BTreeSet::new() };
+        let followed = self.channels.entry(channel.clone()).or_insert_with(new);
+        if followed.at.0 > *epoch && self.has_missed {
+            // From a node that was the home before: a follower has read a newer list.
+            return;
+        }
         let mut changes = changes.iter().peekable();
         while let Some(change) = changes.next() {
             let at = (*epoch, change.seq);
             assert!(followed.at <= at, "{channel}: {at:?} after {:?}", followed.at);
             followed.at = at;
+            followed.note_join(change, channel);
+            followed.learn(change);
+            if followed.knows == Knows::Part {
+                continue;
+            }
             followed.fold(change, channel);
+            self.folded += 1;
             // Changes at one position are one step.
             if changes.peek().is_none_or(|next| next.seq != change.seq) {
                 let members: Members =
@@ -41,11 +80,40 @@ impl Follower {
     }
 
     pub fn is_drained(&self) -> bool {
-        self.channels.values().all(|followed| followed.members.is_empty())
+        let mut all = self.channels.values().filter(|it| it.knows == Knows::Everything);
+        all.all(|followed| followed.members.is_empty())
     }
 }
 
 impl Followed {
+    /// No join is announced twice if nothing was missed in between.
+    fn note_join(&mut self, change: &MemberChange, channel: &ChannelName) {
+        let id = change.connection.to_string();
+        match change.kind {
+            ChangeKind::Added => {
+                assert!(self.joined.insert(id), "{channel}: it has joined before: {change:?}");
+            }
+            ChangeKind::Updated => {}
+            ChangeKind::Removed(_) => drop(self.joined.remove(&id)),
+        }
+    }
+
+    /// The channel was empty before a change if it has one member after a join, and is empty after one if it has
+    /// none.
+    fn learn(&mut self, change: &MemberChange) {
+        if self.knows == Knows::Everything {
+            return;
+        }
+        match change.kind {
+            ChangeKind::Added if change.connections == 1 => self.members.clear(),
+            ChangeKind::Removed(_) if change.connections == 0 => {
+                self.members = [(change.connection.to_string(), change.user.to_string())].into();
+            }
+            _ => return,
+        }
+        self.knows = Knows::Everything;
+    }
+
     fn fold(&mut self, change: &MemberChange, channel: &ChannelName) {
         let (id, user) = (change.connection.to_string(), change.user.to_string());
         match change.kind {

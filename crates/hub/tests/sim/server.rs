@@ -39,8 +39,11 @@ const REVIEWED_WITHIN: Duration = Duration::from_secs(20);
 impl Server {
     /// A server that has just started, at a moment that is the base of its epochs.
     pub fn start(node: usize, stage: &mut Stage) -> Self {
-        // A follower is told of the start, and forgets what it believed.
-        stage.follower = Follower::default();
+        // A follower is told of the start, and forgets what it believed. Of several nodes the one that
+        // starts says so when it becomes a home.
+        if !stage.plan.is_cluster() {
+            stage.follower = Follower::default();
+        }
         // As the real one: seconds times 2^20, the part of a second in the low bits, since a server
         // may start twice within one.
         let epoch_base = ((1_000_000 + stage.now.as_millis()) << 20) / 1_000;

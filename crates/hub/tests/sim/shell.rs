@@ -552,11 +552,12 @@ impl Io for Outside<'_> {
         backend::check_answer(self.stage, id, response);
     }
 
+    fn announce_gap(&mut self) {
+        assert!(self.stage.plan.is_cluster(), "one node misses nothing");
+        self.stage.follower.miss();
+    }
+
     fn announce(&mut self, announcement: Announcement) {
-        if self.stage.plan.is_cluster() {
-            // Who follows a channel from outside is not told yet of what happened at another home.
-            return;
-        }
         let Stage { follower, history, .. } = &mut *self.stage;
         follower.fold(&announcement, history);
     }

@@ -107,10 +107,6 @@ impl ClusterSettings {
             let why = "the lists of channels are not freed on several nodes yet; set it to 0";
             return Err(ClusterError::Setting("hibernateAfterMs", why));
         }
-        if !settings.webhooks.is_empty() {
-            let why = "changes of several nodes are not announced yet; remove them";
-            return Err(ClusterError::Setting("webhooks", why));
-        }
         Ok(())
     }
 

@@ -97,6 +97,10 @@ impl Io for Shell {
         self.services.respond(id, response);
     }
 
+    fn announce_gap(&mut self) {
+        self.services.announce_gap();
+    }
+
     fn announce(&mut self, announcement: Announcement) {
         self.services.announce(announcement);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use herenow_wire::ChannelName;
 use tokio::sync::Notify;
@@ -15,6 +15,10 @@ use super::post::{Answer, Message, Poster};
 use super::queue::Queue;
 use super::retry::Retry;
 use super::secret::WebhookSecrets;
+use crate::cluster::Cluster;
+
+/// When it is looked again whether this node may act for its cluster.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// See the module. Dropping it ends the task and drops what waits.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(super) struct Sender {
     pub(super) poster: Poster,
     pub(super) secrets: WebhookSecrets,
     pub(super) numbering: Arc<Numbering>,
+    /// What this server is a node of.
+    pub(super) cluster: Option<Cluster>,
 }
 
 #[derive(Debug)]
@@ -123,6 +129,17 @@ impl Endpoint {
         self.shared.wake.notify_one();
     }
 
+    /// Events are missing here, an unknown number.
+    pub(super) fn push_gap(&self) {
+        if self.shared.is_gone.load(Ordering::Relaxed) {
+            return;
+        }
+        let numbering = &self.shared.sender.numbering;
+        let dropped = self.shared.queue().push_gap(|| numbering.gap(0));
+        self.shared.counts.dropped.fetch_add(dropped, Ordering::Relaxed);
+        self.shared.wake.notify_one();
+    }
+
     /// Returns when what waits has been tried once more.
     pub(super) async fn finish(&mut self) {
         self.shared.is_finishing.store(true, Ordering::Relaxed);
@@ -141,6 +158,9 @@ impl Drop for Endpoint {
 impl Shared {
     async fn deliver(self: Arc<Self>) {
         loop {
+            if !self.may_send().await {
+                return;
+            }
             let numbering = &self.sender.numbering;
             let batch = self.queue().take_batch(|dropped| numbering.gap(dropped));
             if !batch.is_empty() {
@@ -157,12 +177,30 @@ impl Shared {
         }
     }
 
+    /// Waits until this node may act for its cluster: another one may be the home of its channels
+    /// meanwhile, and tell of them. Whether it may; it is not waited for when the server stops.
+    async fn may_send(&self) -> bool {
+        let Some(cluster) = &self.sender.cluster else { return true };
+        loop {
+            if cluster.has_lease() {
+                return true;
+            }
+            if self.is_finishing() {
+                return false;
+            }
+            sleep(LOOK_AGAIN_AFTER).await;
+        }
+    }
+
     /// Sends one message until it is taken or given up. Whether to go on with the next.
     async fn send(&self, batch: &[Event]) -> bool {
         let Sender { webhook, poster, secrets, .. } = &self.sender;
         let message = Message::of(batch);
         let (started, mut retry) = (Instant::now(), Retry::default());
         loop {
+            if !self.may_send().await {
+                return false;
+            }
             let was_finishing = self.is_finishing();
             match poster.post(webhook, &message, secrets).await {
                 Ok(Answer::Taken) => {

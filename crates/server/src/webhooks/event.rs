@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use herenow_cluster::NodeName;
 use herenow_hub::{Announcement, ChangeKind, MemberChange};
 
 use crate::clock::unix_ms;
@@ -38,7 +39,8 @@ pub(super) struct Event(Arc<str>);
 /// Numbers events, so that a receiver can tell one that it gets twice.
 #[derive(Debug)]
 pub(super) struct Numbering {
-    started_at_unix_ms: u64,
+    /// When the server was started, and its name if it is one of several.
+    origin: String,
     next: AtomicU64,
 }
 
@@ -98,8 +100,13 @@ impl Event {
 }
 
 impl Numbering {
-    pub(super) fn new(started_at_unix_ms: u64) -> Self {
-        Self { started_at_unix_ms, next: AtomicU64::new(0) }
+    pub(super) fn new(started_at_unix_ms: u64, node: Option<&NodeName>) -> Self {
+        // Two nodes may be started in one millisecond.
+        let origin = match node {
+            Some(node) => format!("{started_at_unix_ms}_{node}"),
+            None => started_at_unix_ms.to_string(),
+        };
+        Self { origin, next: AtomicU64::new(0) }
     }
 
     /// A receiver drops what it believed.
@@ -176,9 +183,9 @@ impl Numbering {
     }
 
     fn begin(&self, kind: &str) -> String {
-        let (started, now) = (self.started_at_unix_ms, unix_ms());
+        let (origin, now) = (&self.origin, unix_ms());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        format!(r#"{{"id":"evt_{started}_{number}","type":"{kind}","atMs":{now}"#)
+        format!(r#"{{"id":"evt_{origin}_{number}","type":"{kind}","atMs":{now}"#)
     }
 }
 

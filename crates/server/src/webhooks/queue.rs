@@ -12,6 +12,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// Events that have given way since the last gap was told.
     dropped: u64,
+    /// The newest event says that events are missing.
+    ends_with_gap: bool,
 }
 
 /// Events that wait for one endpoint.
@@ -24,8 +26,20 @@ pub(super) const MAX_BYTES: usize = 16 << 20;
 pub(super) const MAX_BATCH: usize = 100;
 
 impl Queue {
+    /// Events are missing here. Nothing is added if the newest event says so already. Returns how many
+    /// events had to give way.
+    pub(super) fn push_gap(&mut self, gap: impl FnOnce() -> Event) -> u64 {
+        if self.ends_with_gap {
+            return 0;
+        }
+        let dropped = self.push(gap());
+        self.ends_with_gap = true;
+        dropped
+    }
+
     /// Returns how many events had to give way.
     pub(super) fn push(&mut self, event: Event) -> u64 {
+        self.ends_with_gap = false;
         self.bytes += event.json().len();
         self.events.push_back(event);
         let mut dropped = 0;
@@ -50,6 +64,8 @@ impl Queue {
             self.bytes -= event.json().len();
             batch.push(event);
         }
+        // One that comes after a gap was sent is news.
+        self.ends_with_gap &= !self.events.is_empty();
         batch
     }
 
@@ -75,7 +91,7 @@ mod tests {
 
     #[test]
     fn above_the_bound_the_oldest_give_way_and_one_gap_says_so() {
-        let numbering = Numbering::new(1);
+        let numbering = Numbering::new(1, None);
         let mut queue = Queue::default();
         for n in 0..MAX_EVENTS as u64 {
             assert_eq!(queue.push(numbering.gap(n)), 0);
@@ -92,11 +108,28 @@ mod tests {
 
     #[test]
     fn a_queue_has_a_bound_in_bytes() {
-        let numbering = Numbering::new(1);
+        let numbering = Numbering::new(1, None);
         let mut queue = Queue::default();
         let event = numbering.server_started();
         queue.bytes = MAX_BYTES - event.json().len();
         assert_eq!(queue.push(event.clone()), 0);
         assert_eq!(queue.push(event), 1, "the oldest gives way");
+    }
+
+    #[test]
+    fn a_gap_that_follows_a_gap_says_nothing_more() {
+        let numbering = Numbering::new(1, None);
+        let mut queue = Queue::default();
+        let is_told = |queue: &mut Queue| {
+            let before = queue.len();
+            queue.push_gap(|| numbering.gap(0));
+            queue.len() > before
+        };
+        assert!(is_told(&mut queue));
+        assert!(!is_told(&mut queue), "nothing was announced between the two");
+        queue.push(numbering.server_started());
+        assert!(is_told(&mut queue));
+        queue.take_batch(|dropped| numbering.gap(dropped));
+        assert!(is_told(&mut queue), "the one before may have been read already");
     }
 }
