@@ -1,5 +1,5 @@
-//! What the client says of its connection, and how it picks the server to connect to: the next of those named,
-//! in turns, for ever.
+//! What the client says of its connection, and how it picks the server to connect to: one of those named by
+//! chance, then the others in turns, for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,7 +63,9 @@ pub(super) fn lasting(
     settings: &ClusterSettings,
 ) -> Result<(ConnectOptions, mpsc::UnboundedReceiver<Event>), ClusterError> {
     let (told, events) = mpsc::unbounded_channel();
-    let turn = Arc::new(AtomicUsize::new(0));
+    // Nodes that name the same servers spread over them.
+    let first = getrandom::u32().map_err(|error| ClusterError::System(error.into()))?;
+    let turn = Arc::new(AtomicUsize::new(first as usize));
     let options = options(settings)?
         .retry_on_initial_connect()
         .reconnect_to_server_callback(move |servers, _| {
