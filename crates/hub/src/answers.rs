@@ -122,7 +122,9 @@ impl<I: Io> Work<'_, I> {
     fn write(&mut self, id: QueryId, write: WriteRequest) {
         let response = match write {
             WriteRequest::PutMember(member) => self.put_member(member),
-            WriteRequest::RemoveMember { channel, key } => self.remove_member(channel, key),
+            WriteRequest::RemoveMember { channel, key, connection } => {
+                self.remove_member((channel, key), connection)
+            }
             WriteRequest::Kick { channel, target, time } => {
                 return self.kick(id, (channel, target), time);
             }

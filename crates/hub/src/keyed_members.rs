@@ -1,11 +1,16 @@
 //! Members that have no connection: a backend shows them under keys of its own, each for a time. They
 //! live on the hub of their channel's shard, which alone knows them.
+//!
+//! Of several nodes that one holds such a member which was the home of its channel when it was put. If
+//! another node is the home when it is put again or removed, that one takes it over, as the node
+//! does to which a connection comes back: backends give a key the same id on all nodes, so that it never
+//! has two members.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Asker, Command, Effect, Expire, Instant, Put, PutResult};
+use herenow_core::{Asker, Command, Contents, Effect, Expire, Instant, Member, Put, PutResult};
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -24,18 +29,21 @@ pub struct MemberKey(Box<str>);
 pub(crate) struct KeyedMembers {
     members: BTreeMap<(ChannelName, MemberKey), KeyedMember>,
     by_end: BTreeSet<(Instant, ChannelName, MemberKey)>,
+    by_connection: BTreeMap<ConnectionId, (ChannelName, MemberKey)>,
 }
 
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct KeyedMember {
     pub(crate) connection: ConnectionId,
+    /// How often another node has taken it over.
+    generation: u32,
     pub(crate) user: UserId,
     state: State,
     pub(crate) until: Instant,
 }
 
-/// Such members of one hub: some 40 MB at most.
+/// Such members of one hub: some 60 MB at most.
 const MAX_KEYED_MEMBERS: usize = 100_000;
 
 impl MemberKey {
@@ -103,13 +111,25 @@ impl KeyedMembers {
     fn insert(&mut self, at: (ChannelName, MemberKey), member: KeyedMember) {
         self.remove(&at);
         self.by_end.insert((member.until, at.0.clone(), at.1.clone()));
+        self.by_connection.insert(member.connection, at.clone());
         self.members.insert(at, member);
     }
 
     fn remove(&mut self, at: &(ChannelName, MemberKey)) -> Option<KeyedMember> {
         let member = self.members.remove(at)?;
         self.by_end.remove(&(member.until, at.0.clone(), at.1.clone()));
+        self.by_connection.remove(&member.connection);
         Some(member)
+    }
+
+    /// Another node has taken a member over that had this generation here.
+    pub(crate) fn lose(&mut self, connection: ConnectionId, generation: u32) {
+        let Some(at) = self.by_connection.get(&connection).cloned() else { return };
+        let is_older =
+            |known: &KeyedMember| generation.wrapping_sub(known.generation) <= u32::MAX / 2;
+        if self.members.get(&at).is_some_and(is_older) {
+            self.remove(&at);
+        }
     }
 
     fn next_over(&self, now: Instant) -> Option<(ChannelName, MemberKey)> {
@@ -130,7 +150,8 @@ impl KeyedMembers {
 impl KeyedMember {
     fn put(&self) -> Put {
         let (user, state) = (self.user.clone().into(), self.state.clone());
-        Put { connection: self.connection, owner: OWNER, generation: 0, user, state }
+        let Self { connection, generation, .. } = *self;
+        Put { connection, owner: OWNER, generation, user, state }
     }
 }
 
@@ -140,26 +161,52 @@ impl<I: Io> Work<'_, I> {
         let PutMember { channel, key, user, state, ttl, connection } = wanted;
         let at = (channel, key);
         let keyed = &self.hub.keyed_members;
-        let known = keyed.members.get(&at).map(|member| member.connection);
+        let known = keyed.members.get(&at).map(|member| (member.connection, member.generation));
         if known.is_none() && keyed.len() >= MAX_KEYED_MEMBERS {
             return Response::Full;
         }
-        let connection = known.unwrap_or(connection);
-        let member = KeyedMember { connection, user, state, until: self.now + ttl };
+        let shown = self.held_elsewhere(&at.0, connection).map(|member| member.generation);
+        let is_new = known.is_none() && shown.is_none();
+        let taken_over = (connection, shown.map_or(0, |before| before.wrapping_add(1)));
+        let (connection, generation) = known.unwrap_or(taken_over);
+        let until = self.now + ttl;
+        let member = KeyedMember { connection, generation, user, state, until };
         if self.show_keyed(&at.0, member.put()) == PutResult::Full {
             self.hub.keyed_members.remove(&at);
             return Response::Full;
         }
         self.hub.keyed_members.insert(at, member);
         self.apply_shard_effects();
-        Response::Put { connection, is_new: known.is_none() }
+        Response::Put { connection, is_new }
     }
 
-    /// Takes a member away.
-    pub(crate) fn remove_member(&mut self, channel: ChannelName, key: MemberKey) -> Response {
-        match self.end_keyed(&(channel, key), LeaveReason::Leave) {
+    /// Takes a member away. One that another node holds has this id.
+    pub(crate) fn remove_member(
+        &mut self,
+        at: (ChannelName, MemberKey),
+        connection: ConnectionId,
+    ) -> Response {
+        let is_held = self.hub.keyed_members.members.contains_key(&at);
+        let elsewhere = self.held_elsewhere(&at.0, connection).filter(|_| !is_held);
+        if let Some(member) = elsewhere {
+            let Member { generation, user, state, .. } = member.clone();
+            let (user, generation) = (user.id().clone(), generation.wrapping_add(1));
+            let member = KeyedMember { connection, generation, user, state, until: self.now };
+            self.show_keyed(&at.0, member.put());
+            self.hub.keyed_members.insert(at.clone(), member);
+            self.apply_shard_effects();
+        }
+        match self.end_keyed(&at, LeaveReason::Leave) {
             true => Response::Removed,
             false => Response::NotFound,
+        }
+    }
+
+    /// A member of a key that this hub does not hold: another node does, or has until it ended.
+    fn held_elsewhere(&self, channel: &ChannelName, connection: ConnectionId) -> Option<&Member> {
+        match self.hub.shards.contents(channel) {
+            Contents::Live(live) => live.member(connection).map(|(member, _)| member),
+            Contents::Nothing | Contents::Freed { .. } => None,
         }
     }
 
@@ -179,7 +226,7 @@ impl<I: Io> Work<'_, I> {
         let Some(member) = self.hub.keyed_members.remove(at) else { return false };
         let (channel, connection) = (at.0.clone(), member.connection);
         self.note_keyed_left(at, (connection, member.user), reason);
-        let (owner, generation) = (OWNER, 0);
+        let (owner, generation) = (OWNER, member.generation);
         self.command(Command::Remove { channel, connection, owner, generation, reason });
         self.apply_shard_effects();
         true
@@ -190,7 +237,8 @@ impl<I: Io> Work<'_, I> {
         self.apply_shard_effects();
         let max_members = self.hub.policy.settings_for(channel).max_members;
         let (peer, connection) = (self.hub.config.me, put.connection);
-        let asker = Asker { peer, slot: NO_SLOT, connection, generation: 0 };
+        let generation = put.generation;
+        let asker = Asker { peer, slot: NO_SLOT, connection, generation };
         let channel = channel.clone();
         self.command(Command::Put {
             channel,

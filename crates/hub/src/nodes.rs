@@ -52,6 +52,7 @@ impl<I: Io> Work<'_, I> {
     /// A later socket vouches for a connection. That which it has here is closed; what it shows in channels where
     /// the later one has not shown it yet keeps its grace, as if the socket had broken.
     pub(crate) fn lose_connection(&mut self, connection: ConnectionId, generation: u32) {
+        self.hub.keyed_members.lose(connection, generation);
         for slot in self.hub.connections.slots_of(connection) {
             let is_lost = self.hub.connections.get(slot).is_some_and(|one| {
                 let is_older = generation.wrapping_sub(one.session.generation()) <= u32::MAX / 2;

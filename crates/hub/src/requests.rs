@@ -97,6 +97,8 @@ pub enum WriteRequest {
         channel: ChannelName,
         /// Which.
         key: MemberKey,
+        /// Its id on the wire, if another node holds it.
+        connection: ConnectionId,
     },
     /// Removes a user or a connection from a channel, wherever it is, and keeps it out.
     Kick {
@@ -199,7 +201,7 @@ pub struct PutMember {
     pub state: State,
     /// For how long, unless it is put again.
     pub ttl: Duration,
-    /// Its id on the wire, if the key is not in use yet.
+    /// Its id on the wire, if this hub does not hold the key yet. Of several nodes all give a key the same.
     pub connection: ConnectionId,
 }
 

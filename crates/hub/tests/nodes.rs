@@ -10,7 +10,10 @@ use herenow_core::{
     ChannelSettings, Claim, From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, SCAN_EVERY,
     Term,
 };
-use herenow_hub::{Announces, ChangeKind, Event, Pattern, ReadRequest, Response};
+use herenow_hub::{
+    Announces, ChangeKind, Event, MemberKey, Pattern, PutMember, ReadRequest, Request, Response,
+    WriteRequest,
+};
 use herenow_wire::link::{
     Attachment, Channel, Incarnation, Interest, Item, Position, Presence, Put, Report, Reported,
     Row, Shown, Snap, Ticket,
@@ -450,4 +453,79 @@ fn a_copy_does_not_answer_for_the_home() {
     assert_eq!(ask(&mut one_hub), [(1, Response::NotHome)], "it does not know everything yet");
     tell(&mut one_hub, opened);
     assert!(matches!(ask(&mut one_hub)[..], [(1, Response::Members(_))]));
+}
+
+fn ask(one_hub: &mut OneHub, request: impl Into<Request>) -> Response {
+    one_hub.tell(Event::Request { id: 1, request: request.into() });
+    one_hub.turn();
+    let [(1, response)] = &one_hub.take_responses()[..] else { panic!("one answer") };
+    response.clone()
+}
+
+fn key() -> MemberKey {
+    MemberKey::parse("bot").expect("a valid key")
+}
+
+/// A put of a key whose member has the id that `put` of the other node shows.
+fn put_member(one_hub: &mut OneHub) -> Response {
+    let member = PutMember {
+        channel: lobby(),
+        key: key(),
+        user: UserId::parse("bot").expect("a valid id"),
+        state: state(r#"{"is":"here"}"#),
+        ttl: Duration::from_secs(600),
+        connection: presence(7).connection,
+    };
+    ask(one_hub, WriteRequest::PutMember(member))
+}
+
+fn taken(generation: u32) -> Item {
+    Item::Taken { connection: presence(7).connection, generation }
+}
+
+fn sent_items(one_hub: &mut OneHub) -> Vec<Item> {
+    let mail = one_hub.take_node_mail().into_iter().flat_map(|mail| match mail {
+        NodeMail::Items { items, .. } => items,
+        _ => Vec::new(),
+    });
+    mail.collect()
+}
+
+// P5.4
+#[test]
+fn a_key_that_another_node_holds_is_taken_over_where_it_is_put_or_removed() {
+    let (mut one_hub, _) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    tell(&mut one_hub, put(1));
+    one_hub.take_node_mail();
+    let connection = presence(7).connection;
+    assert_eq!(put_member(&mut one_hub), Response::Put { connection, is_new: false });
+    assert!(sent_items(&mut one_hub).contains(&taken(0)), "the other node holds it no more");
+    assert_eq!(one_hub.counters().members, 1);
+    let remove = || WriteRequest::RemoveMember { channel: lobby(), key: key(), connection };
+    assert_eq!(ask(&mut one_hub, remove()), Response::Removed);
+    assert_eq!(ask(&mut one_hub, remove()), Response::NotFound);
+    tell(&mut one_hub, put(2));
+    one_hub.take_node_mail();
+    assert_eq!(ask(&mut one_hub, remove()), Response::Removed, "no put came before");
+    assert!(sent_items(&mut one_hub).contains(&taken(0)));
+    one_hub.wait(Duration::from_secs(1));
+    one_hub.turn();
+    assert_eq!(one_hub.counters().members, 0);
+}
+
+// P5.4
+#[test]
+fn a_node_whose_key_another_one_has_taken_over_does_not_end_it() {
+    let (mut one_hub, _) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    put_member(&mut one_hub);
+    assert_eq!(one_hub.holdings().keyed_members, 1);
+    copy(&mut one_hub);
+    assert_eq!(one_hub.holdings().keyed_members, 1, "it is still the one that holds it");
+    let items = vec![taken(0)];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
+    assert_eq!(one_hub.holdings().keyed_members, 0);
 }

@@ -280,7 +280,11 @@ fn a_member_without_a_connection_survives_hibernation_and_is_removed_by_its_key(
     one_hub.hibernate();
     assert_eq!(users(&list(&mut one_hub, "lobby", None, 10).members), ["bot"]);
     let key = MemberKey::parse("bot-1").expect("a valid key");
-    let remove = WriteRequest::RemoveMember { channel: channel("lobby"), key };
+    let remove = WriteRequest::RemoveMember {
+        channel: channel("lobby"),
+        key,
+        connection: ConnectionId::from_bytes([9; 16]),
+    };
     assert_eq!(ask(&mut one_hub, remove.clone()).0, Response::Removed);
     assert_eq!(ask(&mut one_hub, remove).0, Response::NotFound);
     assert_eq!(list(&mut one_hub, "lobby", None, 10).connections, 0);

@@ -14,7 +14,8 @@ use herenow_hub::{
     ChannelCount, ListedMember, MemberKey, MemberPage, PutMember, ReadRequest, Remembers, Response,
     Target, WriteRequest,
 };
-use herenow_wire::{ChannelName, UserId};
+use herenow_wire::{ChannelName, ConnectionId, UserId};
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::answer::DatedMember;
 use self::gathering::Part;
@@ -225,6 +226,11 @@ impl Backend {
 
     /// Shows a member that has no connection.
     pub(crate) async fn put_member(&self, member: PutMember) -> Result<Shown, Unavailable> {
+        let connection = match self.cluster {
+            Some(_) => id_of(&member.channel, &member.key),
+            None => member.connection,
+        };
+        let member = PutMember { connection, ..member };
         match self.responses(WriteRequest::PutMember(member)).await?.pop() {
             Some(Response::Put { connection, is_new }) => Ok(Shown::Yes { connection, is_new }),
             Some(Response::Full) => Ok(Shown::Full),
@@ -238,7 +244,9 @@ impl Backend {
         channel: ChannelName,
         key: MemberKey,
     ) -> Result<bool, Unavailable> {
-        let answers = self.responses(WriteRequest::RemoveMember { channel, key }).await?;
+        let connection = id_of(&channel, &key);
+        let remove = WriteRequest::RemoveMember { channel, key, connection };
+        let answers = self.responses(remove).await?;
         Ok(answers.contains(&Response::Removed))
     }
 
@@ -339,6 +347,16 @@ impl Backend {
         let count = channels.len();
         Ok(sum(count, self.responses(ReadRequest::CountSubscribers { channels }).await?))
     }
+}
+
+/// The id of a key's member on every node of a cluster.
+fn id_of(channel: &ChannelName, key: &MemberKey) -> ConnectionId {
+    // No name holds a zero byte.
+    let text = format!("member\0{channel}\0{}", key.as_str());
+    let digest: [u8; 32] = Sha256::digest(text).into();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    ConnectionId::from_bytes(id)
 }
 
 fn channels_of(response: Response) -> Vec<ChannelCount> {

@@ -90,9 +90,7 @@ impl Node {
 
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String, Option<String>) {
         let url = format!("http://{}{path}", self.address);
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut request = agent.get(&url);
+        let mut request = agent().get(&url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -101,6 +99,24 @@ impl Node {
         let retry = retry.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let text = answer.body_mut().read_to_string().expect("it is text");
         (answer.status().as_u16(), text, retry)
+    }
+
+    /// Shows a member without a connection in a channel, or renews it.
+    fn put_member(&self, channel: usize) -> (u16, Value) {
+        let body = json!({ "userId": "bot", "state": {}, "ttlMs": 600_000 }).to_string();
+        let request = agent().put(self.member_url(channel)).header("Authorization", bearer());
+        let mut answer = request.send(body).expect("it answers");
+        let text = answer.body_mut().read_to_string().expect("it is text");
+        (answer.status().as_u16(), serde_json::from_str(&text).expect("JSON"))
+    }
+
+    fn remove_member(&self, channel: usize) -> u16 {
+        let request = agent().delete(self.member_url(channel)).header("Authorization", bearer());
+        request.call().expect("it answers").status().as_u16()
+    }
+
+    fn member_url(&self, channel: usize) -> String {
+        format!("http://{}/api/presence/channels/c{channel}/presence/bot", self.address)
     }
 
     /// A connection of `user` that shows itself, once it has seen itself.
@@ -115,6 +131,14 @@ impl Node {
         connection.next_of_type("ack").await;
         connection
     }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+fn bearer() -> String {
+    format!("Bearer {SERVICE_KEY}")
 }
 
 async fn next_about(connection: &mut RawConnection, kind: &str, user: &str) -> Value {
@@ -216,6 +240,30 @@ async fn the_http_api_of_each_node_answers_for_all_of_them() {
             said.contains("\"connections\":2")
         });
         assert!(is_whole, "{said}");
+    }
+}
+
+#[test]
+fn a_key_has_one_member_on_whichever_node_it_is_put_and_removed() {
+    const CHANNELS: usize = 8;
+    let nats = Nats::start();
+    let (one, two) = (Node::join(&nats, "one"), Node::join(&nats, "two"));
+    let first: Vec<_> = (0..CHANNELS).map(|channel| one.put_member(channel)).collect();
+    assert!(first.iter().all(|(status, _)| *status == 201), "{first:?}");
+    // A third of the channels move to it.
+    let three = Node::join(&nats, "three");
+    for (channel, (_, before)) in first.iter().enumerate() {
+        let mut again = (0, Value::Null);
+        let is_renewed = until(PATIENCE, || {
+            again = two.put_member(channel);
+            again.0 == 200
+        });
+        assert!(is_renewed, "{again:?}");
+        assert_eq!(again.1["connectionId"], before["connectionId"]);
+    }
+    for channel in 0..CHANNELS {
+        assert_eq!(three.remove_member(channel), 204, "{channel}");
+        assert_eq!(one.remove_member(channel), 404, "{channel}");
     }
 }
 

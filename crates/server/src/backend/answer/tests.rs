@@ -154,7 +154,7 @@ fn every_request_comes_back_as_it_was_sent() {
     let kick = |target| WriteRequest::Kick { channel: channel.clone(), target, time };
     let writes = [
         WriteRequest::PutMember(put),
-        WriteRequest::RemoveMember { channel: channel.clone(), key: key() },
+        WriteRequest::RemoveMember { channel: channel.clone(), key: key(), connection: ID },
         kick(Target::User(user.clone())),
         kick(Target::Connection(ID)),
         WriteRequest::Disconnect { user, time },
