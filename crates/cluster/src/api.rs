@@ -77,6 +77,8 @@ pub enum Input<'a> {
         /// The answer.
         body: Vec<u8>,
     },
+    /// The owner has lost what it had of a shard as its home in this term: another term is to begin.
+    Renew(u16, Term),
     /// The node is to have no shards any more.
     Drain,
     /// The node is to leave the view, and not to come back.

@@ -7,7 +7,7 @@ mod judging;
 mod reading;
 mod writing;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::api::{Effect, Now};
 use crate::beat::{Beating, Outcome, REQUEST_TIMEOUT, RETRY_AFTER, Requests};
 use crate::engine::{Key, Read, RequestId, Revision, Subject, Swapped};
 use crate::hearing::Hearing;
-use crate::terms::Terms;
+use crate::terms::{Term, Terms};
 use crate::value::{Beat, NodeName};
 use crate::view::View;
 
@@ -79,6 +79,8 @@ pub(crate) struct Membership {
     judging: Option<Judging>,
     judge_not_before: Instant,
     no_view_since: Option<Instant>,
+    /// Shards that this node has lost as their home, each with the term that is to end.
+    lost: BTreeMap<u16, Term>,
     pub(crate) news: VecDeque<News>,
 }
 
@@ -165,6 +167,7 @@ impl Membership {
             judging: None,
             judge_not_before: Instant::default(),
             no_view_since: None,
+            lost: BTreeMap::new(),
             news: VecDeque::new(),
         }
     }
@@ -197,6 +200,11 @@ impl Membership {
 
     pub(crate) fn drain(&mut self) {
         self.want = self.want.max(Want::Drain);
+    }
+
+    /// The map of a shard is lost whose home is this node: another term is to begin.
+    pub(crate) fn renew(&mut self, shard: u16, term: Term) {
+        self.lost.insert(shard, term);
     }
 
     /// The node gives up its lease, so its successor need not wait for the end of it.

@@ -131,6 +131,7 @@ impl Node {
                     self.links.respond(to, (id.0, &body), out);
                 }
             }
+            Input::Renew(shard, term) => self.membership.renew(shard, term),
             Input::Drain => self.membership.drain(),
             Input::Leave => self.membership.leave(out),
         }

@@ -122,6 +122,13 @@ pub enum NodeMail {
         /// The channels of this home that it wants: their snapshots are asked for later.
         channels: Vec<ChannelName>,
     },
+    /// A fault has cost the home its maps of a shard: it is to ask all nodes anew, in a later term.
+    Lost {
+        /// Which shard.
+        shard: u16,
+        /// The term in which it was lost.
+        term: Term,
+    },
 }
 
 /// The time during which a node is the home of a shard. Compared by epoch, then by home: after the

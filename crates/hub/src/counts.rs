@@ -105,6 +105,11 @@ impl Counts {
         counting.copied().chain(peers).collect()
     }
 
+    /// The channels of a shard that are counted.
+    pub(crate) fn counted_in(&self, shard: u16) -> Vec<ChannelName> {
+        self.counted.keys().filter(|channel| channel.shard() == shard).cloned().collect()
+    }
+
     /// How many entries it holds.
     pub(crate) fn len(&self) -> usize {
         let owed = self.newest.values().map(|newest| newest.owed.len()).sum::<usize>();

@@ -24,6 +24,10 @@ impl<I: Io> Work<'_, I> {
             let me = self.hub.config.me;
             self.hub.outgoing.push_to_others(me, || Mail::ShardLost(lost_shard));
             self.report(lost_shard.shard);
+            for channel in self.hub.counts.counted_in(lost_shard.shard) {
+                let effects = &mut self.hub.shard_effects;
+                self.hub.shards.keep_for_counts(&channel, self.now, effects);
+            }
             self.reported(lost_shard);
         }
     }

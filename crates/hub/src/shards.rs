@@ -1,6 +1,7 @@
 //! The shards that live on one hub, which of their channels are to be flushed when, and what a
 //! fault in one of them costs.
 
+mod lost_homes;
 mod nodes;
 
 use std::cmp::Reverse;
@@ -15,7 +16,6 @@ use herenow_core::{
 use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
 use self::nodes::Nodes;
-pub(crate) use self::nodes::Opened;
 use crate::fault::contain;
 use crate::hub::{Config, Membership};
 use crate::mail::LostShard;
@@ -58,6 +58,14 @@ struct Planned {
 struct Awaiting {
     fault: u32,
     hubs: u16,
+}
+
+/// A shard that this node has begun to decide.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) shard: u16,
+    /// Its members that no home has told of.
+    pub(crate) untold: Vec<(ChannelName, ConnectionId)>,
 }
 
 /// What the shards of a hub hold and have seen, kept as a sum: adding 1024 shards up each turn would cost more
@@ -221,6 +229,9 @@ impl Shards {
                 self.with(at, |shard| shard.handle_timeout(now, hibernate_after, out));
             }
         }
+        if let Some(nodes) = &mut self.nodes {
+            nodes.renew_lost(now);
+        }
     }
 
     /// Members and channels now, and who has left.
@@ -302,7 +313,13 @@ impl Shards {
         // What the fault left half done is thrown away whole, so nothing broken is seen.
         if contain(|| call(&mut *replica)).is_err() {
             let index = at as u16 * self.hubs + self.first;
-            replica.lose_maps();
+            match &mut self.nodes {
+                None => replica.lose_maps(),
+                Some(nodes) => {
+                    replica.lose_everything();
+                    nodes.lose(at, index);
+                }
+            }
             self.faults += 1;
             let awaiting = Awaiting { fault: self.faults, hubs: self.hubs };
             self.awaiting.insert(index, awaiting);

@@ -147,7 +147,7 @@ fn tickets(mail: &[NodeMail]) -> Vec<Ticket> {
         NodeMail::Items { items, .. }
         | NodeMail::Owed { items, .. }
         | NodeMail::Contents { items, .. } => &items[..],
-        NodeMail::Told { .. } => &[],
+        NodeMail::Told { .. } | NodeMail::Lost { .. } => &[],
     });
     let tickets = items.filter_map(|item| match item {
         Item::Put(put) => put.ticket,
@@ -528,4 +528,79 @@ fn a_node_whose_key_another_one_has_taken_over_does_not_end_it() {
     let items = vec![taken(0)];
     tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
     assert_eq!(one_hub.holdings().keyed_members, 0);
+}
+
+/// How long clients have to say what they show after a fault, and the next look at it.
+const CLIENTS_ANSWER_WITHIN: Duration = Duration::from_millis(2_500);
+
+fn lost(mail: &[NodeMail]) -> Vec<u16> {
+    let lost = mail.iter().filter_map(|mail| match mail {
+        NodeMail::Lost { shard, .. } => Some(*shard),
+        _ => None,
+    });
+    lost.collect()
+}
+
+// P9.1
+#[test]
+fn a_home_that_loses_a_shard_has_all_nodes_asked_once_its_clients_have_answered() {
+    let (mut one_hub, slot) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    tell(&mut one_hub, put(1));
+    told(&mut one_hub);
+    one_hub.fail_next_put(lobby());
+    say(&mut one_hub, slot, TRACK);
+    let text = told(&mut one_hub);
+    assert!(text.contains("PRESENCE_RESYNC") && !text.contains("presence_leave"), "{text}");
+    one_hub.take_node_mail();
+    say(&mut one_hub, slot, TRACK);
+    assert_eq!(lost(&one_hub.take_node_mail()), [0; 0], "the others have time to answer, too");
+    let mut waited = Duration::ZERO;
+    while waited < CLIENTS_ANSWER_WITHIN {
+        one_hub.wait(SCAN_EVERY);
+        one_hub.turn();
+        waited += SCAN_EVERY;
+    }
+    assert_eq!(lost(&one_hub.take_node_mail()), [lobby().shard()]);
+    assert!(!told(&mut one_hub).contains("presence_leave"), "nobody knows who has left");
+    let (shard, term) = (lobby().shard(), term(2, ME));
+    tell(&mut one_hub, NodeEvent::Home { shard, term });
+    let report = Report { shard, epoch: term.epoch, channels: vec![reported()] };
+    let items = vec![Item::Report(report)];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 2, items });
+    tell(&mut one_hub, NodeEvent::Opened { shard, term });
+    let text = told(&mut one_hub);
+    assert!(text.contains(r#""ref":"r1""#) && !text.contains("presence_leave"), "{text}");
+    assert_eq!(one_hub.counters().members, 2);
+}
+
+/// What the other node has in the lobby.
+fn reported() -> Channel {
+    let (presence, shown) = (presence(7), Shown::State(state(r#"{"is":"there"}"#)));
+    let members = vec![Reported { presence, shown, seen: None }];
+    Channel { name: lobby(), interest: Interest::Nothing, members }
+}
+
+// P9.1
+#[test]
+fn a_copy_that_is_lost_is_asked_for_again() {
+    let (mut one_hub, slot) = member();
+    copy(&mut one_hub);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    tell(&mut one_hub, snap(4));
+    told(&mut one_hub);
+    one_hub.take_node_mail();
+    one_hub.fail_next_put(lobby());
+    say(&mut one_hub, slot, TRACK);
+    let mail = one_hub.take_node_mail();
+    let wants = |item: &Item| matches!(item, Item::Interest { interest: Interest::Changes, .. });
+    assert!(
+        matches!(&mail[..], [NodeMail::Items { items, .. }] if items.iter().any(wants)),
+        "{mail:?}"
+    );
+    assert!(told(&mut one_hub).contains("PRESENCE_RESYNC"));
+    tell(&mut one_hub, snap(4));
+    assert!(told(&mut one_hub).contains("presence_sync"), "a change may have been lost");
 }

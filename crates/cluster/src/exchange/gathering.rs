@@ -48,7 +48,7 @@ impl Gathering {
     pub(super) fn hold(&mut self, hub: u16, mail: NodeMail) -> bool {
         let bytes = match &mail {
             NodeMail::Items { items, .. } | NodeMail::Owed { items, .. } => encoded_bytes(items),
-            NodeMail::Told { .. } | NodeMail::Contents { .. } => 0,
+            NodeMail::Told { .. } | NodeMail::Contents { .. } | NodeMail::Lost { .. } => 0,
         };
         self.held_bytes += bytes.max(LEAST_COUNTED_BYTES);
         self.held.push((hub, mail));

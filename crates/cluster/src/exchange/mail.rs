@@ -20,7 +20,9 @@ impl Exchange {
         let peer = match &mail {
             NodeMail::Items { to, .. } | NodeMail::Owed { to, .. } => *to,
             NodeMail::Told { from, .. } => *from,
-            NodeMail::Contents { .. } => return self.pass_on((hub, mail), now, out),
+            NodeMail::Contents { .. } | NodeMail::Lost { .. } => {
+                return self.pass_on((hub, mail), now, out);
+            }
         };
         let node = self.numbers.node(peer);
         let reset = node.and_then(|node| Some((node, self.resets.get_mut(&node)?)));
@@ -87,6 +89,9 @@ impl Exchange {
             }
             NodeMail::Contents { request, items, channels } => {
                 self.add_contents((hub, request), (items, channels), now, out);
+            }
+            NodeMail::Lost { shard, term } => {
+                self.tell_node(Input::Renew(shard, term), Vec::new(), now, out);
             }
         }
     }

@@ -5,7 +5,7 @@ use herenow_core::Instant;
 use super::{Admission, FOUND_AFTER, Membership, Place, TAKEOVER, Want};
 use crate::api::Now;
 use crate::beat::Predecessor;
-use crate::terms::Terms;
+use crate::terms::{Term, Terms};
 use crate::view::{Member, Serving, View};
 
 impl Membership {
@@ -21,6 +21,11 @@ impl Membership {
             bucket.checked = forgotten.is_empty().then(|| terms.learned());
         }
         let bucket = self.bucket.as_ref()?;
+        // What has a later term, or another home, need not be renewed.
+        self.lost.retain(|shard, term| bucket.view.term(*shard) <= *term);
+        let is_known = |(shard, term): (&u16, &Term)| bucket.view.term(*shard) == *term;
+        let lost = self.lost.iter().filter(|lost| is_known(*lost)).map(|(shard, _)| *shard);
+        forgotten.extend(lost);
         let wish = self.wish(&bucket.view, now.at);
         if !bucket.must_raise && forgotten.is_empty() && wish == Wish::Nothing {
             return None;

@@ -97,6 +97,23 @@ fn a_request_for_a_report_that_comes_again_is_answered_once() {
 }
 
 #[test]
+fn a_shard_that_its_home_has_lost_gets_another_term_in_which_every_node_reports_again() {
+    let mut rig = cluster(&["a", "b"]);
+    let shard = (0..1024).find(|shard| rig.node("a").term(*shard).home == rig.id("a"));
+    let shard = shard.expect("a is a home");
+    let term = rig.node("a").term(shard);
+    rig.tell("a", Input::Renew(shard, term));
+    rig.advance(2_000);
+    let next = rig.node("a").term(shard);
+    assert!(next.epoch > term.epoch && next.home == term.home, "{next:?}");
+    assert_eq!(reports_wanted(&mut rig, "b"), [vec![(shard, next.epoch)]]);
+    assert_eq!(opened(&mut rig, "a"), 1);
+    rig.tell("a", Input::Renew(shard, term));
+    rig.advance(2_000);
+    assert_eq!(rig.node("a").term(shard), next, "that term is over already");
+}
+
+#[test]
 fn a_packet_for_an_earlier_incarnation_is_dropped() {
     let mut rig = cluster(&["a", "b"]);
     let body = Body::Collect { shards: vec![(3, u64::from(u32::MAX))] };

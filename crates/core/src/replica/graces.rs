@@ -65,6 +65,13 @@ impl Replica {
         }
     }
 
+    /// Nothing is known of the members of nodes that are gone any more.
+    pub(super) fn forget_graces(&mut self) {
+        if let Some(graces) = &mut self.graces {
+            graces.until.clear();
+        }
+    }
+
     /// Whether members of nodes that are gone are here.
     pub(super) fn has_graces(&self) -> bool {
         self.graces.as_ref().is_some_and(|graces| !graces.until.is_empty())

@@ -107,6 +107,15 @@ impl Replica {
         self.shard.await_reports();
     }
 
+    /// A fault has cost a shard of one of several nodes everything. If it was the home, it is that no more,
+    /// until it is in another term; what its connections showed is said again.
+    pub fn lose_everything(&mut self) {
+        self.outgoing.clear();
+        self.shard = self.shard.unknown();
+        self.role = Role::copy();
+        self.forget_graces();
+    }
+
     /// See [`Shard::all_have_reported`].
     pub fn all_have_reported(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.shard.all_have_reported(now, out);

@@ -18,7 +18,7 @@ use herenow_hub::{
     Address, Announcement, Asked, Checked, Config, Counters, End, Event, Holdings, Hub, Io, Mail,
     Membership, Opening, Origin, Purpose, QueryId, Remembers, Response, Steps, TokenFacts, Wrote,
 };
-use herenow_wire::{DefaultChannel, UserId};
+use herenow_wire::{ChannelName, DefaultChannel, UserId};
 
 use fixed::{connection_id, track_text};
 
@@ -221,6 +221,11 @@ impl OneHub {
     /// What the hub has looked at.
     pub fn steps(&self) -> Steps {
         self.hub.steps()
+    }
+
+    /// The next state that is put into the channel ends in a fault of its shard.
+    pub fn fail_next_put(&mut self, channel: ChannelName) {
+        self.hub.fail_next_put(channel);
     }
 
     /// Tells the hub what happened.

@@ -12,7 +12,8 @@ use herenow_core::{
 use herenow_wire::link::{Item, RefusedWhy};
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::Shards;
+use super::lost_homes::LostHomes;
+use super::{Opened, Shards};
 
 /// See the module.
 #[derive(Debug)]
@@ -30,18 +31,11 @@ pub(crate) struct Nodes {
     taken: Vec<(ConnectionId, u32)>,
     /// Shards that this node has begun to decide.
     opened: Vec<Opened>,
-}
-
-/// A shard that this node has begun to decide.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) shard: u16,
-    /// Its members that no home has told of.
-    pub(crate) untold: Vec<(ChannelName, ConnectionId)>,
+    lost: LostHomes,
 }
 
 /// Who decides in a shard, as far as is known here.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Home {
     term: Term,
     at: HomeAt,
@@ -73,7 +67,22 @@ impl Nodes {
             outgoing: Vec::new(),
             taken: Vec::new(),
             opened: Vec::new(),
+            lost: LostHomes::default(),
         }
+    }
+
+    /// A fault has cost a shard everything.
+    pub(super) fn lose(&mut self, at: usize, shard: u16) {
+        let home = &mut self.homes[at];
+        if home.at == HomeAt::Here {
+            home.at = HomeAt::Nowhere;
+            self.lost.insert(shard, home.term);
+        }
+    }
+
+    /// Has another term begin for what was lost, if it is time.
+    pub(super) fn renew_lost(&mut self, now: Instant) {
+        self.outgoing.extend(self.lost.take_due(now));
     }
 
     fn know(&mut self, node: From) {
@@ -155,7 +164,8 @@ impl Shards {
             }
             NodeEvent::Opened { shard, term } => {
                 let at = self.at_shard(shard);
-                if self.nodes.as_ref().is_some_and(|nodes| nodes.homes[at].term == term) {
+                let home = Home { term, at: HomeAt::Here };
+                if self.nodes.as_ref().is_some_and(|nodes| nodes.homes[at] == home) {
                     self.with(at, |replica| replica.open(now, out));
                     let untold = self.shards[at].take_untold();
                     if let Some(nodes) = &mut self.nodes {
@@ -313,6 +323,7 @@ impl Shards {
         nodes.unacknowledged.clear();
         // It was said by who this node was before.
         nodes.outgoing.clear();
+        nodes.lost.clear();
         for home in nodes.homes.iter_mut().filter(|home| home.at == HomeAt::Here) {
             *home = Home { term: Term::NONE, at: HomeAt::Nowhere };
         }

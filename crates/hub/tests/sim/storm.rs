@@ -137,7 +137,7 @@ impl World {
         let what = stage.chance.below(14);
         stage.note(|| format!("server {node} suffers ({what})"));
         match what {
-            0..5 if self.cluster.is_some() => self.cluster_suffers(node),
+            0..4 if self.cluster.is_some() => self.cluster_suffers(node),
             0..5 => self.with_server(node, |server, _| server.break_shard(&channel)),
             5..7 => {
                 let at = stage.chance.index(usize::from(stage.plan.loops));

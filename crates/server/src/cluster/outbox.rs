@@ -77,6 +77,6 @@ fn count(mail: &NodeMail) -> usize {
         NodeMail::Items { items, .. }
         | NodeMail::Owed { items, .. }
         | NodeMail::Contents { items, .. } => 1 + items.len(),
-        NodeMail::Told { .. } => 1,
+        NodeMail::Told { .. } | NodeMail::Lost { .. } => 1,
     }
 }

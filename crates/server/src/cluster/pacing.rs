@@ -101,7 +101,7 @@ impl Open {
                 match &other {
                     NodeMail::Owed { to, .. } => drop(self.0.remove(to)),
                     NodeMail::Contents { .. } => self.0.clear(),
-                    NodeMail::Items { .. } | NodeMail::Told { .. } => {}
+                    NodeMail::Items { .. } | NodeMail::Told { .. } | NodeMail::Lost { .. } => {}
                 }
                 into.push(other);
             }
