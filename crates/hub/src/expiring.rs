@@ -117,8 +117,11 @@ impl<I: Io> Work<'_, I> {
             Command::Put { channel, put, .. } => {
                 self.hub.expiring.remove(channel, put.connection);
             }
-            Command::Remove { channel, connection, .. } => {
-                self.hub.expiring.remove(channel, *connection);
+            Command::Remove { channel, connection, generation, .. } => {
+                let of = (*connection, *generation);
+                if !self.hub.shards.shows_later(channel, of) {
+                    self.hub.expiring.remove(channel, *connection);
+                }
             }
             _ => {}
         }

@@ -250,6 +250,11 @@ impl Shards {
         self.shards[self.at(channel)].showing(channel, connection)
     }
 
+    /// See [`Replica::shows_later`].
+    pub(crate) fn shows_later(&self, channel: &ChannelName, of: (ConnectionId, u32)) -> bool {
+        self.shards[self.at(channel)].shows_later(channel, of)
+    }
+
     fn lists(&self, channel: &ChannelName) -> &Shard {
         self.shards[self.at(channel)].shard()
     }

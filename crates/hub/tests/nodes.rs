@@ -356,6 +356,25 @@ fn a_token_of_another_node_that_is_used_twice_gives_one_member() {
     assert_eq!(one_hub.counters().members, 1, "what the first has left behind takes nothing along");
 }
 
+// P7.10, P4.23
+#[test]
+fn what_an_earlier_socket_has_left_behind_keeps_no_field_from_ending() {
+    let mut one_hub = with_grace();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    let subscriber = one_hub.connect();
+    say(&mut one_hub, subscriber, SUBSCRIBE);
+    let first = one_hub.connect_claiming(claim_from_elsewhere());
+    say(&mut one_hub, first, TRACK);
+    let second = one_hub.connect_claiming(claim_from_elsewhere());
+    let typing = r#"{"type":"presence_update","channel":"presence:lobby","state":{"t":1},"#;
+    say(&mut one_hub, second, &format!(r#"{typing}"expire":{{"t":12000}}}}"#));
+    outlive_graces(&mut one_hub);
+    told(&mut one_hub);
+    outlive_graces(&mut one_hub);
+    assert!(told(&mut one_hub).contains(r#""state":{}"#));
+}
+
 // P7.10
 #[test]
 fn a_socket_whose_connection_came_back_elsewhere_later_is_closed() {

@@ -178,6 +178,26 @@ impl Opening {
         }
     }
 
+    /// Which of the sockets that have had its id shows what a connection of this node shows, or wants to.
+    pub(super) fn generation_of(
+        &self,
+        me: Owner,
+        channel: &ChannelName,
+        connection: ConnectionId,
+    ) -> Option<u32> {
+        let mut newest_first = self.waiting.iter().rev().filter(|asked| asked.owner == me);
+        let asked = newest_first.find_map(|asked| match &asked.command {
+            Command::Put { channel: of, put, .. } | Command::Keep { channel: of, put, .. }
+                if of == channel && put.connection == connection =>
+            {
+                Some(put.generation)
+            }
+            _ => None,
+        });
+        let known = || self.members.get(channel)?.get(&connection).filter(|one| one.owner == me);
+        asked.or_else(|| known().map(|known| known.reported.presence.generation))
+    }
+
     /// Whether a put of a loop of this node waits in a channel.
     pub(super) fn has_put(&self, channel: &ChannelName, peer: Peer) -> bool {
         self.waiting.iter().any(|asked| match &asked.command {
