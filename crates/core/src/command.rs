@@ -105,6 +105,8 @@ pub enum Command {
         channel: ChannelName,
         /// Whose.
         connection: ConnectionId,
+        /// Which of the sockets that have had the connection's id. The member of another stays as it is.
+        generation: u32,
         /// What.
         state: State,
     },

@@ -49,6 +49,6 @@ pub enum Decision {
 }
 
 /// Whether a generation of a connection is this one or an earlier one. Generations wrap.
-pub(crate) fn is_up_to(generation: u32, this: u32) -> bool {
+pub fn is_up_to(generation: u32, this: u32) -> bool {
     this.wrapping_sub(generation) <= u32::MAX / 2
 }

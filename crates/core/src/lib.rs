@@ -38,7 +38,7 @@ pub use collecting::COLLECT_FOR;
 pub use command::{
     Asker, Command, Effect, Expire, Flush, Peer, PutResult, Receiver, RequestId, SnapshotFor,
 };
-pub use decision::{Decision, Put};
+pub use decision::{Decision, Put, is_up_to};
 pub use kicks::{Kicks, Target, TooManyKicks};
 pub use lease::{Due, Heard, Leases, SCAN_EVERY};
 pub use leaves::LeaveCounts;

@@ -181,8 +181,8 @@ impl Shard {
                 let wanted = Wanted { put, max_members, connectivity: Connectivity::Detached };
                 self.put(&channel, wanted, now, out);
             }
-            Command::Restate { channel, connection, state } => {
-                self.restate(&channel, connection, state, out);
+            Command::Restate { channel, connection, generation, state } => {
+                self.restate(&channel, (connection, generation), state, out);
             }
             Command::Detach { channel, connection, owner, generation } => {
                 if !self.is_of_later(&channel, connection, generation) {

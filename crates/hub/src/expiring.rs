@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use herenow_core::{Command, Expire, Instant, Showing};
+use herenow_core::{Command, Expire, Instant, Showing, is_up_to};
 use herenow_wire::{ChannelName, ConnectionId, ExpiringFields, FieldName};
 
 use crate::api::Io;
@@ -15,9 +15,17 @@ use crate::work::Work;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Expiring {
-    members: BTreeMap<(ChannelName, ConnectionId), Vec<(FieldName, Instant)>>,
+    members: BTreeMap<(ChannelName, ConnectionId), Fields>,
     /// By the first end of each member's fields.
     by_end: BTreeSet<(Instant, ChannelName, ConnectionId)>,
+}
+
+/// The fields of one member.
+#[derive(Debug, Default)]
+struct Fields {
+    /// Which of the sockets that have had the connection's id shows them. Those of another are not ended.
+    generation: u32,
+    ends: Vec<(FieldName, Instant)>,
 }
 
 /// While a list is being rebuilt, nothing of it can be changed: it is looked at again so much later.
@@ -41,32 +49,23 @@ impl Expiring {
         self.members.is_empty()
     }
 
-    fn has(&self, channel: &ChannelName, connection: ConnectionId) -> bool {
-        self.members.contains_key(&(channel.clone(), connection))
+    fn get_mut(&mut self, channel: &ChannelName, connection: ConnectionId) -> Option<&mut Fields> {
+        self.members.get_mut(&(channel.clone(), connection))
     }
 
-    fn remove(
-        &mut self,
-        channel: &ChannelName,
-        connection: ConnectionId,
-    ) -> Vec<(FieldName, Instant)> {
+    fn remove(&mut self, channel: &ChannelName, connection: ConnectionId) -> Fields {
         let Some(fields) = self.members.remove(&(channel.clone(), connection)) else {
-            return Vec::new();
+            return Fields::default();
         };
-        self.by_end.remove(&(first_end(&fields), channel.clone(), connection));
+        self.by_end.remove(&(first_end(&fields.ends), channel.clone(), connection));
         fields
     }
 
     /// Keeps these in place of what was kept of the member. None is not kept.
-    fn set(
-        &mut self,
-        channel: &ChannelName,
-        connection: ConnectionId,
-        fields: Vec<(FieldName, Instant)>,
-    ) {
+    fn set(&mut self, channel: &ChannelName, connection: ConnectionId, fields: Fields) {
         self.remove(channel, connection);
-        if !fields.is_empty() {
-            self.by_end.insert((first_end(&fields), channel.clone(), connection));
+        if !fields.ends.is_empty() {
+            self.by_end.insert((first_end(&fields.ends), channel.clone(), connection));
             self.members.insert((channel.clone(), connection), fields);
         }
     }
@@ -82,7 +81,7 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn note_expiring(&mut self, command: &mut Command) {
         match command {
             Command::Put { channel, put, expire: Expire::After(fields), .. } => {
-                self.set_expiring(channel, put.connection, fields);
+                self.set_expiring(channel, (put.connection, put.generation), fields);
             }
             Command::Put { .. } | Command::Remove { .. } if !self.hub.expiring.is_empty() => {
                 self.end_expiring(command);
@@ -94,12 +93,12 @@ impl<I: Io> Work<'_, I> {
     fn set_expiring(
         &mut self,
         channel: &ChannelName,
-        connection: ConnectionId,
+        (connection, generation): (ConnectionId, u32),
         fields: &ExpiringFields,
     ) {
         let end = |ms: u32| self.now + Duration::from_millis(ms.into());
         let fields = fields.fields().iter().map(|field| (field.name.clone(), end(field.after_ms)));
-        let fields = fields.collect();
+        let fields = Fields { generation, ends: fields.collect() };
         self.hub.expiring.set(channel, connection, fields);
     }
 
@@ -108,18 +107,19 @@ impl<I: Io> Work<'_, I> {
     fn end_expiring(&mut self, command: &mut Command) {
         match command {
             Command::Put { channel, put, expire: Expire::AsBefore, .. } => {
-                if self.hub.expiring.has(channel, put.connection)
+                if let Some(fields) = self.hub.expiring.get_mut(channel, put.connection)
                     && let Showing::State(state) = self.hub.shards.showing(channel, put.connection)
                 {
                     put.state = state.clone();
+                    fields.generation = put.generation;
                 }
             }
             Command::Put { channel, put, .. } => {
                 self.hub.expiring.remove(channel, put.connection);
             }
             Command::Remove { channel, connection, generation, .. } => {
-                let of = (*connection, *generation);
-                if !self.hub.shards.shows_later(channel, of) {
+                let fields = self.hub.expiring.get_mut(channel, *connection);
+                if fields.is_some_and(|fields| is_up_to(fields.generation, *generation)) {
                     self.hub.expiring.remove(channel, *connection);
                 }
             }
@@ -132,23 +132,26 @@ impl<I: Io> Work<'_, I> {
         while let Some((end, channel, connection)) = self.hub.expiring.by_end.first().cloned()
             && end <= self.now
         {
-            let fields = self.hub.expiring.remove(&channel, connection);
+            let Fields { generation, ends } = self.hub.expiring.remove(&channel, connection);
             match self.hub.shards.showing(&channel, connection) {
+                Showing::State(_)
+                    if self.hub.shards.generation_of(&channel, connection) != Some(generation) => {}
                 Showing::State(state) => {
                     let (over, left): (Vec<_>, Vec<_>) =
-                        fields.into_iter().partition(|(_, end)| *end <= self.now);
+                        ends.into_iter().partition(|(_, end)| *end <= self.now);
                     let state = over.iter().fold(state.clone(), |state, (name, _)| {
                         state.without(name).unwrap_or(state)
                     });
-                    self.hub.expiring.set(&channel, connection, left);
-                    let command = Command::Restate { channel, connection, state };
+                    self.hub.expiring.set(&channel, connection, Fields { generation, ends: left });
+                    let command = Command::Restate { channel, connection, generation, state };
                     self.hub.shards.handle(command, self.now, &mut self.hub.shard_effects);
                     self.apply_shard_effects();
                 }
                 Showing::Unknown => {
                     let later = self.now + LOOK_AGAIN;
-                    let fields = fields.into_iter().map(|(name, end)| (name, end.max(later)));
-                    self.hub.expiring.set(&channel, connection, fields.collect());
+                    let ends = ends.into_iter().map(|(name, end)| (name, end.max(later)));
+                    let fields = Fields { generation, ends: ends.collect() };
+                    self.hub.expiring.set(&channel, connection, fields);
                 }
                 Showing::Nothing => {}
             }

@@ -250,9 +250,13 @@ impl Shards {
         self.shards[self.at(channel)].showing(channel, connection)
     }
 
-    /// See [`Replica::shows_later`].
-    pub(crate) fn shows_later(&self, channel: &ChannelName, of: (ConnectionId, u32)) -> bool {
-        self.shards[self.at(channel)].shows_later(channel, of)
+    /// See [`Replica::generation_of`].
+    pub(crate) fn generation_of(
+        &self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+    ) -> Option<u32> {
+        self.shards[self.at(channel)].generation_of(channel, connection)
     }
 
     fn lists(&self, channel: &ChannelName) -> &Shard {

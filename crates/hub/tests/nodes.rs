@@ -375,6 +375,31 @@ fn what_an_earlier_socket_has_left_behind_keeps_no_field_from_ending() {
     assert!(told(&mut one_hub).contains(r#""state":{}"#));
 }
 
+// P4.23, P7.16
+#[test]
+fn fields_that_an_earlier_socket_showed_end_nothing_of_what_a_later_one_shows_elsewhere() {
+    let (mut one_hub, slot) = member();
+    let opened = home(&mut one_hub);
+    tell(&mut one_hub, opened);
+    let subscriber = one_hub.connect();
+    say(&mut one_hub, subscriber, SUBSCRIBE);
+    let typing = r#"{"type":"presence_update","channel":"presence:lobby","state":{"t":1},"#;
+    say(&mut one_hub, slot, &format!(r#"{typing}"expire":{{"t":2000}}}}"#));
+    let connection = one_hub::fixed::connection_id(slot, 0);
+    let later = Put {
+        channel: lobby(),
+        presence: Presence { connection, generation: 256, ..presence(7) },
+        state: state(r#"{"t":2}"#),
+        max_members: 100,
+        ticket: None,
+    };
+    let items = vec![Item::Put(later)];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
+    assert!(told(&mut one_hub).contains(r#""state":{"t":2}"#));
+    outlive_graces(&mut one_hub);
+    assert!(!told(&mut one_hub).contains(r#""state":{}"#), "its own node ends its fields");
+}
+
 // P7.10
 #[test]
 fn a_socket_whose_connection_came_back_elsewhere_later_is_closed() {

@@ -28,7 +28,7 @@ impl Replica {
             Command::Keep { channel, put, max_members } => {
                 own.put(channel, (put, max_members), Cause::Kept)
             }
-            Command::Restate { channel, connection, state } => {
+            Command::Restate { channel, connection, state, .. } => {
                 let Some(put) = own.restated(&channel, connection, state) else { return };
                 put
             }

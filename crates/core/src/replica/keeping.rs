@@ -7,7 +7,6 @@ use herenow_wire::{ChannelName, ConnectionId, State};
 use super::{Replica, Role};
 use crate::change::Owner;
 use crate::command::Effect;
-use crate::decision::is_up_to;
 use crate::leaves::LeaveCounts;
 use crate::shard::{Contents, Counted, Shard};
 use crate::time::Instant;
@@ -53,19 +52,17 @@ impl Replica {
         }
     }
 
-    /// Whether a later socket of a connection than that with this generation shows something in a channel,
-    /// or wants to.
-    pub fn shows_later(
-        &self,
-        channel: &ChannelName,
-        (connection, generation): (ConnectionId, u32),
-    ) -> bool {
-        let latest = match &self.role {
-            Role::Home => self.shard.generation_of(channel, connection),
+    /// Which of the sockets that have had its id shows what a connection of this node shows in a channel, or
+    /// wants to.
+    pub fn generation_of(&self, channel: &ChannelName, connection: ConnectionId) -> Option<u32> {
+        match &self.role {
+            Role::Home => {
+                let (member, _) = self.shard.list(channel)?.member(connection)?;
+                (member.owner == self.me).then_some(member.generation)
+            }
             Role::Opening(opening) => opening.generation_of(self.me, channel, connection),
             Role::Copy(own) => own.latest(channel, connection).map(|(put, _)| put.generation),
-        };
-        latest.is_some_and(|latest| !is_up_to(latest, generation))
+        }
     }
 
     /// See [`Shard::counted`].

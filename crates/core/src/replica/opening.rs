@@ -158,7 +158,7 @@ impl Opening {
                 {
                     return Some(&put.state);
                 }
-                Command::Restate { channel: of, connection: whose, state }
+                Command::Restate { channel: of, connection: whose, state, .. }
                     if of == channel && *whose == connection =>
                 {
                     return Some(state);

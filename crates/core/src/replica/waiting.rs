@@ -61,7 +61,9 @@ impl Waiting {
                 Command::Put { channel, put, expire, max_members, asker, reference }
             }
             Cause::Kept => Command::Keep { channel, put, max_members },
-            Cause::Restated => Command::Restate { channel, connection, state: put.state },
+            Cause::Restated => {
+                Command::Restate { channel, connection, generation, state: put.state }
+            }
         };
         std::iter::once(command).chain(is_detached.then_some(detach))
     }

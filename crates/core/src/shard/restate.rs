@@ -11,14 +11,17 @@ impl Shard {
     pub(super) fn restate(
         &mut self,
         name: &ChannelName,
-        connection: ConnectionId,
+        (connection, generation): (ConnectionId, u32),
         state: State,
         out: &mut Vec<Effect>,
     ) {
         let Some(slot) = self.channels.get_mut(name) else { return };
         let Map::Live(channel) = &mut slot.map else { return };
         let Some((member, _)) = channel.member(connection) else { return };
-        let (owner, generation) = (member.owner, member.generation);
+        if member.generation != generation {
+            return;
+        }
+        let owner = member.owner;
         let put = Put { connection, owner, generation, user: member.user.clone(), state };
         if let Decision::Change(change) = channel.decide_put(put, usize::MAX, self.seq + 1) {
             self.seq += 1;

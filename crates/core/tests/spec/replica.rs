@@ -263,7 +263,7 @@ fn fields_that_ended_stay_ended_whoever_becomes_the_home() {
     nodes.nodes[1].is_cut = true;
     nodes.ask(1, put('a', r#"{"n":1,"typing":true}"#));
     let (channel, connection, state) = (channel("lobby"), id('a'), state(r#"{"n":1}"#));
-    nodes.ask(1, Command::Restate { channel, connection, state });
+    nodes.ask(1, Command::Restate { channel, connection, generation: 0, state });
     nodes.nodes[1].is_cut = false;
     nodes.begin(1, EPOCH + 1);
     nodes.begin(0, EPOCH + 2);
