@@ -165,6 +165,14 @@ impl Collecting {
         lost.into_iter().for_each(|(_, connection)| self.detached.add(connection));
     }
 
+    /// The connections of an owner that have answered, in a fixed order.
+    pub(crate) fn answered_by(&self, owner: Owner) -> Vec<ConnectionId> {
+        let held = self.held.iter().filter(|(_, sent)| sent.put.owner == owner);
+        let mut answered: Vec<ConnectionId> = held.map(|(connection, _)| *connection).collect();
+        answered.sort_unstable();
+        answered
+    }
+
     /// The connection is gone, or shows nothing any more.
     pub(crate) fn forget(&mut self, connection: ConnectionId, owner: Owner) {
         if self.awaited.get(&connection).is_some_and(|tracker| tracker.owner == owner) {

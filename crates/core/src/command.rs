@@ -24,6 +24,11 @@ impl Peer {
         Self(Self::NODE | number)
     }
 
+    /// Whether it is a loop of this process.
+    pub const fn is_loop(self) -> bool {
+        self.0 < Self::COUNTER.0
+    }
+
     /// The number of another node; `None` for a loop.
     pub const fn as_node(self) -> Option<u16> {
         if self.0 & Self::NODE == 0 { None } else { Some(self.0 & !Self::NODE) }

@@ -96,6 +96,11 @@ pub enum NodeMail {
         /// What.
         items: Vec<Item>,
     },
+    /// For every other node in the view, in order.
+    ToAll {
+        /// What.
+        items: Vec<Item>,
+    },
     /// The answer to [`NodeEvent::OwedWanted`]. What concerns these shards and channels and stands
     /// before it is not sent, as this replaces it.
     Owed {

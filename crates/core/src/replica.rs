@@ -14,6 +14,7 @@ mod keeping;
 mod opening;
 mod own;
 mod queues;
+mod sleeping;
 mod waiting;
 
 use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
@@ -22,8 +23,9 @@ use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 use self::graces::Graces;
 use self::held::UNTIL_OPEN;
 pub use self::keeping::Showing;
-use self::opening::Opening;
+use self::opening::{Opened, Opening};
 use self::own::{Own, Seen};
+use self::sleeping::Sleep;
 use crate::change::{Member, Owner, Snapshot};
 use crate::command::{Command, Effect, Flush, Peer, Receiver, SnapshotFor};
 use crate::shard::Shard;
@@ -43,6 +45,8 @@ pub struct Replica {
     graces: Option<Box<Graces>>,
     /// The members that no home had told of when this one opened, since they were last taken.
     untold: Vec<(ChannelName, ConnectionId)>,
+    /// Where channels hibernate on several nodes.
+    sleep: Option<Box<Sleep>>,
 }
 
 #[derive(Debug)]
@@ -70,6 +74,8 @@ pub struct Outgoing {
 pub enum To {
     /// The home of the shard.
     Home,
+    /// Every other one.
+    All,
     /// This one, as the process has numbered it.
     Node(Peer),
     /// The one that vouches for these connections. It may be this node itself.
@@ -100,12 +106,14 @@ impl Replica {
             outgoing: Vec::new(),
             graces: None,
             untold: Vec::new(),
+            sleep: None,
         }
     }
 
     /// Says who vouches for the connections of this node from here on.
     pub fn set_owner(&mut self, me: Owner) {
         self.forget_adopted();
+        self.forget_asleep();
         self.me = me;
     }
 
@@ -177,6 +185,8 @@ impl Replica {
             Item::Snap(snap) => self.copy_snapshot(snap, now, out),
             Item::Change(change) => self.copy_change(change, now, out),
             Item::Refused(refused) => self.refused(&refused, out),
+            Item::Hibernated { channel } => self.copy_asleep(&channel, out),
+            Item::Woke { channel } => self.copy_woke(channel, out),
             item => self.receive_at_home(from, item, now, out),
         }
     }
@@ -233,8 +243,10 @@ impl Replica {
         let until = |channel: &_, gone_at| gone_at + self.grace_of(channel);
         let gone = opening.take_gone(until, now);
         self.untold = opening.untold();
-        let (waiting, taken) = opening.open(&mut self.shard, now, out);
+        let from = out.len();
+        let Opened { waiting, taken } = opening.open(&mut self.shard, now, out);
         self.tell_taken(taken);
+        self.tell_sleep(from, out);
         for gone in gone {
             self.begin_graces(gone, now, out);
         }
@@ -257,6 +269,9 @@ impl Replica {
             Role::Opening(_) => Vec::new(),
             Role::Home => Own::of(self.own_members()).channels(&self.shard),
         };
+        if let Some(sleep) = &self.sleep {
+            sleep.report(&mut channels);
+        }
         channels.sort_by(|one, other| one.name.cmp(&other.name));
         Report { shard: self.number, epoch, channels }
     }
@@ -266,17 +281,24 @@ impl Replica {
         if !self.is_open() {
             return Vec::new();
         }
-        let wanted = self.shard.slots().filter(|slot| slot.has_peer(node) && slot.map.is_some());
+        let wanted = self.shard.slots().filter(|slot| slot.has_peer(node));
         wanted.map(|slot| slot.name.clone()).collect()
     }
 
-    /// The whole of a channel, for a node that is owed it.
+    /// The whole of a channel, for a node that is owed it; or that it hibernates. One that is being rebuilt
+    /// is told when it has been.
     pub fn snapshot(&self, channel: &ChannelName, node: Peer) -> Option<Item> {
         if !self.is_open() {
             return None;
         }
         let slot = self.shard.slots().find(|slot| slot.name == channel && slot.has_peer(node))?;
-        Some(snap(channel, &slot.map?.snapshot()))
+        match slot.map {
+            Some(list) => Some(snap(channel, &list.snapshot())),
+            None if self.shard.is_asleep(channel) => {
+                Some(Item::Hibernated { channel: channel.clone() })
+            }
+            None => None,
+        }
     }
 
     /// Whether nothing waits for another node's word.

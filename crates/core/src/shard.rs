@@ -7,6 +7,7 @@ mod copied;
 mod leaving;
 mod rebuild;
 mod restate;
+mod sleeping;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use crate::since::Since;
 use crate::time::Instant;
 
 pub use self::contents::{Contents, Counted};
+pub(crate) use self::sleeping::{Need, Sleeping};
 
 /// See the module.
 #[derive(Debug)]

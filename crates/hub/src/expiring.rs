@@ -127,6 +127,17 @@ impl<I: Io> Work<'_, I> {
         }
     }
 
+    fn end_later(
+        &mut self,
+        channel: &ChannelName,
+        connection: ConnectionId,
+        Fields { generation, ends }: Fields,
+    ) {
+        let later = self.now + LOOK_AGAIN;
+        let ends = ends.into_iter().map(|(name, end)| (name, end.max(later))).collect();
+        self.hub.expiring.set(channel, connection, Fields { generation, ends });
+    }
+
     /// Takes the fields out whose time is up.
     pub(crate) fn end_fields(&mut self) {
         while let Some((end, channel, connection)) = self.hub.expiring.by_end.first().cloned()
@@ -148,10 +159,13 @@ impl<I: Io> Work<'_, I> {
                     self.apply_shard_effects();
                 }
                 Showing::Unknown => {
-                    let later = self.now + LOOK_AGAIN;
-                    let ends = ends.into_iter().map(|(name, end)| (name, end.max(later)));
-                    let fields = Fields { generation, ends: ends.collect() };
-                    self.hub.expiring.set(&channel, connection, fields);
+                    self.end_later(&channel, connection, Fields { generation, ends });
+                }
+                Showing::Asleep => {
+                    // Subscribers still see the field.
+                    self.end_later(&channel, connection, Fields { generation, ends });
+                    self.hub.shards.wake_to_look(&channel, self.now, &mut self.hub.shard_effects);
+                    self.apply_shard_effects();
                 }
                 Showing::Nothing => {}
             }

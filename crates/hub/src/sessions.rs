@@ -93,7 +93,7 @@ impl<I: Io> Work<'_, I> {
                     }
                     Effect::Hibernated { channel, peers } => {
                         let all = self.hub.counts.with_counting(&channel, peers);
-                        for peer in all.into_iter().filter(|peer| peer.as_node().is_none()) {
+                        for peer in all.into_iter().filter(|peer| peer.is_loop()) {
                             if peer == self.hub.config.me {
                                 self.forget_states(&channel);
                             } else {

@@ -90,7 +90,13 @@ impl Shards {
             }
             match config.membership {
                 Membership::Alone => Replica::alone(number, shard, OWNER),
-                Membership::OneOfSeveral => Replica::new(number, shard),
+                Membership::OneOfSeveral => {
+                    let mut replica = Replica::new(number, shard);
+                    if let Some(time) = config.hibernate_after {
+                        replica.hibernate_after(time);
+                    }
+                    replica
+                }
             }
         };
         let shards: Vec<Replica> = shards.map(shard).collect();

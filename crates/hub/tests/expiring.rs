@@ -148,3 +148,20 @@ fn nothing_is_kept_of_members_that_have_left() {
     told(&mut one_hub);
     assert_eq!(wait(&mut one_hub, 5000), [""; 0]);
 }
+
+#[test] // P4.23, P9.2
+fn the_end_of_a_field_wakes_a_channel_that_hibernates() {
+    let (mut one_hub, slot) = watched(|_| ());
+    track_for(&mut one_hub, slot, (r#"{"typing":true}"#, r#""typing":120000"#));
+    told(&mut one_hub);
+    one_hub.hibernate();
+    one_hub.take_recorded();
+    one_hub.record();
+    for _ in 0..240 {
+        one_hub.wait(STEP);
+        one_hub.turn();
+    }
+    let written = one_hub.take_recorded();
+    let asked = String::from_utf8_lossy(&written).matches("PRESENCE_RESYNC").count();
+    assert_eq!(asked, 2, "the watcher still sees the field, and the member says what it shows");
+}

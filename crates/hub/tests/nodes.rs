@@ -18,7 +18,7 @@ use herenow_wire::link::{
     Attachment, Channel, Incarnation, Interest, Item, Position, Presence, Put, Report, Reported,
     Row, Shown, Snap, Ticket,
 };
-use herenow_wire::{ChannelName, ConnectionId, State, UserId};
+use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, State, UserId};
 use one_hub::{OneHub, masked, settings};
 
 const ME: Incarnation = Incarnation(1);
@@ -145,6 +145,7 @@ const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"presence:lobby","ref":
 fn tickets(mail: &[NodeMail]) -> Vec<Ticket> {
     let items = mail.iter().flat_map(|mail| match mail {
         NodeMail::Items { items, .. }
+        | NodeMail::ToAll { items }
         | NodeMail::Owed { items, .. }
         | NodeMail::Contents { items, .. } => &items[..],
         NodeMail::Told { .. } | NodeMail::Lost { .. } => &[],
@@ -647,4 +648,36 @@ fn a_copy_that_is_lost_is_asked_for_again() {
     assert!(told(&mut one_hub).contains("PRESENCE_RESYNC"));
     tell(&mut one_hub, snap(4));
     assert!(told(&mut one_hub).contains("presence_sync"), "a change may have been lost");
+}
+
+// P9.2
+#[test]
+fn a_channel_that_wakes_at_another_node_is_told_to_sockets_that_only_name_it() {
+    let (mut one_hub, slot) = member();
+    copy(&mut one_hub);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    tell(&mut one_hub, snap(1));
+    one_hub.connect_idle(DefaultChannel::Named(lobby()));
+    one_hub.turn();
+    told(&mut one_hub);
+    let says = |batch, item| NodeEvent::Received { from: OTHER, batch, items: vec![item] };
+    tell(&mut one_hub, says(2, Item::Hibernated { channel: lobby() }));
+    assert_eq!(told(&mut one_hub), "", "nobody hears of it");
+    tell(&mut one_hub, says(3, Item::Woke { channel: lobby() }));
+    assert_eq!(told(&mut one_hub).matches("PRESENCE_RESYNC").count(), 2);
+}
+
+// P9.2
+#[test]
+fn who_has_not_been_the_home_for_long_wakes_nothing() {
+    let (mut one_hub, slot) = member();
+    copy(&mut one_hub);
+    say(&mut one_hub, slot, SUBSCRIBE);
+    tell(&mut one_hub, snap(1));
+    let (shard, term) = (lobby().shard(), term(2, ME));
+    tell(&mut one_hub, NodeEvent::Home { shard, term });
+    told(&mut one_hub);
+    let items = vec![Item::Woke { channel: lobby() }];
+    tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 2, items });
+    assert_eq!(told(&mut one_hub), "");
 }

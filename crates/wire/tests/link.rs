@@ -83,6 +83,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ("remove", Item::Remove { channel: lobby(), connection: id, generation, reason }),
         ("detach", Item::Detach { channel: lobby(), connection: id, generation }),
         ("interest", Item::Interest { channel: lobby(), interest }),
+        ("interest in its sleep", Item::Interest { channel: lobby(), interest: Interest::Asleep }),
         ("no interest", Item::Interest { channel: lobby(), interest: Interest::Nothing }),
         ("snap", Item::Snap(Snap { channel: lobby(), position: HERE, rows: vec![row(1, 298)] })),
         ("change", Item::Change(Change { channel: lobby(), prev: 298, position: HERE, ops })),

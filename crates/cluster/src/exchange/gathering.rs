@@ -47,7 +47,9 @@ impl Gathering {
     /// until the contents are asked for once more.
     pub(super) fn hold(&mut self, hub: u16, mail: NodeMail) -> bool {
         let bytes = match &mail {
-            NodeMail::Items { items, .. } | NodeMail::Owed { items, .. } => encoded_bytes(items),
+            NodeMail::Items { items, .. }
+            | NodeMail::ToAll { items }
+            | NodeMail::Owed { items, .. } => encoded_bytes(items),
             NodeMail::Told { .. } | NodeMail::Contents { .. } | NodeMail::Lost { .. } => 0,
         };
         self.held_bytes += bytes.max(LEAST_COUNTED_BYTES);

@@ -17,10 +17,13 @@ impl Exchange {
         now: Now,
         out: &mut Vec<Action>,
     ) {
+        if let NodeMail::ToAll { items } = mail {
+            return self.send_to_all(hub, &items, now, out);
+        }
         let peer = match &mail {
             NodeMail::Items { to, .. } | NodeMail::Owed { to, .. } => *to,
             NodeMail::Told { from, .. } => *from,
-            NodeMail::Contents { .. } | NodeMail::Lost { .. } => {
+            NodeMail::ToAll { .. } | NodeMail::Contents { .. } | NodeMail::Lost { .. } => {
                 return self.pass_on((hub, mail), now, out);
             }
         };
@@ -33,6 +36,18 @@ impl Exchange {
                 if !reset.hold(hub, mail) {
                     self.ask_for_contents(node, out);
                 }
+            }
+        }
+    }
+
+    /// Sends something to every node that the view names, but for this one.
+    fn send_to_all(&mut self, hub: u16, items: &[Item], now: Now, out: &mut Vec<Action>) {
+        let Some(view) = self.node.view().cloned() else { return };
+        for node in view.nodes.iter().map(|node| node.incarnation) {
+            if node != self.me && self.node.reaches(node) {
+                let to = self.numbers.of(node).peer;
+                let mail = NodeMail::Items { to, items: items.to_vec() };
+                self.take_mail((hub, mail), now, out);
             }
         }
     }
@@ -66,6 +81,8 @@ impl Exchange {
 
     fn pass_on(&mut self, (hub, mail): (u16, NodeMail), now: Now, out: &mut Vec<Action>) {
         match mail {
+            // It was divided among the nodes when it came.
+            NodeMail::ToAll { .. } => {}
             NodeMail::Items { to, items } => {
                 // A node that is gone is sent nothing.
                 if let Some(to) = self.numbers.node(to) {

@@ -164,7 +164,7 @@ impl Hub {
     ) {
         let channel = channel.clone();
         match interest {
-            Interest::Changes => {
+            Interest::Changes | Interest::Asleep => {
                 let request_id = around.sessions.next_request();
                 self.subscribers.entry(channel.clone()).or_default().request(request_id);
                 self.command(Command::Subscribe { channel, peer: LOOP, request_id }, around);
@@ -342,6 +342,7 @@ impl Hub {
         }
         for outgoing in outgoing {
             let to = match outgoing.to {
+                To::All => panic!("nothing sleeps here"),
                 To::Node(peer) => Some(peer),
                 To::Owner(owner) if owner == self.owner => {
                     let Item::Taken { connection, generation } = outgoing.item else {

@@ -374,3 +374,12 @@ fn reports_of_a_node_go_to_it_in_the_stream() {
     desk.send(0, vec![Item::Report(report.clone())]);
     assert_eq!(desk.take_items(), [Item::Report(report)]);
 }
+
+#[test]
+fn what_is_for_every_node_goes_to_each_that_the_view_names() {
+    let mut desk = Desk::beside_another();
+    let me = desk.exchange.incarnation();
+    let items = vec![Item::Woke { channel: desk.channel(0, me) }];
+    desk.mail(0, vec![NodeMail::ToAll { items: items.clone() }]);
+    assert_eq!(desk.take_items(), items);
+}

@@ -33,14 +33,20 @@ impl Replica {
                 put
             }
             Command::Remove { channel, connection, generation, reason, .. } => {
+                if let Some(sleep) = &mut self.sleep {
+                    sleep.forget(&channel, (connection, generation));
+                }
                 own.remove(channel, (connection, generation), reason)
             }
             Command::Detach { channel, connection, generation, .. } => {
+                if let Some(sleep) = &mut self.sleep {
+                    sleep.detach(&channel, (connection, generation));
+                }
                 own.detach(channel, (connection, generation))
             }
             Command::Subscribe { channel, peer, request_id } => {
                 if !self.request(&channel, (peer, request_id), now, out) {
-                    return;
+                    return self.tell_use(channel, now);
                 }
                 let interest = Interest::Changes;
                 Outgoing { to: To::Home, item: Item::Interest { channel, interest } }

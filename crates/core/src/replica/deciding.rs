@@ -27,6 +27,7 @@ impl Replica {
             self.tell_taken(taken);
         }
         if out[before..].iter().any(is_for_a_node) {
+            self.tell_sleep(before, out);
             self.tell_nodes(before, out);
         }
     }
@@ -35,7 +36,7 @@ impl Replica {
     #[cold]
     fn tell_nodes(&mut self, mut at: usize, out: &mut Vec<Effect>) {
         while at < out.len() {
-            if !is_for_a_node(&out[at]) {
+            if !is_answer_to_a_node(&out[at]) {
                 at += 1;
             } else if let Effect::Answer { asker, channel, result, .. } = out.remove(at) {
                 self.outgoing.extend(refusal(&asker, channel, result));
@@ -96,6 +97,7 @@ impl Replica {
                     opening.wait(from.owner, command);
                 }
             }
+            (Role::Home, Item::Heard { channel }) => self.wake_to_look(&channel, now, out),
             (Role::Home, Item::Report(report)) => self.report_again(from, report, now, out),
             (Role::Home, item) => {
                 if let Some(command) = command(from, item) {
@@ -123,16 +125,31 @@ impl Replica {
     fn report_again(&mut self, from: From, report: Report, now: Instant, out: &mut Vec<Effect>) {
         let mut gone: BTreeSet<(ChannelName, ConnectionId)> = BTreeSet::new();
         for slot in self.shard.slots() {
-            let Some(list) = slot.map else { continue };
-            for connection in list.owned_by(from.owner) {
+            for connection in slot.shown_by(from.owner) {
                 gone.insert((slot.name.clone(), connection));
             }
         }
         let mut unwanted: BTreeSet<ChannelName> = self.wanted_by(from.peer).into_iter().collect();
-        for Channel { name, interest, members } in report.channels {
+        for channel in report.channels {
+            if self.shard.is_asleep(&channel.name) {
+                for member in &channel.members {
+                    gone.remove(&(channel.name.clone(), member.presence.connection));
+                }
+                if channel.interest != Interest::Nothing {
+                    unwanted.remove(&channel.name);
+                }
+                self.report_asleep((from.peer, from.owner), &channel, now, out);
+                continue;
+            }
+            let Channel { name, interest, members } = channel;
+            if members.iter().any(|member| member.shown == Shown::Sleeping) {
+                // It was not told.
+                let item = Item::Woke { channel: name.clone() };
+                self.outgoing.push(Outgoing { to: To::Node(from.peer), item });
+            }
             for member in members {
-                let Shown::State(state) = member.shown else { continue };
                 gone.remove(&(name.clone(), member.presence.connection));
+                let Shown::State(state) = member.shown else { continue };
                 let put = LinkPut {
                     channel: name.clone(),
                     presence: member.presence,
@@ -144,7 +161,7 @@ impl Replica {
                     self.decide(put, now, out);
                 }
             }
-            if interest == Interest::Changes {
+            if interest != Interest::Nothing {
                 unwanted.remove(&name);
                 let (peer, request_id) = (from.peer, RequestId(0));
                 self.decide(Command::Subscribe { channel: name, peer, request_id }, now, out);
@@ -163,6 +180,13 @@ impl Replica {
 }
 
 fn is_for_a_node(effect: &Effect) -> bool {
+    match effect {
+        Effect::Resync { .. } => true,
+        effect => is_answer_to_a_node(effect),
+    }
+}
+
+fn is_answer_to_a_node(effect: &Effect) -> bool {
     matches!(effect, Effect::Answer { asker, .. } if asker.peer.as_node().is_some())
 }
 
@@ -186,7 +210,7 @@ fn command(from: From, item: Item) -> Option<Command> {
         Item::Detach { channel, connection, generation } => {
             Command::Detach { channel, connection, owner, generation }
         }
-        Item::Interest { channel, interest: Interest::Changes } => {
+        Item::Interest { channel, interest: Interest::Changes | Interest::Asleep } => {
             Command::Subscribe { channel, peer: from.peer, request_id: RequestId(0) }
         }
         Item::Interest { channel, interest: Interest::Nothing } => {

@@ -60,7 +60,7 @@ impl Replica {
                     self.shard.lose_owner(&channel, owner);
                     graces.until.insert((until, channel, Whose::Lost(owner.lost())));
                 }
-                _ => self.shard.remove_owner(&channel, (owner, LeaveReason::Disconnect), now, out),
+                _ => self.remove_owner(&channel, owner, now, out),
             }
         }
     }
@@ -86,7 +86,7 @@ impl Replica {
             && let Some((_, channel, whose)) = graces.until.pop_first()
         {
             match whose {
-                Whose::Lost(owner) => self.shard.remove_owner(&channel, (owner, reason), now, out),
+                Whose::Lost(owner) => self.remove_owner(&channel, owner, now, out),
                 Whose::Adopted(connection, generation)
                     if self.has_adopted(&channel, connection, generation) =>
                 {
@@ -124,8 +124,23 @@ impl Replica {
                 (whose, &mut self.role)
             {
                 own.forget(&channel, (connection, generation));
+                if let Some(sleep) = &mut self.sleep {
+                    sleep.forget(&channel, (connection, generation));
+                }
             }
         }
+    }
+
+    fn remove_owner(
+        &mut self,
+        channel: &ChannelName,
+        owner: Owner,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let from = out.len();
+        self.shard.remove_owner(channel, (owner, LeaveReason::Disconnect), now, out);
+        self.tell_sleep(from, out);
     }
 
     fn has_adopted(
@@ -142,7 +157,11 @@ impl Replica {
                 })
             }
             Role::Opening(_) => false,
-            Role::Copy(own) => own.has_shown(channel, (connection, generation)),
+            Role::Copy(own) => {
+                let sleep = self.sleep.as_ref();
+                own.has_shown(channel, (connection, generation))
+                    || sleep.is_some_and(|sleep| sleep.has(channel, (connection, generation)))
+            }
         }
     }
 

@@ -40,8 +40,8 @@ struct Request {
 pub(super) type Released = (ChannelName, (Peer, RequestId));
 
 impl Replica {
-    /// Requests a snapshot for a loop, once what it has put is answered. Whether this node had not
-    /// subscribed before.
+    /// Requests a snapshot for a loop, once what it has put is answered. Whether the home is to be asked
+    /// for the list.
     pub(super) fn request(
         &mut self,
         channel: &ChannelName,

@@ -18,6 +18,8 @@ pub enum Showing<'a> {
     Nothing,
     /// This.
     State(&'a State),
+    /// Its channel hibernates, so nobody knows but its client.
+    Asleep,
     /// Nobody can say now: lists are being put together.
     Unknown,
 }
@@ -26,7 +28,8 @@ impl Replica {
     /// A shard of a node that is alone: its home is here for good.
     pub fn alone(number: u16, shard: Shard, me: Owner) -> Self {
         let (outgoing, untold) = (Vec::new(), Vec::new());
-        Self { number, me, shard, role: Role::Home, outgoing, graces: None, untold }
+        let (graces, sleep) = (None, None);
+        Self { number, me, shard, role: Role::Home, outgoing, graces, untold, sleep }
     }
 
     /// What a connection of this node shows in a channel, or wants to.
@@ -38,8 +41,8 @@ impl Replica {
                     None => Showing::Nothing,
                 },
                 Contents::Freed { position: None, .. } => Showing::Unknown,
-                // The states are gone. Who is still there says what it shows now.
-                Contents::Freed { .. } | Contents::Nothing => Showing::Nothing,
+                Contents::Freed { .. } => Showing::Asleep,
+                Contents::Nothing => Showing::Nothing,
             },
             Role::Opening(opening) => match opening.latest(self.me, channel, connection) {
                 Some(state) => Showing::State(state),
@@ -47,6 +50,7 @@ impl Replica {
             },
             Role::Copy(own) => match own.latest(channel, connection) {
                 Some((put, _)) => Showing::State(&put.state),
+                None if self.is_asleep_here(channel, connection) => Showing::Asleep,
                 None => Showing::Nothing,
             },
         }
@@ -72,8 +76,14 @@ impl Replica {
 
     /// See [`Shard::wake_to_look`].
     pub fn wake_to_look(&mut self, channel: &ChannelName, now: Instant, out: &mut Vec<Effect>) {
-        if self.is_open() {
-            self.shard.wake_to_look(channel, now, out);
+        match &self.role {
+            Role::Home => {
+                let from = out.len();
+                self.shard.wake_to_look(channel, now, out);
+                self.tell_sleep(from, out);
+            }
+            Role::Opening(_) => {}
+            Role::Copy(_) => self.wake_copy(channel),
         }
     }
 
@@ -97,7 +107,10 @@ impl Replica {
         match &self.role {
             Role::Home => {
                 self.end_graces(now, out);
+                let from = out.len();
+                hibernate_after.into_iter().for_each(|after| self.note_sleepers(now, after));
                 self.shard.handle_timeout(now, hibernate_after, out);
+                self.tell_sleep(from, out);
             }
             Role::Opening(_) => self.answer_overdue(now, out),
             Role::Copy(_) => {

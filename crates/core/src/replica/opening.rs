@@ -1,12 +1,12 @@
 //! A home that does not know everything yet: what each node has reported, and what was asked
 //! meanwhile. Nothing of it is told before every node has reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use herenow_wire::link::{
     Attachment, Interest, Position, Presence, RefusedWhy, Report, Reported, Row, Shown, Snap,
 };
-use herenow_wire::{ChannelName, ConnectionId, State};
+use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 
 use super::deciding::refused;
 use super::held::Held;
@@ -14,7 +14,7 @@ use super::own::Seen;
 use super::{From, Outgoing};
 use crate::change::{Owner, Taken};
 use crate::command::{Command, Effect, Peer, RequestId};
-use crate::shard::Shard;
+use crate::shard::{Need, Shard, Sleeping};
 use crate::time::Instant;
 
 /// See the module.
@@ -28,6 +28,8 @@ pub(super) struct Opening {
     taken: Vec<Taken>,
     /// The nodes that are gone and had reported, and since when.
     gone: Vec<(Owner, Instant)>,
+    /// Channels of which a node does not know that they sleep, and so may have another list: they wake.
+    asked_for: BTreeSet<ChannelName>,
     reported: u64,
     pub(super) held: Held,
 }
@@ -47,6 +49,13 @@ struct Asked {
     command: Command,
 }
 
+/// What follows from the opening of a home.
+pub(super) struct Opened {
+    /// What is to be decided now, in the order in which it was asked.
+    pub(super) waiting: Vec<Command>,
+    pub(super) taken: Vec<Taken>,
+}
+
 /// Numbers that a home leaves free in front of a list's rows: a copy that had members which are gone
 /// tells of their leaving with these.
 const FREE_NUMBERS: u64 = 1 << 10;
@@ -60,6 +69,7 @@ impl Opening {
             waiting: Vec::new(),
             taken: Vec::new(),
             gone: Vec::new(),
+            asked_for: BTreeSet::new(),
             reported: 0,
             held: Held::default(),
         }
@@ -70,9 +80,12 @@ impl Opening {
         self.forget(owner, peer);
         for channel in report.channels {
             if let Some(peer) = peer
-                && channel.interest == Interest::Changes
+                && channel.interest != Interest::Nothing
             {
                 self.interests.entry(peer).or_default().push(channel.name.clone());
+            }
+            if channel.interest == Interest::Changes && peer.is_some() {
+                self.asked_for.insert(channel.name.clone());
             }
             for reported in channel.members {
                 self.reported += 1;
@@ -209,7 +222,8 @@ impl Opening {
     pub(super) fn interest(&mut self, peer: Peer, channel: ChannelName, interest: Interest) {
         let of = self.interests.entry(peer).or_default();
         of.retain(|known| *known != channel);
-        if interest == Interest::Changes {
+        if interest != Interest::Nothing {
+            self.asked_for.insert(channel.clone());
             of.push(channel);
         }
     }
@@ -217,12 +231,12 @@ impl Opening {
     /// The members that no home has told of, those that only wait to be put included.
     pub(super) fn untold(&self) -> Vec<(ChannelName, ConnectionId)> {
         let reported = self.members.iter().flat_map(|(name, members)| {
-            let untold = members.iter().filter(|(_, known)| known.reported.seen.is_none());
+            let untold = members.iter().filter(|(_, known)| !known.is_told());
             untold.map(move |(connection, _)| (name, *connection))
         });
         let is_told = |name, connection| {
             let known = self.members.get(name).and_then(|members| members.get(connection));
-            known.is_some_and(|known| known.reported.seen.is_some())
+            known.is_some_and(Known::is_told)
         };
         let waiting = self.waiting.iter().filter_map(|asked| match &asked.command {
             Command::Put { channel, put, .. } | Command::Keep { channel, put, .. } => {
@@ -233,23 +247,34 @@ impl Opening {
         reported.chain(waiting).map(|(name, connection)| (name.clone(), connection)).collect()
     }
 
-    /// Puts the lists together. Gives what is to be decided now, in the order in which it was asked.
-    pub(super) fn open(
-        mut self,
-        shard: &mut Shard,
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) -> (Vec<Command>, Vec<Taken>) {
+    /// Puts the lists together.
+    pub(super) fn open(mut self, shard: &mut Shard, now: Instant, out: &mut Vec<Effect>) -> Opened {
         shard.begin_term(self.epoch);
         let mut names = shard.names();
         names.extend(self.members.keys().cloned());
         names.sort_unstable();
         names.dedup();
         let mut seq = 0;
+        let mut woken = Vec::new();
         for name in names {
             seq += FREE_NUMBERS;
             let mut members: Vec<Known> =
                 self.members.remove(&name).unwrap_or_default().into_values().collect();
+            let sleeping = members.iter().filter(|known| known.is_sleeping()).count();
+            if sleeping > 0 {
+                // Where some show something, it was about to fall asleep or to wake.
+                let is_mixed = sleeping < members.len();
+                let trackers = members.iter().map(|known| (known.connection(), known.owner));
+                let users: BTreeSet<_> = members.iter().map(Known::user).collect();
+                let (name, users) = (&name, users.len());
+                let position = Position { epoch: self.epoch, seq };
+                let sleeping = Sleeping { name, trackers: trackers.collect(), users, position };
+                let need = shard.adopt_asleep(sleeping, now);
+                if is_mixed || need == Need::List || self.asked_for.contains(name) {
+                    woken.push(name.clone());
+                }
+                continue;
+            }
             members.sort_by_key(Known::order);
             let rows = members.into_iter().filter_map(|known| {
                 seq += 1;
@@ -261,11 +286,19 @@ impl Opening {
         }
         for (peer, channels) in self.interests {
             for channel in channels {
+                if shard.is_asleep(&channel) {
+                    shard.note_node(&channel, peer);
+                    continue;
+                }
                 let request_id = RequestId(0);
                 shard.handle(Command::Subscribe { channel, peer, request_id }, now, out);
             }
         }
-        (self.waiting.into_iter().map(|asked| asked.command).collect(), self.taken)
+        for channel in woken {
+            shard.wake_to_look(&channel, now, out);
+        }
+        let waiting = self.waiting.into_iter().map(|asked| asked.command).collect();
+        Opened { waiting, taken: self.taken }
     }
 
     /// For the puts of other nodes that wait, if they are not decided here: another home decides them.
@@ -316,6 +349,23 @@ impl Known {
     fn taken(&self) -> Option<Taken> {
         let Presence { connection, generation, .. } = self.reported.presence;
         (!self.owner.is_lost()).then_some(Taken { by: self.owner, connection, generation })
+    }
+
+    fn connection(&self) -> ConnectionId {
+        self.reported.presence.connection
+    }
+
+    fn user(&self) -> &UserId {
+        self.reported.presence.user.id()
+    }
+
+    /// Whether a home has told of it. A channel that fell asleep was told whole.
+    fn is_told(&self) -> bool {
+        self.reported.seen.is_some() || self.is_sleeping()
+    }
+
+    fn is_sleeping(&self) -> bool {
+        self.reported.shown == Shown::Sleeping
     }
 
     /// By the order of the home before; those that it has not told of come last.

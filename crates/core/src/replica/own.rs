@@ -155,6 +155,15 @@ impl Own {
             && !self.queues.has(connection, channel)
     }
 
+    /// A channel has fallen asleep: who is in it, and none of what they show.
+    pub(super) fn take_shown(
+        &mut self,
+        channel: &ChannelName,
+    ) -> impl Iterator<Item = Presence> + use<> {
+        let shown = self.shown.remove(channel).unwrap_or_default();
+        shown.into_values().map(|mine| presence_of(&mine.put, mine.attachment))
+    }
+
     /// A member is not reported any more, if it has this generation.
     pub(super) fn forget(
         &mut self,
@@ -306,7 +315,8 @@ impl Own {
         };
         for slot in shard.slots().filter(|slot| slot.has_local_peer()) {
             let channel = channels.entry(slot.name).or_insert_with(|| empty(slot.name));
-            channel.interest = Interest::Changes;
+            let is_asleep = shard.is_asleep(slot.name);
+            channel.interest = if is_asleep { Interest::Asleep } else { Interest::Changes };
         }
         for (name, shown) in &self.shown {
             let list = shard.list(name);

@@ -4,10 +4,10 @@
 use herenow_wire::link::{Attachment, Change, Position, Row, Snap};
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::{Map, NextFlush, PeerSubscription, Shard, Slot};
+use super::{Hibernating, Map, NextFlush, PeerSubscription, Shard, Slot};
 use crate::change::Owner;
 use crate::channel::{Channel, Followed, member};
-use crate::collecting::Collecting;
+use crate::collecting::{Collecting, owned_by};
 use crate::command::{Connectivity, Effect, Peer, RequestId};
 use crate::since::Since;
 use crate::time::Instant;
@@ -18,7 +18,8 @@ impl Shard {
         Self::new(0).with_user_index(self.user_index)
     }
 
-    /// Subscribes to a list, without a change to it. Whether it is the first subscription of this node.
+    /// Subscribes to a list, without a change to it. Whether the home is to be asked for it: it is the first
+    /// subscription of this node, or the list hibernates.
     pub(crate) fn subscribe_to_copy(
         &mut self,
         name: &ChannelName,
@@ -26,29 +27,32 @@ impl Shard {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let is_new = self.expect_copy(name, (peer, request_id), now);
+        let is_unknown = self.expect_copy(name, (peer, request_id), now);
         self.request_copy(name, (peer, request_id), out);
-        is_new
+        is_unknown
     }
 
     /// Subscribes to a list. A loop that has had no snapshot is sent nothing before
-    /// [`Shard::request_copy`]. Whether it is the first subscription of this node.
+    /// [`Shard::request_copy`]. Whether the home is to be asked for the list.
     pub(crate) fn expect_copy(
         &mut self,
         name: &ChannelName,
         (peer, request_id): (Peer, RequestId),
         now: Instant,
     ) -> bool {
-        let is_new = !self.channels.contains_key(name);
-        let slot = Self::slot(&mut self.channels, name, (0, 0), now);
-        if is_new {
-            slot.map = Map::Collecting(Box::new(Collecting::of_anybody(Instant::NEVER)));
-            self.collecting += 1;
+        if !self.channels.contains_key(name) {
+            let slot = Self::slot(&mut self.channels, name, (0, 0), now);
+            slot.map = Map::Hibernating(Hibernating::default());
         }
+        let is_unknown = self.is_asleep(name);
+        if is_unknown {
+            self.expect_anew(name);
+        }
+        let slot = self.channels.get_mut(name).expect("it was made where it was missing");
         if !slot.peers.iter().any(|known| known.peer == peer) {
             slot.note(PeerSubscription { peer, request_id, next_flush: NextFlush::Nothing });
         }
-        is_new
+        is_unknown
     }
 
     /// Requests a snapshot of a list for a loop that subscribes to it.
@@ -151,10 +155,7 @@ impl Shard {
             slot.peers.retain(|subscription| subscription.peer.as_node().is_none());
             if slot.peers.is_empty() {
                 self.free_copy(&name);
-            } else if let Map::Hibernating(_) | Map::Collecting(_) = slot.map {
-                if matches!(slot.map, Map::Hibernating(_)) {
-                    self.collecting += 1;
-                }
+            } else if let Map::Collecting(_) = slot.map {
                 slot.map = Map::Collecting(Box::new(Collecting::of_anybody(Instant::NEVER)));
             }
         }
@@ -222,6 +223,15 @@ impl SlotView<'_> {
     /// Whether a loop of this node, or any other node, is told of its changes.
     pub(crate) fn has_local_peer(&self) -> bool {
         self.slot.peers.iter().any(|subscription| subscription.peer.as_node().is_none())
+    }
+
+    /// Those of its members that an owner vouches for, as far as anybody has said so since the map was lost.
+    pub(crate) fn shown_by(&self, owner: Owner) -> Vec<ConnectionId> {
+        match &self.slot.map {
+            Map::Live(channel) => channel.owned_by(owner),
+            Map::Hibernating(freed) => owned_by(&freed.trackers, owner),
+            Map::Collecting(collecting) => collecting.answered_by(owner),
+        }
     }
 
     /// Whether this receiver is told of its changes.

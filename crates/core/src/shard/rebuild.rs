@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use herenow_wire::{ChannelName, ConnectionId};
 
-use super::{Hibernating, Map, NextFlush, PeerSubscription, Shard};
+use super::{Hibernating, Map, NextFlush, PeerSubscription, Shard, Slot};
 use crate::change::Owner;
 use crate::channel::Channel;
 use crate::collecting::{Collecting, Tracker, trackers_in};
@@ -27,22 +27,13 @@ impl Shard {
         hibernate_after: Option<Duration>,
         out: &mut Vec<Effect>,
     ) {
-        let mut over = Vec::new();
-        let mut silent = Vec::new();
-        for (name, slot) in &self.channels {
-            match &slot.map {
-                Map::Collecting(collecting) if collecting.is_over(now) => over.push(name.clone()),
-                Map::Live(channel)
-                    if !slot.announced
-                        && channel.has_no_pending()
-                        && hibernate_after
-                            .is_some_and(|after| now.since(slot.heard_at.instant()) >= after) =>
-                {
-                    silent.push(name.clone());
-                }
-                _ => {}
-            }
-        }
+        let silent = hibernate_after.map_or_else(Vec::new, |after| self.silent(now, after));
+        let is_over = |slot: &Slot| match &slot.map {
+            Map::Collecting(collecting) => collecting.is_over(now),
+            Map::Live(_) | Map::Hibernating(_) => false,
+        };
+        let over = self.channels.iter().filter(|(_, slot)| is_over(slot));
+        let over: Vec<ChannelName> = over.map(|(name, _)| name.clone()).collect();
         for name in over {
             self.rebuild(&name, now, out);
         }
@@ -118,7 +109,7 @@ impl Shard {
     }
 
     /// Frees a channel's map. Who is subscribed and who tracked stays known.
-    fn hibernate(&mut self, name: &ChannelName) {
+    pub(super) fn hibernate(&mut self, name: &ChannelName) {
         let Some(slot) = self.channels.get_mut(name) else { return };
         let hibernating = match &slot.map {
             Map::Live(channel) => {

@@ -22,6 +22,7 @@ mod reviews;
 mod settings;
 mod shard;
 mod signing_in;
+mod sleeping;
 mod snapshots;
 mod tokens;
 mod told;

@@ -1,5 +1,7 @@
 //! A few nodes that have one shard, and the test verbs for them.
 
+use std::time::Duration;
+
 use herenow_core::{
     Command, Contents, Effect, Flush, From, Outgoing, Owner, Peer, Put, PutResult, Receiver,
     Replica, RequestId, Shard, SnapshotFor, To,
@@ -25,6 +27,12 @@ pub struct Node {
     pub is_cut: bool,
     /// What has changed is not flushed.
     pub is_slow: bool,
+    /// What others say to it is lost.
+    pub is_deaf: bool,
+    /// How often its sockets were asked for their states since that was last looked at.
+    resyncs: usize,
+    /// Its sessions were told to forget their states.
+    has_slept: bool,
     /// The requests for a snapshot of the two loops, each of which has a subscriber at most.
     pub requested: [Option<RequestId>; 2],
     /// Whether the subscriber of a loop has had a snapshot.
@@ -82,6 +90,9 @@ impl Nodes {
                 tickets: Vec::new(),
                 is_cut: false,
                 is_slow: false,
+                is_deaf: false,
+                resyncs: 0,
+                has_slept: false,
                 requested: [None; 2],
                 has_list: [false; 2],
             }
@@ -127,6 +138,9 @@ impl Nodes {
     }
 
     pub fn give(&mut self, node: usize, from: From, item: Item) {
+        if self.nodes[node].is_deaf {
+            return;
+        }
         self.with(node, |replica, out| replica.receive(from, item, at(0), out));
     }
 
@@ -152,7 +166,8 @@ impl Nodes {
                     let letter = asker.connection.as_bytes()[0] as char;
                     one.answers.push(format!("{letter} {result}"));
                 }
-                other => panic!("{other:?}"),
+                Effect::Resync { .. } => one.resyncs += 1,
+                Effect::Hibernated { .. } => one.has_slept = true,
             }
         }
         let from = one.from;
@@ -164,6 +179,11 @@ impl Nodes {
                     let letter = connection.as_bytes()[0] as char;
                     let taken = format!("{letter} {generation}");
                     self.nodes[owner.0 as usize].taken.push(taken);
+                }
+                (To::All, item) => {
+                    for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                        self.give(other, from, item.clone());
+                    }
                 }
                 (To::Owner(_), other) => panic!("{other:?} is for a node"),
                 (To::Node(peer), item) => {
@@ -206,6 +226,21 @@ impl Nodes {
     pub fn timeout(&mut self, node: usize, ms: u64) {
         assert!(self.nodes[node].replica.has_deadlines(None));
         self.with(node, |replica, out| replica.handle_timeout(at(ms), None, out));
+    }
+
+    /// Channels that have been silent for so long fall asleep at the home.
+    pub fn pass_time(&mut self, node: usize, time: Duration) {
+        let now = at(time.as_millis() as u64);
+        self.with(node, |replica, out| replica.handle_timeout(now, Some(time), out));
+    }
+
+    /// How often the sockets of a node were asked for their states since this was last called.
+    pub fn resyncs(&mut self, node: usize) -> usize {
+        std::mem::take(&mut self.nodes[node].resyncs)
+    }
+
+    pub fn has_slept(&self, node: usize) -> bool {
+        self.nodes[node].has_slept
     }
 
     pub fn heard(&mut self, node: usize) -> Vec<String> {

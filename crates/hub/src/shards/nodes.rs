@@ -93,6 +93,10 @@ impl Nodes {
     pub(super) fn post(&mut self, at: usize, outgoing: Vec<Outgoing>) {
         for Outgoing { to, item } in outgoing {
             let to = match to {
+                To::All => {
+                    self.outgoing.push(NodeMail::ToAll { items: vec![item] });
+                    continue;
+                }
                 To::Node(peer) => Some(peer),
                 To::Owner(owner) if owner == self.me => {
                     self.take(item);
@@ -105,9 +109,8 @@ impl Nodes {
                     HomeAt::Here | HomeAt::Nowhere => None,
                 },
             };
-            if let Some(to) = to {
-                self.send(to, item);
-            }
+            let Some(to) = to else { continue };
+            self.send(to, item);
         }
     }
 
@@ -132,6 +135,7 @@ impl Nodes {
         match item {
             Item::Snap(snap) => said(snap.position.epoch),
             Item::Change(change) => said(change.position.epoch),
+            Item::Hibernated { .. } | Item::Woke { .. } => home.at == HomeAt::Node(from.peer),
             Item::Report(report) => home.at == HomeAt::Here && report.epoch == home.term.epoch,
             _ => true,
         }

@@ -151,7 +151,6 @@ impl Plan {
             max_payload_bytes: *pick(chance, &[1_100, 4_096, 64 * 1_024]),
             reads_lag: chance.one_in(4),
             bucket_suffers: chance.one_in(4),
-            hibernate_after: None,
             ..Self::draw(chance)
         }
     }

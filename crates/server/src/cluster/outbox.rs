@@ -75,6 +75,7 @@ impl NodeInbox {
 fn count(mail: &NodeMail) -> usize {
     match mail {
         NodeMail::Items { items, .. }
+        | NodeMail::ToAll { items }
         | NodeMail::Owed { items, .. }
         | NodeMail::Contents { items, .. } => 1 + items.len(),
         NodeMail::Told { .. } | NodeMail::Lost { .. } => 1,

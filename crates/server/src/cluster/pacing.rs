@@ -100,7 +100,7 @@ impl Open {
                 // go later than it did, not earlier, which adding to a flush before it does not change.
                 match &other {
                     NodeMail::Owed { to, .. } => drop(self.0.remove(to)),
-                    NodeMail::Contents { .. } => self.0.clear(),
+                    NodeMail::ToAll { .. } | NodeMail::Contents { .. } => self.0.clear(),
                     NodeMail::Items { .. } | NodeMail::Told { .. } | NodeMail::Lost { .. } => {}
                 }
                 into.push(other);

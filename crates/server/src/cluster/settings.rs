@@ -103,10 +103,6 @@ impl ClusterSettings {
             let why = "the probe measures one node alone; set it to 0";
             return Err(ClusterError::Setting("truthProbeMs", why));
         }
-        if settings.hibernate_after_ms > 0 {
-            let why = "the lists of channels are not freed on several nodes yet; set it to 0";
-            return Err(ClusterError::Setting("hibernateAfterMs", why));
-        }
         Ok(())
     }
 

@@ -138,6 +138,7 @@ pub(super) fn interest_number(interest: Interest) -> u8 {
     match interest {
         Interest::Nothing => 0,
         Interest::Changes => 1,
+        Interest::Asleep => 2,
     }
 }
 
@@ -145,6 +146,7 @@ pub(super) fn interest(number: u8) -> Result<Interest, LinkError> {
     match number {
         0 => Ok(Interest::Nothing),
         1 => Ok(Interest::Changes),
+        2 => Ok(Interest::Asleep),
         _ => Err(LinkError::Choice),
     }
 }

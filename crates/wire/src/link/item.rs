@@ -89,8 +89,9 @@ impl Item {
             | Self::Detach { channel, .. }
             | Self::Interest { channel, .. }
             | Self::Heard { channel }
-            | Self::Hibernated { channel } => channel,
-            Self::Taken { .. } | Self::Woke { .. } | Self::Kick(_) => return None,
+            | Self::Hibernated { channel }
+            | Self::Woke { channel } => channel,
+            Self::Taken { .. } | Self::Kick(_) => return None,
         };
         Some(channel.shard())
     }
@@ -198,6 +199,8 @@ pub enum Interest {
     Nothing,
     /// A snapshot, and the changes after it.
     Changes,
+    /// The same, but the node knows that the channel hibernates: it does not wake for this.
+    Asleep,
 }
 
 /// See [`Item::Snap`].
