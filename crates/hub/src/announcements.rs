@@ -106,7 +106,10 @@ impl<I: Io> Work<'_, I> {
         let shards = &self.hub.shards;
         for channel in shards.channels_after("", None) {
             let Some(untold) = opened.get(&channel.shard()) else { continue };
-            if self.hub.policy.announces(channel) == Announces::Nothing {
+            // Another node may have become the home since.
+            if self.hub.policy.announces(channel) == Announces::Nothing
+                || !shards.is_home_of(channel)
+            {
                 continue;
             }
             if let Contents::Live(live) = shards.contents(channel) {

@@ -58,6 +58,12 @@ impl Follower {
             // From a node that was the home before: a follower has read a newer list.
             return;
         }
+        if followed.at.0 < *epoch && self.has_missed {
+            // The home before may have told of a join that no other node has heard of. It did so after
+            // the gap if it did not know yet that it is out.
+            followed.knows = Knows::Part;
+            followed.joined.clear();
+        }
         let mut changes = changes.iter().peekable();
         while let Some(change) = changes.next() {
             let at = (*epoch, change.seq);

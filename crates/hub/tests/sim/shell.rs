@@ -554,10 +554,14 @@ impl Io for Outside<'_> {
 
     fn announce_gap(&mut self) {
         assert!(self.stage.plan.is_cluster(), "one node misses nothing");
+        let node = self.shell.node;
+        self.stage.note(|| format!("node {node} announces a gap"));
         self.stage.follower.miss();
     }
 
     fn announce(&mut self, announcement: Announcement) {
+        let node = self.shell.node;
+        self.stage.note(|| format!("node {node} announces {announcement:?}"));
         let Stage { follower, history, .. } = &mut *self.stage;
         follower.fold(&announcement, history);
     }
