@@ -233,6 +233,8 @@ impl Own {
         let (channel, connection) = (&waiting.channel, waiting.put.connection);
         let later = self.waiting.range(number_of(ticket).unwrap_or(0)..);
         if later.into_iter().any(|(_, later)| later.is_about(channel, connection)) {
+            // A request that waits for this one waits for that.
+            self.held.wait_for(self.last_ticket);
             return waiting.answer(PutResult::Done, out);
         }
         self.last_ticket = self.last_ticket.wrapping_add(1);

@@ -2,8 +2,9 @@
 
 use herenow_core::{Replica, RequestId};
 use herenow_wire::LeaveReason;
+use herenow_wire::link::{Item, Refused, RefusedWhy};
 
-use crate::given::{at, put_among, remove, shown, subscribe_peer, unsubscribe_peer};
+use crate::given::{at, channel, id, put_among, remove, shown, subscribe_peer, unsubscribe_peer};
 use crate::nodes::{EPOCH, Nodes, put, subscribe};
 
 /// When a snapshot that was asked for at zero is no longer held back.
@@ -169,4 +170,26 @@ fn a_request_of_a_put_that_was_taken_back_is_answered_with_the_next_one() {
     nodes.with(1, |replica, out| replica.open(at(0), out));
     assert_eq!(nodes.nodes[1].requested[0], None);
     assert!(is_snapshot_with(&nodes.heard(1), "[z{}]"));
+}
+
+// P6.7
+#[test]
+fn a_request_waits_for_the_put_that_takes_the_place_of_one_without_a_home() {
+    let mut nodes = Nodes::new(2);
+    nodes.nodes[1].is_cut = true;
+    nodes.ask(1, put('a', "{}"));
+    let ticket = nodes.nodes[1].tickets.last().copied();
+    nodes.nodes[1].is_cut = false;
+    nodes.ask(1, subscribe());
+    nodes.nodes[1].is_cut = true;
+    nodes.ask(1, put('a', r#"{"n":1}"#));
+    let (channel, connection, generation) = (channel("lobby"), id('a'), 0);
+    let refused = Refused { channel, connection, generation, ticket, why: RefusedWhy::NotHome };
+    let home = nodes.nodes[0].from;
+    nodes.give(1, home, Item::Refused(refused));
+    assert_eq!(nodes.heard(1), [""; 0], "the later one is not answered");
+    nodes.nodes[1].is_cut = false;
+    nodes.with(1, Replica::put_again);
+    nodes.acknowledge(1);
+    assert!(is_snapshot_with(&nodes.heard(1), r#"[a{"n":1}]"#));
 }
