@@ -568,6 +568,7 @@ impl Io for Outside<'_> {
 
     fn shard_lost(&mut self, _: u16) {
         self.stage.tally.faults += 1;
+        self.stage.history.has_lost_lists |= self.stage.plan.is_cluster();
     }
 }
 
