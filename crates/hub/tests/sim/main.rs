@@ -37,7 +37,7 @@ use self::seeds::{number_from, run_all};
 use self::stage::{Tally, Trace};
 
 /// How many seeds an ordinary test run takes.
-const FEW: u64 = 1_000;
+const FEW: u64 = 500;
 
 /// A contained fault is part of a run: a report of each would take most of its time.
 fn report_no_contained_fault() {
