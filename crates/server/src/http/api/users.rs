@@ -18,7 +18,7 @@ use crate::backend::{Backend, Page};
 
 /// Where a user is.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(transform = require_all)]
+#[schemars(transform = require_all_but_unanswered)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Whereabouts {
     user_id: String,
@@ -30,6 +30,14 @@ pub(super) struct Whereabouts {
     /// Absent if every node has answered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unanswered: Vec<String>,
+}
+
+/// Nodes that did not answer are named only if there are any.
+fn require_all_but_unanswered(schema: &mut schemars::Schema) {
+    require_all(schema);
+    if let Some(serde_json::Value::Array(required)) = schema.ensure_object().get_mut("required") {
+        required.retain(|name| name != "unanswered");
+    }
 }
 
 /// What a user shows in a channel.
