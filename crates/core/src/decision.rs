@@ -24,8 +24,8 @@ impl Put {
     /// Whether a later socket has shown something, or one that has come back at another node as late as
     /// this: of those the first counts. Generations wrap.
     pub(crate) fn comes_late_for(&self, owner: Owner, generation: u32) -> bool {
-        let ahead = self.generation.wrapping_sub(generation);
-        ahead > u32::MAX / 2 || ahead == 0 && owner != self.owner && !owner.is_lost()
+        !is_up_to(generation, self.generation)
+            || generation == self.generation && owner != self.owner && !owner.is_lost()
     }
 
     /// Whether it is of the socket with this generation, or of an earlier one.

@@ -44,7 +44,7 @@ pub struct Replica {
     /// Boxed, since a node that is alone has none.
     graces: Option<Box<Graces>>,
     /// The members that no home had told of when this one opened, since they were last taken.
-    untold: Vec<(ChannelName, ConnectionId)>,
+    unannounced: Vec<(ChannelName, ConnectionId)>,
     /// Where channels hibernate on several nodes.
     sleep: Option<Box<Sleep>>,
 }
@@ -105,7 +105,7 @@ impl Replica {
             role: Role::copy(),
             outgoing: Vec::new(),
             graces: None,
-            untold: Vec::new(),
+            unannounced: Vec::new(),
             sleep: None,
         }
     }
@@ -242,7 +242,7 @@ impl Replica {
         let released = opening.held.take_all();
         let until = |channel: &_, gone_at| gone_at + self.grace_of(channel);
         let gone = opening.take_gone(until, now);
-        self.untold = opening.untold();
+        self.unannounced = opening.unannounced();
         let from = out.len();
         let Opened { waiting, taken } = opening.open(&mut self.shard, now, out);
         self.tell_taken(taken);
@@ -258,8 +258,8 @@ impl Replica {
 
     /// The members that no home had told of when this one opened: they join with its first flushes. All
     /// others have been told to whoever follows their channels.
-    pub fn take_untold(&mut self) -> Vec<(ChannelName, ConnectionId)> {
-        std::mem::take(&mut self.untold)
+    pub fn take_unannounced(&mut self) -> Vec<(ChannelName, ConnectionId)> {
+        std::mem::take(&mut self.unannounced)
     }
 
     /// What this node has in the shard, for its home.

@@ -100,12 +100,12 @@ impl<I: Io> Work<'_, I> {
         let followed = &mut self.hub.announcements.followed;
         let opened: BTreeMap<u16, BTreeSet<_>> = opened
             .into_iter()
-            .map(|Opened { shard, untold }| (shard, untold.into_iter().collect()))
+            .map(|Opened { shard, unannounced }| (shard, unannounced.into_iter().collect()))
             .collect();
         followed.retain(|channel, _| !opened.contains_key(&channel.shard()));
         let shards = &self.hub.shards;
         for channel in shards.channels_after("", None) {
-            let Some(untold) = opened.get(&channel.shard()) else { continue };
+            let Some(unannounced) = opened.get(&channel.shard()) else { continue };
             // Another node may have become the home since.
             if self.hub.policy.announces(channel) == Announces::Nothing
                 || !shards.is_home_of(channel)
@@ -116,7 +116,7 @@ impl<I: Io> Work<'_, I> {
                 // It is compared with the list when that is flushed.
                 let mut members = Followed::default();
                 for (member, _) in live.members() {
-                    if !untold.contains(&(channel.clone(), member.connection)) {
+                    if !unannounced.contains(&(channel.clone(), member.connection)) {
                         members.add(member.connection, &member.user);
                     }
                 }

@@ -62,13 +62,11 @@ impl Hub {
             Deadline::SnapshotRequest => self.snapshot_requests.poll_timeout(),
             Deadline::Flush => self.shards.poll_timeout(),
             Deadline::Count => self.counts.poll_timeout(),
-            Deadline::Shutdown => match &self.draining {
-                None => self.shutdown_deadline.unwrap_or(Instant::NEVER),
-                Some(draining) => {
-                    let end = self.shutdown_deadline.unwrap_or(Instant::NEVER);
-                    draining.poll_timeout().min(end)
-                }
-            },
+            Deadline::Shutdown => {
+                let end = self.shutdown_deadline.unwrap_or(Instant::NEVER);
+                let next = self.draining.as_ref().map(|draining| draining.poll_timeout());
+                next.map_or(end, |next| next.min(end))
+            }
         }
     }
 }

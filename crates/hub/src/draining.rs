@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use herenow_core::{Input, Instant};
-use herenow_wire::CloseCode;
 
 use crate::api::Io;
 use crate::work::Work;
@@ -20,7 +19,7 @@ pub(crate) struct Draining {
 }
 
 /// When a client is asked to come back, at most. Other nodes are ready for it.
-const RETURN_WITHIN_MS: u32 = 1000;
+const RETURN_WITHIN: Duration = Duration::from_secs(1);
 
 impl Draining {
     /// When the next connection is closed.
@@ -62,12 +61,7 @@ impl<I: Io> Work<'_, I> {
             return;
         }
         self.socket_lost(slot, Input::SocketLost);
-        // Multiplying by a large odd number spreads neighbouring slots over the time.
-        let config = &self.hub.config;
-        let place = slot.wrapping_mul(u32::from(config.hubs)) + u32::from(config.me.0);
-        let spread = u64::from(place.wrapping_mul(2_654_435_769));
-        let retry_after_ms = (spread * u64::from(RETURN_WITHIN_MS)) >> 32;
-        self.close(slot, CloseCode::Restart, &format!("{{\"retryAfterMs\":{retry_after_ms}}}"));
+        self.close_for_restart(slot, RETURN_WITHIN);
     }
 }
 

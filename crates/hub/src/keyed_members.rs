@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use herenow_core::{Asker, Command, Contents, Effect, Expire, Instant, Member, Put, PutResult};
+use herenow_core::{
+    Asker, Command, Contents, Effect, Expire, Instant, Member, Put, PutResult, is_up_to,
+};
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -125,9 +127,7 @@ impl KeyedMembers {
     /// Another node has taken a member over that had this generation here.
     pub(crate) fn lose(&mut self, connection: ConnectionId, generation: u32) {
         let Some(at) = self.by_connection.get(&connection).cloned() else { return };
-        let is_older =
-            |known: &KeyedMember| generation.wrapping_sub(known.generation) <= u32::MAX / 2;
-        if self.members.get(&at).is_some_and(is_older) {
+        if self.members.get(&at).is_some_and(|known| is_up_to(known.generation, generation)) {
             self.remove(&at);
         }
     }

@@ -1,6 +1,6 @@
 //! What a hub does for a node that is one of several, beyond what its shards do.
 
-use herenow_core::{Input, NodeEvent};
+use herenow_core::{Input, NodeEvent, is_up_to};
 use herenow_wire::{CloseCode, ConnectionId};
 
 use crate::api::Io;
@@ -54,14 +54,12 @@ impl<I: Io> Work<'_, I> {
     pub(crate) fn lose_connection(&mut self, connection: ConnectionId, generation: u32) {
         self.hub.keyed_members.lose(connection, generation);
         for slot in self.hub.connections.slots_of(connection) {
-            let is_lost = self.hub.connections.get(slot).is_some_and(|one| {
-                let is_older = generation.wrapping_sub(one.session.generation()) <= u32::MAX / 2;
-                is_older && one.is_open()
-            });
+            let is_lost =
+                self.hub.connections.get(slot).is_some_and(|one| {
+                    is_up_to(one.session.generation(), generation) && one.is_open()
+                });
             if is_lost {
-                self.handle_input(slot, Input::SocketLost);
-                self.apply_session_effects(slot);
-                self.apply_shard_effects();
+                self.socket_lost(slot, Input::SocketLost);
                 self.note_end(slot, SocketEnd::TakenOver);
                 self.close(slot, CloseCode::GoingAway, "resumed on another connection");
             }

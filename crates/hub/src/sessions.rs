@@ -353,17 +353,22 @@ impl<I: Io> Work<'_, I> {
 
     /// Everybody is to come back, but not all at once.
     pub(crate) fn close_all_for_restart(&mut self, return_within: Duration) {
+        for slot in self.hub.connections.slots() {
+            self.close_for_restart(slot, return_within);
+        }
+    }
+
+    /// The client in `slot` is to come back, at a moment of its own within this time.
+    pub(crate) fn close_for_restart(&mut self, slot: u32, return_within: Duration) {
         // Its bound is far below 2^32, so the product below fits.
         let window_ms = return_within.as_millis() as u64;
-        for slot in self.hub.connections.slots() {
-            // Multiplying by a large odd number spreads neighbouring slots over the window.
-            let config = &self.hub.config;
-            let place = slot.wrapping_mul(u32::from(config.hubs)) + u32::from(config.me.0);
-            let spread = u64::from(place.wrapping_mul(2_654_435_769));
-            let retry_after_ms = (spread * window_ms) >> 32;
-            let reason = format!("{{\"retryAfterMs\":{retry_after_ms}}}");
-            self.close(slot, CloseCode::Restart, &reason);
-        }
+        // Multiplying by a large odd number spreads neighbouring slots over the window.
+        let config = &self.hub.config;
+        let place = slot.wrapping_mul(u32::from(config.hubs)) + u32::from(config.me.0);
+        let spread = u64::from(place.wrapping_mul(2_654_435_769));
+        let retry_after_ms = (spread * window_ms) >> 32;
+        let reason = format!("{{\"retryAfterMs\":{retry_after_ms}}}");
+        self.close(slot, CloseCode::Restart, &reason);
     }
 
     /// Sends the replies that no flush has taken along.

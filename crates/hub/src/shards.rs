@@ -65,7 +65,7 @@ struct Awaiting {
 pub(crate) struct Opened {
     pub(crate) shard: u16,
     /// Its members that no home has told of.
-    pub(crate) untold: Vec<(ChannelName, ConnectionId)>,
+    pub(crate) unannounced: Vec<(ChannelName, ConnectionId)>,
 }
 
 /// What the shards of a hub hold and have seen, kept as a sum: adding 1024 shards up each turn would cost more

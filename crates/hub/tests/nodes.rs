@@ -96,6 +96,12 @@ fn home(one_hub: &mut OneHub) -> NodeEvent {
     NodeEvent::Opened { shard, term }
 }
 
+/// This node decides about the lobby.
+fn open_home(one_hub: &mut OneHub) {
+    let opened = home(one_hub);
+    tell(one_hub, opened);
+}
+
 /// Another node is the home of the lobby.
 fn copy(one_hub: &mut OneHub) {
     let (shard, term) = (lobby().shard(), term(1, OTHER.incarnation));
@@ -207,8 +213,7 @@ fn who_subscribes_at_a_copy_has_the_list_of_the_home() {
 #[test]
 fn what_another_node_puts_is_told_here_and_then_acknowledged() {
     let (mut one_hub, slot) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     say(&mut one_hub, slot, SUBSCRIBE);
     told(&mut one_hub);
     tell(&mut one_hub, put(9));
@@ -221,8 +226,7 @@ fn what_another_node_puts_is_told_here_and_then_acknowledged() {
 #[test]
 fn a_node_that_wants_a_channel_hears_of_its_own_put_before_the_acknowledgement() {
     let (mut one_hub, _) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     let (channel, interest) = (lobby(), Interest::Changes);
     let items = vec![Item::Interest { channel, interest }];
     tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
@@ -250,8 +254,7 @@ fn a_home_that_opens_acknowledges_a_put_when_it_has_decided() {
 #[test]
 fn a_connection_that_has_come_back_at_another_node_is_closed_and_does_not_leave() {
     let (mut one_hub, slot) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     say(&mut one_hub, slot, TRACK);
     told(&mut one_hub);
     let connection = one_hub::fixed::connection_id(slot, 0);
@@ -273,8 +276,7 @@ fn a_connection_that_has_come_back_at_another_node_is_closed_and_does_not_leave(
 #[test]
 fn a_node_that_is_gone_takes_its_members_along() {
     let (mut one_hub, slot) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     say(&mut one_hub, slot, SUBSCRIBE);
     tell(&mut one_hub, put(1));
     told(&mut one_hub);
@@ -286,8 +288,7 @@ fn a_node_that_is_gone_takes_its_members_along() {
 #[test]
 fn the_members_of_a_node_that_is_gone_keep_the_grace_of_their_channel() {
     let mut one_hub = with_grace();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     tell(&mut one_hub, put(1));
     tell(&mut one_hub, NodeEvent::Gone(OTHER));
     for _ in 0..2 {
@@ -304,8 +305,7 @@ fn the_members_of_a_node_that_is_gone_keep_the_grace_of_their_channel() {
 #[test]
 fn a_node_that_is_out_keeps_its_list_and_decides_nothing() {
     let (mut one_hub, slot) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     say(&mut one_hub, slot, SUBSCRIBE);
     say(&mut one_hub, slot, TRACK);
     told(&mut one_hub);
@@ -319,8 +319,7 @@ fn a_node_that_is_out_keeps_its_list_and_decides_nothing() {
 #[test]
 fn who_comes_back_after_its_node_is_gone_is_not_seen_to_leave() {
     let mut one_hub = with_grace();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     let subscriber = one_hub.connect();
     say(&mut one_hub, subscriber, SUBSCRIBE);
     tell(&mut one_hub, put(1));
@@ -343,8 +342,7 @@ fn who_comes_back_after_its_node_is_gone_is_not_seen_to_leave() {
 #[test]
 fn a_token_of_another_node_that_is_used_twice_gives_one_member() {
     let mut one_hub = with_grace();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     let first = one_hub.connect_claiming(claim_from_elsewhere());
     say(&mut one_hub, first, TRACK);
     let second = one_hub.connect_claiming(claim_from_elsewhere());
@@ -361,8 +359,7 @@ fn a_token_of_another_node_that_is_used_twice_gives_one_member() {
 #[test]
 fn what_an_earlier_socket_has_left_behind_keeps_no_field_from_ending() {
     let mut one_hub = with_grace();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     let subscriber = one_hub.connect();
     say(&mut one_hub, subscriber, SUBSCRIBE);
     let first = one_hub.connect_claiming(claim_from_elsewhere());
@@ -380,8 +377,7 @@ fn what_an_earlier_socket_has_left_behind_keeps_no_field_from_ending() {
 #[test]
 fn fields_that_an_earlier_socket_showed_end_nothing_of_what_a_later_one_shows_elsewhere() {
     let (mut one_hub, slot) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     let subscriber = one_hub.connect();
     say(&mut one_hub, subscriber, SUBSCRIBE);
     let typing = r#"{"type":"presence_update","channel":"presence:lobby","state":{"t":1},"#;
@@ -405,8 +401,7 @@ fn fields_that_an_earlier_socket_showed_end_nothing_of_what_a_later_one_shows_el
 #[test]
 fn a_socket_whose_connection_came_back_elsewhere_later_is_closed() {
     let mut one_hub = with_grace();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     let late = one_hub.connect_claiming(claim_from_elsewhere());
     let later = Put {
         channel: lobby(),
@@ -540,8 +535,7 @@ fn sent_items(one_hub: &mut OneHub) -> Vec<Item> {
 #[test]
 fn a_key_that_another_node_holds_is_taken_over_where_it_is_put_or_removed() {
     let (mut one_hub, _) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     tell(&mut one_hub, put(1));
     one_hub.take_node_mail();
     let connection = presence(7).connection;
@@ -564,8 +558,7 @@ fn a_key_that_another_node_holds_is_taken_over_where_it_is_put_or_removed() {
 #[test]
 fn a_node_whose_key_another_one_has_taken_over_does_not_end_it() {
     let (mut one_hub, _) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     put_member(&mut one_hub);
     assert_eq!(one_hub.holdings().keyed_members, 1);
     copy(&mut one_hub);
@@ -590,8 +583,7 @@ fn lost(mail: &[NodeMail]) -> Vec<u16> {
 #[test]
 fn a_home_that_loses_a_shard_has_all_nodes_asked_once_its_clients_have_answered() {
     let (mut one_hub, slot) = member();
-    let opened = home(&mut one_hub);
-    tell(&mut one_hub, opened);
+    open_home(&mut one_hub);
     say(&mut one_hub, slot, SUBSCRIBE);
     tell(&mut one_hub, put(1));
     told(&mut one_hub);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use herenow_core::{Asker, Command, Expire, Owner, Put, PutResult, RequestId};
+use herenow_core::{Asker, Command, Expire, Owner, Put, PutResult, RequestId, is_up_to};
 use herenow_wire::{
     ChannelName, ConnectionId, DefaultChannel, LeaveReason, Ref, State, UserId, decode,
 };
@@ -119,7 +119,7 @@ impl Sessions {
     /// channels goes when its grace has ended, unless that node has it by then.
     pub fn lose(&mut self, connection: ConnectionId, generation: u32) {
         if let Some(known) = self.connections.get_mut(&connection)
-            && generation.wrapping_sub(known.generation) <= u32::MAX / 2
+            && is_up_to(known.generation, generation)
         {
             known.is_lost = true;
             self.pending.retain(|_, (of, _, _)| *of != connection);

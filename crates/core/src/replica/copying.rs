@@ -48,8 +48,7 @@ impl Replica {
                 if !self.request(&channel, (peer, request_id), now, out) {
                     return self.tell_use(channel, now);
                 }
-                let interest = Interest::Changes;
-                Outgoing { to: To::Home, item: Item::Interest { channel, interest } }
+                return self.want(channel);
             }
             Command::Unsubscribe { channel, peer } => {
                 own.held.forget(&channel, peer);
@@ -66,8 +65,7 @@ impl Replica {
                 if !trackers.is_empty() {
                     out.push(Effect::Resync { channel: channel.clone(), peers: vec![peer] });
                 }
-                let interest = Interest::Changes;
-                Outgoing { to: To::Home, item: Item::Interest { channel, interest } }
+                return self.want(channel);
             }
         };
         self.outgoing.push(outgoing);
@@ -102,9 +100,7 @@ impl Replica {
         let Role::Copy(_) = &self.role else { return };
         let channel = change.channel.clone();
         if self.shard.follow_change(change, now, out) == Followed::Gap {
-            let interest = Interest::Changes;
-            let item = Item::Interest { channel, interest };
-            self.outgoing.push(Outgoing { to: To::Home, item });
+            self.want(channel);
         }
     }
 

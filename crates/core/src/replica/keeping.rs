@@ -27,9 +27,9 @@ pub enum Showing<'a> {
 impl Replica {
     /// A shard of a node that is alone: its home is here for good.
     pub fn alone(number: u16, shard: Shard, me: Owner) -> Self {
-        let (outgoing, untold) = (Vec::new(), Vec::new());
+        let (outgoing, unannounced) = (Vec::new(), Vec::new());
         let (graces, sleep) = (None, None);
-        Self { number, me, shard, role: Role::Home, outgoing, graces, untold, sleep }
+        Self { number, me, shard, role: Role::Home, outgoing, graces, unannounced, sleep }
     }
 
     /// What a connection of this node shows in a channel, or wants to.

@@ -14,6 +14,7 @@ use super::own::Seen;
 use super::{From, Outgoing};
 use crate::change::{Owner, Taken};
 use crate::command::{Command, Effect, Peer, RequestId};
+use crate::decision::is_up_to;
 use crate::shard::{Need, Shard, Sleeping};
 use crate::time::Instant;
 
@@ -229,10 +230,10 @@ impl Opening {
     }
 
     /// The members that no home has told of, those that only wait to be put included.
-    pub(super) fn untold(&self) -> Vec<(ChannelName, ConnectionId)> {
+    pub(super) fn unannounced(&self) -> Vec<(ChannelName, ConnectionId)> {
         let reported = self.members.iter().flat_map(|(name, members)| {
-            let untold = members.iter().filter(|(_, known)| !known.is_told());
-            untold.map(move |(connection, _)| (name, *connection))
+            let unannounced = members.iter().filter(|(_, known)| !known.is_told());
+            unannounced.map(move |(connection, _)| (name, *connection))
         });
         let is_told = |name, connection| {
             let known = self.members.get(name).and_then(|members| members.get(connection));
@@ -334,15 +335,12 @@ impl Known {
     /// Of two members of one connection that of the later socket counts, and of two equal ones that
     /// whose node is not gone, then that which a home has told of.
     fn counts_over(&self, other: &Self) -> bool {
-        let ahead =
-            self.reported.presence.generation.wrapping_sub(other.reported.presence.generation);
-        match ahead {
-            0 => {
-                let rank = |known: &Self| (!known.owner.is_lost(), known.reported.seen);
-                rank(self) > rank(other)
-            }
-            ahead => ahead <= u32::MAX / 2,
+        let generation = |known: &Self| known.reported.presence.generation;
+        if generation(self) == generation(other) {
+            let rank = |known: &Self| (!known.owner.is_lost(), known.reported.seen);
+            return rank(self) > rank(other);
         }
+        is_up_to(generation(other), generation(self))
     }
 
     /// That its node has lost it, if that is there to hear of it.

@@ -104,7 +104,7 @@ impl Replica {
     /// A list is used here, of which the home hears nothing else.
     pub(super) fn tell_use(&mut self, channel: ChannelName, now: Instant) {
         let Some(sleep) = &self.sleep else { return };
-        if self.shard.is_use_untold(&channel, sleep.hear_every, now) {
+        if self.shard.is_use_due(&channel, sleep.hear_every, now) {
             self.outgoing.push(Outgoing { to: To::Home, item: Item::Heard { channel } });
         }
     }
@@ -141,7 +141,8 @@ impl Replica {
         }
     }
 
-    fn want(&mut self, channel: ChannelName) {
+    /// Asks the home for a list, and for what changes in it.
+    pub(super) fn want(&mut self, channel: ChannelName) {
         let interest = Interest::Changes;
         self.outgoing.push(Outgoing { to: To::Home, item: Item::Interest { channel, interest } });
     }

@@ -83,18 +83,18 @@ impl Shard {
     }
 
     /// Whether the home should hear that a list was used here: it has heard nothing of that for so long.
-    pub(crate) fn is_use_untold(
+    pub(crate) fn is_use_due(
         &mut self,
         name: &ChannelName,
         hear_every: Duration,
         now: Instant,
     ) -> bool {
         let Some(slot) = self.channels.get_mut(name) else { return false };
-        let is_untold = now.since(slot.heard_at.instant()) >= hear_every;
-        if is_untold {
+        let is_due = now.since(slot.heard_at.instant()) >= hear_every;
+        if is_due {
             slot.heard_at = Since::not_before(now);
         }
-        is_untold
+        is_due
     }
 
     /// A channel that hibernates at this home from here on, as nodes have reported it. Whether this node wants

@@ -171,9 +171,9 @@ impl Shards {
                 let home = Home { term, at: HomeAt::Here };
                 if self.nodes.as_ref().is_some_and(|nodes| nodes.homes[at] == home) {
                     self.with(at, |replica| replica.open(now, out));
-                    let untold = self.shards[at].take_untold();
+                    let unannounced = self.shards[at].take_unannounced();
                     if let Some(nodes) = &mut self.nodes {
-                        nodes.opened.push(Opened { shard, untold });
+                        nodes.opened.push(Opened { shard, unannounced });
                     }
                 }
             }
