@@ -35,6 +35,8 @@ struct Site {
     lanes: Vec<Instant>,
     /// The process stands still.
     paused_until: Instant,
+    /// The process has left the view for good.
+    has_left: bool,
 }
 
 /// What arrives somewhere.
@@ -90,6 +92,7 @@ impl Cluster {
             cut_in_until: now,
             lanes: vec![now; nodes],
             paused_until: now,
+            has_left: false,
         };
         Self {
             sites: (0..nodes).map(|_| site()).collect(),
@@ -114,6 +117,7 @@ impl Cluster {
         site.life += 1;
         site.subscriptions.clear();
         site.paused_until = stage.now;
+        site.has_left = false;
         site.exchange = Some(exchange);
         self.carry_out(at, actions, server, stage);
     }
@@ -124,6 +128,19 @@ impl Cluster {
         site.exchange = None;
         site.subscriptions.clear();
         site.life += 1;
+    }
+
+    /// Which of the processes of a site it is.
+    pub fn life(&self, at: usize) -> u64 {
+        self.sites[at].life
+    }
+
+    pub fn paused_until(&self, at: usize) -> Instant {
+        self.sites[at].paused_until
+    }
+
+    pub fn has_left(&self, at: usize) -> bool {
+        self.sites[at].has_left
     }
 
     pub fn pause(&mut self, at: usize, until: Instant) {
@@ -311,8 +328,8 @@ impl Cluster {
                 | Action::LeaseUntil(_)
                 | Action::Asked { .. }
                 | Action::Answered { .. }
-                | Action::Joined
-                | Action::Left => {}
+                | Action::Joined => {}
+                Action::Left => self.sites[at].has_left = true,
             }
         }
     }

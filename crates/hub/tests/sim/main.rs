@@ -24,6 +24,7 @@ mod seeds;
 mod server;
 mod shell;
 mod stage;
+mod stopping;
 mod storm;
 mod world;
 

@@ -24,6 +24,8 @@ pub struct Server {
     patient_until: Instant,
     /// When the sessions have been reviewed for certain.
     reviewed_by: Instant,
+    /// It leaves, and no new client comes to it.
+    refuses_clients: bool,
     /// It shuts down: what it holds goes with it.
     is_ending: bool,
 }
@@ -63,6 +65,7 @@ impl Server {
             node_events: (0..stage.plan.loops).map(|_| VecDeque::new()).collect(),
             patient_until: stage.now,
             reviewed_by: stage.now,
+            refuses_clients: false,
             is_ending: false,
         }
     }
@@ -147,6 +150,23 @@ impl Server {
     /// Nothing is promised before then of what other nodes have a part in.
     pub fn be_patient(&mut self, until: Instant) {
         self.patient_until = self.patient_until.max(until);
+    }
+
+    pub fn takes_clients(&self) -> bool {
+        !self.refuses_clients
+    }
+
+    pub fn refuse_clients(&mut self) {
+        self.refuses_clients = true;
+    }
+
+    /// Its clients are sent to other nodes.
+    pub fn drain(&mut self, over: Duration, stage: &mut Stage) {
+        let now = stage.now;
+        for at in 0..self.hubs.len() {
+            let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
+            self.hubs[at].handle(Event::Drain { over }, now, &mut outside);
+        }
     }
 
     /// Every connection is told to come back, and when, as on SIGTERM.

@@ -110,6 +110,8 @@ pub struct Tally {
     /// Streams between nodes that began anew.
     pub resets: u64,
     pub buckets_lost: u64,
+    /// Nodes that were told to end and have left the view.
+    pub left: u64,
     /// Connections that have come back at another process.
     pub moved_connections: u64,
     /// Of every frame that was read, in order.
@@ -158,6 +160,7 @@ impl Tally {
         self.remote_puts += other.remote_puts;
         self.resets += other.resets;
         self.buckets_lost += other.buckets_lost;
+        self.left += other.left;
     }
 
     pub fn count_node_event(&mut self, event: &NodeEvent) {
@@ -173,7 +176,8 @@ impl Tally {
 
     pub fn misses_nothing_of_a_cluster(&self) -> bool {
         let Tally { views, lost_messages, outs, moves, gone, .. } = *self;
-        let rare = [self.remote_puts, self.resets, self.buckets_lost, self.moved_connections];
+        let rare =
+            [self.remote_puts, self.resets, self.buckets_lost, self.moved_connections, self.left];
         [views, lost_messages, outs, moves, gone].iter().chain(&rare).all(|n| *n > 0)
     }
 

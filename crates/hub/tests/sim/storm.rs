@@ -172,7 +172,7 @@ impl World {
     /// What only happens where there are several nodes.
     fn cluster_suffers(&mut self, node: usize) {
         let stage = &mut self.stage;
-        let what = stage.chance.below(8);
+        let what = stage.chance.below(10);
         let until = stage.within_ms(200, 9_000);
         stage.note(|| format!("the cluster suffers ({what})"));
         match what {
@@ -185,6 +185,7 @@ impl World {
                 let until = stage.within_ms(4_000, 90_000);
                 self.pause(node, until);
             }
+            8 | 9 => self.begin_stop(node),
             what => {
                 let Some(cluster) = &mut self.cluster else { return };
                 match what {
@@ -204,31 +205,6 @@ impl World {
         if let Some(cluster) = &mut self.cluster {
             cluster.pause(node, until);
         }
-    }
-
-    /// A server is told to end, and another one takes its place when it has.
-    fn restart(&mut self, node: usize) {
-        if self.servers[node].is_none() {
-            return;
-        }
-        if let (Some(cluster), Some(server)) = (&mut self.cluster, &mut self.servers[node]) {
-            cluster.drain(node, server, &mut self.stage);
-            let drained = self.stage.within_ms(0, 2_000);
-            self.advance(drained);
-        }
-        self.with_server(node, Server::shut_down);
-        let has_ended = |world: &Self| {
-            world.servers[node].as_ref().is_none_or(|one| one.has_ended(&world.stage))
-        };
-        while !has_ended(self) {
-            self.advance(self.stage.now + Duration::from_millis(100));
-        }
-        if let (Some(cluster), Some(server)) = (&mut self.cluster, &mut self.servers[node]) {
-            cluster.leave(node, server, &mut self.stage);
-            self.advance(self.stage.now + Duration::from_millis(500));
-        }
-        self.kill(node);
-        self.start(node);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::counting::Counting;
 use crate::plan::{Plan, token_of};
 use crate::server::Server;
 use crate::stage::{Stage, Tally, Trace, Weather};
+use crate::stopping::Stop;
 
 /// See the module.
 pub struct World {
@@ -25,6 +26,8 @@ pub struct World {
     pub(crate) cluster: Option<Cluster>,
     /// Nodes that are to start again, and when.
     pub(crate) restarts: Vec<(Instant, usize)>,
+    /// Processes that were told to end.
+    pub(crate) stops: Vec<Stop>,
     pub(crate) clients: Vec<Client>,
 }
 
@@ -61,8 +64,8 @@ impl World {
         let count = stage.plan.servers();
         let cluster = stage.plan.is_cluster().then(|| Cluster::new(count, stage.now));
         let servers = (0..count).map(|_| None).collect();
-        let (clients, restarts) = (Vec::new(), Vec::new());
-        let mut world = Self { servers, cluster, restarts, clients, stage };
+        let (clients, restarts, stops) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world = Self { servers, cluster, restarts, stops, clients, stage };
         for at in 0..count {
             world.start(at);
         }
@@ -159,7 +162,8 @@ impl World {
     /// Each link that was opened goes to some node that is there.
     fn divide_links(&mut self) {
         for link in std::mem::take(&mut self.stage.opened) {
-            let mut living: Vec<&mut Server> = self.servers.iter_mut().flatten().collect();
+            let servers = self.servers.iter_mut().flatten();
+            let mut living: Vec<&mut Server> = servers.filter(|one| one.takes_clients()).collect();
             match living.len() {
                 0 => {
                     let at = self.stage.arrival();
@@ -189,7 +193,8 @@ impl World {
     fn next_of_cluster(&self) -> Instant {
         let Some(cluster) = &self.cluster else { return Instant::NEVER };
         let restarts = self.restarts.iter().map(|(at, _)| *at);
-        restarts.fold(cluster.next_step(self.stage.now), Instant::min).max(self.stage.now)
+        let due = restarts.chain(self.stops.iter().map(|stop| stop.at));
+        due.fold(cluster.next_step(self.stage.now), Instant::min).max(self.stage.now)
     }
 
     fn step_of_cluster(&mut self) {
@@ -197,6 +202,7 @@ impl World {
         for (_, node) in self.restarts.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
             self.start(node);
         }
+        self.go_on_stopping();
         for server in self.servers.iter_mut().flatten() {
             if self.stage.weather == Weather::Rough {
                 server.be_patient(now);
@@ -229,11 +235,18 @@ impl World {
             }
             for server in self.servers.iter_mut().flatten() {
                 server.go_on(now);
-                server.be_patient(now + SETTLES_WITHIN);
             }
+            self.be_patient_with_nodes();
         }
         self.advance(now + CALM);
         self.stage.weather = Weather::Rough;
+    }
+
+    /// Nodes need time to be in one view again.
+    pub(crate) fn be_patient_with_nodes(&mut self) {
+        for server in self.servers.iter_mut().flatten() {
+            server.be_patient(self.stage.now + SETTLES_WITHIN);
+        }
     }
 
     /// Every list is the set of those who are connected and show something.
