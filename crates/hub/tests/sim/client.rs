@@ -247,7 +247,7 @@ impl Client {
                 self.count(&message, stage);
                 self.observer.read(&message, &mut stage.history, stage.now);
                 if stage.keeps_fields() {
-                    expiring::check(&message, stage.now);
+                    expiring::check(&message, stage.now, stage.plan.fastest_per_mille());
                 }
                 if let Some(counting) = &mut self.counting {
                     counting.read(&message, &mut stage.history);

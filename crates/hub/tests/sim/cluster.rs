@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use herenow_cluster::{
-    Action, Config, Event, Exchange, Key, NodeName, Now, Read, RequestId, Revision, Subject,
-    Swapped,
+    Action, Config, Event, Exchange, Key, NodeName, Read, RequestId, Revision, Subject, Swapped,
 };
 use herenow_core::{Instant, NodeEvent, NodeMail, Owner};
 
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::server::Server;
 use crate::stage::{Stage, Weather};
@@ -25,6 +25,7 @@ pub struct Cluster {
 /// Where one node is, whatever process is there.
 struct Site {
     exchange: Option<Exchange>,
+    clock: Clock,
     subscriptions: BTreeSet<Subject>,
     /// Which of the processes that were there it is.
     life: u64,
@@ -73,8 +74,6 @@ pub struct FromLoop {
     pub mail: Vec<NodeMail>,
 }
 
-/// Seconds of Unix time at the beginning of a run.
-const EPOCH: u64 = 1_800_000_000;
 /// The longest way between two threads of a process.
 const LONGEST_MAIL_US: u64 = 2_000;
 /// The longest way in good weather.
@@ -82,20 +81,28 @@ const CALM_DELAY_US: u64 = 5_000;
 /// The bytes that a node's links may hold.
 const MOST_HELD_BYTES: usize = 64 * 1024 * 1024;
 
+impl Site {
+    /// When its exchange is to be told that a deadline has come.
+    fn due(&self) -> Option<Instant> {
+        Some(self.clock.true_time(self.exchange.as_ref()?.poll_timeout()))
+    }
+}
+
 impl Cluster {
-    pub fn new(nodes: usize, now: Instant) -> Self {
-        let site = || Site {
+    pub fn new(clocks: &[Clock], now: Instant) -> Self {
+        let site = |clock: &Clock| Site {
             exchange: None,
+            clock: *clock,
             subscriptions: BTreeSet::new(),
             life: 0,
             cut_out_until: now,
             cut_in_until: now,
-            lanes: vec![now; nodes],
+            lanes: vec![now; clocks.len()],
             paused_until: now,
             has_left: false,
         };
         Self {
-            sites: (0..nodes).map(|_| site()).collect(),
+            sites: clocks.iter().map(site).collect(),
             engine: Engine::default(),
             under_way: BTreeMap::new(),
             sent: 0,
@@ -112,8 +119,9 @@ impl Cluster {
             max_payload_bytes: stage.plan.max_payload_bytes,
             max_item_bytes: 1024 * 1024,
         };
-        let (exchange, actions) = Exchange::new(&config, stage.plan.loops, time(stage.now));
         let site = &mut self.sites[at];
+        let now = site.clock.now(stage.now.as_micros());
+        let (exchange, actions) = Exchange::new(&config, stage.plan.loops, now);
         site.life += 1;
         site.subscriptions.clear();
         site.paused_until = stage.now;
@@ -202,10 +210,8 @@ impl Cluster {
     /// When something happens next.
     pub fn next_step(&self, now: Instant) -> Instant {
         let arrival = self.under_way.keys().next().map_or(Instant::NEVER, |(at, _)| *at);
-        let timeouts = self.sites.iter().filter_map(|site| {
-            let due = site.exchange.as_ref()?.poll_timeout();
-            Some(due.max(site.paused_until))
-        });
+        let timeouts =
+            self.sites.iter().filter_map(|site| Some(site.due()?.max(site.paused_until)));
         timeouts.fold(arrival, Instant::min).max(now)
     }
 
@@ -214,7 +220,7 @@ impl Cluster {
         let now = stage.now;
         for (at, server) in servers.iter_mut().enumerate() {
             let site = &self.sites[at];
-            let is_due = site.exchange.as_ref().is_some_and(|one| one.poll_timeout() <= now);
+            let is_due = site.due().is_some_and(|due| due <= now);
             if let Some(server) = server.as_mut().filter(|_| is_due && site.paused_until <= now) {
                 self.tell(at, Event::Timeout, server, stage);
             }
@@ -267,12 +273,12 @@ impl Cluster {
 
     /// What must be true after a calm: all nodes know one view and are in it.
     pub fn is_settled(&self, now: Instant) {
-        let living: Vec<&Exchange> =
-            self.sites.iter().filter_map(|site| site.exchange.as_ref()).collect();
-        let view = living[0].view().expect("it is in one");
-        assert_eq!(view.nodes.len(), living.len(), "the view holds who lives");
-        for one in living {
+        let living = || self.sites.iter().filter_map(|site| Some((site, site.exchange.as_ref()?)));
+        let view = living().find_map(|(_, one)| one.view()).expect("one is in a view");
+        assert_eq!(view.nodes.len(), living().count(), "the view holds who lives");
+        for (site, one) in living() {
             let me = one.incarnation();
+            let now = site.clock.now(now.as_micros()).at;
             assert!(one.is_in() && one.has_lease(now), "{me} is in the view");
             assert_eq!(one.view(), Some(view), "all know one view");
             assert_eq!(one.counters().broken_packets, 0, "every packet can be read");
@@ -289,9 +295,10 @@ impl Cluster {
     }
 
     fn tell(&mut self, at: usize, event: Event<'_>, server: &mut Server, stage: &mut Stage) {
+        let now = self.sites[at].clock.now(stage.now.as_micros());
         let Some(exchange) = &mut self.sites[at].exchange else { return };
         let mut actions = Vec::new();
-        exchange.handle(event, time(stage.now), &mut actions);
+        exchange.handle(event, now, &mut actions);
         assert!(exchange.held().1 < MOST_HELD_BYTES, "links hold too much");
         self.carry_out(at, actions, server, stage);
     }
@@ -439,10 +446,6 @@ impl Cluster {
         self.sent += 1;
         self.under_way.insert((at, self.sent), what);
     }
-}
-
-fn time(now: Instant) -> Now {
-    Now { at: now, unix_seconds: EPOCH + now.as_millis() / 1_000 }
 }
 
 fn delay(stage: &mut Stage) -> Duration {

@@ -9,6 +9,8 @@ mod backend;
 mod bounds;
 mod chance;
 mod client;
+#[path = "../../../cluster/tests/sim/clock.rs"]
+mod clock;
 mod cluster;
 mod counting;
 #[path = "../../../cluster/tests/sim/engine.rs"]

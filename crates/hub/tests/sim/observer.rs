@@ -36,9 +36,9 @@ enum Said {
     More,
 }
 
-/// For so long a snapshot waits for what its node has put. Then the last that is known is better than
-/// nothing.
-const OWN_WORDS: Duration = Duration::from_secs(1);
+/// For so long a snapshot waits for what its node has put, which is a second by its clock. Then the last
+/// that is known is better than nothing.
+const OWN_WORDS: Duration = Duration::from_millis(950);
 
 struct View {
     epoch: u64,

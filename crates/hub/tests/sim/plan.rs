@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
-use herenow_core::{Limits, Peer, Question, RateLimit, Right, UserIndex};
+use herenow_core::{Instant, Limits, Peer, Question, RateLimit, Right, UserIndex};
 use herenow_hub::{
     Announces, ChannelSettings, Config, Membership, Overrides, Pattern, Patterns, Policy, Remembers,
 };
 use herenow_wire::{ChannelName, UserId};
 
 use crate::chance::Chance;
+use crate::clock::{Clock, MS};
 
 pub struct Plan {
     /// How many nodes there are, or one alone.
     pub nodes: Nodes,
+    /// The clocks of each, which may be wrong.
+    pub clocks: Vec<Clock>,
     pub loops: u16,
     /// How many clients sign in; the users are fewer.
     pub members: usize,
@@ -84,6 +87,10 @@ const SHORTEST_OWN_TTL_MS: u64 = 3_000;
 const LONGEST_OWN_TTL_MS: u64 = 25_000;
 /// No lease is shorter.
 pub const SHORTEST_TTL: Duration = Duration::from_millis(SHORTEST_OWN_TTL_MS);
+/// What a node alone has.
+const RIGHT: Clock = Clock { begins_at: 0, per_mille: 1_000, wall_offset: 0 };
+/// What a clock that is fast shows for each thousand microseconds.
+const FAST_PER_MILLE: u64 = 1_050;
 /// The users of a run.
 const USERS: u64 = 5;
 
@@ -99,6 +106,7 @@ impl Plan {
         let ttl = Duration::from_secs(chance.between(4, 20));
         Self {
             nodes: Nodes::Alone,
+            clocks: vec![RIGHT],
             engine_delay_us: 0,
             engine_loses: 0,
             doubled: 0,
@@ -143,8 +151,10 @@ impl Plan {
 
     /// The same for the nodes of a cluster.
     pub fn draw_cluster(chance: &mut Chance) -> Self {
+        let nodes = chance.between(1, 5) as usize;
         Self {
-            nodes: Nodes::Of(chance.between(1, 5) as usize),
+            nodes: Nodes::Of(nodes),
+            clocks: (0..nodes).map(|_| clock(chance)).collect(),
             engine_delay_us: *pick(chance, &[2_000, 20_000, 300_000, 2_000_000]),
             engine_loses: *pick(chance, &[0, 5, 50, 200]),
             doubled: *pick(chance, &[0, 10, 100]),
@@ -161,6 +171,11 @@ impl Plan {
             Nodes::Alone => 1,
             Nodes::Of(nodes) => nodes,
         }
+    }
+
+    /// How much longer something takes by the clock of any node than it does.
+    pub fn fastest_per_mille(&self) -> u64 {
+        self.clocks.iter().map(|clock| clock.per_mille).max().expect("there is a node")
     }
 
     pub fn is_cluster(&self) -> bool {
@@ -246,6 +261,33 @@ impl Plan {
         let last = self.channels.last().expect("there is at least one");
         let is_barred = (0..self.shut_out_users).any(|number| user.as_str() == user_name(number));
         self.channels.len() > 1 && channel == last && is_barred
+    }
+}
+
+impl Clock {
+    /// What it shows then.
+    pub fn local(&self, at: Instant) -> Instant {
+        self.now(at.as_micros()).at
+    }
+
+    /// When it shows this.
+    pub fn true_time(&self, local: Instant) -> Instant {
+        match self.when(local) {
+            u64::MAX => Instant::NEVER,
+            at => Instant::from_micros(at),
+        }
+    }
+}
+
+/// The clocks of a node: fast by a twentieth, off by up to an hour on the wall, or right.
+fn clock(chance: &mut Chance) -> Clock {
+    const HOUR: u64 = 3_600;
+    let is_off = chance.one_in(4);
+    let wall_offset = chance.between(0, 2 * HOUR) as i64 - HOUR as i64;
+    Clock {
+        begins_at: chance.below(1_000_000 * MS),
+        per_mille: if chance.one_in(4) { FAST_PER_MILLE } else { RIGHT.per_mille },
+        wall_offset: if is_off { wall_offset } else { 0 },
     }
 }
 

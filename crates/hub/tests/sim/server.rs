@@ -8,6 +8,7 @@ use herenow_core::{Instant, NodeEvent, Peer, SCAN_EVERY};
 use herenow_hub::{Config, Event, Holdings, Hub, RECORDS_KEPT_FOR};
 use herenow_wire::{ChannelName, LeaveReason};
 
+use crate::clock::Clock;
 use crate::follower::Follower;
 use crate::network::LinkId;
 use crate::shell::{Inbox, Outside, Shell};
@@ -20,6 +21,8 @@ pub struct Server {
     inboxes: Vec<Inbox>,
     /// What each loop is told of other nodes, and when.
     node_events: Vec<VecDeque<(Instant, NodeEvent)>>,
+    /// That of its node.
+    clock: Clock,
     /// Until when the last thing holds it up that nothing is promised for.
     patient_until: Instant,
     /// When the sessions have been reviewed for certain.
@@ -52,17 +55,19 @@ impl Server {
         // A node alone takes even the tokens of the process before for its own.
         stage.processes += u64::from(stage.plan.is_cluster());
         let process = stage.processes;
+        let clock = stage.plan.clocks[node];
         let hubs = (0..stage.plan.loops).map(|index| {
             let config = Config { me: Peer(index), epoch_base, ..stage.plan.config() };
-            Hub::new(config, stage.plan.policy(), stage.now)
+            Hub::new(config, stage.plan.policy(), clock.local(stage.now))
         });
         Self {
             hubs: hubs.collect(),
             shells: (0..stage.plan.loops)
-                .map(|index| Shell::new((node, process, Peer(index)), stage.now))
+                .map(|index| Shell::new((node, process, Peer(index)), stage))
                 .collect(),
             inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
             node_events: (0..stage.plan.loops).map(|_| VecDeque::new()).collect(),
+            clock,
             patient_until: stage.now,
             reviewed_by: stage.now,
             refuses_clients: false,
@@ -80,7 +85,7 @@ impl Server {
     pub fn next_turn(&mut self, stage: &mut Stage) -> (Instant, usize) {
         let turns = (0..self.hubs.len()).map(|at| {
             let hub = &self.hubs[at];
-            if hub.has_ended(stage.now, || self.shells[at].awaits_none()) {
+            if hub.has_ended(self.clock.local(stage.now), || self.shells[at].awaits_none()) {
                 return (Instant::NEVER, at);
             }
             let mail = if self.inboxes[at].is_empty() { Instant::NEVER } else { stage.now };
@@ -95,13 +100,13 @@ impl Server {
 
     /// One turn of one loop.
     pub fn turn(&mut self, at: usize, stage: &mut Stage) {
-        let now = stage.now;
+        let (now, local) = (stage.now, self.clock.local(stage.now));
         let faults = stage.tally.faults;
         let broken = self.shells[at].broken();
         let hub = &mut self.hubs[at];
         for batch in self.inboxes[at].take_all() {
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
-            hub.handle(Event::Mail(batch), now, &mut outside);
+            hub.handle(Event::Mail(batch), local, &mut outside);
         }
         let is_due = |event: &mut (Instant, NodeEvent)| event.0 <= now;
         let mut events = Vec::new();
@@ -110,12 +115,12 @@ impl Server {
         }
         let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
         if !events.is_empty() {
-            hub.handle(Event::Nodes(events), now, &mut outside);
+            hub.handle(Event::Nodes(events), local, &mut outside);
         }
         outside.tell_answers(hub);
         outside.read_sockets(hub);
         outside.ask_for_a_list(hub);
-        hub.turn(now, &mut outside);
+        hub.turn(local, &mut outside);
         if hub.is_backpressured() {
             stage.tally.backpressured_turns += 1;
         }
@@ -162,7 +167,7 @@ impl Server {
 
     /// Its clients are sent to other nodes.
     pub fn drain(&mut self, over: Duration, stage: &mut Stage) {
-        let now = stage.now;
+        let now = self.clock.local(stage.now);
         for at in 0..self.hubs.len() {
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
             self.hubs[at].handle(Event::Drain { over }, now, &mut outside);
@@ -171,7 +176,7 @@ impl Server {
 
     /// Every connection is told to come back, and when, as on SIGTERM.
     pub fn shut_down(&mut self, stage: &mut Stage) {
-        let now = stage.now;
+        let now = self.clock.local(stage.now);
         self.is_ending = true;
         for at in 0..self.hubs.len() {
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
@@ -182,10 +187,11 @@ impl Server {
 
     /// Whether it was told to shut down and has nothing more to do.
     pub fn has_ended(&self, stage: &Stage) -> bool {
+        let now = self.clock.local(stage.now);
         self.hubs
             .iter()
             .zip(&self.shells)
-            .all(|(hub, shell)| hub.has_ended(stage.now, || shell.awaits_none()))
+            .all(|(hub, shell)| hub.has_ended(now, || shell.awaits_none()))
     }
 
     /// All links are reset, as by `kill -9`.
@@ -226,7 +232,7 @@ impl Server {
         self.reviewed_by = stage.now + REVIEWED_WITHIN;
         for at in 0..self.hubs.len() {
             let policy = stage.plan.policy();
-            let now = stage.now;
+            let now = self.clock.local(stage.now);
             let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
             self.hubs[at].handle(Event::Reload(policy), now, &mut outside);
         }
@@ -241,7 +247,7 @@ impl Server {
 
     /// Nobody is there any more, and nothing is left of anybody.
     pub fn is_drained(&mut self, stage: &mut Stage) {
-        let forgotten = stage.now + RECORDS_KEPT_FOR + SCAN_EVERY;
+        let forgotten = self.clock.local(stage.now) + RECORDS_KEPT_FOR + SCAN_EVERY;
         let (mut left, mut noted) = (0, 0);
         for (at, hub) in self.hubs.iter_mut().enumerate() {
             let counters = hub.counters();

@@ -17,6 +17,7 @@ use herenow_wire::{ChannelName, CloseCode, ConnectionId, Info, User, UserId};
 
 use crate::backend;
 use crate::bounds::SnapshotWaits;
+use crate::clock::Clock;
 use crate::cluster::FromLoop;
 use crate::network::{Down, LinkId, Up};
 use crate::stage::{Stage, Weather};
@@ -24,6 +25,7 @@ use crate::stage::{Stage, Weather};
 /// See the module.
 pub struct Shell {
     node: usize,
+    clock: Clock,
     /// What its resume tokens call the process.
     process: u64,
     me: Peer,
@@ -96,16 +98,17 @@ impl Inbox {
 }
 
 impl Shell {
-    pub fn new((node, process, me): (usize, u64, Peer), now: Instant) -> Self {
+    pub fn new((node, process, me): (usize, u64, Peer), stage: &Stage) -> Self {
         Self {
             node,
+            clock: stage.plan.clocks[node],
             process,
             me,
             sockets: Vec::new(),
             free: Vec::new(),
             opening: Vec::new(),
             answers: Vec::new(),
-            busy_until: now,
+            busy_until: stage.now,
             snapshot_waits: SnapshotWaits::default(),
             granted: BTreeSet::new(),
             pauses: Vec::new(),
@@ -266,10 +269,16 @@ impl<'a> Outside<'a> {
         Self { shell, inboxes, stage }
     }
 
+    /// What time it is by the clock of its node.
+    fn local(&self) -> Instant {
+        self.shell.clock.local(self.stage.now)
+    }
+
     /// When something reaches this hub, or is due there.
     pub fn next_turn(&mut self, hub: &Hub) -> Instant {
         let answers = self.shell.answers.iter().map(|(at, _)| *at);
-        let mut next = answers.fold(hub.poll_timeout(self), Instant::min);
+        let due = self.shell.clock.true_time(hub.poll_timeout(self));
+        let mut next = answers.fold(due, Instant::min);
         for link in &self.shell.opening {
             next = next.min(self.stage.network.link(*link).up.next_at());
         }
@@ -300,7 +309,7 @@ impl<'a> Outside<'a> {
                     Event::Ruling { asker, channel, ruling, rule }
                 }
             };
-            hub.handle(event, now, self);
+            hub.handle(event, self.local(), self);
         }
     }
 
@@ -344,7 +353,7 @@ impl<'a> Outside<'a> {
             // No rule is asked.
             self.shell.granted.insert((link, channel.clone()));
         }
-        hub.handle(Event::Opened { slot, id, opening }, now, self);
+        hub.handle(Event::Opened { slot, id, opening }, self.local(), self);
     }
 
     /// Lets a backend ask, now and then.
@@ -355,7 +364,7 @@ impl<'a> Outside<'a> {
         }
         let loops = self.inboxes.len() as u16;
         if let Some(question) = backend::draw_question(self.stage, (self.shell.me, loops)) {
-            hub.handle(question, self.stage.now, self);
+            hub.handle(question, self.local(), self);
         }
     }
 
@@ -370,7 +379,7 @@ impl<'a> Outside<'a> {
         }
         if is_unblocked && std::mem::take(&mut socket.is_blocked) {
             socket.unblocks_at = Instant::NEVER;
-            hub.handle(Event::Writable { slot }, now, self);
+            hub.handle(Event::Writable { slot }, self.local(), self);
         }
     }
 
@@ -394,11 +403,11 @@ impl<'a> Outside<'a> {
         }
         if bytes.is_empty() {
             if link.up.receive(now).is_some() {
-                hub.handle(Event::Ended { slot, how: End::Broken }, now, self);
+                hub.handle(Event::Ended { slot, how: End::Broken }, self.local(), self);
             }
             return false;
         }
-        hub.handle(Event::Received { slot, bytes: &mut bytes }, now, self);
+        hub.handle(Event::Received { slot, bytes: &mut bytes }, self.local(), self);
         // What a peer says that takes none of its replies is not looked at, and proves nothing.
         let is_looked_at = hub.read_limit(slot) > 0;
         if let (true, Some(came_at), Some(socket)) = (is_looked_at, newest, self.shell.socket(slot))
@@ -412,7 +421,7 @@ impl<'a> Outside<'a> {
     fn lease_may_end(&mut self, slot: u32) {
         let now = self.stage.now;
         let Some(came_at) = self.shell.socket(slot).map(|socket| socket.came_at) else { return };
-        let silent = now.since(came_at);
+        let silent = self.shell.clock.local(now).since(self.shell.clock.local(came_at));
         let least = self.stage.plan.ttl + self.shell.forgiven_since(came_at, now);
         assert!(silent >= least, "a lease ended after {silent:?} of silence, {least:?} may be");
         self.stage.tally.timeouts += 1;

@@ -62,7 +62,7 @@ pub fn run(seed: u64, plan: fn(&mut Chance) -> Plan, trace: Trace) -> Tally {
 impl World {
     fn new(stage: Stage) -> Self {
         let count = stage.plan.servers();
-        let cluster = stage.plan.is_cluster().then(|| Cluster::new(count, stage.now));
+        let cluster = stage.plan.is_cluster().then(|| Cluster::new(&stage.plan.clocks, stage.now));
         let servers = (0..count).map(|_| None).collect();
         let (clients, restarts, stops) = (Vec::new(), Vec::new(), Vec::new());
         let mut world = Self { servers, cluster, restarts, stops, clients, stage };
