@@ -111,6 +111,11 @@ impl Hub {
         self.history.as_ref().map_or(0, |history| history.noted_leaves())
     }
 
+    /// Whether this node decides now what changes in a channel of one of this hub's shards.
+    pub fn decides(&self, channel: &ChannelName) -> bool {
+        self.shards.is_home_of(channel)
+    }
+
     /// Counts what it holds. Walks much of it: not for every turn of a server.
     pub fn holdings(&self) -> Holdings {
         let shards = self.shards.counts();

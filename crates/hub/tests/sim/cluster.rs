@@ -151,6 +151,15 @@ impl Cluster {
         self.sites[at].has_left
     }
 
+    /// Whether a node may act in the name of this owner. If its loop does not know yet that it is out, the
+    /// lease is that of its next life.
+    pub fn may_act(&self, at: usize, owner: Owner, now: Instant) -> bool {
+        let site = &self.sites[at];
+        let now = site.clock.local(now);
+        let is_in = |one: &Exchange| one.is_in() && one.owner() == owner && one.has_lease(now);
+        site.exchange.as_ref().is_some_and(is_in)
+    }
+
     pub fn pause(&mut self, at: usize, until: Instant) {
         self.sites[at].paused_until = self.sites[at].paused_until.max(until);
     }
@@ -331,8 +340,8 @@ impl Cluster {
                     let delay_us = stage.chance.between(1, LONGEST_MAIL_US);
                     server.tell_loop(hub, event, stage.now + Duration::from_micros(delay_us));
                 }
+                Action::LeaseUntil(_) => stage.has_new_homes = true,
                 Action::View(_)
-                | Action::LeaseUntil(_)
                 | Action::Asked { .. }
                 | Action::Answered { .. }
                 | Action::Joined => {}

@@ -19,6 +19,7 @@ mod expiring;
 mod follower;
 mod frames;
 mod history;
+mod homes;
 mod network;
 mod observer;
 mod plan;

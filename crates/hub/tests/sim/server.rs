@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use herenow_core::{Instant, NodeEvent, Peer, SCAN_EVERY};
+use herenow_core::{Instant, NodeEvent, Owner, Peer, SCAN_EVERY};
 use herenow_hub::{Config, Event, Holdings, Hub, RECORDS_KEPT_FOR};
 use herenow_wire::{ChannelName, LeaveReason};
 
@@ -23,6 +23,8 @@ pub struct Server {
     node_events: Vec<VecDeque<(Instant, NodeEvent)>>,
     /// That of its node.
     clock: Clock,
+    /// Whom each loop speaks for.
+    owners: Vec<Owner>,
     /// Until when the last thing holds it up that nothing is promised for.
     patient_until: Instant,
     /// When the sessions have been reviewed for certain.
@@ -68,6 +70,7 @@ impl Server {
             inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
             node_events: (0..stage.plan.loops).map(|_| VecDeque::new()).collect(),
             clock,
+            owners: vec![Owner::NOBODY; usize::from(stage.plan.loops)],
             patient_until: stage.now,
             reviewed_by: stage.now,
             refuses_clients: false,
@@ -111,10 +114,14 @@ impl Server {
         let is_due = |event: &mut (Instant, NodeEvent)| event.0 <= now;
         let mut events = Vec::new();
         while let Some((_, event)) = self.node_events[at].pop_front_if(is_due) {
+            if let NodeEvent::Out { owner } = &event {
+                self.owners[at] = *owner;
+            }
             events.push(event);
         }
         let mut outside = Outside::new(&mut self.shells[at], &mut self.inboxes, stage);
         if !events.is_empty() {
+            outside.meet_new_homes();
             hub.handle(Event::Nodes(events), local, &mut outside);
         }
         outside.tell_answers(hub);
@@ -150,6 +157,12 @@ impl Server {
         let events = &mut self.node_events[usize::from(hub)];
         let at = events.back().map_or(at, |(last, _)| at.max(*last));
         events.push_back((at, event));
+    }
+
+    /// The loop that decides about a channel in the name of this owner, if one does.
+    pub fn decides(&self, channel: &ChannelName) -> Option<Owner> {
+        let at = usize::from(channel.shard()) % self.hubs.len();
+        self.hubs[at].decides(channel).then(|| self.owners[at])
     }
 
     /// Nothing is promised before then of what other nodes have a part in.

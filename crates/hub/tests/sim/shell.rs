@@ -356,6 +356,11 @@ impl<'a> Outside<'a> {
         hub.handle(Event::Opened { slot, id, opening }, self.local(), self);
     }
 
+    /// Nodes are about to say who decides what.
+    pub fn meet_new_homes(&mut self) {
+        self.stage.has_new_homes = true;
+    }
+
     /// Lets a backend ask, now and then.
     pub fn ask_for_a_list(&mut self, hub: &mut Hub) {
         if self.stage.plan.is_cluster() {

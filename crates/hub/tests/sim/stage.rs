@@ -34,6 +34,8 @@ pub struct Stage {
     pub node_mail: Vec<FromLoop>,
     /// How many processes of a cluster have started.
     pub processes: u64,
+    /// Something has happened by which more nodes may decide than before.
+    pub has_new_homes: bool,
     trace: Trace,
 }
 
@@ -110,6 +112,8 @@ pub struct Tally {
     /// Streams between nodes that began anew.
     pub resets: u64,
     pub buckets_lost: u64,
+    /// Looks at which two nodes would have decided about a channel, if leases did not end.
+    pub contested: u64,
     /// Nodes that were told to end and have left the view.
     pub left: u64,
     /// Connections that have come back at another process.
@@ -160,6 +164,7 @@ impl Tally {
         self.remote_puts += other.remote_puts;
         self.resets += other.resets;
         self.buckets_lost += other.buckets_lost;
+        self.contested += other.contested;
         self.left += other.left;
     }
 
@@ -176,8 +181,14 @@ impl Tally {
 
     pub fn misses_nothing_of_a_cluster(&self) -> bool {
         let Tally { views, lost_messages, outs, moves, gone, .. } = *self;
-        let rare =
-            [self.remote_puts, self.resets, self.buckets_lost, self.moved_connections, self.left];
+        let rare = [
+            self.remote_puts,
+            self.resets,
+            self.buckets_lost,
+            self.moved_connections,
+            self.left,
+            self.contested,
+        ];
         [views, lost_messages, outs, moves, gone].iter().chain(&rare).all(|n| *n > 0)
     }
 
@@ -233,6 +244,7 @@ impl Stage {
             opened: Vec::new(),
             node_mail: Vec::new(),
             processes: 0,
+            has_new_homes: false,
             trace,
         }
     }

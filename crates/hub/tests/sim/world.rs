@@ -128,6 +128,7 @@ impl World {
             } else {
                 self.clients[step].step(&mut self.stage);
             }
+            self.meet_new_homes();
         }
         panic!("it never comes to rest");
     }
