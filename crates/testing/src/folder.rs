@@ -11,11 +11,16 @@ impl Folder {
     /// An empty one, which no other test has.
     #[expect(clippy::new_without_default, reason = "a default must not write to the disk")]
     pub fn new() -> Self {
+        Self::below(std::env::temp_dir())
+    }
+
+    /// The same below another folder.
+    pub fn below(parent: impl AsRef<Path>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("herenow-test-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("the temporary folder can be written");
+        let path = parent.as_ref().join(name);
+        std::fs::create_dir_all(&path).expect("the folder can be written");
         Self(path)
     }
 

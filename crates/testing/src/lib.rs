@@ -6,12 +6,14 @@
 
 mod folder;
 mod process;
+mod proxy;
 mod server;
 mod tls_proxy;
 mod token;
 
 pub use folder::Folder;
 pub use process::{Process, herenow, logged_address, signal, until};
+pub use proxy::{Direction, Proxy};
 pub use server::{Server, Setup, any_port};
 pub use tls_proxy::TlsProxy;
 pub use token::{SECRET, token, unix_seconds};

@@ -1,6 +1,5 @@
 //! A server for one test, tokens for it, and the exchanges that every test begins with.
 
-mod proxy;
 mod seat;
 mod user;
 mod view;
@@ -16,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+pub use herenow_testing::Proxy;
 pub use herenow_testing::unix_seconds;
-pub use proxy::Proxy;
 pub use seat::{Seat, next_close};
 pub use user::{User, game, names, state};
 pub use view::View;
