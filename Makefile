@@ -1,6 +1,6 @@
 # What a contributor types. `make test` is what CI runs; it installs what it needs.
 
-.PHONY: test lint rust sim bugs fuzz http-api webhooks sdk sdk-pack browser packages promises needs dev fmt bench
+.PHONY: test lint rust sim bugs cluster fuzz http-api webhooks sdk sdk-pack browser packages promises needs dev fmt bench
 
 # Everything: format, lints, Rust, the HTTP API from outside, TypeScript, two real browser windows, the
 # packages, and that each clause and each guarantee has a test which is among those that ran.
@@ -41,6 +41,15 @@ endif
 # Deliberate bugs in the code, and how many seeds of the simulation each takes.
 bugs:
 	scripts/find-bugs
+
+# The tests of several nodes RUNS times, with faults that last longer than those that `rust` has, and with any
+# nats-server: `make cluster NATS_SERVER=/path/to/nats-server RUNS=10`.
+RUNS = 1
+NATS_SERVER = nats-server
+cluster:
+	for run in $$(seq $(RUNS)); do \
+		LONG=1 NATS_SERVER="$(NATS_SERVER)" cargo test -p herenow-server --test cluster || exit 1; \
+	done
 
 # Each fuzz target for a minute, or for FUZZ_SECONDS. What it has kept is replayed by `rust`.
 fuzz:

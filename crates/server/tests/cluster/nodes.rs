@@ -1,145 +1,14 @@
 //! Servers that are one presence over a real NATS server: who sees whom, what becomes of the members of a node
 //! that ends, and what stops a start.
 
-#[path = "webhooks/receiver.rs"]
-#[expect(dead_code, reason = "the tests of webhooks use more of it")]
-mod receiver;
-
-use std::net::SocketAddr;
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
 use herenow_client::raw::RawConnection;
-use herenow_testing::{Folder, Process, SECRET, herenow, token, unix_seconds, until};
+use herenow_testing::{Folder, herenow, until};
 use serde_json::{Value, json};
 
+use crate::PATIENCE;
+use crate::nats::Nats;
+use crate::node::{CHANNEL, Node, SERVICE_KEY, serve};
 use crate::receiver::Receiver;
-
-/// Waits for what takes a few seconds, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
-const CHANNEL: &str = "presence:lobby";
-const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const SERVICE_KEY: &str = "0123456789abcdef0123456789abcdef";
-
-/// A NATS server with JetStream, of its own. It ends with this.
-struct Nats {
-    _process: Process,
-    _folder: Folder,
-    address: SocketAddr,
-}
-
-impl Nats {
-    fn start() -> Self {
-        Self::with("jetstream { store_dir: \"FOLDER\" }")
-    }
-
-    /// `FOLDER` in the configuration stands for one that can be written.
-    fn with(config: &str) -> Self {
-        let folder = Folder::new();
-        let config = config.replace("FOLDER", folder.path().to_str().expect("a path in UTF-8"));
-        folder.write("nats.conf", &format!("listen: \"127.0.0.1:-1\"\n{config}\n"));
-        let mut command = Command::new("nats-server");
-        command.arg("-c").arg(folder.path().join("nats.conf")).env("GOMAXPROCS", "1");
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("nats-server is there: see scripts/install-needs");
-        let stderr = child.stderr.take().expect("it is piped");
-        let process = Process::with_log(child, stderr);
-        let line = process.wait_for("Listening for client connections on");
-        let address = line.rsplit(' ').next().and_then(|text| text.parse().ok());
-        let address = address.expect("it says where it listens");
-        process.wait_for("Server is ready");
-        Self { _process: process, _folder: folder, address }
-    }
-
-    fn url(&self) -> String {
-        format!("nats://{}", self.address)
-    }
-}
-
-struct Node {
-    process: Process,
-    address: SocketAddr,
-}
-
-fn serve(cluster: &str, node: &str, arguments: &[&str]) -> Command {
-    let own = ["serve", "--listen", "127.0.0.1:0", "--loops", "2", "--cluster", cluster];
-    let all = [&own, &["--node", node] as &[&str], arguments].concat();
-    let mut command = herenow(env!("CARGO_BIN_EXE_herenow"), &all);
-    command.env("JWT_USER_SECRET", SECRET).env("SERVICE_KEY", SERVICE_KEY);
-    command.env("WEBHOOK_SECRET", WEBHOOK_SECRET);
-    command
-}
-
-impl Node {
-    fn start(cluster: &str, node: &str, arguments: &[&str]) -> Self {
-        let process = Process::spawn(&mut serve(cluster, node, arguments));
-        let address = process.wait_for_address();
-        Self { process, address }
-    }
-
-    /// One that has joined.
-    fn join(nats: &Nats, node: &str) -> Self {
-        let node = Self::start(&nats.url(), node, &["--drain-ms", "300"]);
-        assert!(until(PATIENCE, || node.status("/health/ready") == 200), "it joins");
-        node
-    }
-
-    fn status(&self, path: &str) -> u16 {
-        self.get(path, &[]).0
-    }
-
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String, Option<String>) {
-        let url = format!("http://{}{path}", self.address);
-        let mut request = agent().get(&url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let Ok(mut answer) = request.call() else { return (0, String::new(), None) };
-        let retry = answer.headers().get("retry-after");
-        let retry = retry.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let text = answer.body_mut().read_to_string().expect("it is text");
-        (answer.status().as_u16(), text, retry)
-    }
-
-    /// Shows a member without a connection in a channel, or renews it.
-    fn put_member(&self, channel: usize) -> (u16, Value) {
-        let body = json!({ "userId": "bot", "state": {}, "ttlMs": 600_000 }).to_string();
-        let request = agent().put(self.member_url(channel)).header("Authorization", bearer());
-        let mut answer = request.send(body).expect("it answers");
-        let text = answer.body_mut().read_to_string().expect("it is text");
-        (answer.status().as_u16(), serde_json::from_str(&text).expect("JSON"))
-    }
-
-    fn remove_member(&self, channel: usize) -> u16 {
-        let request = agent().delete(self.member_url(channel)).header("Authorization", bearer());
-        request.call().expect("it answers").status().as_u16()
-    }
-
-    fn member_url(&self, channel: usize) -> String {
-        format!("http://{}/api/presence/channels/c{channel}/presence/bot", self.address)
-    }
-
-    /// A connection of `user` that shows itself, once it has seen itself.
-    async fn track(&self, user: &str) -> RawConnection {
-        let mut connection = RawConnection::connect(self.address, "").await;
-        let token = token(&json!({"sub": user, "exp": unix_seconds() as u64 + 600}));
-        connection.send(json!({"type": "auth", "token": token})).await;
-        connection.send(json!({"type": "subscribe", "channel": CHANNEL})).await;
-        connection.next_of_type("subscribed").await;
-        let join = json!({"type": "presence_join", "channel": CHANNEL, "state": {}, "ref": 1});
-        connection.send(join).await;
-        connection.next_of_type("ack").await;
-        connection
-    }
-}
-
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder().http_status_as_error(false).build().into()
-}
-
-fn bearer() -> String {
-    format!("Bearer {SERVICE_KEY}")
-}
 
 async fn next_about(connection: &mut RawConnection, kind: &str, user: &str) -> Value {
     loop {

@@ -1,0 +1,84 @@
+//! A NATS server that is away, or forgets.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::cluster::{Cluster, Settings};
+use crate::last;
+use crate::nats::{Nats, Tap};
+
+/// Longer than nodes wait for each other.
+const OUTAGE: Duration = Duration::from_secs(10);
+
+/// What was shown meanwhile is seen, and nothing else.
+fn goes_on(cluster: &mut Cluster) {
+    cluster.until_all_act();
+    cluster.update(&[0, 1, 2]);
+    cluster.agree();
+    cluster.expect_nothing();
+}
+
+#[test]
+fn nobody_leaves_while_nats_is_away_even_if_it_forgets_everything() {
+    let mut nats = Nats::start();
+    let mut cluster = Cluster::start(Settings::at(&nats.url(), "outage"));
+    nats.signal("STOP");
+    cluster.update(&[0, 1, 2]);
+    last(OUTAGE);
+    cluster.expect_nothing();
+    nats.signal("CONT");
+    goes_on(&mut cluster);
+    // The bucket is in memory.
+    nats.kill();
+    cluster.update(&[0, 1, 2]);
+    last(OUTAGE);
+    cluster.expect_nothing();
+    nats.start_again();
+    goes_on(&mut cluster);
+    cluster.end();
+}
+
+#[test]
+fn nobody_leaves_if_the_bucket_is_wiped_or_comes_from_a_copy_of_long_ago() {
+    let nats = Nats::start();
+    let tap = nats.connect();
+    let mut cluster = Cluster::start(Settings::at(&nats.url(), "bucket"));
+    let long_ago = values(&tap, "bucket");
+    let first = cluster.view();
+    tap.ask_until_granted("$JS.API.STREAM.DELETE.KV_hn_bucket", "");
+    cluster.until_view_is_above(first);
+    goes_on(&mut cluster);
+    // Another view than the one that was kept.
+    cluster.kill(2);
+    cluster.drop_clients_of(2);
+    cluster.start_again(2);
+    cluster.until_shards_are_even();
+    cluster.fill(2);
+    cluster.settle();
+    let second = cluster.view();
+    tap.ask_until_granted("$JS.API.STREAM.PURGE.KV_hn_bucket", "");
+    for (key, value) in long_ago {
+        tap.publish(&key, value);
+    }
+    cluster.until_view_is_above(second);
+    goes_on(&mut cluster);
+    cluster.end();
+}
+
+/// What the bucket of a cluster holds.
+fn values(tap: &Tap, cluster: &str) -> Vec<(String, Vec<u8>)> {
+    // A heartbeat of an earlier start of a node would say that its name is taken.
+    let keys = ["view", "resume", "beat.node0", "beat.node1"];
+    let value = |key: &str| {
+        let key = format!("$KV.hn_{cluster}.{key}");
+        let request = json!({ "last_by_subj": key }).to_string();
+        let subject = format!("$JS.API.STREAM.MSG.GET.KV_hn_{cluster}");
+        let answer = tap.ask_until_granted(&subject, &request);
+        let data = answer["message"]["data"].as_str().expect("it has a value");
+        (key, STANDARD.decode(data).expect("it is base64"))
+    };
+    keys.into_iter().map(value).collect()
+}
