@@ -107,14 +107,18 @@ impl Cluster {
 
     /// Waits until everybody sees everybody. Of what comes then, nothing may be unexpected.
     pub fn settle(&mut self) {
+        self.settle_lists();
+        self.agree();
+        self.forget();
+    }
+
+    fn settle_lists(&self) {
         let count = self.members().count();
         for seat in &self.seats {
             seat.client.until("it sees everybody", |record| {
                 self.channels.iter().all(|channel| record.lists[channel].members.len() == count)
             });
         }
-        self.agree();
-        self.forget();
     }
 
     pub fn forget(&mut self) {
@@ -209,6 +213,22 @@ impl Cluster {
     /// Nobody is told anything.
     pub fn expect_nothing(&mut self) {
         self.expect(&[0, 1, 2], &[]);
+    }
+
+    /// Waits until everybody sees everybody, and forgets. The members of these nodes may have left once and come
+    /// back once meanwhile, and no other has.
+    pub fn expect_back(&mut self, nodes: &[usize]) {
+        self.settle_lists();
+        for seat in &self.seats {
+            let record = seat.client.record();
+            for ((channel, user), told) in &record.told {
+                let is_of = |node: &usize| user.starts_with(&format!("member{node}"));
+                let may = nodes.iter().any(is_of) && *told == [Told::Left, Told::Joined];
+                assert!(may, "{}: {told:?} of {user} in {channel}", seat.client.user);
+            }
+        }
+        self.agree();
+        self.forget();
     }
 
     /// Nothing was told since that was not expected.

@@ -3,10 +3,12 @@
 //! what they are told.
 
 mod background;
+mod busy;
 mod client;
 mod clocks;
 mod cluster;
 mod cut;
+mod engine_servers;
 mod junk;
 mod killed;
 mod nats;

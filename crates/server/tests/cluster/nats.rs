@@ -43,6 +43,13 @@ impl Nats {
         format!("nats://{}", self.address)
     }
 
+    /// Where it says over HTTP who is connected to it.
+    pub fn monitor(&self) -> String {
+        let log = self.process.log();
+        let stated = log.lines().find_map(|line| line.split_once("Starting http monitor on "));
+        stated.expect("it has one").1.to_owned()
+    }
+
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
     }
