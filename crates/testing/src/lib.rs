@@ -4,6 +4,7 @@
 //! Knows how a server is started and stopped, and nothing of what a test does with it. Like any
 //! test, it panics when something goes wrong.
 
+mod authority;
 mod folder;
 mod process;
 mod proxy;
@@ -11,6 +12,7 @@ mod server;
 mod tls_proxy;
 mod token;
 
+pub use authority::Authority;
 pub use folder::Folder;
 pub use process::{Process, herenow, logged_address, signal, until};
 pub use proxy::{Direction, Proxy};

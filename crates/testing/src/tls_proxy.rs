@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::authority::{Authority, Issued};
 
 /// Ends TLS for `localhost` before a server, until the test's process ends.
 pub struct TlsProxy {
@@ -22,14 +23,8 @@ pub struct TlsProxy {
 impl TlsProxy {
     /// Starts one.
     pub fn before(server: SocketAddr) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "An authority of the tests");
-        let key = KeyPair::generate().expect("a key can be made");
-        let authority = CertifiedIssuer::self_signed(params, key).expect("it signs itself");
-        let key = KeyPair::generate().expect("a key can be made");
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("a good name");
-        let certificate = params.signed_by(&key, &authority).expect("it is signed");
+        let authority = Authority::new();
+        let Issued { certificate, key } = authority.issue();
         let provider = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider();
         let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()

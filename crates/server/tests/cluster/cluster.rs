@@ -301,7 +301,8 @@ impl Cluster {
         self.channels.iter().map(of).collect()
     }
 
-    /// Everybody has one list; then everybody goes, and nothing is left on any node.
+    /// Everybody has one list; then everybody goes, and nothing is left on any node. No log names a
+    /// channel or a user.
     pub fn end(mut self) {
         self.agree();
         self.still_as_expected();
@@ -314,6 +315,8 @@ impl Cluster {
             let is_empty =
                 until(PATIENCE, || gauges().iter().all(|(_, gauge)| *gauge == Some(0.0)));
             assert!(is_empty, "{:?}", gauges());
+            let log = node.process.log();
+            assert!(!log.contains("presence:") && !log.contains("member"), "{log}");
         }
     }
 }

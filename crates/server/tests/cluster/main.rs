@@ -20,6 +20,7 @@ mod race;
 #[path = "../webhooks/receiver.rs"]
 #[expect(dead_code, reason = "the tests of webhooks use more of it")]
 mod receiver;
+mod refused;
 mod rolling;
 
 use std::thread::park_timeout;

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use herenow_testing::{Folder, Process, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::PATIENCE;
 use crate::background::wait_for;
@@ -124,6 +126,15 @@ impl Tap {
             .timeout(Some(Duration::from_secs(2)));
         let answer = wait_for(self.0.send_request(subject.to_owned(), request)).ok()?;
         serde_json::from_slice(&answer.payload).ok()
+    }
+
+    /// What the bucket of a cluster holds under a key.
+    pub fn value(&self, cluster: &str, key: &str) -> Vec<u8> {
+        let request = json!({ "last_by_subj": format!("$KV.hn_{cluster}.{key}") }).to_string();
+        let subject = format!("$JS.API.STREAM.MSG.GET.KV_hn_{cluster}");
+        let answer = self.ask_until_granted(&subject, &request);
+        let data = answer["message"]["data"].as_str().expect("it has a value");
+        STANDARD.decode(data).expect("it is base64")
     }
 
     /// Waits for an answer without an error.

@@ -1,5 +1,5 @@
-//! Servers that are one presence over a real NATS server: who sees whom, what becomes of the members of a node
-//! that ends, and what stops a start.
+//! Servers that are one presence over a real NATS server: who sees whom, and what becomes of the members of a
+//! node that ends.
 
 use herenow_client::raw::RawConnection;
 use herenow_testing::{Folder, herenow, until};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::PATIENCE;
 use crate::nats::Nats;
-use crate::node::{CHANNEL, Node, SERVICE_KEY, serve};
+use crate::node::{CHANNEL, Node, SERVICE_KEY};
 use crate::receiver::Receiver;
 
 async fn next_about(connection: &mut RawConnection, kind: &str, user: &str) -> Value {
@@ -206,58 +206,4 @@ fn the_nodes_of_a_cluster_are_listed() {
     assert!(are_listed, "{rows:?}");
     let shards: u64 = rows.iter().map(|row| row["shards"].as_u64().expect("a number")).sum();
     assert_eq!(shards, 1024);
-}
-
-fn refusal(cluster: &str, node: &str) -> String {
-    let output = serve(cluster, node, &[]).output().expect("the binary runs");
-    let said = String::from_utf8(output.stderr).expect("it writes UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
-    said
-}
-
-#[test]
-fn the_name_of_a_node_that_is_alive_stops_the_start() {
-    let nats = Nats::start();
-    let _one = Node::join(&nats, "one");
-    let said = refusal(&nats.url(), "one");
-    assert!(said.contains("a node named one is in the cluster and alive"), "{said}");
-}
-
-#[test]
-fn a_nats_server_without_jetstream_stops_the_start() {
-    let nats = Nats::with("");
-    let said = refusal(&nats.url(), "one");
-    assert!(said.contains("JetStream does not answer"), "{said}");
-}
-
-#[test]
-fn a_user_that_nats_refuses_or_that_lacks_a_permission_stops_the_start() {
-    let nats = Nats::with(
-        r#"
-        jetstream { store_dir: "FOLDER" }
-        authorization { users: [
-          { user: "whole", password: "hunter2", permissions: {
-            publish: ["hn.herenow.>", "$KV.hn_herenow.>", "$JS.API.STREAM.INFO.KV_hn_herenow",
-              "$JS.API.STREAM.CREATE.KV_hn_herenow", "$JS.API.STREAM.MSG.GET.KV_hn_herenow"]
-            subscribe: ["hn.herenow.>", "$KV.hn_herenow.beat.*"] } }
-          { user: "mute", password: "hunter2", permissions: {
-            publish: ["hn.herenow.>", "$JS.API.STREAM.INFO.KV_hn_herenow",
-              "$JS.API.STREAM.CREATE.KV_hn_herenow", "$JS.API.STREAM.MSG.GET.KV_hn_herenow"]
-            subscribe: ["hn.herenow.>", "$KV.hn_herenow.beat.*"] } }
-          { user: "deaf", password: "hunter2", permissions: {
-            publish: [">"]
-            subscribe: ["hn.herenow.r.>", "$KV.hn_herenow.beat.*"] } }
-        ] }"#,
-    );
-    let url = |user: &str| format!("nats://{user}:hunter2@{}", nats.address);
-    let said = refusal(&url("nobody"), "one");
-    assert!(said.contains("refuses the user"), "{said}");
-    let said = refusal(&url("mute"), "one");
-    assert!(said.contains("Publish to \"$KV.hn_herenow.beat.one\""), "{said}");
-    let said = refusal(&url("deaf"), "one");
-    assert!(said.contains("Subscription to \"hn.herenow.view\""), "{said}");
-    // The permissions that docs/configuration.md lists are enough.
-    let node = Node::start(&url("whole"), "one", &[]);
-    assert!(until(PATIENCE, || node.status("/health/ready") == 200), "{}", node.process.log());
 }

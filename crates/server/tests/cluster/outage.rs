@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
-
 use crate::cluster::{Cluster, Settings};
 use crate::last;
 use crate::nats::{Nats, Tap};
@@ -72,13 +68,6 @@ fn nobody_leaves_if_the_bucket_is_wiped_or_comes_from_a_copy_of_long_ago() {
 fn values(tap: &Tap, cluster: &str) -> Vec<(String, Vec<u8>)> {
     // A heartbeat of an earlier start of a node would say that its name is taken.
     let keys = ["view", "resume", "beat.node0", "beat.node1"];
-    let value = |key: &str| {
-        let key = format!("$KV.hn_{cluster}.{key}");
-        let request = json!({ "last_by_subj": key }).to_string();
-        let subject = format!("$JS.API.STREAM.MSG.GET.KV_hn_{cluster}");
-        let answer = tap.ask_until_granted(&subject, &request);
-        let data = answer["message"]["data"].as_str().expect("it has a value");
-        (key, STANDARD.decode(data).expect("it is base64"))
-    };
+    let value = |key| (format!("$KV.hn_{cluster}.{key}"), tap.value(cluster, key));
     keys.into_iter().map(value).collect()
 }
