@@ -169,7 +169,7 @@ impl Exchange {
         let mut exchange = Self {
             hubs,
             me: node.incarnation(),
-            owner: numbers.next_owner(),
+            owner: numbers.begin_as(node.incarnation()),
             node,
             numbers,
             batches: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! What can happen to a channel, as plain data: no handle, no time, no local index. It is what
 //! travels between the code that decides and the code that tells, whichever process either is in.
 
+use herenow_wire::link::OwnerId;
 use herenow_wire::{ConnectionId, LeaveReason, State, User};
 
 /// Who vouches for a member. One number for a whole process: when a process is lost, its members
@@ -19,6 +20,20 @@ impl Owner {
     /// one of their connections takes the member over, also with the same generation.
     pub(crate) fn lost(self) -> Self {
         Self(self.0 | Self::LOST)
+    }
+
+    /// In an item. That an owner is lost is for its home to know.
+    pub fn id(self) -> OwnerId {
+        match self {
+            Self::NOBODY => OwnerId::NOBODY,
+            Self(number) => OwnerId(u64::from(number & !Self::LOST) + 1),
+        }
+    }
+
+    /// The owner that an item names.
+    pub fn of(id: OwnerId) -> Self {
+        let number = id.0.checked_sub(1).and_then(|number| u32::try_from(number).ok());
+        number.map_or(Self::NOBODY, Self)
     }
 
     /// Whether it vouches for its members no more.

@@ -1,6 +1,9 @@
 //! What the loops of a node and its exchange tell each other. The exchange holds the links to the
 //! other nodes; each loop holds the replicas of its shards. Both directions keep their order.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use herenow_wire::ChannelName;
 use herenow_wire::link::{Incarnation, Item, Ticket};
 
@@ -16,6 +19,14 @@ pub enum NodeEvent {
     Out {
         /// Never used before by this process.
         owner: Owner,
+    },
+    /// The nodes of a newer view, this one included if it is among them. What follows from the view is told
+    /// next.
+    View {
+        /// Its number.
+        number: u64,
+        /// The owners that speak for their connections.
+        speaking: Arc<BTreeSet<Owner>>,
     },
     /// A node has left the view. Its `peer` speaks of no other node for a long time.
     Gone(From),

@@ -8,16 +8,20 @@
 
 mod copying;
 mod deciding;
+mod gone;
 mod graces;
 mod held;
 mod keeping;
 mod opening;
 mod own;
 mod queues;
+mod reporting;
 mod sleeping;
 mod waiting;
 
-use herenow_wire::link::{self, Incarnation, Item, Position, Report, Snap, Ticket};
+use std::collections::BTreeSet;
+
+use herenow_wire::link::{self, Incarnation, Item, Position, Snap, Ticket};
 use herenow_wire::{ChannelName, ConnectionId, SHARDS};
 
 use self::graces::Graces;
@@ -143,6 +147,15 @@ impl Replica {
         matches!(self.role, Role::Opening(_))
     }
 
+    /// Whether it does not learn in this term of all members that are to keep their grace: another term is to
+    /// begin instead of its opening.
+    pub fn is_incomplete(&self) -> bool {
+        match &self.role {
+            Role::Opening(opening) => opening.is_incomplete && self.allows_grace(),
+            Role::Home | Role::Copy(_) => false,
+        }
+    }
+
     /// Takes in what a connection of this node asks, or a loop of it.
     #[inline]
     pub fn handle(&mut self, mut command: Command, now: Instant, out: &mut Vec<Effect>) {
@@ -192,12 +205,18 @@ impl Replica {
     }
 
     /// The home is this node from here on. It decides when [`Replica::open`] is called.
-    pub fn become_home(&mut self, epoch: u64, now: Instant, out: &mut Vec<Effect>) {
+    /// `others` are the nodes that it waits for.
+    pub fn become_home(
+        &mut self,
+        (epoch, others): (u64, BTreeSet<Owner>),
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         // A term may follow another one of this node: what was said in that counts no more.
         self.become_copy(now, out);
-        let report = self.report(0);
+        let report = self.report(0, Some(&others));
         let role = std::mem::replace(&mut self.role, Role::Home);
-        let mut opening = Opening::new(epoch);
+        let mut opening = Opening::new(epoch, others);
         opening.report(self.me, None, report);
         if let Role::Copy(mut own) = role {
             opening.held = std::mem::take(&mut own.held);
@@ -227,6 +246,7 @@ impl Replica {
             }
             Role::Home => {
                 self.adopt_lost();
+                self.note_decided();
                 self.role = Role::Copy(Box::new(Own::of(self.own_members())));
                 self.shard.become_copies();
             }
@@ -241,6 +261,7 @@ impl Replica {
         let Role::Opening(mut opening) = role else { return };
         let released = opening.held.take_all();
         let until = |channel: &_, gone_at| gone_at + self.grace_of(channel);
+        opening.take_left(now);
         let gone = opening.take_gone(until, now);
         self.unannounced = opening.unannounced();
         let from = out.len();
@@ -260,20 +281,6 @@ impl Replica {
     /// others have been told to whoever follows their channels.
     pub fn take_unannounced(&mut self) -> Vec<(ChannelName, ConnectionId)> {
         std::mem::take(&mut self.unannounced)
-    }
-
-    /// What this node has in the shard, for its home.
-    pub fn report(&self, epoch: u64) -> Report {
-        let mut channels = match &self.role {
-            Role::Copy(own) => own.channels(&self.shard),
-            Role::Opening(_) => Vec::new(),
-            Role::Home => Own::of(self.own_members()).channels(&self.shard),
-        };
-        if let Some(sleep) = &self.sleep {
-            sleep.report(&mut channels);
-        }
-        channels.sort_by(|one, other| one.name.cmp(&other.name));
-        Report { shard: self.number, epoch, channels }
     }
 
     /// The channels whose changes a node wants, while this node decides.
@@ -355,7 +362,7 @@ fn snap(channel: &ChannelName, whole: &Snapshot) -> Item {
 fn row(member: &Member) -> link::Row {
     link::Row {
         presence: own::presence(member),
-        owner: member.owner.0,
+        owner: member.owner.id(),
         state: member.state.clone(),
         seq: member.seq,
     }

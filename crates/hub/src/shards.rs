@@ -3,6 +3,7 @@
 
 mod lost_homes;
 mod nodes;
+mod owing;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

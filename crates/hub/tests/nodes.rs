@@ -136,8 +136,8 @@ fn put(batch: u64) -> NodeEvent {
 
 /// The list of the lobby, as its home tells it.
 fn snap(seq: u64) -> NodeEvent {
-    let (presence, owner) = (presence(7), OTHER.owner.0);
-    let rows = vec![Row { presence, owner, state: state(r#"{"is":"there"}"#), seq }];
+    let (presence, owner) = (presence(7), OTHER.owner);
+    let rows = vec![Row { presence, owner: owner.id(), state: state(r#"{"is":"there"}"#), seq }];
     let position = Position { epoch: term(1, OTHER.incarnation).first_life(), seq };
     let snap = Snap { channel: lobby(), position, rows };
     NodeEvent::Received { from: OTHER, batch: 1, items: vec![Item::Snap(snap)] }
@@ -453,8 +453,9 @@ fn a_new_home_announces_a_gap_and_then_the_joins_that_no_home_has_told_of() {
         seen,
     };
     let members = vec![reported(6, Some(Position { epoch: 1, seq: 4 })), reported(8, None)];
-    let channel = Channel { name: lobby(), interest: Interest::Nothing, members };
-    let report = Report { shard: lobby().shard(), epoch: 1, channels: vec![channel] };
+    let channel = Channel { name: lobby(), interest: Interest::Nothing, members, copied: None };
+    let report =
+        Report { shard: lobby().shard(), epoch: 1, decided: None, channels: vec![channel] };
     let items = vec![Item::Report(report)];
     tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
     tell(&mut one_hub, put(2));
@@ -604,7 +605,7 @@ fn a_home_that_loses_a_shard_has_all_nodes_asked_once_its_clients_have_answered(
     assert!(!told(&mut one_hub).contains("presence_leave"), "nobody knows who has left");
     let (shard, term) = (lobby().shard(), term(2, ME));
     tell(&mut one_hub, NodeEvent::Home { shard, term });
-    let report = Report { shard, epoch: term.epoch, channels: vec![reported()] };
+    let report = Report { shard, epoch: term.epoch, decided: None, channels: vec![reported()] };
     let items = vec![Item::Report(report)];
     tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 2, items });
     tell(&mut one_hub, NodeEvent::Opened { shard, term });
@@ -617,7 +618,7 @@ fn a_home_that_loses_a_shard_has_all_nodes_asked_once_its_clients_have_answered(
 fn reported() -> Channel {
     let (presence, shown) = (presence(7), Shown::State(state(r#"{"is":"there"}"#)));
     let members = vec![Reported { presence, shown, seen: None }];
-    Channel { name: lobby(), interest: Interest::Nothing, members }
+    Channel { name: lobby(), interest: Interest::Nothing, members, copied: None }
 }
 
 // P9.1

@@ -20,8 +20,8 @@ use crate::user::InfoError;
 
 pub use self::bytes::{Reader, put_slice, put_varint};
 pub use self::item::{
-    Attachment, Change, Channel, Interest, Item, Kick, KickTarget, Op, Position, Presence, Put,
-    Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket,
+    Attachment, Change, Channel, Copied, Interest, Item, Kick, KickTarget, Op, OwnerId, Position,
+    Presence, Put, Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket,
 };
 pub use self::message::{Part, Parts};
 pub use self::parts::{Assembler, MIN_BODY_BYTES, bodies, encoded_bytes};

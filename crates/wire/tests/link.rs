@@ -1,9 +1,10 @@
 //! What nodes say to each other, byte by byte.
 
 use herenow_wire::link::{
-    Assembler, Attachment, Body, Change, Channel, Follows, Incarnation, Interest, Item, Kick,
-    KickTarget, LinkError, MIN_BODY_BYTES, Op, Packet, Part, Parts, Position, Presence, Put,
-    Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket, Urgency, bodies,
+    Assembler, Attachment, Body, Change, Channel, Copied, Follows, Incarnation, Interest, Item,
+    Kick, KickTarget, LinkError, MIN_BODY_BYTES, Op, OwnerId, Packet, Part, Parts, Position,
+    Presence, Put, Refused, RefusedWhy, Report, Reported, Row, Shown, Snap, Ticket, Urgency,
+    bodies,
 };
 use herenow_wire::{ChannelName, ConnectionId, Info, LeaveReason, State, User, UserId};
 use serde_json::json;
@@ -35,7 +36,12 @@ fn presence(byte: u8) -> Presence {
 }
 
 fn row(byte: u8, seq: u64) -> Row {
-    Row { presence: presence(byte), owner: 1_800_000_001, state: state(r#"{"x":1}"#), seq }
+    Row {
+        presence: presence(byte),
+        owner: OwnerId(0x1234_5678_9abc_def0),
+        state: state(r#"{"x":1}"#),
+        seq,
+    }
 }
 
 const HERE: Position = Position { epoch: 1_800_000_001 << 20, seq: 300 };
@@ -50,10 +56,13 @@ fn report() -> Report {
         reported(1, Shown::State(state(r#"{"x":1}"#)), Some(HERE)),
         Reported { presence: detached, shown: Shown::Sleeping, seen: None },
     ];
-    let lobby = Channel { name: lobby(), interest: Interest::Changes, members };
+    let copied = Some(Copied { position: HERE, rows: vec![row(3, 299)] });
+    let lobby = Channel { name: lobby(), interest: Interest::Changes, members, copied };
     let other = ChannelName::parse("presence:\u{1f600}").unwrap();
-    let other = Channel { name: other, interest: Interest::Nothing, members: Vec::new() };
-    Report { shard: 1023, epoch: 1_800_000_001, channels: vec![lobby, other] }
+    let other =
+        Channel { name: other, interest: Interest::Nothing, members: Vec::new(), copied: None };
+    let decided = Some(HERE);
+    Report { shard: 1023, epoch: 1_800_000_001, decided, channels: vec![lobby, other] }
 }
 
 /// One of each kind.

@@ -1,5 +1,7 @@
 //! What the node machine says, on its way to the loops.
 
+use std::sync::Arc;
+
 use herenow_core::{NodeEvent, Owed, Term};
 use herenow_wire::link::{Incarnation, Item};
 
@@ -56,6 +58,7 @@ impl Exchange {
     fn take_fact(&mut self, fact: Fact, out: &mut Vec<Action>) {
         match fact {
             Fact::View(view) => {
+                self.tell_view(&view, out);
                 self.forget_all_but(&view, out);
                 out.push(Action::View(view));
             }
@@ -106,9 +109,17 @@ impl Exchange {
         }
     }
 
+    /// The loops know who speaks for connections in the newest view.
+    fn tell_view(&mut self, view: &View, out: &mut Vec<Action>) {
+        let nodes = view.nodes.iter().map(|node| node.incarnation);
+        let speaking = nodes.map(|node| self.numbers.owner_of(node)).collect();
+        let speaking = Arc::new(speaking);
+        self.tell_all(&NodeEvent::View { number: view.v, speaking }, out);
+    }
+
     /// From here on this node is another one, which knows nothing of what its loops were asked.
     fn begin_as_another(&mut self, out: &mut Vec<Action>) {
-        self.owner = self.numbers.next_owner();
+        self.owner = self.numbers.begin_as(self.me);
         self.batches.clear();
         self.sent.clear();
         self.resets.clear();
@@ -163,7 +174,8 @@ impl Exchange {
         out: &mut Vec<Action>,
     ) {
         let mut parts = vec![Vec::new(); usize::from(self.hubs)];
-        for item in items {
+        for mut item in items {
+            self.numbers.name_owners(&mut item);
             match item.shard() {
                 Some(shard) => parts[usize::from(self.hub_of(shard))].push(item),
                 None => parts.iter_mut().for_each(|part| part.push(item.clone())),

@@ -86,13 +86,13 @@ impl Exchange {
             NodeMail::Items { to, items } => {
                 // A node that is gone is sent nothing.
                 if let Some(to) = self.numbers.node(to) {
-                    let (outgoing, puts) = outgoing(to, items);
+                    let (outgoing, puts) = self.outgoing(to, items);
                     self.tell_node(Input::Send(outgoing), puts, now, out);
                 }
             }
             NodeMail::Owed { to, owed, items } => {
                 if let Some(to) = self.numbers.node(to) {
-                    let (outgoing, puts) = outgoing(to, items);
+                    let (outgoing, puts) = self.outgoing(to, items);
                     self.tell_node(Input::Owed(owed, outgoing), puts, now, out);
                 }
             }
@@ -128,7 +128,8 @@ impl Exchange {
         if !reset.add(hub, part) {
             return;
         }
-        if let Some((contents, held)) = self.resets.remove(&to).map(Gathering::finish) {
+        if let Some((mut contents, held)) = self.resets.remove(&to).map(Gathering::finish) {
+            contents.items.iter_mut().for_each(|item| self.numbers.name_lives(item));
             let puts = Sent::waiting_in(&contents.items);
             self.pass_on_next(held);
             self.tell_node(Input::Reset { to, contents }, puts, now, out);
@@ -141,12 +142,13 @@ impl Exchange {
             self.tell_node(Input::Told { from, n }, Vec::new(), now, out);
         }
     }
-}
 
-/// A client waits for the answer to a put. Everything else is acknowledged when there is a packet for it,
-/// or when the sender asks.
-fn outgoing(to: Incarnation, items: Vec<Item>) -> (Outgoing, Vec<Waiting>) {
-    let puts = Sent::waiting_in(&items);
-    let urgency = if puts.is_empty() { Urgency::Whenever } else { Urgency::Soon };
-    (Outgoing { to, items, urgency }, puts)
+    /// A client waits for the answer to a put. Everything else is acknowledged when there is a packet for it,
+    /// or when the sender asks.
+    fn outgoing(&self, to: Incarnation, mut items: Vec<Item>) -> (Outgoing, Vec<Waiting>) {
+        items.iter_mut().for_each(|item| self.numbers.name_lives(item));
+        let puts = Sent::waiting_in(&items);
+        let urgency = if puts.is_empty() { Urgency::Whenever } else { Urgency::Soon };
+        (Outgoing { to, items, urgency }, puts)
+    }
 }

@@ -1,4 +1,4 @@
-use herenow_wire::link::{Attachment, Interest, Position, Presence, Row, Snap};
+use herenow_wire::link::{Attachment, Interest, OwnerId, Position, Presence, Row, Snap};
 use herenow_wire::{ConnectionId, State, UserId};
 
 use super::*;
@@ -69,7 +69,7 @@ fn row(state: State) -> Row {
         attachment: Attachment::Socket,
         since_ms: 0,
     };
-    Row { presence, owner: 1, state, seq: 1 }
+    Row { presence, owner: OwnerId(1), state, seq: 1 }
 }
 
 #[test]

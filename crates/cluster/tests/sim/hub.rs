@@ -89,6 +89,8 @@ impl Hub {
     pub fn handle(&mut self, event: NodeEvent, around: &mut Around<'_>) {
         match event {
             NodeEvent::Out { owner } => self.begin_as(owner, around),
+            // It matters where there is a grace, of which this simulation has none.
+            NodeEvent::View { .. } => {}
             NodeEvent::Gone(node) => {
                 self.undecided.retain(|(from, _), _| *from != node.peer);
                 self.received.remove(&node.peer);
@@ -102,7 +104,7 @@ impl Hub {
             NodeEvent::Home { shard, term } => {
                 self.homes.insert(shard, Home { term, at: At::Here });
                 self.at(shard, around, |replica, now, effects| {
-                    replica.become_home(term.first_life(), now, effects);
+                    replica.become_home((term.first_life(), BTreeSet::new()), now, effects);
                 });
                 self.decided(shard, around);
             }
@@ -377,9 +379,14 @@ impl Hub {
     fn owed_to_home(&mut self, shard: u16, around: &mut Around<'_>) -> Vec<Item> {
         let epoch = self.homes[&shard].term.epoch;
         let Some(replica) = self.replicas.get_mut(&shard) else {
-            return vec![Item::Report(Report { shard, epoch, channels: Vec::new() })];
+            return vec![Item::Report(Report {
+                shard,
+                epoch,
+                decided: None,
+                channels: Vec::new(),
+            })];
         };
-        let mut items = vec![Item::Report(replica.report(epoch))];
+        let mut items = vec![Item::Report(replica.report(epoch, None))];
         let mut effects = Vec::new();
         replica.put_again(&mut effects);
         items.extend(replica.take_outgoing().into_iter().map(|outgoing| outgoing.item));

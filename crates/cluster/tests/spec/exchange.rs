@@ -370,7 +370,12 @@ fn no_owner_is_used_twice() {
 #[test]
 fn reports_of_a_node_go_to_it_in_the_stream() {
     let mut desk = Desk::beside_another();
-    let report = Report { shard: desk.channel(0, OTHER).shard(), epoch: 1, channels: Vec::new() };
+    let report = Report {
+        shard: desk.channel(0, OTHER).shard(),
+        epoch: 1,
+        decided: None,
+        channels: Vec::new(),
+    };
     desk.send(0, vec![Item::Report(report.clone())]);
     assert_eq!(desk.take_items(), [Item::Report(report)]);
 }

@@ -179,7 +179,9 @@ impl Rig {
 
     fn answer(&self, name: &str, fact: &Fact) -> Option<Input<'static>> {
         let running = &self.nodes[name];
-        let report = |(shard, epoch)| Item::Report(Report { shard, epoch, channels: Vec::new() });
+        let report = |(shard, epoch)| {
+            Item::Report(Report { shard, epoch, decided: None, channels: Vec::new() })
+        };
         match fact {
             Fact::Received { from, n, .. } => Some(Input::Told { from: *from, n: *n }),
             Fact::ReportWanted { home, shards } if running.answers == Answers::Always => {

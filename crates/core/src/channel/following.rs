@@ -191,7 +191,7 @@ impl Channel {
 pub(crate) fn member(row: link::Row) -> Member {
     let link::Row { presence, owner, state, seq } = row;
     let link::Presence { connection, generation, user, .. } = presence;
-    Member { connection, owner: Owner(owner), generation, user, state, seq }
+    Member { connection, owner: Owner::of(owner), generation, user, state, seq }
 }
 
 fn sorted(mut connections: Vec<ConnectionId>) -> Vec<ConnectionId> {

@@ -141,7 +141,7 @@ impl Replica {
                 self.report_asleep((from.peer, from.owner), &channel, now, out);
                 continue;
             }
-            let Channel { name, interest, members } = channel;
+            let Channel { name, interest, members, copied: _ } = channel;
             if members.iter().any(|member| member.shown == Shown::Sleeping) {
                 // It was not told.
                 let item = Item::Woke { channel: name.clone() };

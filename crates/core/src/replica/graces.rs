@@ -4,12 +4,13 @@
 //! If another node becomes the home meanwhile, by a drain or a join, the one before adopts them: it reports
 //! them like its own, and takes them away when their grace has ended. Their generation is the one before,
 //! so a node that shows what a connection had takes its member over. A home that was excluded itself forgets
-//! them, and if a home dies they leave: no row tells another node whose they were.
+//! them. If a home dies, the next one learns of them by copies (see `gone`), and their grace begins anew.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use herenow_wire::link::Position;
 use herenow_wire::{ChannelName, ConnectionId, LeaveReason};
 
 use super::{Replica, Role};
@@ -22,6 +23,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Graces {
     policy: Arc<Policy>,
+    /// The last change that this node has decided as a home, if it has been one.
+    pub(super) decided: Option<Position>,
     /// When members leave a channel. Each entry has a member at least, unless all of its have come back.
     until: BTreeSet<(Instant, ChannelName, Whose)>,
 }
@@ -41,7 +44,10 @@ impl Replica {
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         match &mut self.graces {
             Some(graces) => graces.policy = policy,
-            none => *none = Some(Box::new(Graces { policy, until: BTreeSet::new() })),
+            none => {
+                let (until, decided) = (BTreeSet::new(), None);
+                *none = Some(Box::new(Graces { policy, decided, until }));
+            }
         }
     }
 
@@ -119,6 +125,7 @@ impl Replica {
     /// This node was left out itself, and has nothing to say for others any more.
     pub(super) fn forget_adopted(&mut self) {
         let Some(graces) = &mut self.graces else { return };
+        graces.decided = None;
         for (_, channel, whose) in std::mem::take(&mut graces.until) {
             if let (Whose::Adopted(connection, generation), Role::Copy(own)) =
                 (whose, &mut self.role)
@@ -166,9 +173,24 @@ impl Replica {
     }
 
     pub(super) fn grace_of(&self, channel: &ChannelName) -> Duration {
-        let graces = self.graces.as_ref();
-        graces
-            .map(|graces| graces.policy.settings_for(channel).disconnect_grace())
-            .unwrap_or_default()
+        self.graces.as_ref().map(|graces| graces.of(channel)).unwrap_or_default()
+    }
+
+    pub(super) fn allows_grace(&self) -> bool {
+        self.graces.as_ref().is_some_and(|graces| graces.policy.allows_grace())
+    }
+
+    /// Another node decides from here on: what this one has decided is in its report.
+    pub(super) fn note_decided(&mut self) {
+        if let Some(graces) = &mut self.graces {
+            let (epoch, seq) = self.shard.position();
+            graces.decided = Some(Position { epoch, seq });
+        }
+    }
+}
+
+impl Graces {
+    pub(super) fn of(&self, channel: &ChannelName) -> Duration {
+        self.policy.settings_for(channel).disconnect_grace()
     }
 }

@@ -9,6 +9,7 @@ use herenow_wire::link::{
 use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 
 use super::deciding::refused;
+use super::gone::{Copies, Left};
 use super::held::Held;
 use super::own::Seen;
 use super::{From, Outgoing};
@@ -32,6 +33,13 @@ pub(super) struct Opening {
     /// Channels of which a node does not know that they sleep, and so may have another list: they wake.
     asked_for: BTreeSet<ChannelName>,
     reported: u64,
+    /// The other nodes that are to report.
+    others: BTreeSet<Owner>,
+    /// Who has reported, those that are gone since included.
+    heard: BTreeSet<Owner>,
+    copies: Copies,
+    /// A node is gone that has not reported. The others may have thought that it would speak for its members.
+    pub(super) is_incomplete: bool,
     pub(super) held: Held,
 }
 
@@ -62,7 +70,7 @@ pub(super) struct Opened {
 const FREE_NUMBERS: u64 = 1 << 10;
 
 impl Opening {
-    pub(super) fn new(epoch: u64) -> Self {
+    pub(super) fn new(epoch: u64, others: BTreeSet<Owner>) -> Self {
         Self {
             epoch,
             members: BTreeMap::new(),
@@ -72,13 +80,19 @@ impl Opening {
             gone: Vec::new(),
             asked_for: BTreeSet::new(),
             reported: 0,
+            others,
+            heard: BTreeSet::new(),
+            copies: Copies::default(),
+            is_incomplete: false,
             held: Held::default(),
         }
     }
 
     /// Takes in all that a node has. It replaces what the node had said before.
-    pub(super) fn report(&mut self, owner: Owner, peer: Option<Peer>, report: Report) {
+    pub(super) fn report(&mut self, owner: Owner, peer: Option<Peer>, mut report: Report) {
         self.forget(owner, peer);
+        self.heard.insert(owner);
+        self.copies.take_in(&mut report);
         for channel in report.channels {
             if let Some(peer) = peer
                 && channel.interest != Interest::Nothing
@@ -89,23 +103,39 @@ impl Opening {
                 self.asked_for.insert(channel.name.clone());
             }
             for reported in channel.members {
-                self.reported += 1;
-                let known = Known { owner, place: self.reported, reported };
-                if let Some(seen) = known.reported.seen {
-                    // Epochs must grow, also where the bucket with the view has gone back.
-                    self.epoch = self.epoch.max(seen.epoch + 1);
-                }
-                let members = self.members.entry(channel.name.clone()).or_default();
-                let connection = known.reported.presence.connection;
-                match members.get(&connection) {
-                    Some(other) if !known.counts_over(other) => self.taken.extend(known.taken()),
-                    other => {
-                        self.taken.extend(other.and_then(Known::taken));
-                        members.insert(connection, known);
-                    }
-                }
+                self.add(channel.name.clone(), owner, reported);
             }
         }
+    }
+
+    fn add(&mut self, channel: ChannelName, owner: Owner, reported: Reported) {
+        self.reported += 1;
+        let known = Known { owner, place: self.reported, reported };
+        if let Some(seen) = known.reported.seen {
+            // Epochs must grow, also where the bucket with the view has gone back.
+            self.epoch = self.epoch.max(seen.epoch + 1);
+        }
+        let members = self.members.entry(channel).or_default();
+        let connection = known.reported.presence.connection;
+        match members.get(&connection) {
+            Some(other) if !known.counts_over(other) => self.taken.extend(known.taken()),
+            other => {
+                self.taken.extend(other.and_then(Known::taken));
+                members.insert(connection, known);
+            }
+        }
+    }
+
+    /// The members of nodes that were gone before they could report, as the copies of others show them. They
+    /// count as gone since now.
+    pub(super) fn take_left(&mut self, now: Instant) {
+        let copies = std::mem::take(&mut self.copies);
+        let left: Vec<Left> = copies.into_left(&self.heard).collect();
+        let owners: BTreeSet<Owner> = left.iter().map(|left| left.owner).collect();
+        for Left { channel, owner, reported } in left {
+            self.add(channel, owner.lost(), reported);
+        }
+        self.gone.extend(owners.into_iter().map(|owner| (owner, now)));
     }
 
     /// Forgets all that a node has said, and what it has asked.
@@ -120,7 +150,7 @@ impl Opening {
         }
     }
 
-    /// A node that has reported is gone. Its members stay for now: whether their channels have a grace is
+    /// A node is gone. If it has reported, its members stay for now: whether their channels have a grace is
     /// looked at when the home opens.
     pub(super) fn lose(&mut self, node: From, now: Instant) {
         let owner = node.owner.lost();
@@ -130,9 +160,11 @@ impl Opening {
                 known.reported.presence.attachment = Attachment::Detached;
             }
         }
-        self.gone.push((owner, now));
+        self.gone.push((node.owner, now));
         self.interests.remove(&node.peer);
         self.waiting.retain(|asked| asked.owner != node.owner);
+        self.is_incomplete |=
+            self.others.contains(&node.owner) && !self.heard.contains(&node.owner);
     }
 
     /// Forgets the members of nodes that have gone, but for those whose grace runs at `now`: `until` tells
@@ -145,7 +177,7 @@ impl Opening {
         let gone = std::mem::take(&mut self.gone);
         for (name, members) in &mut self.members {
             members.retain(|_, known| {
-                let lost = gone.iter().find(|(owner, _)| *owner == known.owner);
+                let lost = gone.iter().find(|(owner, _)| owner.lost() == known.owner);
                 lost.is_none_or(|(_, gone_at)| until(name, *gone_at) > now)
             });
         }
@@ -374,7 +406,7 @@ impl Known {
     fn into_row(self, seq: u64) -> Option<Row> {
         let Reported { presence, shown, .. } = self.reported;
         match shown {
-            Shown::State(state) => Some(Row { presence, owner: self.owner.0, state, seq }),
+            Shown::State(state) => Some(Row { presence, owner: self.owner.id(), state, seq }),
             Shown::Sleeping => None,
         }
     }

@@ -11,6 +11,7 @@ use herenow_wire::{ChannelName, ConnectionId, LeaveReason, State};
 
 use super::held::{Held, Released};
 use super::queues::Queues;
+use super::reporting::Channels;
 use super::waiting::{Cause, Waiting};
 use super::{Outgoing, To, ticket_of};
 use crate::change::{Member, Op};
@@ -308,22 +309,15 @@ impl Own {
     }
 
     /// For a report: every channel in which this node has members, or that it wants to hear of.
-    pub(super) fn channels(&self, shard: &Shard) -> Vec<link::Channel> {
-        let mut channels: BTreeMap<&ChannelName, link::Channel> = BTreeMap::new();
-        let empty = |name: &ChannelName| link::Channel {
-            name: name.clone(),
-            interest: Interest::Nothing,
-            members: Vec::new(),
-        };
+    pub(super) fn report(&self, shard: &Shard, channels: &mut Channels) {
         for slot in shard.slots().filter(|slot| slot.has_local_peer()) {
-            let channel = channels.entry(slot.name).or_insert_with(|| empty(slot.name));
             let is_asleep = shard.is_asleep(slot.name);
-            channel.interest = if is_asleep { Interest::Asleep } else { Interest::Changes };
+            let interest = if is_asleep { Interest::Asleep } else { Interest::Changes };
+            channels.of(slot.name).interest = interest;
         }
         for (name, shown) in &self.shown {
             let list = shard.list(name);
-            let channel = channels.entry(name).or_insert_with(|| empty(name));
-            channel.members.extend(shown.values().map(|mine| {
+            channels.of(name).members.extend(shown.values().map(|mine| {
                 let copied = list.and_then(|list| {
                     let (member, _) = list.member(mine.put.connection)?;
                     Some(Position { epoch: list.epoch(), seq: member.seq })
@@ -331,7 +325,6 @@ impl Own {
                 mine.reported(copied.max(mine.seen))
             }));
         }
-        channels.into_values().collect()
     }
 
     fn send(&mut self, waiting: Waiting) -> Outgoing {

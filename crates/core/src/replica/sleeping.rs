@@ -11,6 +11,7 @@ use std::time::Duration;
 use herenow_wire::link::{self, Attachment, Interest, Item, Presence, Reported, Shown};
 use herenow_wire::{ChannelName, ConnectionId};
 
+use super::reporting::Channels;
 use super::{Outgoing, Replica, Role, To, own};
 use crate::change::Owner;
 use crate::command::{Effect, Peer};
@@ -190,16 +191,9 @@ impl Sleep {
     }
 
     /// For a report: the members without what they show. What a connection shows since counts more.
-    pub(super) fn report(&self, channels: &mut Vec<link::Channel>) {
+    pub(super) fn report(&self, channels: &mut Channels) {
         for (name, members) in &self.asleep {
-            let known = channels.iter().position(|channel| channel.name == *name);
-            let at = known.unwrap_or_else(|| {
-                let interest = Interest::Nothing;
-                let members = Vec::new();
-                channels.push(link::Channel { name: name.clone(), interest, members });
-                channels.len() - 1
-            });
-            let shown = &mut channels[at].members;
+            let shown = &mut channels.of(name).members;
             let known: BTreeSet<ConnectionId> =
                 shown.iter().map(|one| one.presence.connection).collect();
             let sleeping = members.values().filter(|one| !known.contains(&one.connection));

@@ -181,7 +181,7 @@ impl Shard {
             .rows
             .iter()
             .filter(is_detached)
-            .map(|row| (row.presence.connection, Owner(row.owner)))
+            .map(|row| (row.presence.connection, Owner::of(row.owner)))
             .collect();
         self.follow_snapshot(snap, now, out);
         if let Some(slot) = self.channels.get_mut(&name)

@@ -1,5 +1,6 @@
 //! A few nodes that have one shard, and the test verbs for them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use herenow_core::{
@@ -113,10 +114,10 @@ impl Nodes {
         for node in (0..self.nodes.len()).filter(|node| *node != home) {
             self.with(node, |replica, out| replica.become_copy(at(0), out));
         }
-        self.with(home, |replica, out| replica.become_home(epoch, at(0), out));
+        self.with(home, |replica, out| replica.become_home((epoch, BTreeSet::new()), at(0), out));
         for node in (0..self.nodes.len()).filter(|node| *node != home) {
             let from = self.nodes[node].from;
-            let report = self.nodes[node].replica.report(epoch);
+            let report = self.nodes[node].replica.report(epoch, None);
             self.give(home, from, Item::Report(report));
             self.with(node, |replica, out| replica.put_again(out));
         }

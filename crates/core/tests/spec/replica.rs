@@ -40,7 +40,7 @@ fn a_full_channel_refuses_at_every_node_and_what_was_refused_is_in_no_report() {
     nodes.ask(1, put_among("lobby", shown('b', "{}"), 1));
     nodes.acknowledge(1);
     assert_eq!(nodes.answers(1), ["b full"]);
-    let Report { channels, .. } = nodes.nodes[1].replica.report(EPOCH);
+    let Report { channels, .. } = nodes.nodes[1].replica.report(EPOCH, None);
     assert_eq!(channels, []);
     nodes.move_home(1, EPOCH + 1);
     assert_eq!(nodes.list(1), "a");
@@ -304,7 +304,7 @@ fn a_report_that_comes_again_replaces_what_the_node_had() {
     nodes.nodes[1].is_cut = true;
     nodes.ask(1, remove("lobby", 'a', LeaveReason::Leave));
     nodes.heard(0);
-    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH));
+    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH, None));
     nodes.give(0, from, Item::Report(report));
     assert_eq!(nodes.list(0), "b");
     assert_eq!(nodes.heard(0).len(), 1, "one leave");

@@ -40,10 +40,10 @@ fn a_channel_that_falls_asleep_is_freed_at_every_node() {
     let nodes = asleep();
     for node in 0..3 {
         assert_eq!(nodes.list(node), "", "node {node}");
-        let report = nodes.nodes[node].replica.report(EPOCH);
+        let report = nodes.nodes[node].replica.report(EPOCH, None);
         assert!(shown_in(&report).iter().all(|shown| **shown == Shown::Sleeping), "{report:?}");
     }
-    let report = nodes.nodes[1].replica.report(EPOCH);
+    let report = nodes.nodes[1].replica.report(EPOCH, None);
     assert_eq!(report.channels[0].interest, Interest::Asleep);
     assert_eq!(report.channels[0].members[0].presence.connection, id('a'));
 }
@@ -91,7 +91,7 @@ fn a_node_that_does_not_know_that_a_channel_sleeps_wakes_it_by_its_report() {
     nodes.nodes[1].is_deaf = true;
     nodes.pass_time(0, SILENCE);
     nodes.nodes[1].is_deaf = false;
-    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH));
+    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH, None));
     nodes.give(0, from, Item::Report(report));
     assert_eq!(nodes.resyncs(0), 1);
 }
@@ -102,7 +102,7 @@ fn a_node_that_missed_that_a_channel_woke_is_told_when_it_reports() {
     nodes.nodes[1].is_deaf = true;
     nodes.ask(2, put('b', "{}"));
     nodes.nodes[1].is_deaf = false;
-    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH));
+    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH, None));
     nodes.give(0, from, Item::Report(report));
     assert_eq!(nodes.resyncs(1), 1);
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use herenow_core::{
-    Command, Effect, Flush, From, Instant, NodeEvent, NodeMail, Outgoing, Owed, Owner, Peer,
-    Policy, Replica, RequestId, Term, To,
+    Command, Effect, Flush, From, Instant, NodeEvent, NodeMail, Outgoing, Owner, Peer, Policy,
+    Replica, RequestId, Term, To,
 };
 use herenow_wire::link::{Item, RefusedWhy};
 use herenow_wire::{ChannelName, ConnectionId};
@@ -32,6 +32,8 @@ pub(crate) struct Nodes {
     /// Shards that this node has begun to decide.
     opened: Vec<Opened>,
     lost: LostHomes,
+    /// The newest view that was heard of, and the owners in it.
+    view: (u64, Arc<BTreeSet<Owner>>),
 }
 
 /// Who decides in a shard, as far as is known here.
@@ -68,6 +70,7 @@ impl Nodes {
             taken: Vec::new(),
             opened: Vec::new(),
             lost: LostHomes::default(),
+            view: (0, Arc::default()),
         }
     }
 
@@ -83,6 +86,35 @@ impl Nodes {
     /// Has another term begin for what was lost, if it is time.
     pub(super) fn renew_lost(&mut self, now: Instant) {
         self.outgoing.extend(self.lost.take_due(now));
+    }
+
+    /// Another term of a shard is to begin, without this one having become complete.
+    fn begin_again(&mut self, at: usize, shard: u16) {
+        let home = &mut self.homes[at];
+        if home.at == HomeAt::Here {
+            home.at = HomeAt::Nowhere;
+            self.outgoing.push(NodeMail::Lost { shard, term: home.term });
+        }
+    }
+
+    /// Whether a node is the home of a shard.
+    pub(super) fn is_home(&self, at: usize, node: Peer) -> bool {
+        self.homes[at].at == HomeAt::Node(node)
+    }
+
+    /// The term of a shard.
+    pub(super) fn term(&self, at: usize) -> Term {
+        self.homes[at].term
+    }
+
+    /// Who else is in the view.
+    fn others(&self) -> BTreeSet<Owner> {
+        self.view.1.iter().copied().filter(|owner| *owner != self.me).collect()
+    }
+
+    /// The owners in the view that gave a term, or in a newer one; `None` if neither is known here.
+    pub(super) fn speaking_in(&self, term: Term) -> Option<Arc<BTreeSet<Owner>>> {
+        (self.view.0 >= term.epoch).then(|| Arc::clone(&self.view.1))
     }
 
     fn know(&mut self, node: From) {
@@ -152,9 +184,17 @@ impl Shards {
     ) {
         match event {
             NodeEvent::Out { owner } => self.begin_as(owner, now, out),
+            NodeEvent::View { number, speaking } => {
+                if let Some(nodes) = &mut self.nodes {
+                    nodes.view = (number, speaking);
+                }
+            }
             NodeEvent::Gone(node) => {
                 for at in 0..self.shards.len() {
                     self.with(at, |replica| replica.gone(node, now, out));
+                    if self.shards[at].is_incomplete() {
+                        self.begin_again(at);
+                    }
                 }
                 if let Some(nodes) = &mut self.nodes {
                     nodes.unacknowledged.remove(&node.peer);
@@ -164,7 +204,9 @@ impl Shards {
             NodeEvent::Home { shard, term } => {
                 let at = self.at_shard(shard);
                 self.set_home(at, Home { term, at: HomeAt::Here });
-                self.with(at, |replica| replica.become_home(term.first_life(), now, out));
+                let others = self.nodes.as_ref().map(|nodes| nodes.others()).unwrap_or_default();
+                let term = (term.first_life(), others);
+                self.with(at, |replica| replica.become_home(term, now, out));
             }
             NodeEvent::Opened { shard, term } => {
                 let at = self.at_shard(shard);
@@ -379,45 +421,11 @@ impl Shards {
         }
     }
 
-    /// What the home of a shard is owed: a report, and the puts that wait.
-    fn owed_to_home(&mut self, at: usize, out: &mut Vec<Effect>) -> Vec<Item> {
-        let Some(nodes) = &self.nodes else { return Vec::new() };
-        let epoch = nodes.homes[at].term.epoch;
-        let mut items = Vec::new();
-        self.with(at, |replica| {
-            items.push(Item::Report(replica.report(epoch)));
-            replica.put_again(out);
-            items.extend(replica.take_outgoing().into_iter().map(|outgoing| outgoing.item));
-        });
-        items
-    }
-
-    fn contents_for(&mut self, to: Peer, out: &mut Vec<Effect>) -> (Vec<Item>, Vec<ChannelName>) {
-        let mut items = Vec::new();
-        let mut channels = Vec::new();
-        for at in 0..self.shards.len() {
-            let home = self.nodes.as_ref().map(|nodes| nodes.homes[at].at);
-            if home == Some(HomeAt::Node(to)) {
-                items.extend(self.owed_to_home(at, out));
-            }
-            channels.extend(self.shards[at].wanted_by(to));
+    fn begin_again(&mut self, at: usize) {
+        let shard = at as u16 * self.hubs + self.first;
+        if let Some(nodes) = &mut self.nodes {
+            nodes.begin_again(at, shard);
         }
-        (items, channels)
-    }
-
-    fn send_owed(&mut self, to: Peer, owed: Owed, out: &mut Vec<Effect>) {
-        let mut items = Vec::new();
-        for shard in &owed.shards {
-            let at = self.at_shard(*shard);
-            let home = self.nodes.as_ref().map(|nodes| nodes.homes[at].at);
-            if home == Some(HomeAt::Node(to)) {
-                items.extend(self.owed_to_home(at, out));
-            }
-        }
-        for channel in &owed.channels {
-            items.extend(self.shards[self.at(channel)].snapshot(channel, to));
-        }
-        self.push(NodeMail::Owed { to, owed, items });
     }
 
     fn send(&mut self, to: Peer, items: Vec<Item>) {
@@ -426,7 +434,7 @@ impl Shards {
         }
     }
 
-    fn push(&mut self, mail: NodeMail) {
+    pub(super) fn push(&mut self, mail: NodeMail) {
         if let Some(nodes) = &mut self.nodes {
             nodes.outgoing.push(mail);
         }
@@ -444,7 +452,7 @@ impl Shards {
         }
     }
 
-    fn at_shard(&self, shard: u16) -> usize {
+    pub(super) fn at_shard(&self, shard: u16) -> usize {
         usize::from(shard / self.hubs)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::LinkError;
 use super::bytes::{Reader, put_slice, put_varint};
-use super::item::{Attachment, Interest, Position, Presence, Row, Ticket};
+use super::item::{Attachment, Interest, OwnerId, Position, Presence, Row, Ticket};
 use crate::code::LeaveReason;
 use crate::ids::{ChannelName, ConnectionId};
 use crate::user::{Info, User};
@@ -37,13 +37,13 @@ pub(super) fn presence(r: &mut Reader<'_>) -> Result<Presence, LinkError> {
 
 pub(super) fn put_row(row: &Row, out: &mut Vec<u8>) {
     put_presence(&row.presence, out);
-    put_varint(u64::from(row.owner), out);
+    out.extend(row.owner.0.to_le_bytes());
     put_slice(row.state.as_str().as_bytes(), out);
     put_varint(row.seq, out);
 }
 
 pub(super) fn row(r: &mut Reader<'_>) -> Result<Row, LinkError> {
-    let (presence, owner) = (presence(r)?, r.varint_u32()?);
+    let (presence, owner) = (presence(r)?, OwnerId(r.fixed_u64()?));
     Ok(Row { presence, owner, state: r.state()?, seq: r.varint()? })
 }
 

@@ -95,6 +95,25 @@ impl Item {
         };
         Some(channel.shard())
     }
+
+    /// Every owner that it names.
+    pub fn for_each_owner(&mut self, mut each: impl FnMut(&mut OwnerId)) {
+        match self {
+            Self::Snap(snap) => snap.rows.iter_mut().for_each(|row| each(&mut row.owner)),
+            Self::Change(change) => {
+                for op in &mut change.ops {
+                    if let Op::Put(row) = op {
+                        each(&mut row.owner);
+                    }
+                }
+            }
+            Self::Report(report) => {
+                let copied = report.channels.iter_mut().filter_map(|one| one.copied.as_mut());
+                copied.flat_map(|one| &mut one.rows).for_each(|row| each(&mut row.owner));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// See [`Item::Report`].
@@ -104,6 +123,9 @@ pub struct Report {
     pub shard: u16,
     /// The epoch in which the receiver is its home, as far as the owner knows.
     pub epoch: u64,
+    /// The last change that the owner has decided as the home of the shard, if it has been that. It has
+    /// taken over whoever was left without a node until then.
+    pub decided: Option<Position>,
     /// The channels of the shard in which the owner has members or subscribers.
     pub channels: Vec<Channel>,
 }
@@ -117,6 +139,18 @@ pub struct Channel {
     pub interest: Interest,
     /// Its connections' members.
     pub members: Vec<Reported>,
+    /// What its copy says of members of other nodes, if that may be needed.
+    pub copied: Option<Copied>,
+}
+
+/// What the copy of a node says of members that no node may speak for any more: if their home has died with
+/// their node, the next home learns of them by this.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copied {
+    /// How far the copy is.
+    pub position: Position,
+    /// The members, in any order.
+    pub rows: Vec<Row>,
 }
 
 /// A member in a [`Report`].
@@ -219,12 +253,22 @@ pub struct Snap {
 pub struct Row {
     /// Whose.
     pub presence: Presence,
-    /// The number of the view that admitted its owner.
-    pub owner: u32,
+    /// Who speaks for its connection.
+    pub owner: OwnerId,
     /// What it shows.
     pub state: State,
     /// The change that last set the state.
     pub seq: u64,
+}
+
+/// Who speaks for connections: one life of a node. Between nodes this is its incarnation. The loops of a
+/// process have shorter numbers of their own, which its exchange puts here and takes away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct OwnerId(pub u64);
+
+impl OwnerId {
+    /// In place of one that is not known.
+    pub const NOBODY: Self = Self(0);
 }
 
 /// See [`Item::Change`].

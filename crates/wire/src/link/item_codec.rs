@@ -9,8 +9,8 @@ use super::fields::{
     whose,
 };
 use super::item::{
-    Change, Channel, Item, Kick, KickTarget, Op, Put, Refused, RefusedWhy, Report, Reported, Shown,
-    Snap,
+    Change, Channel, Copied, Item, Kick, KickTarget, Op, Put, Refused, RefusedWhy, Report,
+    Reported, Row, Shown, Snap,
 };
 
 impl Item {
@@ -95,6 +95,7 @@ impl Item {
 fn put_report(report: &Report, out: &mut Vec<u8>) {
     put_varint(u64::from(report.shard), out);
     put_varint(report.epoch, out);
+    put_option(report.decided, out, put_position);
     put_varint(report.channels.len() as u64, out);
     for channel in &report.channels {
         put_channel(&channel.name, out);
@@ -109,18 +110,29 @@ fn put_report(report: &Report, out: &mut Vec<u8>) {
             }
             put_option(member.seen, out, put_position);
         }
+        put_option(channel.copied.as_ref(), out, |copied, out| {
+            put_position(copied.position, out);
+            put_rows(&copied.rows, out);
+        });
     }
 }
 
 fn report(r: &mut Reader<'_>) -> Result<Report, LinkError> {
     let (shard, epoch) = (r.shard()?, r.varint()?);
+    let decided = option(r, position)?;
     let count = r.count(MIN_CHANNEL_BYTES)?;
     let mut channels = Vec::new();
     for _ in 0..count {
         let (name, interest) = (r.channel()?, interest(r.byte()?)?);
-        channels.push(Channel { name, interest, members: list(r, MIN_MEMBER_BYTES, reported)? });
+        let members = list(r, MIN_MEMBER_BYTES, reported)?;
+        let copied = option(r, copied)?;
+        channels.push(Channel { name, interest, members, copied });
     }
-    Ok(Report { shard, epoch, channels })
+    Ok(Report { shard, epoch, decided, channels })
+}
+
+fn copied(r: &mut Reader<'_>) -> Result<Copied, LinkError> {
+    Ok(Copied { position: position(r)?, rows: list(r, MIN_MEMBER_BYTES, row)? })
 }
 
 fn reported(r: &mut Reader<'_>) -> Result<Reported, LinkError> {
@@ -150,10 +162,12 @@ fn put(r: &mut Reader<'_>) -> Result<Put, LinkError> {
 fn put_snap(snap: &Snap, out: &mut Vec<u8>) {
     put_channel(&snap.channel, out);
     put_position(snap.position, out);
-    put_varint(snap.rows.len() as u64, out);
-    for row in &snap.rows {
-        put_row(row, out);
-    }
+    put_rows(&snap.rows, out);
+}
+
+fn put_rows(rows: &[Row], out: &mut Vec<u8>) {
+    put_varint(rows.len() as u64, out);
+    rows.iter().for_each(|row| put_row(row, out));
 }
 
 fn snap(r: &mut Reader<'_>) -> Result<Snap, LinkError> {
@@ -266,6 +280,6 @@ const KICK_USER: u8 = 0;
 const KICK_CONNECTION: u8 = 1;
 
 /// A length and one byte of the name, the interest, the count.
-const MIN_CHANNEL_BYTES: usize = 4;
+const MIN_CHANNEL_BYTES: usize = 5;
 /// An op that removes is the least that says anything of a member: its kind, its connection, ….
 const MIN_MEMBER_BYTES: usize = 19;
