@@ -31,7 +31,8 @@ use self::opening::{Opened, Opening};
 use self::own::{Own, Seen};
 use self::sleeping::Sleep;
 use crate::change::{Member, Owner, Snapshot};
-use crate::command::{Command, Effect, Flush, Peer, Receiver, SnapshotFor};
+use crate::command::{Command, Effect, Flush, Peer, PutResult, Receiver, SnapshotFor};
+use crate::decision::is_up_to;
 use crate::shard::Shard;
 use crate::time::Instant;
 
@@ -160,8 +161,9 @@ impl Replica {
     #[inline]
     pub fn handle(&mut self, mut command: Command, now: Instant, out: &mut Vec<Effect>) {
         self.vouch_for(&mut command);
-        match &mut self.role {
+        match &self.role {
             Role::Home => self.decide(command, now, out),
+            _ if self.comes_late(&command) => refuse_late(command, out),
             Role::Opening(_) => self.wait_to_open(command, now, out),
             Role::Copy(_) => self.pass_on(command, now, out),
         }
@@ -317,6 +319,17 @@ impl Replica {
         }
     }
 
+    /// Whether a later socket of the same connection has put something here already. A home decides that by
+    /// itself; what waits for a home must not be mixed up, as fields end in what is newest here.
+    fn comes_late(&self, command: &Command) -> bool {
+        let (Command::Put { channel, put, .. } | Command::Keep { channel, put, .. }) = command
+        else {
+            return false;
+        };
+        let known = self.generation_of(channel, put.connection);
+        known.is_some_and(|known| !is_up_to(known, put.generation))
+    }
+
     /// Makes it a command of who vouches for this node's connections now.
     fn vouch_for(&self, command: &mut Command) {
         match command {
@@ -365,6 +378,13 @@ fn row(member: &Member) -> link::Row {
         owner: member.owner.id(),
         state: member.state.clone(),
         seq: member.seq,
+    }
+}
+
+/// See [`Replica::comes_late`].
+fn refuse_late(command: Command, out: &mut Vec<Effect>) {
+    if let Command::Put { asker, reference, channel, .. } = command {
+        out.push(Effect::Answer { asker, reference, channel, result: PutResult::Superseded });
     }
 }
 

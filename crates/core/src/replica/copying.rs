@@ -7,29 +7,24 @@ use super::waiting::Cause;
 use super::{Outgoing, Replica, Role, To};
 use crate::channel::Followed;
 use crate::command::{Command, Effect};
-use crate::decision::Put;
 use crate::time::Instant;
 
 impl Replica {
     /// Takes in what is asked here, which the home decides.
     pub(super) fn pass_on(&mut self, command: Command, now: Instant, out: &mut Vec<Effect>) {
         let Role::Copy(own) = &mut self.role else { return };
-        if let Command::Put { put: Put { connection, .. }, .. }
-        | Command::Keep { put: Put { connection, .. }, .. }
-        | Command::Restate { connection, .. } = &command
-        {
-            own.make_room(command.channel(), *connection, out);
-        }
         let outgoing = match command {
             // Its fields are ended by this node, with a command of its own.
             Command::Put { channel, put, max_members, asker, reference, expire: _ } => {
-                own.put(channel, (put, max_members), Cause::Asked(asker, reference))
+                own.put(channel, (put, max_members), Cause::Asked(asker, reference), out)
             }
             Command::Keep { channel, put, max_members } => {
-                own.put(channel, (put, max_members), Cause::Kept)
+                own.put(channel, (put, max_members), Cause::Kept, out)
             }
             Command::Restate { channel, connection, state, .. } => {
-                let Some(put) = own.restated(&channel, connection, state) else { return };
+                let Some(put) = own.restated(&channel, connection, state, out) else {
+                    return;
+                };
                 put
             }
             Command::Remove { channel, connection, generation, reason, .. } => {

@@ -64,7 +64,7 @@ impl Own {
 
     /// A member is about to put. If as many of its puts wait as may, the next takes the place of the last,
     /// which is acknowledged.
-    pub(super) fn make_room(
+    fn make_room(
         &mut self,
         channel: &ChannelName,
         connection: ConnectionId,
@@ -83,7 +83,9 @@ impl Own {
         channel: ChannelName,
         (put, max_members): (Put, u32),
         cause: Cause,
+        out: &mut Vec<Effect>,
     ) -> Outgoing {
+        self.make_room(&channel, put.connection, out);
         let attachment = match &cause {
             Cause::Kept => Attachment::Detached,
             Cause::Asked(..) | Cause::Restated => Attachment::Socket,
@@ -97,12 +99,15 @@ impl Own {
         channel: &ChannelName,
         connection: ConnectionId,
         state: State,
+        out: &mut Vec<Effect>,
     ) -> Option<Outgoing> {
         let (put, attachment) = self.latest(channel, connection)?;
         let put = Put { state, ..put.clone() };
         // If it is not agreed to, this must not bring it in.
         let waits = self.waiting.values().find(|waiting| waiting.is_about(channel, connection));
         let max_members = waits.map_or(u32::MAX, |waiting| waiting.max_members);
+        // Only now, as the put that gives way is the one that this is about.
+        self.make_room(channel, connection, out);
         let (channel, cause) = (channel.clone(), Cause::Restated);
         Some(self.send(Waiting { channel, put, max_members, attachment, cause, is_over: false }))
     }

@@ -1,6 +1,6 @@
 //! A shard that several nodes have: one decides, the others copy, and the deciding moves.
 
-use herenow_core::{Command, Contents, Owner, Peer, Replica, RequestId, Shard};
+use herenow_core::{Command, Contents, Owner, Peer, Put, Replica, RequestId, Shard};
 use herenow_wire::LeaveReason;
 use herenow_wire::link::{Item, Report};
 
@@ -336,4 +336,52 @@ fn a_copy_that_nobody_subscribes_to_is_freed() {
     let (channel, peer, request_id) = (channel("lobby"), Peer(0), RequestId(2));
     nodes.ask(1, Command::Subscribe { channel, peer, request_id });
     assert_eq!(nodes.list(1), "ab");
+}
+
+// P7.9
+#[test]
+fn what_an_earlier_socket_says_late_is_not_what_a_later_one_shows() {
+    for opens in [false, true] {
+        let mut nodes = Nodes::new(2);
+        nodes.ask(0, subscribe());
+        nodes.nodes[1].is_cut = true;
+        if opens {
+            // The home moves to the node that is asked, and has not opened.
+            nodes.begin(1, EPOCH + (1 << 20));
+        }
+        nodes.ask(1, put_of_socket('a', 2, r#"{"field":1,"rest":1}"#));
+        nodes.ask(1, put_of_socket('a', 1, r#"{"field":1}"#));
+        let put = Put { generation: 1, ..shown('a', r#"{"field":1}"#) };
+        nodes.ask(1, Command::Keep { channel: channel("lobby"), put, max_members: 100 });
+        assert_eq!(nodes.answers(1), ["a superseded"]);
+        let (channel, connection) = (channel("lobby"), id('a'));
+        assert_eq!(nodes.nodes[1].replica.generation_of(&channel, connection), Some(2));
+        let state = state(r#"{"rest":1}"#);
+        nodes.ask(1, Command::Restate { channel, connection, generation: 2, state });
+        nodes.nodes[1].is_cut = false;
+        if opens {
+            nodes.with(1, |replica, out| replica.open(at(0), out));
+        } else {
+            nodes.with(1, Replica::put_again);
+        }
+        let heard = nodes.heard(0);
+        let shows = r#"a{"rest":1}"#;
+        assert!(heard.last().is_some_and(|last| last.contains(shows)), "{heard:?}");
+    }
+}
+
+// P4.23
+#[test]
+fn fields_end_in_the_newest_put_although_as_many_wait_as_may() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(0, subscribe());
+    nodes.nodes[1].is_cut = true;
+    for generation in 0..4 {
+        nodes.ask(1, put_of_socket('a', generation, r#"{"n":1,"typing":true}"#));
+    }
+    let (channel, connection, state) = (channel("lobby"), id('a'), state(r#"{"n":1}"#));
+    nodes.ask(1, Command::Restate { channel, connection, generation: 3, state });
+    nodes.nodes[1].is_cut = false;
+    nodes.with(1, Replica::put_again);
+    assert!(nodes.heard(0).last().is_some_and(|last| last.contains(r#"a{"n":1}"#)));
 }

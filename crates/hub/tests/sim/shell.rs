@@ -580,7 +580,9 @@ impl Io for Outside<'_> {
         follower.fold(&announcement, history);
     }
 
-    fn shard_lost(&mut self, _: u16) {
+    fn shard_lost(&mut self, shard: u16) {
+        let node = self.shell.node;
+        self.stage.note(|| format!("node {node} loses shard {shard} by a fault"));
         self.stage.tally.faults += 1;
         self.stage.history.has_lost_lists |= self.stage.plan.is_cluster();
     }
