@@ -4,6 +4,8 @@
 #[path = "../examples/one_hub/mod.rs"]
 mod one_hub;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use herenow_core::{
@@ -298,6 +300,48 @@ fn the_members_of_a_node_that_is_gone_keep_the_grace_of_their_channel() {
     }
     one_hub.wait(SCAN_EVERY);
     one_hub.turn();
+    assert_eq!(one_hub.counters().members, 0);
+}
+
+// P7.8
+#[test]
+fn a_home_does_not_open_without_a_node_that_goes_before_it_has_reported() {
+    let mut one_hub = with_grace();
+    let speaking = Arc::new(BTreeSet::from([Owner(1), OTHER.owner]));
+    tell(&mut one_hub, NodeEvent::View { number: 1, speaking });
+    let opened = home(&mut one_hub);
+    one_hub.take_node_mail();
+    one_hub.tell(Event::Nodes(vec![NodeEvent::Gone(OTHER), opened]));
+    one_hub.turn();
+    assert_eq!(lost(&one_hub.take_node_mail()), [lobby().shard()], "another term begins");
+    let slot = one_hub.connect();
+    say(&mut one_hub, slot, TRACK);
+    assert!(!told(&mut one_hub).contains(r#""ref":"r1""#), "it decides nothing");
+    let (shard, term) = (lobby().shard(), term(2, ME));
+    tell(&mut one_hub, NodeEvent::Home { shard, term });
+    tell(&mut one_hub, NodeEvent::Opened { shard, term });
+    assert!(told(&mut one_hub).contains(r#""ref":"r1""#));
+}
+
+// P7.8
+#[test]
+fn the_members_of_a_home_that_is_gone_keep_the_grace_of_their_channel() {
+    let mut one_hub = with_grace();
+    let subscriber = one_hub.connect();
+    say(&mut one_hub, subscriber, SUBSCRIBE);
+    copy(&mut one_hub);
+    tell(&mut one_hub, snap(1));
+    assert!(told(&mut one_hub).contains("presence_sync"));
+    let speaking = Arc::new(BTreeSet::from([Owner(1)]));
+    tell(&mut one_hub, NodeEvent::View { number: 2, speaking });
+    tell(&mut one_hub, NodeEvent::Gone(OTHER));
+    let (shard, term) = (lobby().shard(), term(2, ME));
+    tell(&mut one_hub, NodeEvent::Home { shard, term });
+    tell(&mut one_hub, NodeEvent::Opened { shard, term });
+    assert_eq!(one_hub.counters().members, 1, "it may come back here");
+    assert!(!told(&mut one_hub).contains("presence_leave"));
+    outlive_graces(&mut one_hub);
+    assert!(told(&mut one_hub).contains("presence_leave"));
     assert_eq!(one_hub.counters().members, 0);
 }
 
