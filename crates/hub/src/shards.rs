@@ -4,6 +4,7 @@
 mod lost_homes;
 mod nodes;
 mod owing;
+mod speaking;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

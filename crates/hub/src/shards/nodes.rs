@@ -13,6 +13,7 @@ use herenow_wire::link::{Item, RefusedWhy};
 use herenow_wire::{ChannelName, ConnectionId};
 
 use super::lost_homes::LostHomes;
+use super::speaking::Speaking;
 use super::{Opened, Shards};
 
 /// See the module.
@@ -32,8 +33,7 @@ pub(crate) struct Nodes {
     /// Shards that this node has begun to decide.
     opened: Vec<Opened>,
     lost: LostHomes,
-    /// The newest view that was heard of, and the owners in it.
-    view: (u64, Arc<BTreeSet<Owner>>),
+    pub(super) speaking: Speaking,
 }
 
 /// Who decides in a shard, as far as is known here.
@@ -70,7 +70,7 @@ impl Nodes {
             taken: Vec::new(),
             opened: Vec::new(),
             lost: LostHomes::default(),
-            view: (0, Arc::default()),
+            speaking: Speaking::default(),
         }
     }
 
@@ -105,16 +105,6 @@ impl Nodes {
     /// The term of a shard.
     pub(super) fn term(&self, at: usize) -> Term {
         self.homes[at].term
-    }
-
-    /// Who else is in the view.
-    fn others(&self) -> BTreeSet<Owner> {
-        self.view.1.iter().copied().filter(|owner| *owner != self.me).collect()
-    }
-
-    /// The owners in the view that gave a term, or in a newer one; `None` if neither is known here.
-    pub(super) fn speaking_in(&self, term: Term) -> Option<Arc<BTreeSet<Owner>>> {
-        (self.view.0 >= term.epoch).then(|| Arc::clone(&self.view.1))
     }
 
     fn know(&mut self, node: From) {
@@ -186,7 +176,7 @@ impl Shards {
             NodeEvent::Out { owner } => self.begin_as(owner, now, out),
             NodeEvent::View { number, speaking } => {
                 if let Some(nodes) = &mut self.nodes {
-                    nodes.view = (number, speaking);
+                    nodes.speaking = Speaking::in_view(number, speaking);
                 }
             }
             NodeEvent::Gone(node) => {
@@ -204,7 +194,8 @@ impl Shards {
             NodeEvent::Home { shard, term } => {
                 let at = self.at_shard(shard);
                 self.set_home(at, Home { term, at: HomeAt::Here });
-                let others = self.nodes.as_ref().map(|nodes| nodes.others()).unwrap_or_default();
+                let others = self.nodes.as_ref().map(|nodes| nodes.speaking.without(nodes.me));
+                let others = others.unwrap_or_default();
                 let term = (term.first_life(), others);
                 self.with(at, |replica| replica.become_home(term, now, out));
             }

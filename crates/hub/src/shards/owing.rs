@@ -12,7 +12,7 @@ impl Shards {
     pub(super) fn owed_to_home(&mut self, at: usize, out: &mut Vec<Effect>) -> Vec<Item> {
         let Some(nodes) = &self.nodes else { return Vec::new() };
         let term = nodes.term(at);
-        let speaking = nodes.speaking_in(term);
+        let speaking = nodes.speaking.in_term(term);
         let mut items = Vec::new();
         self.with(at, |replica| {
             items.push(Item::Report(replica.report(term.epoch, speaking.as_deref())));
