@@ -1,6 +1,7 @@
 //! What a hub holds, collection by collection, and how often it has looked at things: for tests that
 //! nothing grows without a bound, that all of it goes, and that no event costs a walk over everything.
 
+use herenow_core::{Channel, Contents};
 use herenow_wire::ChannelName;
 
 use crate::connection::Connection;
@@ -114,6 +115,14 @@ impl Hub {
     /// Whether this node decides now what changes in a channel of one of this hub's shards.
     pub fn decides(&self, channel: &ChannelName) -> bool {
         self.shards.is_home_of(channel)
+    }
+
+    /// The list of a channel of one of this hub's shards, as this node knows it.
+    pub fn list(&self, channel: &ChannelName) -> Option<&Channel> {
+        match self.shards.contents(channel) {
+            Contents::Live(list) => Some(list),
+            Contents::Nothing | Contents::Freed { .. } => None,
+        }
     }
 
     /// Counts what it holds. Walks much of it: not for every turn of a server.

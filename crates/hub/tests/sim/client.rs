@@ -16,7 +16,7 @@ use crate::application::Application;
 use crate::counting::Counting;
 use crate::expiring;
 use crate::frames::{self, Frame, Opcode};
-use crate::network::{Down, LinkId, Up};
+use crate::network::{Down, LinkId, PieceEnd, Up};
 use crate::observer::Observer;
 use crate::stage::Stage;
 
@@ -223,13 +223,16 @@ impl Client {
                 self.count_anew(stage);
             }
             Down::End => self.lost(Closed::default(), stage),
-            Down::Bytes(bytes) => {
+            Down::Bytes(bytes, end) => {
                 stage.send_taken(link, bytes.len());
                 self.half_read.extend(bytes);
                 while self.link == Some(link)
                     && let Some(frame) = frames::take(&mut self.half_read)
                 {
                     self.read(frame, stage);
+                }
+                if end == PieceEnd::Whole && self.link == Some(link) {
+                    self.observer.end_flushes(&mut stage.history);
                 }
             }
         }

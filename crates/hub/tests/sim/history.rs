@@ -29,6 +29,8 @@ pub struct History {
     /// known.
     pub counted: u64,
     pub counted_as_seen: u64,
+    /// Flushes of several nodes that were read to their end.
+    pub flushes: u64,
     /// Updates by which a field ended.
     pub fields_ended: u64,
 }
@@ -52,11 +54,25 @@ impl History {
     }
 
     /// A client has come to this list by a delta. Where there are several nodes, each merges the
-    /// changes of a time in its own way, and only at the end of a flush one list is like the other.
+    /// changes of a time in its own way, and only at the end of a flush one list is like the other: see
+    /// [`Self::meet_flush`].
     pub fn meet_delta(&mut self, channel: &ChannelName, at: (u64, u64), rows: &Rows) {
         if !self.is_of_a_cluster {
             self.meet(channel, at, rows);
         }
+    }
+
+    /// A client of one of several nodes has read all of a flush: it knows a list that its node has had, or
+    /// another one, at that point or a later one. Later, since it is told no number of what has come and gone.
+    pub fn meet_flush(&mut self, channel: &ChannelName, (epoch, seq): (u64, u64), rows: &Rows) {
+        if self.is_torn || !self.is_of_a_cluster {
+            return;
+        }
+        let from = (channel.clone(), epoch, seq);
+        let mut later = self.seen.range(from..=(channel.clone(), epoch, u64::MAX));
+        let is_known = later.any(|(_, known)| known == rows);
+        assert!(is_known, "{channel}: no list like that from ({epoch}, {seq}) on: {rows:?}");
+        self.flushes += 1;
     }
 
     /// A client or a follower has these members at this point.

@@ -53,8 +53,18 @@ pub enum Up {
 pub enum Down {
     /// The WebSocket stands.
     Opened,
-    Bytes(Vec<u8>),
+    /// A piece of the stream, and where that ends.
+    Bytes(Vec<u8>, PieceEnd),
     End,
+}
+
+/// Where a piece of what a server sends ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PieceEnd {
+    /// Behind all that the server wrote at once: replies, and flushes as a whole.
+    Whole,
+    /// Somewhere in it.
+    Somewhere,
 }
 
 /// One direction of a link.

@@ -1,7 +1,7 @@
 //! What one socket has carried to a client, frame by frame, held to what every subscriber may rely
 //! on. Sees the frames themselves, so that nothing the client forgives goes unseen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use herenow_client::protocol::{Delta, Departure, Row, ServerMessage, Snapshot};
@@ -16,6 +16,8 @@ use crate::plan::{Nodes, SHORTEST_TTL};
 #[derive(Default)]
 pub struct Observer {
     views: BTreeMap<ChannelName, View>,
+    /// Channels of which deltas were read, and perhaps not all of their flush.
+    folded: BTreeSet<ChannelName>,
     /// The last point of channels whose subscription has ended: a new one goes on from there.
     ended: BTreeMap<ChannelName, (u64, u64)>,
     said: BTreeMap<ChannelName, Said>,
@@ -145,6 +147,16 @@ impl Observer {
         }
         view.rows.push(new);
         history.meet_delta(&delta.channel, (view.epoch, view.seq), &view.rows);
+        self.folded.insert(delta.channel.clone());
+    }
+
+    /// Every flush was read to its end.
+    pub fn end_flushes(&mut self, history: &mut History) {
+        for channel in std::mem::take(&mut self.folded) {
+            if let Some(view) = self.views.get(&channel) {
+                history.meet_flush(&channel, (view.epoch, view.seq), &view.rows);
+            }
+        }
     }
 
     fn remove(&mut self, departure: &Departure, history: &mut History) {
@@ -154,6 +166,7 @@ impl Observer {
         });
         view.rows.remove(at.expect("a leave is of a member that was there"));
         history.meet_delta(&departure.channel, (view.epoch, view.seq), &view.rows);
+        self.folded.insert(departure.channel.clone());
     }
 
     fn advance(&mut self, channel: &ChannelName, (epoch, seq): (Option<u64>, u64)) -> &mut View {

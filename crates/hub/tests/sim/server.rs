@@ -1,10 +1,10 @@
 //! One simulated server: the hubs that ship, each with a shell whose sockets are links, whose
 //! mailboxes are lists, and whose verdicts and rulings come late.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use herenow_core::{Instant, NodeEvent, Owner, Peer, SCAN_EVERY};
+use herenow_core::{Instant, Member, NodeEvent, Owner, Peer, SCAN_EVERY};
 use herenow_hub::{Config, Event, Holdings, Hub, RECORDS_KEPT_FOR};
 use herenow_wire::{ChannelName, LeaveReason};
 
@@ -25,6 +25,8 @@ pub struct Server {
     clock: Clock,
     /// Whom each loop speaks for.
     owners: Vec<Owner>,
+    /// How far its list of each channel had come.
+    noted: BTreeMap<ChannelName, (u64, u64)>,
     /// Until when the last thing holds it up that nothing is promised for.
     patient_until: Instant,
     /// When the sessions have been reviewed for certain.
@@ -70,6 +72,7 @@ impl Server {
             inboxes: (0..stage.plan.loops).map(|_| Inbox::default()).collect(),
             node_events: (0..stage.plan.loops).map(|_| VecDeque::new()).collect(),
             clock,
+            noted: BTreeMap::new(),
             owners: vec![Owner::NOBODY; usize::from(stage.plan.loops)],
             patient_until: stage.now,
             reviewed_by: stage.now,
@@ -137,6 +140,7 @@ impl Server {
             self.patient_until = self.patient_until.max(now);
         }
         self.shells[at].note_kept(&self.hubs[at], now);
+        self.note_lists(at, stage);
         self.shells[at].waits_for_no_snapshot(&self.hubs[at], self.patient_until, stage);
         let held = self.hubs[at].holdings();
         if !self.is_ending {
@@ -150,6 +154,23 @@ impl Server {
         self.shells[at].end_turn(stage);
         let patient_until = self.patient_until.max(self.reviewed_by);
         self.shells[at].leases_are_kept(&self.hubs[at], patient_until, stage);
+    }
+
+    /// What a loop of several nodes knows of its channels is of one history with what all others know.
+    fn note_lists(&mut self, at: usize, stage: &mut Stage) {
+        if !stage.plan.is_cluster() {
+            return;
+        }
+        let Stage { plan, history, .. } = stage;
+        for channel in &plan.channels {
+            let is_its = usize::from(channel.shard()) % self.hubs.len() == at;
+            let Some(list) = self.hubs[at].list(channel).filter(|_| is_its) else { continue };
+            let position = (list.epoch(), list.seq());
+            if self.noted.insert(channel.clone(), position) != Some(position) {
+                let rows = list.snapshot().members.iter().map(row).collect();
+                history.meet(channel, position, &rows);
+            }
+        }
     }
 
     /// The exchange has something for a loop, which gets it then, or after what it gets before.
@@ -281,4 +302,10 @@ impl Server {
         );
         assert!(self.shells.iter().all(Shell::is_drained), "a socket or an answer is left");
     }
+}
+
+fn row(member: &Member) -> (String, String, String) {
+    let Member { user, connection, state, .. } = member;
+    let info = user.info().map_or("", |info| info.as_str());
+    (user.as_str().to_owned(), connection.to_string(), format!("{}{info}", state.as_str()))
 }

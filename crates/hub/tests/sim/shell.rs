@@ -19,7 +19,7 @@ use crate::backend;
 use crate::bounds::SnapshotWaits;
 use crate::clock::Clock;
 use crate::cluster::FromLoop;
-use crate::network::{Down, LinkId, Up};
+use crate::network::{Down, LinkId, PieceEnd, Up};
 use crate::stage::{Stage, Weather};
 
 /// See the module.
@@ -474,7 +474,8 @@ impl Io for Outside<'_> {
             parts.iter().flat_map(|part| part.iter().copied()).take(taken).collect();
         if !bytes.is_empty() {
             stage.network.link(link).untaken_bytes += bytes.len();
-            stage.send_down(link, Down::Bytes(bytes));
+            let end = if taken < all { PieceEnd::Somewhere } else { PieceEnd::Whole };
+            stage.send_down(link, Down::Bytes(bytes, end));
         }
         Wrote::Bytes(taken)
     }

@@ -97,6 +97,8 @@ pub struct Tally {
     pub counted_as_seen: u64,
     /// Updates by which a field ended.
     pub fields_ended: u64,
+    /// Flushes of several nodes that clients have read to their end.
+    pub flushes: u64,
     /// Views that were written.
     pub views: u64,
     /// Messages between nodes that were lost.
@@ -153,6 +155,7 @@ impl Tally {
         self.counted += other.counted;
         self.counted_as_seen += other.counted_as_seen;
         self.fields_ended += other.fields_ended;
+        self.flushes += other.flushes;
         self.longest_snapshot_wait_ms =
             self.longest_snapshot_wait_ms.max(other.longest_snapshot_wait_ms);
         self.most.add(other.most);

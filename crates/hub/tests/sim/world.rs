@@ -56,6 +56,7 @@ pub fn run(seed: u64, plan: fn(&mut Chance) -> Plan, trace: Trace) -> Tally {
     let Stage { tally, history, .. } = &mut world.stage;
     (tally.counted, tally.counted_as_seen) = (history.counted, history.counted_as_seen);
     tally.fields_ended = history.fields_ended;
+    tally.flushes = history.flushes;
     *tally
 }
 
