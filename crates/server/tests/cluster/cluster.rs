@@ -173,6 +173,11 @@ impl Cluster {
         self.nodes[node].until_ready();
     }
 
+    pub fn start_all_again(&mut self) {
+        self.nodes = (0..NODES).map(|node| self.settings.spawn(node)).collect();
+        self.until_all_act();
+    }
+
     /// Each node is in, and has a lease.
     pub fn until_all_act(&self) {
         self.nodes.iter().for_each(Node::until_ready);

@@ -36,3 +36,24 @@ fn with_a_grace_nobody_sees_that_a_node_was_killed_whose_clients_come_back() {
     cluster.expect_nothing();
     cluster.end();
 }
+
+#[test]
+fn two_nodes_or_all_of_them_can_be_killed_at_once() {
+    let nats = Nats::start();
+    let mut cluster = Cluster::start(Settings::at(&nats.url(), "several"));
+    cluster.kill(1);
+    cluster.kill(2);
+    cluster.update(&[0]);
+    cluster.expect(&[0], &[(1, &[Left]), (2, &[Left])]);
+    cluster.drop_clients_of(1);
+    cluster.drop_clients_of(2);
+    cluster.agree();
+    cluster.still_as_expected();
+    (0..3).for_each(|node| cluster.kill(node));
+    cluster.drop_clients_of(0);
+    cluster.start_all_again();
+    cluster.until_shards_are_even();
+    (0..3).for_each(|node| cluster.fill(node));
+    cluster.settle();
+    cluster.end();
+}

@@ -37,3 +37,18 @@ impl Cluster {
         process.signal("CONT");
     }
 }
+
+#[test]
+fn with_a_grace_a_node_that_stands_still_for_ten_seconds_is_not_noticed() {
+    let nats = Nats::start();
+    let mut settings = Settings::at(&nats.url(), "pausedgrace");
+    settings.arguments = vec!["--disconnect-grace-ms", "60000"];
+    let mut cluster = Cluster::start(settings);
+    let before = cluster.view();
+    cluster.pause(1, Duration::from_secs(10));
+    cluster.until_view_is_above(before);
+    cluster.until_shards_are_even();
+    cluster.update(&[0, 1, 2]);
+    cluster.expect_nothing();
+    cluster.end();
+}
