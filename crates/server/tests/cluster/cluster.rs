@@ -121,6 +121,11 @@ impl Cluster {
         }
     }
 
+    /// No client was told what no server may say.
+    pub fn assert_right(&self) {
+        self.clients().for_each(Client::assert_right);
+    }
+
     pub fn forget(&mut self) {
         self.expected.clear();
         self.seats.iter().for_each(|seat| seat.client.forget());
@@ -220,15 +225,17 @@ impl Cluster {
         self.expect(&[0, 1, 2], &[]);
     }
 
-    /// Waits until everybody sees everybody, and forgets. The members of these nodes may have left once and come
-    /// back once meanwhile, and no other has.
+    /// Waits until everybody sees everybody, and forgets. The members of these nodes may have left and come
+    /// back meanwhile, and no other has.
     pub fn expect_back(&mut self, nodes: &[usize]) {
         self.settle_lists();
         for seat in &self.seats {
             let record = seat.client.record();
             for ((channel, user), told) in &record.told {
                 let is_of = |node: &usize| user.starts_with(&format!("member{node}"));
-                let may = nodes.iter().any(is_of) && *told == [Told::Left, Told::Joined];
+                let in_turns = told.windows(2).all(|two| two[0] != two[1]);
+                let is_back = told.last() == Some(&Told::Joined);
+                let may = nodes.iter().any(is_of) && in_turns && is_back;
                 assert!(may, "{}: {told:?} of {user} in {channel}", seat.client.user);
             }
         }

@@ -11,7 +11,7 @@ use crate::last;
 use crate::nats::Nats;
 
 /// Each node has a net of its own.
-fn start(nats: &Nats, name: &str, arguments: &[&'static str]) -> (Cluster, Vec<Proxy>) {
+pub fn start(nats: &Nats, name: &str, arguments: &[&'static str]) -> (Cluster, Vec<Proxy>) {
     let nets: Vec<_> = (0..3).map(|_| wait_for(Proxy::before(nats.address))).collect();
     let mut settings = Settings::at("", name);
     settings.arguments = arguments.to_vec();

@@ -11,6 +11,7 @@ mod cut;
 mod engine_servers;
 mod junk;
 mod killed;
+mod load;
 mod nats;
 mod node;
 mod nodes;
@@ -22,6 +23,7 @@ mod race;
 mod receiver;
 mod refused;
 mod rolling;
+mod soak;
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};

@@ -1,15 +1,10 @@
 //! A deploy: each node is stopped and started again, under load.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
-
+use crate::PATIENCE;
 use crate::client::Told::{Joined, Left};
-use crate::client::Writer;
 use crate::cluster::{Cluster, Settings};
+use crate::load::Load;
 use crate::nats::Nats;
-use crate::{PATIENCE, has_time, last};
 
 #[test]
 fn a_rolling_restart_under_load_shows_nobody_a_leave_of_who_stays() {
@@ -57,37 +52,4 @@ fn with_a_grace_nobody_sees_a_rolling_restart_whose_clients_come_back_elsewhere(
         cluster.expect_nothing();
     }
     cluster.end();
-}
-
-/// Members that change their states all the time.
-struct Load {
-    is_over: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Load {
-    fn start(cluster: &Cluster, nodes: &[usize]) -> Self {
-        let channels = cluster.channels.clone();
-        let members = nodes.iter().flat_map(|node| cluster.members_of(*node));
-        let writers: Vec<Writer> = members.map(|client| client.writer()).collect();
-        let per_second = if has_time() { 1000 } else { 300 };
-        let pause = Duration::from_secs(1) * writers.len() as u32 / per_second;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&is_over);
-        let thread = std::thread::spawn(move || {
-            for (state, channel) in (1..).zip(channels.iter().cycle()) {
-                if seen.load(Ordering::Relaxed) {
-                    return;
-                }
-                writers.iter().for_each(|writer| writer.track(channel, state));
-                last(pause);
-            }
-        });
-        Self { is_over, thread }
-    }
-
-    fn stop(self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it sends");
-    }
 }
