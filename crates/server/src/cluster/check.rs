@@ -146,7 +146,9 @@ async fn check_bucket(
     {
         let another = async {
             while let Some(message) = beats.next().await {
-                if message.subject.as_str() == key {
+                // What the others write to a key when its node is dead comes on the same subject.
+                let is_alive = matches!(Beat::decode(&message.payload), Ok(Beat::Alive { .. }));
+                if is_alive && message.subject.as_str() == key {
                     return;
                 }
             }

@@ -3,10 +3,13 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
+use std::time::Duration;
 
-use herenow_cluster::View;
+use herenow_cluster::{Beat, View};
 use herenow_testing::{Authority, Folder};
+use herenow_wire::link::Incarnation;
 
+use crate::last;
 use crate::nats::Nats;
 use crate::node::{Node, serve};
 
@@ -65,6 +68,24 @@ fn a_user_that_nats_refuses_or_that_lacks_a_permission_stops_the_start() {
     assert!(said.contains("Subscription to \"hn.herenow.view\""), "{said}");
     // The permissions that docs/configuration.md lists are enough.
     Node::start(&url("whole"), "one", &[]).until_ready();
+}
+
+#[test]
+fn a_node_that_was_killed_starts_again_while_the_others_close_its_heartbeat() {
+    let nats = Nats::start();
+    drop(Node::join(&nats, "one"));
+    let tap = nats.connect();
+    let closed = Beat::Closed { incarnation: Incarnation(1) }.encode();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..60 {
+                // Heard by everybody, and not kept.
+                tap.publish_conditional("$KV.hn_herenow.beat.one", closed.clone());
+                last(Duration::from_millis(50));
+            }
+        });
+        Node::start(&nats.url(), "one", &[]).until_ready();
+    });
 }
 
 #[test]
