@@ -67,8 +67,9 @@ struct Soak {
     nats: Nats,
     cluster: Cluster,
     nets: Vec<Proxy>,
-    /// Nodes without a process.
+    /// Nodes without a process, or with one that ends.
     is_gone: [bool; 3],
+    is_dead: [bool; 3],
     is_nats_gone: bool,
 }
 
@@ -78,7 +79,7 @@ impl Soak {
         match fault {
             Fault::Kill(node) => {
                 self.cluster.kill(node);
-                self.is_gone[node] = true;
+                (self.is_gone[node], self.is_dead[node]) = (true, true);
             }
             Fault::Stop(node) if !self.is_gone[node] => {
                 process(node).signal("TERM");
@@ -112,9 +113,10 @@ impl Soak {
         self.nets.iter().for_each(Proxy::go_on);
         for (node, is_gone) in self.is_gone.into_iter().enumerate() {
             let process = &mut self.cluster.nodes[node].process;
-            if !is_gone {
+            if !std::mem::take(&mut self.is_dead[node]) {
                 process.signal("CONT");
-            } else if process.ended_within(PATIENCE).is_none() {
+            }
+            if is_gone && process.ended_within(PATIENCE).is_none() {
                 panic!("it ends: {}", process.log());
             }
         }
@@ -136,7 +138,8 @@ fn after_faults_by_chance_lists_are_true_again() {
     let mut chance = Chance(seed | 1);
     let nats = Nats::start();
     let (cluster, nets) = cut::start(&nats, "soak", &[]);
-    let mut soak = Soak { nats, cluster, nets, is_gone: [false; 3], is_nats_gone: false };
+    let (is_gone, is_dead) = ([false; 3], [false; 3]);
+    let mut soak = Soak { nats, cluster, nets, is_gone, is_dead, is_nats_gone: false };
     for round in 0..if has_time() { 12 } else { 2 } {
         let (one, other) = (chance.fault(), chance.fault());
         let (first, second) = (chance.below(5_000), chance.below(6_000));
