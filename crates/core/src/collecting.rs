@@ -173,6 +173,18 @@ impl Collecting {
         answered
     }
 
+    /// What the connections of an owner have answered, the first that answered first.
+    pub(crate) fn answers_of(&self, owner: Owner) -> Vec<(Put, Connectivity)> {
+        let mut held: Vec<&Sent> =
+            self.held.values().filter(|sent| sent.put.owner == owner).collect();
+        held.sort_unstable_by_key(|sent| sent.order);
+        let answer = |sent: &Sent| match self.detached.has(sent.put.connection) {
+            true => (sent.put.clone(), Connectivity::Detached),
+            false => (sent.put.clone(), Connectivity::Connected),
+        };
+        held.into_iter().map(answer).collect()
+    }
+
     /// The connection is gone, or shows nothing any more.
     pub(crate) fn forget(&mut self, connection: ConnectionId, owner: Owner) {
         if self.awaited.get(&connection).is_some_and(|tracker| tracker.owner == owner) {
@@ -204,13 +216,13 @@ impl Collecting {
         self.awaited.iter().map(|(id, tracker)| (*id, *tracker)).chain(held).collect()
     }
 
-    /// Those of what was sent again whose connection has no socket, and who vouches for them.
     /// Since when a connection had or has a member.
     pub(crate) fn since_of(&self, connection: ConnectionId) -> Option<Since> {
         let awaited = self.awaited.get(&connection).map(|tracker| tracker.since);
         awaited.or_else(|| self.held.get(&connection).map(|sent| sent.since))
     }
 
+    /// Those of what was sent again whose connection has no socket, and who vouches for them.
     pub(crate) fn detached(&self) -> Vec<(ConnectionId, Owner)> {
         let owner_of = |id: ConnectionId| self.held.get(&id).map(|sent| (id, sent.put.owner));
         self.detached.iter().filter_map(owner_of).collect()

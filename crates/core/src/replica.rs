@@ -342,16 +342,21 @@ impl Replica {
         }
     }
 
-    /// The members of this node's connections, while this node decides.
+    /// What this node's connections show, while this node decides.
     fn own_members(&self) -> Vec<Seen> {
         let mut own = Vec::new();
         for slot in self.shard.slots() {
-            let Some(channel) = slot.map else { continue };
-            for (member, _) in channel.members().filter(|(member, _)| member.owner == self.me) {
-                let position = Position { epoch: channel.epoch(), seq: member.seq };
-                let attachment = own::attachment(channel.connectivity(member.connection));
-                let (channel, member) = (slot.name.clone(), member.clone());
-                own.push(Seen { channel, position, member, attachment });
+            let channel = slot.name;
+            own.extend(slot.answers_of(self.me).into_iter().map(|(put, connectivity)| {
+                let attachment = own::attachment(connectivity);
+                Seen { channel: channel.clone(), put, attachment, position: None }
+            }));
+            let Some(list) = slot.map else { continue };
+            for (member, _) in list.members().filter(|(member, _)| member.owner == self.me) {
+                let position = Some(Position { epoch: list.epoch(), seq: member.seq });
+                let attachment = own::attachment(list.connectivity(member.connection));
+                let put = own::put_of(member.clone());
+                own.push(Seen { channel: channel.clone(), put, attachment, position });
             }
         }
         own

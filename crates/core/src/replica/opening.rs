@@ -11,7 +11,7 @@ use herenow_wire::{ChannelName, ConnectionId, State, UserId};
 use super::deciding::refused;
 use super::gone::{Copies, Left};
 use super::held::Held;
-use super::own::Seen;
+use super::own::{self, Seen};
 use super::{From, Outgoing};
 use crate::change::{Owner, Taken};
 use crate::command::{Command, Effect, Peer, RequestId};
@@ -350,11 +350,11 @@ impl Opening {
         let mut mine = Vec::new();
         for (name, members) in self.members {
             for known in members.into_values().filter(|known| known.owner == me) {
-                let position = known.reported.seen.unwrap_or(Position { epoch: 0, seq: 0 });
+                let position = known.reported.seen;
                 let attachment = known.reported.presence.attachment;
-                if let Some(row) = known.into_row(position.seq) {
-                    let (channel, member) = (name.clone(), crate::channel::member(row));
-                    mine.push(Seen { channel, position, member, attachment });
+                if let Some(row) = known.into_row(0) {
+                    let (channel, put) = (name.clone(), own::put_of(crate::channel::member(row)));
+                    mine.push(Seen { channel, put, attachment, position });
                 }
             }
         }

@@ -39,20 +39,21 @@ struct Mine {
     seen: Option<Position>,
 }
 
-/// A member of this node that a home has told of.
+/// A member of this node that a home has agreed to.
 pub(super) struct Seen {
     pub(super) channel: ChannelName,
-    pub(super) position: Position,
-    pub(super) member: Member,
+    pub(super) put: Put,
     pub(super) attachment: Attachment,
+    /// Where a home has told of it.
+    pub(super) position: Option<Position>,
 }
 
 impl Own {
     /// With these members, which a home has agreed to.
     pub(super) fn of(members: impl IntoIterator<Item = Seen>) -> Self {
         let mut own = Self::default();
-        for Seen { channel, position, member, attachment } in members {
-            let mine = Mine::of(member, attachment, Some(position));
+        for Seen { channel, put, attachment, position: seen } in members {
+            let mine = Mine { put, attachment, seen };
             own.shown.entry(channel).or_default().insert(mine.put.connection, mine);
         }
         own
@@ -359,12 +360,6 @@ impl Own {
 }
 
 impl Mine {
-    fn of(member: Member, attachment: Attachment, seen: Option<Position>) -> Self {
-        let Member { connection, owner, generation, user, state, .. } = member;
-        let put = Put { connection, owner, generation, user, state };
-        Self { put, attachment, seen }
-    }
-
     fn reported(&self, seen: Option<Position>) -> Reported {
         Reported {
             presence: presence_of(&self.put, self.attachment),
@@ -372,6 +367,12 @@ impl Mine {
             seen,
         }
     }
+}
+
+/// What a connection shows with a member.
+pub(super) fn put_of(member: Member) -> Put {
+    let Member { connection, owner, generation, user, state, .. } = member;
+    Put { connection, owner, generation, user, state }
 }
 
 pub(super) fn attachment(connectivity: Connectivity) -> Attachment {

@@ -9,6 +9,7 @@ use crate::change::Owner;
 use crate::channel::{Channel, Followed, member};
 use crate::collecting::{Collecting, owned_by};
 use crate::command::{Connectivity, Effect, Peer, RequestId};
+use crate::decision::Put;
 use crate::since::Since;
 use crate::time::Instant;
 
@@ -231,6 +232,14 @@ impl SlotView<'_> {
             Map::Live(channel) => channel.owned_by(owner),
             Map::Hibernating(freed) => owned_by(&freed.trackers, owner),
             Map::Collecting(collecting) => collecting.answered_by(owner),
+        }
+    }
+
+    /// What the connections of an owner have shown again since the map was lost.
+    pub(crate) fn answers_of(&self, owner: Owner) -> Vec<(Put, Connectivity)> {
+        match &self.slot.map {
+            Map::Collecting(collecting) => collecting.answers_of(owner),
+            Map::Live(_) | Map::Hibernating(_) => Vec::new(),
         }
     }
 

@@ -137,3 +137,14 @@ fn a_list_that_somebody_is_owed_is_asked_for_when_its_home_has_freed_it() {
     assert_eq!(nodes.resyncs(0), 1, "the request has woken it");
     assert!(!nodes.has_slept(1));
 }
+
+#[test] // P9.1
+fn what_a_home_was_sent_again_is_known_to_the_next_home() {
+    let mut nodes = awake();
+    nodes.ask(0, put('c', "{}"));
+    nodes.pass_time(0, SILENCE);
+    nodes.ask(0, put('c', r#"{"again":true}"#));
+    assert_eq!(nodes.list(0), "", "the other two have not answered");
+    nodes.move_home(1, EPOCH + (1 << 20));
+    assert_eq!(nodes.list(1), "c");
+}
