@@ -1,6 +1,7 @@
 //! The shards that live on one hub, which of their channels are to be flushed when, and what a
 //! fault in one of them costs.
 
+mod acknowledging;
 mod lost_homes;
 mod nodes;
 mod owing;

@@ -2,7 +2,7 @@
 //! told. What a shard then is, home or copy, is decided by its `Replica`; this file knows which node is the
 //! home of each, and carries between the replicas and the exchange.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use herenow_core::{
@@ -12,6 +12,7 @@ use herenow_core::{
 use herenow_wire::link::{Item, RefusedWhy};
 use herenow_wire::{ChannelName, ConnectionId};
 
+use super::acknowledging::Unacknowledged;
 use super::lost_homes::LostHomes;
 use super::speaking::Speaking;
 use super::{Opened, Shards};
@@ -25,8 +26,7 @@ pub(crate) struct Nodes {
     homes: Vec<Home>,
     /// The node of each owner that was heard of and has not gone.
     peers: BTreeMap<Owner, Peer>,
-    /// The batches of each node of which it has not been told that they are applied, oldest first.
-    unacknowledged: BTreeMap<Peer, VecDeque<Unacknowledged>>,
+    unacknowledged: Unacknowledged,
     outgoing: Vec<NodeMail>,
     /// Connections that have come back at another node, with the generation that is lost.
     taken: Vec<(ConnectionId, u32)>,
@@ -50,12 +50,11 @@ enum HomeAt {
     Node(Peer),
 }
 
-/// A batch that was taken in, and what it waits for.
-#[derive(Debug)]
-struct Unacknowledged {
-    batch: u64,
-    /// Channels in which it has put something: the flush that tells of it comes first.
-    channels: BTreeSet<ChannelName>,
+impl Home {
+    /// Whether it was here, and is nowhere until another term begins.
+    fn is_lost(&self) -> bool {
+        self.at == HomeAt::Nowhere && self.term != Term::NONE
+    }
 }
 
 impl Nodes {
@@ -65,7 +64,7 @@ impl Nodes {
             me: Owner::NOBODY,
             homes: vec![Home { term: Term::NONE, at: HomeAt::Nowhere }; shards],
             peers: BTreeMap::new(),
-            unacknowledged: BTreeMap::new(),
+            unacknowledged: Unacknowledged::default(),
             outgoing: Vec::new(),
             taken: Vec::new(),
             opened: Vec::new(),
@@ -187,7 +186,7 @@ impl Shards {
                     }
                 }
                 if let Some(nodes) = &mut self.nodes {
-                    nodes.unacknowledged.remove(&node.peer);
+                    nodes.unacknowledged.forget(node.peer);
                     nodes.peers.remove(&node.owner);
                 }
             }
@@ -318,33 +317,25 @@ impl Shards {
     }
 
     /// Says which batches have been applied and told: those of which nothing waits for a flush. One of a
-    /// home that opens waits until that has decided.
+    /// home that opens waits until that has decided, and one of a home that has lost it until it has been
+    /// put again.
     pub(crate) fn tell_nodes(&mut self, is_postponed: impl Fn(&ChannelName) -> bool) {
         let Some(mut nodes) = self.nodes.take() else { return };
-        for (from, unacknowledged) in &mut nodes.unacknowledged {
-            let mut told = None;
-            while let Some(first) = unacknowledged.front_mut() {
-                first.channels.retain(|channel| {
-                    self.planned.contains_key(channel)
-                        || is_postponed(channel)
-                        || self.shards[self.at(channel)].is_opening()
-                });
-                if !first.channels.is_empty() {
-                    break;
-                }
-                told = Some(first.batch);
-                unacknowledged.pop_front();
-            }
-            let told = told.map(|batch| NodeMail::Told { from: *from, batch });
-            nodes.outgoing.extend(told);
-        }
-        nodes.unacknowledged.retain(|_, unacknowledged| !unacknowledged.is_empty());
+        let told = nodes.unacknowledged.take_told(|channel| {
+            let at = self.at(channel);
+            self.planned.contains_key(channel)
+                || is_postponed(channel)
+                || self.shards[at].is_opening()
+                || nodes.homes[at].is_lost()
+        });
+        let told = told.into_iter().map(|(from, batch)| NodeMail::Told { from, batch });
+        nodes.outgoing.extend(told);
         self.nodes = Some(nodes);
     }
 
     /// How many batches of other nodes wait to be told.
     pub(crate) fn unacknowledged(&self) -> usize {
-        self.nodes.iter().flat_map(|nodes| nodes.unacknowledged.values()).map(VecDeque::len).sum()
+        self.nodes.as_ref().map_or(0, |nodes| nodes.unacknowledged.len())
     }
 
     /// This node is another one from here on: it is the home of nothing.
@@ -382,11 +373,7 @@ impl Shards {
             self.receive_item(from, item, now, out);
         }
         if let Some(nodes) = &mut self.nodes {
-            nodes
-                .unacknowledged
-                .entry(from.peer)
-                .or_default()
-                .push_back(Unacknowledged { batch, channels });
+            nodes.unacknowledged.add(from.peer, batch, channels);
         }
     }
 

@@ -19,8 +19,6 @@ pub struct History {
     is_of_a_cluster: bool,
     /// The bucket of the cluster was lost: two homes may have used one epoch.
     pub is_torn: bool,
-    /// A fault has cost a home of a cluster its lists.
-    pub has_lost_lists: bool,
     seen: BTreeMap<(ChannelName, u64, u64), Rows>,
     members: BTreeMap<(ChannelName, u64, u64), Members>,
     /// Users and connections.

@@ -585,7 +585,6 @@ impl Io for Outside<'_> {
         let node = self.shell.node;
         self.stage.note(|| format!("node {node} loses shard {shard} by a fault"));
         self.stage.tally.faults += 1;
-        self.stage.history.has_lost_lists |= self.stage.plan.is_cluster();
     }
 }
 
