@@ -10,7 +10,7 @@ mod mail;
 mod numbers;
 mod sent;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use herenow_core::{Instant, NodeEvent, NodeMail, Owner};
@@ -38,6 +38,8 @@ pub struct Exchange {
     /// What they call it.
     owner: Owner,
     numbers: Numbers,
+    /// The nodes of the newest view.
+    nodes: BTreeSet<Incarnation>,
     /// What each node has sent.
     batches: BTreeMap<Incarnation, Batches>,
     sent: Sent,
@@ -172,6 +174,7 @@ impl Exchange {
             owner: numbers.begin_as(node.incarnation()),
             node,
             numbers,
+            nodes: BTreeSet::new(),
             batches: BTreeMap::new(),
             sent: Sent::default(),
             resets: BTreeMap::new(),

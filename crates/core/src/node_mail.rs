@@ -28,6 +28,9 @@ pub enum NodeEvent {
         /// The owners that speak for their connections.
         speaking: Arc<BTreeSet<Owner>>,
     },
+    /// These nodes have joined, and this one has been there for longest: it tells them which kicks are in
+    /// force. Said to one loop alone, as each knows all of them.
+    Joined(Vec<From>),
     /// A node has left the view. Its `peer` speaks of no other node for a long time.
     Gone(From),
     /// This node is the home of a shard from here on, and does not know everything yet.

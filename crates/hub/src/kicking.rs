@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use herenow_core::{Input, Session, Target};
+use herenow_wire::link::{Kick, KickTarget};
 use herenow_wire::{ChannelName, ConnectionId, UserId};
 
 use crate::answers::{LOOKS_PER_USER, Looks};
@@ -18,8 +19,8 @@ use crate::work::Work;
 /// What is in force and has not ended everything yet that it concerns.
 #[derive(Debug)]
 pub(crate) struct Removal {
-    /// Which request it answers.
-    pub(crate) id: QueryId,
+    /// Which request it answers, if it is not another node that asks.
+    id: Option<QueryId>,
     target: Target,
     /// `None`: from the server.
     channel: Option<ChannelName>,
@@ -108,7 +109,9 @@ impl<I: Io> Work<'_, I> {
                 }
                 Place::Keyed(after) => self.remove_keyed(removal, after.as_ref(), looks),
                 Place::End => {
-                    self.io.respond(removal.id, Response::Counts(vec![removal.count]));
+                    if let Some(id) = removal.id {
+                        self.io.respond(id, Response::Counts(vec![removal.count]));
+                    }
                     return true;
                 }
             };
@@ -176,7 +179,17 @@ impl<I: Io> Work<'_, I> {
 
 impl Removal {
     fn new(id: QueryId, (target, channel): (Target, Option<ChannelName>), time: Duration) -> Self {
-        Self { id, target, channel, time, place: Place::Start, count: 0 }
+        Self { id: Some(id), target, channel, time, place: Place::Start, count: 0 }
+    }
+
+    /// What another node has in force.
+    pub(crate) fn of_another_node(kick: Kick) -> Self {
+        let target = match kick.target {
+            KickTarget::User(user) => Target::User(user),
+            KickTarget::Connection(connection) => Target::Connection(connection),
+        };
+        let time = Duration::from_millis(kick.for_ms);
+        Self { id: None, target, channel: kick.channel, time, place: Place::Start, count: 0 }
     }
 
     fn means(&self, session: &Session) -> bool {

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use herenow_core::{
     ChannelSettings, Claim, From, NodeEvent, NodeMail, Owner, Patterns, Peer, Policy, SCAN_EVERY,
-    Term,
+    Target, Term,
 };
 use herenow_hub::{
     Announces, ChangeKind, Event, MemberKey, Pattern, PutMember, ReadRequest, Request, Response,
     WriteRequest,
 };
 use herenow_wire::link::{
-    Attachment, Channel, Incarnation, Interest, Item, Position, Presence, Put, Report, Reported,
-    Row, Shown, Snap, Ticket,
+    Attachment, Channel, Incarnation, Interest, Item, Kick, KickTarget, Position, Presence, Put,
+    Report, Reported, Row, Shown, Snap, Ticket,
 };
 use herenow_wire::{ChannelName, ConnectionId, DefaultChannel, State, UserId};
 use one_hub::{OneHub, masked, settings};
@@ -717,4 +717,41 @@ fn who_has_not_been_the_home_for_long_wakes_nothing() {
     let items = vec![Item::Woke { channel: lobby() }];
     tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 2, items });
     assert_eq!(told(&mut one_hub), "");
+}
+
+#[test]
+fn nodes_that_join_are_told_which_kicks_are_in_force() {
+    let (mut one_hub, _) = member();
+    let target = Target::User(UserId::parse("other").expect("a valid id"));
+    let time = Duration::from_secs(60);
+    let kick = WriteRequest::Kick { channel: lobby(), target, time };
+    assert_eq!(ask(&mut one_hub, kick), Response::Counts(vec![0]));
+    assert_eq!(sent_items(&mut one_hub), [], "the backend tells the nodes that there are");
+    tell(&mut one_hub, NodeEvent::Joined(vec![OTHER]));
+    let told = sent_items(&mut one_hub);
+    let [Item::Kick(kick)] = &told[..] else { panic!("one kick: {told:?}") };
+    let user = UserId::parse("other").expect("a valid id");
+    assert_eq!((&kick.target, &kick.channel), (&KickTarget::User(user), &Some(lobby())));
+    assert!((50_000..=60_000).contains(&kick.for_ms), "{kick:?}");
+}
+
+#[test]
+fn a_node_keeps_out_whom_another_one_keeps_out() {
+    let (mut one_hub, slot) = member();
+    open_home(&mut one_hub);
+    say(&mut one_hub, slot, TRACK);
+    told(&mut one_hub);
+    let user = UserId::parse(&format!("user-{slot}")).expect("a valid id");
+    let kick = Kick { target: KickTarget::User(user), channel: Some(lobby()), for_ms: 60_000 };
+    for _ in 0..2 {
+        let items = vec![Item::Kick(kick.clone())];
+        tell(&mut one_hub, NodeEvent::Received { from: OTHER, batch: 1, items });
+        one_hub.turn();
+    }
+    assert_eq!(one_hub.counters().members, 0);
+    assert_eq!(told(&mut one_hub).matches(r#""unsubscribed""#).count(), 1);
+    say(&mut one_hub, slot, TRACK);
+    let text = told(&mut one_hub);
+    assert!(text.contains("KICKED"), "{text}");
+    assert_eq!(one_hub.counters().members, 0);
 }

@@ -60,6 +60,7 @@ impl Exchange {
             Fact::View(view) => {
                 self.tell_view(&view, out);
                 self.forget_all_but(&view, out);
+                self.tell_joined(&view, out);
                 out.push(Action::View(view));
             }
             Fact::Joined => out.push(Action::Joined),
@@ -115,6 +116,22 @@ impl Exchange {
         let speaking = nodes.map(|node| self.numbers.owner_of(node)).collect();
         let speaking = Arc::new(speaking);
         self.tell_all(&NodeEvent::View { number: view.v, speaking }, out);
+    }
+
+    /// The oldest of the nodes that were there before tells those that have joined what no other says.
+    fn tell_joined(&mut self, view: &View, out: &mut Vec<Action>) {
+        let nodes = view.nodes.iter().map(|node| node.incarnation).collect();
+        let before = std::mem::replace(&mut self.nodes, nodes);
+        let stayed = view.nodes.iter().filter(|node| before.contains(&node.incarnation));
+        let oldest = stayed.min_by_key(|node| node.admitted).map(|node| node.incarnation);
+        if oldest != Some(self.me) {
+            return;
+        }
+        let joined = self.nodes.difference(&before).copied();
+        let joined: Vec<_> = joined.map(|node| self.numbers.of(node)).collect();
+        if !joined.is_empty() {
+            out.push(Action::ToHub(0, NodeEvent::Joined(joined)));
+        }
     }
 
     /// From here on this node is another one, which knows nothing of what its loops were asked.

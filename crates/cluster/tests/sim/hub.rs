@@ -89,8 +89,8 @@ impl Hub {
     pub fn handle(&mut self, event: NodeEvent, around: &mut Around<'_>) {
         match event {
             NodeEvent::Out { owner } => self.begin_as(owner, around),
-            // It matters where there is a grace, of which this simulation has none.
-            NodeEvent::View { .. } => {}
+            // They matter where there is a grace, or a kick, of which this simulation has none.
+            NodeEvent::View { .. } | NodeEvent::Joined(_) => {}
             NodeEvent::Gone(node) => {
                 self.undecided.retain(|(from, _), _| *from != node.peer);
                 self.received.remove(&node.peer);

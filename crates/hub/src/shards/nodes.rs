@@ -9,7 +9,7 @@ use herenow_core::{
     Command, Effect, Flush, From, Instant, NodeEvent, NodeMail, Outgoing, Owner, Peer, Policy,
     Replica, RequestId, Term, To,
 };
-use herenow_wire::link::{Item, RefusedWhy};
+use herenow_wire::link::{Item, Kick, RefusedWhy};
 use herenow_wire::{ChannelName, ConnectionId};
 
 use super::acknowledging::Unacknowledged;
@@ -30,6 +30,8 @@ pub(crate) struct Nodes {
     outgoing: Vec<NodeMail>,
     /// Connections that have come back at another node, with the generation that is lost.
     taken: Vec<(ConnectionId, u32)>,
+    /// Kicks that another node has in force.
+    kicks: Vec<Kick>,
     /// Shards that this node has begun to decide.
     opened: Vec<Opened>,
     lost: LostHomes,
@@ -67,6 +69,7 @@ impl Nodes {
             unacknowledged: Unacknowledged::default(),
             outgoing: Vec::new(),
             taken: Vec::new(),
+            kicks: Vec::new(),
             opened: Vec::new(),
             lost: LostHomes::default(),
             speaking: Speaking::default(),
@@ -144,8 +147,10 @@ impl Nodes {
     }
 
     fn take(&mut self, item: Item) {
-        if let Item::Taken { connection, generation } = item {
-            self.taken.push((connection, generation));
+        match item {
+            Item::Taken { connection, generation } => self.taken.push((connection, generation)),
+            Item::Kick(kick) => self.kicks.push(kick),
+            _ => {}
         }
     }
 
@@ -178,6 +183,7 @@ impl Shards {
                     nodes.speaking = Speaking::in_view(number, speaking);
                 }
             }
+            NodeEvent::Joined(nodes) => nodes.into_iter().for_each(|node| self.know(node)),
             NodeEvent::Gone(node) => {
                 for at in 0..self.shards.len() {
                     self.with(at, |replica| replica.gone(node, now, out));
@@ -257,6 +263,11 @@ impl Shards {
     /// Who has lost a member to a later socket of its connection, at another node.
     pub(crate) fn take_taken(&mut self) -> Vec<(ConnectionId, u32)> {
         self.nodes.as_mut().map_or_else(Vec::new, |nodes| std::mem::take(&mut nodes.taken))
+    }
+
+    /// The kicks that other nodes have told of.
+    pub(crate) fn take_kicks(&mut self) -> Vec<Kick> {
+        self.nodes.as_mut().map_or_else(Vec::new, |nodes| std::mem::take(&mut nodes.kicks))
     }
 
     /// The shards that this node has begun to decide since this was last asked.
@@ -406,7 +417,7 @@ impl Shards {
         }
     }
 
-    fn send(&mut self, to: Peer, items: Vec<Item>) {
+    pub(crate) fn send(&mut self, to: Peer, items: Vec<Item>) {
         if !items.is_empty() {
             self.push(NodeMail::Items { to, items });
         }

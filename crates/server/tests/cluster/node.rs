@@ -93,12 +93,26 @@ impl Node {
         format!("http://{}/api/presence/channels/c{channel}/presence/bot", self.address)
     }
 
-    /// A connection of `user` that shows itself, once it has seen itself.
-    pub async fn track(&self, user: &str) -> RawConnection {
+    /// Keeps a user out of the channel for ten minutes.
+    pub fn kick(&self, user: &str) -> u16 {
+        let url = format!("http://{}/api/presence/channels/lobby/kick", self.address);
+        let body = json!({ "userId": user, "forMs": 600_000 }).to_string();
+        let request = agent().post(url).header("Authorization", bearer());
+        request.send(body).expect("it answers").status().as_u16()
+    }
+
+    /// A connection of `user` that subscribes, and has not been answered.
+    pub async fn subscribe(&self, user: &str) -> RawConnection {
         let mut connection = RawConnection::connect(self.address, "").await;
         let token = token(&json!({"sub": user, "exp": unix_seconds() as u64 + 600}));
         connection.send(json!({"type": "auth", "token": token})).await;
         connection.send(json!({"type": "subscribe", "channel": CHANNEL})).await;
+        connection
+    }
+
+    /// A connection of `user` that shows itself, once it has seen itself.
+    pub async fn track(&self, user: &str) -> RawConnection {
+        let mut connection = self.subscribe(user).await;
         connection.next_of_type("subscribed").await;
         let join = json!({"type": "presence_join", "channel": CHANNEL, "state": {}, "ref": 1});
         connection.send(join).await;

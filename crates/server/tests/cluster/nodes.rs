@@ -112,6 +112,19 @@ async fn the_http_api_of_each_node_answers_for_all_of_them() {
     }
 }
 
+#[tokio::test]
+async fn a_kick_holds_on_a_node_that_starts_after_it() {
+    let nats = Nats::start();
+    let one = Node::join(&nats, "one");
+    let mut jane = one.track("jane").await;
+    assert_eq!(one.kick("jane"), 200);
+    jane.next_of_type("unsubscribed").await;
+    let two = Node::join(&nats, "two");
+    // The node may take connections a moment before it has been told: then it ends the subscription.
+    let mut again = two.subscribe("jane").await;
+    while again.next_message().await["code"] != "KICKED" {}
+}
+
 #[test]
 fn a_key_has_one_member_on_whichever_node_it_is_put_and_removed() {
     const CHANNELS: usize = 8;
