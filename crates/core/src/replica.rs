@@ -200,7 +200,7 @@ impl Replica {
             Item::Snap(snap) => self.copy_snapshot(snap, now, out),
             Item::Change(change) => self.copy_change(change, now, out),
             Item::Refused(refused) => self.refused(&refused, out),
-            Item::Hibernated { channel } => self.copy_asleep(&channel, out),
+            Item::Hibernated { channel, position } => self.copy_asleep(&channel, position, out),
             Item::Woke { channel } => self.copy_woke(channel, out),
             item => self.receive_at_home(from, item, now, out),
         }
@@ -303,9 +303,7 @@ impl Replica {
         let slot = self.shard.slots().find(|slot| slot.name == channel && slot.has_peer(node))?;
         match slot.map {
             Some(list) => Some(snap(channel, &list.snapshot())),
-            None if self.shard.is_asleep(channel) => {
-                Some(Item::Hibernated { channel: channel.clone() })
-            }
+            None if self.shard.is_asleep(channel) => Some(self.hibernated(channel)),
             None => None,
         }
     }

@@ -698,7 +698,7 @@ fn a_channel_that_wakes_at_another_node_is_told_to_sockets_that_only_name_it() {
     one_hub.turn();
     told(&mut one_hub);
     let says = |batch, item| NodeEvent::Received { from: OTHER, batch, items: vec![item] };
-    tell(&mut one_hub, says(2, Item::Hibernated { channel: lobby() }));
+    tell(&mut one_hub, says(2, Item::Hibernated { channel: lobby(), position: None }));
     assert_eq!(told(&mut one_hub), "", "nobody hears of it");
     tell(&mut one_hub, says(3, Item::Woke { channel: lobby() }));
     assert_eq!(told(&mut one_hub).matches("PRESENCE_RESYNC").count(), 2);

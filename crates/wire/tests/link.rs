@@ -99,7 +99,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ("refused", Item::Refused(refused)),
         ("taken", Item::Taken { connection: id, generation }),
         ("heard", Item::Heard { channel: lobby() }),
-        ("hibernated", Item::Hibernated { channel: lobby() }),
+        ("hibernated", Item::Hibernated { channel: lobby(), position: Some(HERE) }),
         ("woke", Item::Woke { channel }),
         ("kick from a channel", Item::Kick(kick)),
         ("kick from the server", Item::Kick(Kick { target: user, channel: None, for_ms: 1 })),

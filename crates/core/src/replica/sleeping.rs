@@ -8,15 +8,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use herenow_wire::link::{self, Attachment, Interest, Item, Presence, Reported, Shown};
+use herenow_wire::link::{self, Attachment, Interest, Item, Position, Presence, Reported, Shown};
 use herenow_wire::{ChannelName, ConnectionId};
 
 use super::reporting::Channels;
 use super::{Outgoing, Replica, Role, To, own};
 use crate::change::Owner;
+use crate::channel::ListPosition;
 use crate::command::{Effect, Peer};
 use crate::decision::is_up_to;
-use crate::shard::Need;
+use crate::shard::{Contents, Need};
 use crate::time::Instant;
 
 /// See the module.
@@ -52,25 +53,45 @@ impl Replica {
 
     /// Tells every node which channels have fallen asleep or woken since `from`.
     pub(super) fn tell_sleep(&mut self, from: usize, out: &[Effect]) {
-        let Some(sleep) = &mut self.sleep else { return };
+        if self.sleep.is_none() {
+            return;
+        }
         for effect in &out[from..] {
             let item = match effect {
                 Effect::Resync { channel, .. } => {
-                    sleep.asleep.remove(channel);
+                    if let Some(sleep) = &mut self.sleep {
+                        sleep.asleep.remove(channel);
+                    }
                     Item::Woke { channel: channel.clone() }
                 }
-                Effect::Hibernated { channel, .. } => Item::Hibernated { channel: channel.clone() },
+                Effect::Hibernated { channel, .. } => self.hibernated(channel),
                 _ => continue,
             };
             self.outgoing.push(Outgoing { to: To::All, item });
         }
     }
 
-    /// The home has let a channel fall asleep.
-    pub(super) fn copy_asleep(&mut self, channel: &ChannelName, out: &mut Vec<Effect>) {
+    /// That a channel hibernates, for a node that copies it.
+    pub(super) fn hibernated(&self, channel: &ChannelName) -> Item {
+        let position = match self.shard.contents(channel) {
+            Contents::Freed { position, .. } => position,
+            Contents::Live(_) | Contents::Nothing => None,
+        };
+        let position = position.map(|ListPosition { epoch, seq, .. }| Position { epoch, seq });
+        Item::Hibernated { channel: channel.clone(), position }
+    }
+
+    /// The home has let a channel fall asleep. A copy that is not as far as the list was misses something: it
+    /// asks for the list, which wakes the channel.
+    pub(super) fn copy_asleep(
+        &mut self,
+        channel: &ChannelName,
+        position: Option<Position>,
+        out: &mut Vec<Effect>,
+    ) {
         let (Role::Copy(own), Some(sleep)) = (&mut self.role, &mut self.sleep) else { return };
         own.take_shown(channel).for_each(|presence| sleep.note(channel, presence));
-        if self.shard.free_asleep(channel, out) == Need::List {
+        if self.shard.free_asleep((channel, position), out) == Need::List {
             self.want(channel.clone());
         }
     }

@@ -8,7 +8,7 @@ use herenow_wire::{ChannelName, ConnectionId};
 
 use super::{Hibernating, Map, NextFlush, PeerSubscription, Shard};
 use crate::change::Owner;
-use crate::channel::ListPosition;
+use crate::channel::{Channel, ListPosition};
 use crate::collecting::{Collecting, Tracker};
 use crate::command::{Effect, Peer, RequestId};
 use crate::since::Since;
@@ -53,11 +53,19 @@ impl Shard {
     }
 
     /// The home of a list has freed it, and so does this node. A list that somebody here is still owed is
-    /// asked for.
-    pub(crate) fn free_asleep(&mut self, name: &ChannelName, out: &mut Vec<Effect>) -> Need {
+    /// asked for, and one of which the last changes are missing.
+    pub(crate) fn free_asleep(
+        &mut self,
+        (name, position): (&ChannelName, Option<Position>),
+        out: &mut Vec<Effect>,
+    ) -> Need {
         let Some(slot) = self.channels.get(name) else { return Need::Nothing };
+        let is_whole = |channel: &Channel| {
+            let here = Position { epoch: channel.epoch(), seq: channel.seq() };
+            position.is_none_or(|position| position == here)
+        };
         match &slot.map {
-            Map::Live(_) if !slot.announced => {
+            Map::Live(channel) if !slot.announced && is_whole(channel) => {
                 let peers = slot.peers();
                 self.hibernate(name);
                 out.push(Effect::Hibernated { channel: name.clone(), peers });

@@ -148,3 +148,17 @@ fn what_a_home_was_sent_again_is_known_to_the_next_home() {
     nodes.move_home(1, EPOCH + (1 << 20));
     assert_eq!(nodes.list(1), "c");
 }
+
+#[test] // P9.1
+fn a_copy_that_has_missed_a_change_asks_for_the_list_instead_of_falling_asleep() {
+    let mut nodes = awake();
+    nodes.nodes[1].is_deaf = true;
+    nodes.ask(0, put('c', "{}"));
+    nodes.nodes[1].is_deaf = false;
+    nodes.pass_time(0, SILENCE);
+    assert_eq!(nodes.resyncs(0), 1, "the channel wakes for it");
+    for (node, letter) in [(0, 'c'), (1, 'a'), (2, 'b')] {
+        nodes.ask(node, put(letter, "{}"));
+    }
+    assert_eq!((nodes.list(0), nodes.list(1)), ("cab".to_owned(), "cab".to_owned()));
+}

@@ -65,6 +65,8 @@ pub enum Item {
     Hibernated {
         /// Which.
         channel: ChannelName,
+        /// How far its list was, if that is known.
+        position: Option<Position>,
     },
     /// Home to every node: the channel's map is being rebuilt; its sockets are asked for their
     /// states, those too that only named it as their default.
@@ -89,7 +91,7 @@ impl Item {
             | Self::Detach { channel, .. }
             | Self::Interest { channel, .. }
             | Self::Heard { channel }
-            | Self::Hibernated { channel }
+            | Self::Hibernated { channel, .. }
             | Self::Woke { channel } => channel,
             Self::Taken { .. } | Self::Kick(_) => return None,
         };

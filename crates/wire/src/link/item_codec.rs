@@ -37,7 +37,11 @@ impl Item {
                 out.extend(connection.as_bytes());
                 put_varint(u64::from(*generation), out);
             }
-            Self::Heard { channel } | Self::Hibernated { channel } | Self::Woke { channel } => {
+            Self::Hibernated { channel, position } => {
+                put_channel(channel, out);
+                put_option(*position, out, put_position);
+            }
+            Self::Heard { channel } | Self::Woke { channel } => {
                 put_channel(channel, out);
             }
             Self::Kick(kick) => put_kick(kick, out),
@@ -66,7 +70,9 @@ impl Item {
             REFUSED => Self::Refused(refused(r)?),
             TAKEN => Self::Taken { connection: r.connection()?, generation: r.varint_u32()? },
             HEARD => Self::Heard { channel: r.channel()? },
-            HIBERNATED => Self::Hibernated { channel: r.channel()? },
+            HIBERNATED => {
+                Self::Hibernated { channel: r.channel()?, position: option(r, position)? }
+            }
             WOKE => Self::Woke { channel: r.channel()? },
             KICK => Self::Kick(kick(r)?),
             _ => return Ok(None),
