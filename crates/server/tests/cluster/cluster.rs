@@ -121,6 +121,10 @@ impl Cluster {
         }
     }
 
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
     /// No client was told what no server may say.
     pub fn assert_right(&self) {
         self.clients().for_each(Client::assert_right);

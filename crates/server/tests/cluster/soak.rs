@@ -35,15 +35,26 @@ impl Fault {
 }
 
 /// Numbers by chance, the same from the same seed.
-struct Chance(u64);
+struct Chance {
+    state: u64,
+    /// What repeats it.
+    said: String,
+}
 
 impl Chance {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed: u64 = seed.unwrap_or(now.as_millis() as u64);
+        Self { state: seed | 1, said: format!("SEED={seed}") }
+    }
+
     fn below(&mut self, bound: u64) -> u64 {
         // Xorshift.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % bound
     }
 
     fn fault(&mut self) -> Fault {
@@ -71,9 +82,30 @@ struct Soak {
     is_gone: [bool; 3],
     is_dead: [bool; 3],
     is_nats_gone: bool,
+    clients: Clients,
+}
+
+/// What clients do whose node is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    /// They are others when it is back.
+    Change,
+    /// They come back on the next one, within the grace.
+    Resume,
 }
 
 impl Soak {
+    fn start(clients: Clients) -> Self {
+        let nats = Nats::start();
+        let (name, arguments): (_, &[_]) = match clients {
+            Clients::Change => ("soak", &[]),
+            Clients::Resume => ("soakgrace", &["--disconnect-grace-ms", "120000"]),
+        };
+        let (cluster, nets) = cut::start(&nats, name, arguments);
+        let (is_gone, is_dead) = ([false; 3], [false; 3]);
+        Self { nats, cluster, nets, is_gone, is_dead, is_nats_gone: false, clients }
+    }
+
     fn begin(&mut self, fault: Fault) {
         let process = |node: usize| &self.cluster.nodes[node].process;
         match fault {
@@ -97,8 +129,8 @@ impl Soak {
             }
             Fault::Wipe if !self.is_nats_gone => {
                 // Another fault may keep it from an answer.
-                let delete = "$JS.API.STREAM.DELETE.KV_hn_soak";
-                let _ = self.nats.try_connect().and_then(|tap| tap.ask(delete, ""));
+                let delete = format!("$JS.API.STREAM.DELETE.KV_hn_{}", self.cluster.name());
+                let _ = self.nats.try_connect().and_then(|tap| tap.ask(&delete, ""));
             }
             Fault::PauseNats | Fault::Wipe => {}
         }
@@ -122,9 +154,17 @@ impl Soak {
         }
         let gone: Vec<_> = (0..3).filter(|node| std::mem::take(&mut self.is_gone[*node])).collect();
         for node in gone {
-            self.cluster.drop_clients_of(node);
-            self.cluster.start_again(node);
-            self.cluster.fill(node);
+            match self.clients {
+                Clients::Change => {
+                    self.cluster.drop_clients_of(node);
+                    self.cluster.start_again(node);
+                    self.cluster.fill(node);
+                }
+                Clients::Resume => {
+                    self.cluster.move_clients(node, (node + 1) % 3);
+                    self.cluster.start_again(node);
+                }
+            }
         }
         self.cluster.until_all_act();
     }
@@ -132,20 +172,12 @@ impl Soak {
 
 #[test]
 fn after_faults_by_chance_lists_are_true_again() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or(now.as_secs());
-    let mut chance = Chance(seed | 1);
-    let nats = Nats::start();
-    let (cluster, nets) = cut::start(&nats, "soak", &[]);
-    let (is_gone, is_dead) = ([false; 3], [false; 3]);
-    let mut soak = Soak { nats, cluster, nets, is_gone, is_dead, is_nats_gone: false };
+    let (mut chance, mut soak) = (Chance::new(), Soak::start(Clients::Change));
     for round in 0..if has_time() { 12 } else { 2 } {
         let (one, other) = (chance.fault(), chance.fault());
         let (first, second) = (chance.below(5_000), chance.below(6_000));
-        eprintln!(
-            "seed {seed}, round {round}: {one:?}, after {first} ms {other:?} for {second} ms"
-        );
+        let said = &chance.said;
+        eprintln!("{said}, {round}: {one:?}, after {first} ms {other:?} for {second} ms");
         let load = Load::start(&soak.cluster, &[0, 1, 2]);
         soak.begin(one);
         last(Duration::from_millis(first));
@@ -155,6 +187,24 @@ fn after_faults_by_chance_lists_are_true_again() {
         soak.end();
         let nodes: Vec<_> = [one, other].into_iter().filter_map(Fault::node).collect();
         soak.cluster.expect_back(&nodes);
+        soak.cluster.assert_right();
+    }
+    soak.cluster.end();
+}
+
+#[test]
+fn with_a_grace_no_fault_by_chance_is_seen() {
+    let (mut chance, mut soak) = (Chance::new(), Soak::start(Clients::Resume));
+    for round in 0..if has_time() { 15 } else { 2 } {
+        let (fault, time) = (chance.fault(), chance.below(9_000));
+        eprintln!("{}, {round}: {fault:?} for {time} ms", chance.said);
+        let load = Load::start(&soak.cluster, &[0, 1, 2]);
+        soak.begin(fault);
+        last(Duration::from_millis(time));
+        load.stop();
+        soak.end();
+        soak.cluster.agree();
+        soak.cluster.expect_nothing();
         soak.cluster.assert_right();
     }
     soak.cluster.end();
