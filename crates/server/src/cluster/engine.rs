@@ -186,8 +186,8 @@ impl Engine {
         }));
     }
 
-    /// Asks the bucket for the key that signs resume tokens, or gives it this one.
-    pub(super) fn share_key(&mut self, own: KeyBytes) {
+    /// Asks the bucket for the key that signs resume tokens, or gives it this one if there is one.
+    pub(super) fn share_key(&mut self, own: Option<KeyBytes>) {
         let (client, subjects) = (self.client.clone(), Arc::clone(&self.subjects));
         let is_connected = self.is_connected();
         self.under_way.push(Box::pin(async move {

@@ -150,9 +150,15 @@ impl Shell {
 
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Read(id, read) => self.handle(Event::Read(id, read)),
+            Arrival::Read(id, read) => {
+                if read == Read::Absent {
+                    self.key_schedule.is_lost();
+                }
+                self.handle(Event::Read(id, read));
+            }
             Arrival::NoBucket(id) => {
                 self.engine.ensure_bucket();
+                self.key_schedule.is_lost();
                 self.handle(Event::Read(id, Read::Unknown));
             }
             Arrival::Swapped(id, swapped) => {
@@ -199,7 +205,9 @@ impl Shell {
 
     fn share_key(&mut self) {
         if self.key_schedule.takes_turn() {
-            self.engine.share_key(self.resume_key.bytes());
+            let nodes = self.exchange.view().map_or(0, |view| view.nodes.len());
+            let own = self.key_schedule.may_put(nodes).then(|| self.resume_key.bytes());
+            self.engine.share_key(own);
         }
     }
 
@@ -245,6 +253,7 @@ impl Shell {
                 Action::Joined => {
                     tracing::info!("joined the cluster");
                     self.agreement.joined();
+                    self.key_schedule.joined();
                     self.tell(|status| status.has_joined = true);
                 }
                 Action::Left => self.tell(|status| status.has_left = true),

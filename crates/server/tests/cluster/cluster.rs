@@ -337,11 +337,19 @@ impl Cluster {
     }
 }
 
+/// By channel, the states by user, each of which is there once.
 fn states_in(lists: &[Value]) -> Vec<BTreeMap<String, u64>> {
     let row = |row: &Value| {
         let user = row["userId"].as_str().unwrap_or_default();
         (user.to_owned(), row["state"]["n"].as_u64().unwrap_or_default())
     };
-    let rows = |list: &Value| list[2].as_array().into_iter().flatten().map(row).collect();
-    lists.iter().map(rows).collect()
+    let states = |list: &Value| {
+        let mut states = BTreeMap::new();
+        for (user, state) in list[2].as_array().into_iter().flatten().map(row) {
+            // Two rows of one user are what nobody shows.
+            states.entry(user).and_modify(|state| *state = u64::MAX).or_insert(state);
+        }
+        states
+    };
+    lists.iter().map(states).collect()
 }

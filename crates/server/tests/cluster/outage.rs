@@ -64,6 +64,28 @@ fn nobody_leaves_if_the_bucket_is_wiped_or_comes_from_a_copy_of_long_ago() {
     cluster.end();
 }
 
+// P7.16
+#[test]
+fn connections_resume_after_the_bucket_was_wiped_and_a_node_started() {
+    let nats = Nats::start();
+    let tap = nats.connect();
+    let mut settings = Settings::at(&nats.url(), "key");
+    settings.arguments = vec!["--disconnect-grace-ms", "60000"];
+    let mut cluster = Cluster::start(settings);
+    cluster.kill(2);
+    cluster.move_clients(2, 0);
+    // The one that starts is the first to find no key for the tokens that resume.
+    tap.ask_until_granted("$JS.API.STREAM.DELETE.KV_hn_key", "");
+    cluster.start_again(2);
+    cluster.until_shards_are_even();
+    cluster.kill(1);
+    cluster.move_clients(1, 2);
+    cluster.start_again(1);
+    cluster.until_shards_are_even();
+    cluster.expect_nothing();
+    cluster.end();
+}
+
 /// What the bucket of a cluster holds.
 fn values(tap: &Tap, cluster: &str) -> Vec<(String, Vec<u8>)> {
     // A heartbeat of an earlier start of a node would say that its name is taken.
