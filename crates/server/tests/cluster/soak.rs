@@ -153,6 +153,7 @@ impl Soak {
             }
         }
         let gone: Vec<_> = (0..3).filter(|node| std::mem::take(&mut self.is_gone[*node])).collect();
+        let left = (0..3).find(|node| !gone.contains(node)).expect("one fault spares a node");
         for node in gone {
             match self.clients {
                 Clients::Change => {
@@ -161,7 +162,7 @@ impl Soak {
                     self.cluster.fill(node);
                 }
                 Clients::Resume => {
-                    self.cluster.move_clients(node, (node + 1) % 3);
+                    self.cluster.move_clients(node, left);
                     self.cluster.start_again(node);
                 }
             }
