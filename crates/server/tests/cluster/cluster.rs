@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use herenow_testing::until;
 use serde_json::Value;
@@ -233,18 +234,32 @@ impl Cluster {
     /// back meanwhile, and no other has.
     pub fn expect_back(&mut self, nodes: &[usize]) {
         self.settle_lists();
+        for is_late in [false, true] {
+            let mut wrong = Vec::new();
+            until(if is_late { Duration::ZERO } else { PATIENCE }, || {
+                wrong = self.not_back(nodes);
+                wrong.is_empty()
+            });
+            assert!(wrong.is_empty(), "{wrong:#?}");
+            self.agree();
+        }
+        self.forget();
+    }
+
+    fn not_back(&self, nodes: &[usize]) -> Vec<String> {
+        let mut wrong = Vec::new();
         for seat in &self.seats {
             let record = seat.client.record();
             for ((channel, user), told) in &record.told {
                 let is_of = |node: &usize| user.starts_with(&format!("member{node}"));
                 let in_turns = told.windows(2).all(|two| two[0] != two[1]);
                 let is_back = told.last() == Some(&Told::Joined);
-                let may = nodes.iter().any(is_of) && in_turns && is_back;
-                assert!(may, "{}: {told:?} of {user} in {channel}", seat.client.user);
+                if !(nodes.iter().any(is_of) && in_turns && is_back) {
+                    wrong.push(format!("{}: {told:?} of {user} in {channel}", seat.client.user));
+                }
             }
         }
-        self.agree();
-        self.forget();
+        wrong
     }
 
     /// Nothing was told since that was not expected.
