@@ -17,12 +17,23 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Collecting {
     shards: BTreeMap<u16, Awaited>,
     ask_at: Option<Instant>,
+    took: Took,
+}
+
+/// How long it took until all nodes had reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Took {
+    /// For so many shards.
+    pub(crate) shards: u64,
+    /// In all.
+    pub(crate) time: Duration,
 }
 
 #[derive(Debug)]
 struct Awaited {
     epoch: u64,
     nodes: BTreeSet<Incarnation>,
+    since: Instant,
 }
 
 impl Collecting {
@@ -33,7 +44,7 @@ impl Collecting {
         nodes: BTreeSet<Incarnation>,
         now: Instant,
     ) {
-        self.shards.insert(shard, Awaited { epoch, nodes });
+        self.shards.insert(shard, Awaited { epoch, nodes, since: now });
         self.ask_at = Some(now);
     }
 
@@ -44,7 +55,12 @@ impl Collecting {
 
     /// The node is the home of nothing.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { took: self.took, ..Self::default() };
+    }
+
+    /// How long it has taken so far, since the start.
+    pub(crate) fn took(&self) -> Took {
+        self.took
     }
 
     /// How many shards wait.
@@ -69,7 +85,7 @@ impl Collecting {
     }
 
     /// The shards for which every node has reported or left, with their epochs.
-    pub(crate) fn take_complete(&mut self) -> Vec<(u16, u64)> {
+    pub(crate) fn take_complete(&mut self, now: Instant) -> Vec<(u16, u64)> {
         let is_complete = |awaited: &Awaited| awaited.nodes.is_empty();
         let complete: Vec<(u16, u64)> = self
             .shards
@@ -77,8 +93,9 @@ impl Collecting {
             .filter(|(_, awaited)| is_complete(awaited))
             .map(|(shard, awaited)| (*shard, awaited.epoch))
             .collect();
-        for (shard, _) in &complete {
-            self.shards.remove(shard);
+        for awaited in complete.iter().filter_map(|(shard, _)| self.shards.remove(shard)) {
+            self.took.shards += 1;
+            self.took.time += now.since(awaited.since);
         }
         complete
     }
@@ -125,9 +142,10 @@ mod tests {
     fn a_shard_is_complete_when_every_node_has_reported() {
         let mut collecting = waiting();
         collecting.reported(ONE, 3, 10);
-        assert_eq!(collecting.take_complete(), []);
+        assert_eq!(collecting.take_complete(at(9)), []);
         collecting.reported(OTHER, 3, 10);
-        assert_eq!(collecting.take_complete(), [(3, 10)]);
+        assert_eq!(collecting.take_complete(at(9)), [(3, 10)]);
+        assert_eq!((collecting.took().shards, collecting.took().time.as_millis()), (1, 9));
         assert_eq!(collecting.len(), 0);
     }
 
@@ -136,14 +154,14 @@ mod tests {
         let mut collecting = waiting();
         collecting.reported(ONE, 3, 9);
         collecting.reported(OTHER, 3, 10);
-        assert_eq!(collecting.take_complete(), []);
+        assert_eq!(collecting.take_complete(at(9)), []);
     }
 
     #[test]
     fn a_node_that_left_the_view_is_not_waited_for() {
         let mut collecting = waiting();
         collecting.keep(&View::empty(1));
-        assert_eq!(collecting.take_complete(), [(3, 10)]);
+        assert_eq!(collecting.take_complete(at(9)), [(3, 10)]);
     }
 
     #[test]

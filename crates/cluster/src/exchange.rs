@@ -262,6 +262,12 @@ impl Exchange {
         self.node.held()
     }
 
+    /// Shards of this node of which not every node has reported, and reports and snapshots that other nodes
+    /// are owed.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.node.collecting(), self.node.owed())
+    }
+
     /// What has been counted.
     pub fn counters(&self) -> Counters {
         let (late_mail, held_mail) = (self.late_mail, self.held_mail);

@@ -102,6 +102,11 @@ impl Links {
         (self.sending.len() + self.receiving.len(), sending + receiving)
     }
 
+    /// How many reports and snapshots are owed.
+    pub(crate) fn owed(&self) -> usize {
+        self.sending.values().map(Sending::owed).sum()
+    }
+
     /// The owner has something for a node of the view, or for one that has asked.
     pub(crate) fn send(
         &mut self,

@@ -58,6 +58,10 @@ pub struct Counters {
     pub late_mail: u64,
     /// Mail of loops that had to wait for a stream to begin anew.
     pub held_mail: u64,
+    /// Shards of which all nodes have reported what they have.
+    pub collects: u64,
+    /// For how long their changes had to wait, in milliseconds in all.
+    pub collect_ms: u64,
 }
 
 /// A deadline of a node.
@@ -201,7 +205,19 @@ impl Node {
 
     /// What it has counted.
     pub fn counters(&self) -> Counters {
-        self.links.counters
+        let took = self.collecting.took();
+        let (collects, collect_ms) = (took.shards, took.time.as_millis() as u64);
+        Counters { collects, collect_ms, ..self.links.counters }
+    }
+
+    /// Shards of this node of which not every node has reported.
+    pub fn collecting(&self) -> usize {
+        self.collecting.len()
+    }
+
+    /// Reports and snapshots that other nodes are owed, since their links had no room for changes.
+    pub fn owed(&self) -> usize {
+        self.links.owed()
     }
 
     fn act(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -277,11 +293,11 @@ impl Node {
                 out.push(Effect::Fact(Fact::Moved { shard, term }));
             }
         }
-        self.open_complete(out);
+        self.open_complete(now, out);
     }
 
-    fn open_complete(&mut self, out: &mut Vec<Effect>) {
-        for (shard, epoch) in self.collecting.take_complete() {
+    fn open_complete(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for (shard, epoch) in self.collecting.take_complete(now) {
             out.push(Effect::Fact(Fact::Opened { shard, epoch }));
         }
     }
@@ -325,7 +341,7 @@ impl Node {
                 self.collecting.reported(packet.from, report.shard, report.epoch);
             }
         }
-        self.open_complete(out);
+        self.open_complete(now, out);
     }
 
     fn ask(

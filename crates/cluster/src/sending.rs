@@ -115,6 +115,11 @@ impl Sending {
         self.acked == self.made && !owes && !self.awaits_contents
     }
 
+    /// How many reports and snapshots are owed.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.len() + self.asked.len()
+    }
+
     /// What it holds, in bytes, but for the names of channels.
     pub(crate) fn held_bytes(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|batch| batch.body.len()).sum();

@@ -127,12 +127,6 @@ impl Replica {
         &self.shard
     }
 
-    /// Members that count for this node. Each counts for one node, its home, so that the sum over all nodes is
-    /// right.
-    pub fn counted_members(&self) -> usize {
-        if self.is_copy() { 0 } else { self.shard.members() }
-    }
-
     /// Whether its home is another node.
     pub fn is_copy(&self) -> bool {
         matches!(self.role, Role::Copy(_))

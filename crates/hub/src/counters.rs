@@ -14,6 +14,8 @@ pub struct Counters {
     pub oldest_detached: Option<Instant>,
     /// Members now, over the channels of this hub's shards.
     pub members: usize,
+    /// Members now in lists whose changes another node decides.
+    pub copied_members: usize,
     /// Subscriptions of this hub's connections now.
     pub subscriptions: usize,
     /// Channels in use now, of this hub's shards.

@@ -236,6 +236,7 @@ impl Hub {
             detached_sessions: self.detached.len(),
             oldest_detached: self.detached.oldest_since(),
             members: shards.members,
+            copied_members: shards.copied_members,
             channels: shards.channels,
             leaves: shards.leaves,
             subscriptions: self.audience.subscriptions(),

@@ -76,9 +76,19 @@ pub(crate) struct Opened {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) members: usize,
+    /// In lists whose changes another node decides.
+    pub(crate) copied_members: usize,
     pub(crate) channels: usize,
     /// Members that have left since the start.
     pub(crate) leaves: LeaveCounts,
+}
+
+impl Counts {
+    /// Each member counts for one node, the home of its channel, so that the sum over all nodes is right.
+    #[inline]
+    fn members_of(&mut self, replica: &Replica) -> &mut usize {
+        if replica.is_copy() { &mut self.copied_members } else { &mut self.members }
+    }
 }
 
 impl Shards {
@@ -326,7 +336,7 @@ impl Shards {
     /// takes its place, and all hubs are to tell that one what they know.
     fn with(&mut self, at: usize, call: impl FnOnce(&mut Replica)) {
         let replica = self.shards.get_mut(at).expect("a hub is only asked for its own shards");
-        self.counts.members -= replica.counted_members();
+        *self.counts.members_of(replica) -= replica.shard().members();
         self.counts.channels -= replica.shard().channels();
         // What the fault left half done is thrown away whole, so nothing broken is seen.
         if contain(|| call(&mut *replica)).is_err() {
@@ -346,7 +356,7 @@ impl Shards {
         if let Some(nodes) = &mut self.nodes {
             nodes.post(at, replica.take_outgoing());
         }
-        self.counts.members += replica.counted_members();
+        *self.counts.members_of(replica) += replica.shard().members();
         self.counts.channels += replica.shard().channels();
         if replica.shard().has_leaves() {
             self.count_leaves(at);

@@ -89,7 +89,7 @@ pub fn render(loops: &LoopsMetrics, door: &DoorMetrics, beside: &BesideMetrics) 
     page.door(door);
     page.key_set(beside.key_set);
     page.webhooks(&beside.webhooks);
-    page.cluster(beside.cluster);
+    page.cluster(beside.cluster, loops.copied_members);
     page.counter(
         "log_lines_dropped_total",
         "Log lines dropped because standard error was blocked.",
@@ -264,7 +264,7 @@ impl Page {
     }
 
     /// Nothing if this server is alone.
-    fn cluster(&mut self, cluster: Option<ClusterMetrics>) {
+    fn cluster(&mut self, cluster: Option<ClusterMetrics>, copied_members: u64) {
         let Some(cluster) = cluster else { return };
         self.gauge(
             "cluster_view",
@@ -306,6 +306,18 @@ impl Page {
         self.counter("cluster_resets_total", help, cluster.resets);
         let help = "Bytes that wait for the acknowledgement of other nodes now.";
         self.gauge("cluster_held_bytes", help, cluster.held_bytes);
+        let help =
+            "Reports and snapshots owed to other nodes, since a link had no room for changes.";
+        self.gauge("cluster_owed", help, cluster.owed);
+        let help = "Members in lists whose changes other nodes decide.";
+        self.gauge("cluster_copied_members", help, copied_members);
+        let help = "Shards of this node whose changes wait until all nodes have reported.";
+        self.gauge("cluster_collecting_shards", help, cluster.collecting_shards);
+        let name = "herenow_cluster_collect_seconds";
+        let help = "How long the changes of a shard waited until all nodes had reported.";
+        self.family(name, "summary", help);
+        let _ = writeln!(self.0, "{name}_sum {}", seconds(cluster.collect_ms * 1000));
+        let _ = writeln!(self.0, "{name}_count {}", cluster.collects);
     }
 
     fn door(&mut self, door: &DoorMetrics) {
@@ -352,6 +364,7 @@ mod tests {
         let loops = LoopsMetrics {
             connections: 7,
             members: 5,
+            copied_members: 6,
             connections_accepted: 9,
             flushes_forwarded: 4,
             updates_merged: 3,
@@ -383,6 +396,7 @@ mod tests {
             "herenow_jwks_fetches_total{result=\"failed\"} 3",
             "herenow_jwks_age_seconds 61",
             "herenow_cluster_nodes 3",
+            "herenow_cluster_copied_members 6",
             "herenow_cluster_lease_seconds 1.5",
         ] {
             assert!(page.lines().any(|line| line == sample), "{sample}\n{page}");

@@ -15,6 +15,8 @@ pub(crate) struct Traffic {
     pub(super) lost: u64,
     pub(super) links: usize,
     pub(super) held_bytes: usize,
+    pub(super) collecting: usize,
+    pub(super) owed: usize,
     pub(super) differing_nodes: usize,
     pub(super) machine: Counters,
 }
@@ -46,6 +48,14 @@ pub struct ClusterMetrics {
     pub differing_nodes: u64,
     /// Bytes that links hold now.
     pub held_bytes: u64,
+    /// Shards of this node of which not every node has reported.
+    pub collecting_shards: u64,
+    /// Shards of which every node has, and how long that took in all.
+    pub collects: u64,
+    /// In milliseconds.
+    pub collect_ms: u64,
+    /// Reports and snapshots that other nodes are owed.
+    pub owed: u64,
 }
 
 impl ClusterMetrics {
@@ -81,6 +91,10 @@ impl ClusterMetrics {
             },
             differing_nodes: status.traffic.differing_nodes as u64,
             held_bytes: status.traffic.held_bytes as u64,
+            collecting_shards: status.traffic.collecting as u64,
+            collects: machine.collects,
+            collect_ms: machine.collect_ms,
+            owed: status.traffic.owed as u64,
         }
     }
 }

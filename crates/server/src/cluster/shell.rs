@@ -197,6 +197,7 @@ impl Shell {
     fn tell_traffic(&mut self) {
         let traffic = &mut self.engine.traffic;
         (traffic.links, traffic.held_bytes) = self.exchange.held();
+        (traffic.collecting, traffic.owed) = self.exchange.waiting();
         traffic.machine = self.exchange.counters();
         traffic.differing_nodes = self.agreement.differing();
         let traffic = *traffic;

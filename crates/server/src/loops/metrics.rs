@@ -19,6 +19,7 @@ pub(crate) struct LoopMetrics {
     /// server's clock, plus one; 0 where there is none.
     oldest_detached: Count,
     members: Count,
+    copied_members: Count,
     subscriptions: Count,
     channels: Count,
     connections_accepted: Count,
@@ -51,6 +52,8 @@ pub struct LoopsMetrics {
     pub detached_sessions: u64,
     /// Members now.
     pub members: u64,
+    /// Members in lists whose changes other nodes decide.
+    pub copied_members: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Channels now with a subscriber or a member.
@@ -121,6 +124,7 @@ impl LoopMetrics {
         let oldest = counters.oldest_detached;
         self.oldest_detached.set(oldest.map_or(0, |since| since.as_micros() as usize + 1));
         self.members.set(counters.members);
+        self.copied_members.set(counters.copied_members);
         self.subscriptions.set(counters.subscriptions);
         self.channels.set(counters.channels);
         self.connections_accepted.set(counters.connections_accepted);
@@ -182,6 +186,7 @@ impl LoopMetrics {
         sum.connections += self.connections.value();
         sum.detached_sessions += self.detached_sessions.value();
         sum.members += self.members.value();
+        sum.copied_members += self.copied_members.value();
         sum.subscriptions += self.subscriptions.value();
         sum.channels += self.channels.value();
         sum.connections_accepted += self.connections_accepted.value();
