@@ -164,7 +164,9 @@ impl Server {
         let Stage { plan, history, .. } = stage;
         for channel in &plan.channels {
             let is_its = usize::from(channel.shard()) % self.hubs.len() == at;
-            let Some(list) = self.hubs[at].list(channel).filter(|_| is_its) else { continue };
+            let list = self.hubs[at].list(channel).filter(|_| is_its);
+            // Changes that wait for a flush are merged with those that come before it.
+            let Some(list) = list.filter(|list| list.has_no_pending()) else { continue };
             let position = (list.epoch(), list.seq());
             if self.noted.insert(channel.clone(), position) != Some(position) {
                 let rows = list.snapshot().members.iter().map(row).collect();
