@@ -497,7 +497,13 @@ fn a_new_home_announces_a_gap_and_then_the_joins_that_no_home_has_told_of() {
         seen,
     };
     let members = vec![reported(6, Some(Position { epoch: 1, seq: 4 })), reported(8, None)];
-    let channel = Channel { name: lobby(), interest: Interest::Nothing, members, copied: None };
+    let channel = Channel {
+        name: lobby(),
+        interest: Interest::Nothing,
+        members,
+        waiting: Vec::new(),
+        copied: None,
+    };
     let report =
         Report { shard: lobby().shard(), epoch: 1, decided: None, channels: vec![channel] };
     let items = vec![Item::Report(report)];
@@ -662,7 +668,13 @@ fn a_home_that_loses_a_shard_has_all_nodes_asked_once_its_clients_have_answered(
 fn reported() -> Channel {
     let (presence, shown) = (presence(7), Shown::State(state(r#"{"is":"there"}"#)));
     let members = vec![Reported { presence, shown, seen: None }];
-    Channel { name: lobby(), interest: Interest::Nothing, members, copied: None }
+    Channel {
+        name: lobby(),
+        interest: Interest::Nothing,
+        members,
+        waiting: Vec::new(),
+        copied: None,
+    }
 }
 
 // P9.1

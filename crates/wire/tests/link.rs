@@ -57,10 +57,21 @@ fn report() -> Report {
         Reported { presence: detached, shown: Shown::Sleeping, seen: None },
     ];
     let copied = Some(Copied { position: HERE, rows: vec![row(3, 299)] });
-    let lobby = Channel { name: lobby(), interest: Interest::Changes, members, copied };
+    let lobby = Channel {
+        name: lobby(),
+        interest: Interest::Changes,
+        members,
+        waiting: vec![connection(9)],
+        copied,
+    };
     let other = ChannelName::parse("presence:\u{1f600}").unwrap();
-    let other =
-        Channel { name: other, interest: Interest::Nothing, members: Vec::new(), copied: None };
+    let other = Channel {
+        name: other,
+        interest: Interest::Nothing,
+        members: Vec::new(),
+        waiting: Vec::new(),
+        copied: None,
+    };
     let decided = Some(HERE);
     Report { shard: 1023, epoch: 1_800_000_001, decided, channels: vec![lobby, other] }
 }

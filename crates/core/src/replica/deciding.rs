@@ -131,6 +131,9 @@ impl Replica {
         }
         let mut unwanted: BTreeSet<ChannelName> = self.wanted_by(from.peer).into_iter().collect();
         for channel in report.channels {
+            for connection in &channel.waiting {
+                gone.remove(&(channel.name.clone(), *connection));
+            }
             if self.shard.is_asleep(&channel.name) {
                 for member in &channel.members {
                     gone.remove(&(channel.name.clone(), member.presence.connection));
@@ -141,7 +144,7 @@ impl Replica {
                 self.report_asleep((from.peer, from.owner), &channel, now, out);
                 continue;
             }
-            let Channel { name, interest, members, copied: _ } = channel;
+            let Channel { name, interest, members, waiting: _, copied: _ } = channel;
             if members.iter().any(|member| member.shown == Shown::Sleeping) {
                 // It was not told.
                 let item = Item::Woke { channel: name.clone() };

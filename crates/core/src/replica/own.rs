@@ -1,7 +1,7 @@
 //! What the connections of this node show in a shard whose home is another node, and what they have
 //! asked that was not answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use herenow_wire::link::{
     self, Attachment, Interest, Item, Position, Presence, Put as LinkPut, Refused, RefusedWhy,
@@ -330,6 +330,17 @@ impl Own {
                 });
                 mine.reported(copied.max(mine.seen))
             }));
+        }
+        let waiting = self.waiting.values().filter(|waiting| !waiting.is_over);
+        let waiting: BTreeSet<_> =
+            waiting.map(|waiting| (&waiting.channel, waiting.put.connection)).collect();
+        let is_shown = |name: &ChannelName, connection: &ConnectionId| {
+            self.shown.get(name).is_some_and(|shown| shown.contains_key(connection))
+        };
+        for (name, connection) in waiting {
+            if !is_shown(name, &connection) {
+                channels.of(name).waiting.push(connection);
+            }
         }
     }
 

@@ -18,8 +18,9 @@ impl Channels {
     pub(super) fn of(&mut self, name: &ChannelName) -> &mut link::Channel {
         if !self.0.contains_key(name) {
             let (interest, members) = (Interest::Nothing, Vec::new());
-            let channel = link::Channel { name: name.clone(), interest, members, copied: None };
-            self.0.insert(name.clone(), channel);
+            let (name, waiting, copied) = (name.clone(), Vec::new(), None);
+            let channel = link::Channel { name, interest, members, waiting, copied };
+            self.0.insert(channel.name.clone(), channel);
         }
         self.0.get_mut(name).expect("it was put in where it was missing")
     }

@@ -385,3 +385,18 @@ fn fields_end_in_the_newest_put_although_as_many_wait_as_may() {
     nodes.with(1, Replica::put_again);
     assert!(nodes.heard(0).last().is_some_and(|last| last.contains(r#"a{"n":1}"#)));
 }
+
+// P5.4
+#[test]
+fn a_put_that_is_not_acknowledged_when_a_stream_begins_anew_is_no_leave() {
+    let mut nodes = Nodes::new(2);
+    nodes.ask(0, subscribe());
+    nodes.ask(1, put('a', "{}"));
+    nodes.ask(1, put('b', "{}"));
+    nodes.ask(1, remove("lobby", 'b', LeaveReason::Leave));
+    nodes.heard(0);
+    let (from, report) = (nodes.nodes[1].from, nodes.nodes[1].replica.report(EPOCH, None));
+    nodes.give(0, from, Item::Report(report));
+    nodes.with(1, Replica::put_again);
+    assert_eq!((nodes.list(0).as_str(), nodes.heard(0)), ("a", vec![]));
+}

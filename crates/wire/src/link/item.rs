@@ -141,6 +141,8 @@ pub struct Channel {
     pub interest: Interest,
     /// Its connections' members.
     pub members: Vec<Reported>,
+    /// Connections whose puts follow, and whose members are not above: the home may have some of them already.
+    pub waiting: Vec<ConnectionId>,
     /// What its copy says of members of other nodes, if that may be needed.
     pub copied: Option<Copied>,
 }

@@ -116,6 +116,8 @@ fn put_report(report: &Report, out: &mut Vec<u8>) {
             }
             put_option(member.seen, out, put_position);
         }
+        put_varint(channel.waiting.len() as u64, out);
+        channel.waiting.iter().for_each(|connection| out.extend(connection.as_bytes()));
         put_option(channel.copied.as_ref(), out, |copied, out| {
             put_position(copied.position, out);
             put_rows(&copied.rows, out);
@@ -131,8 +133,9 @@ fn report(r: &mut Reader<'_>) -> Result<Report, LinkError> {
     for _ in 0..count {
         let (name, interest) = (r.channel()?, interest(r.byte()?)?);
         let members = list(r, MIN_MEMBER_BYTES, reported)?;
+        let waiting = list(r, CONNECTION_BYTES, |r| r.connection())?;
         let copied = option(r, copied)?;
-        channels.push(Channel { name, interest, members, copied });
+        channels.push(Channel { name, interest, members, waiting, copied });
     }
     Ok(Report { shard, epoch, decided, channels })
 }
@@ -285,7 +288,8 @@ const OP_REMOVE: u8 = 1;
 const KICK_USER: u8 = 0;
 const KICK_CONNECTION: u8 = 1;
 
-/// A length and one byte of the name, the interest, the count.
-const MIN_CHANNEL_BYTES: usize = 5;
+/// A length and one byte of the name, the interest, two counts, and whether it was copied.
+const MIN_CHANNEL_BYTES: usize = 6;
+const CONNECTION_BYTES: usize = 16;
 /// An op that removes is the least that says anything of a member: its kind, its connection, ….
 const MIN_MEMBER_BYTES: usize = 19;
