@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Passes bytes on between whoever connects and the server, until it is told not to.
+/// Passes bytes on between clients and the server, until it is told not to.
 pub struct Proxy {
     /// Where it listens.
     pub addr: SocketAddr,

@@ -95,7 +95,7 @@ fn a_nats_server_before_2_9_stops_the_start() {
     assert!(said.contains("is version 2.8.4: 2.9 or later is needed"), "{said}");
 }
 
-/// What a NATS server of long ago says to whoever connects.
+/// What an old NATS server says to each client that connects.
 fn old_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");

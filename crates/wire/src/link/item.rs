@@ -126,7 +126,7 @@ pub struct Report {
     /// The epoch in which the receiver is its home, as far as the owner knows.
     pub epoch: u64,
     /// The last change that the owner has decided as the home of the shard, if it has been that. It has
-    /// taken over whoever was left without a node until then.
+    /// taken over the members that were left without a node until then.
     pub decided: Option<Position>,
     /// The channels of the shard in which the owner has members or subscribers.
     pub channels: Vec<Channel>,
