@@ -28,6 +28,15 @@ impl Target {
     }
 }
 
+impl From<KickTarget> for Target {
+    fn from(target: KickTarget) -> Self {
+        match target {
+            KickTarget::User(user) => Self::User(user),
+            KickTarget::Connection(connection) => Self::Connection(connection),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Kicks {
@@ -71,11 +80,7 @@ impl Kicks {
 
     /// Takes in what another node has in force. Whether it is news: an earlier kick that ends later stays.
     pub fn take_in(&mut self, kick: &link::Kick, now: Instant) -> Result<bool, TooManyKicks> {
-        let target = match &kick.target {
-            KickTarget::User(user) => Target::User(user.clone()),
-            KickTarget::Connection(connection) => Target::Connection(*connection),
-        };
-        let kicked = match (&kick.channel, target) {
+        let kicked = match (&kick.channel, Target::from(kick.target.clone())) {
             (Some(channel), target) => Kicked::FromChannel(channel.clone(), target),
             (None, Target::User(user)) => Kicked::FromServer(user),
             (None, Target::Connection(_)) => return Ok(false),

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use herenow_core::{Input, Session, Target};
-use herenow_wire::link::{Kick, KickTarget};
+use herenow_wire::link::Kick;
 use herenow_wire::{ChannelName, ConnectionId, UserId};
 
 use crate::answers::{LOOKS_PER_USER, Looks};
@@ -184,11 +184,7 @@ impl Removal {
 
     /// What another node has in force.
     pub(crate) fn of_another_node(kick: Kick) -> Self {
-        let target = match kick.target {
-            KickTarget::User(user) => Target::User(user),
-            KickTarget::Connection(connection) => Target::Connection(connection),
-        };
-        let time = Duration::from_millis(kick.for_ms);
+        let (target, time) = (kick.target.into(), Duration::from_millis(kick.for_ms));
         Self { id: None, target, channel: kick.channel, time, place: Place::Start, count: 0 }
     }
 
